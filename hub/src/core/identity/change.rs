@@ -1,0 +1,1 @@
+//! The rules that turn one identity into the next.

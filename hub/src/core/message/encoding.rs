@@ -1,0 +1,1 @@
+//! A message's form on disk.

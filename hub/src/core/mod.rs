@@ -1,0 +1,14 @@
+//! The rules of the hub: values in, values out.
+//!
+//! Owns every decision (who may do what, what a message becomes, what an identity turns into). Never owns a socket, a clock,
+//! a task, a store or a wire format: `now` and random bytes are arguments, so each rule is tested in microseconds.
+
+pub mod device_id;
+pub mod event;
+pub mod identity;
+pub mod message;
+pub mod policy;
+pub mod sas;
+pub mod session;
+pub mod telemetry;
+pub mod time;

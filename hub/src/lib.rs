@@ -1,0 +1,7 @@
+//! Mooring's hub: devices connect to it with Azure IoT Hub's protocols, back ends read and steer with Azure's SDKs.
+//!
+//! `main → serve → { mqtt, http } → ops → core`, and `ops → store → core`; `net`, `observe` and `config` are leaves.
+//! The law is kept by `tests/layering.rs`.
+
+pub mod core;
+pub mod store;

@@ -1,0 +1,1 @@
+//! Stores in memory: the models that the real ones are compared with.
