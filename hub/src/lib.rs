@@ -4,4 +4,6 @@
 //! The law is kept by `tests/layering.rs`.
 
 pub mod core;
+pub mod observe;
+pub mod ops;
 pub mod store;

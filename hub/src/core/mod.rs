@@ -5,6 +5,7 @@
 
 pub mod device_id;
 pub mod event;
+pub mod host;
 pub mod identity;
 pub mod message;
 pub mod policy;

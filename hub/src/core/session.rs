@@ -2,6 +2,12 @@
 
 use std::fmt;
 
+use sha2::{Digest as _, Sha256};
+
+use super::device_id::DeviceId;
+use super::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, SymmetricKey};
+use super::time::UnixMillis;
+
 /// A connection of this process: unique together with the hub's boot id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
@@ -81,6 +87,72 @@ impl DisconnectReason {
             Self::TooSlow => "TooSlow",
             Self::StoreUnavailable => "StoreUnavailable",
             Self::HubShutdown => "HubShutdown",
+        }
+    }
+}
+
+/// What a device proved when it came in, and until when that holds.
+#[derive(Clone, Debug)]
+pub struct DeviceRight {
+    /// Who it is.
+    pub device_id: DeviceId,
+    /// Which life of that identity.
+    pub generation_id: GenerationId,
+    /// What it proved it with.
+    pub credential: Credential,
+    /// The last moment at which it holds.
+    pub good_until: UnixMillis,
+}
+
+/// What a device, or somebody who speaks for it, came in with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Credential {
+    /// One of the device's own keys.
+    DeviceKey(KeyFingerprint),
+    /// The key of a shared access policy with DeviceConnect: a token service.
+    Policy(String),
+}
+
+impl Credential {
+    /// Azure's `iothub-connection-auth-method`.
+    #[must_use]
+    pub fn auth_method(&self) -> &'static str {
+        match self {
+            Self::DeviceKey(_) => r#"{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#,
+            Self::Policy(_) => r#"{"scope":"hub","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#,
+        }
+    }
+}
+
+/// Tells keys apart without keeping them: the first half of a SHA-256.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyFingerprint([u8; 16]);
+
+impl KeyFingerprint {
+    /// Of this key.
+    #[must_use]
+    pub fn of(key: &SymmetricKey) -> Self {
+        let digest = Sha256::digest(key.expose());
+        Self(std::array::from_fn(|i| digest[i]))
+    }
+}
+
+impl DeviceRight {
+    /// Whether the right survives what its identity has become; otherwise why not.
+    pub fn review(&self, identity: Option<&DeviceIdentity>) -> Result<(), DisconnectReason> {
+        let identity = identity.ok_or(DisconnectReason::DeviceDeleted)?;
+        if identity.generation_id != self.generation_id {
+            return Err(DisconnectReason::DeviceDeleted);
+        }
+        if identity.status() == DeviceStatus::Disabled {
+            return Err(DisconnectReason::DeviceDisabled);
+        }
+        match (&self.credential, &identity.authentication) {
+            (Credential::Policy(_), _) => Ok(()),
+            (Credential::DeviceKey(used), Authentication::SymmetricKey { primary, secondary }) => {
+                let known = KeyFingerprint::of(primary) == *used || KeyFingerprint::of(secondary) == *used;
+                if known { Ok(()) } else { Err(DisconnectReason::KeyReplaced) }
+            }
         }
     }
 }

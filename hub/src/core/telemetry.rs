@@ -1,1 +1,181 @@
-//! Placeholder.
+//! What the hub makes of a message from a device: what it refuses, what it strikes out, what it stamps.
+
+use std::num::NonZeroU16;
+
+use super::event::PartitionId;
+use super::message::encoding::{self, EncodedAnnotations};
+use super::message::{Body, Message, MessageId, Value};
+use super::session::DeviceRight;
+
+/// The largest message: body, system values, and property names and values together (Azure's limit).
+pub const MESSAGE_MAX_BYTES: usize = 256 * 1024;
+
+/// The longest message-id or correlation-id, in characters (Azure's limit).
+pub const MESSAGE_ID_MAX_CHARACTERS: usize = 128;
+
+/// The most application properties of a message; each costs the readers, and no SDK sends more than a few dozen.
+pub const APPLICATION_PROPERTIES_MAX: usize = 256;
+
+/// What every event of a device's connection has in common, made once when the connection is accepted.
+#[derive(Clone, Debug)]
+pub struct Stamps {
+    /// Where the device's events go.
+    pub partition: PartitionId,
+    annotations: EncodedAnnotations,
+}
+
+impl Stamps {
+    /// For a device that came in with `right`, on a hub with `partition_count` partitions.
+    #[must_use]
+    pub fn new(right: &DeviceRight, partition_count: NonZeroU16) -> Self {
+        let text = |value: &'static str| Value::String(value.into());
+        let device_id = right.device_id.as_str();
+        Self {
+            partition: PartitionId::of_device(&right.device_id, partition_count),
+            annotations: EncodedAnnotations::new(&[
+                ("iothub-connection-device-id", Value::String(device_id.into())),
+                ("iothub-connection-auth-method", text(right.credential.auth_method())),
+                ("iothub-connection-auth-generation-id", Value::String(right.generation_id.0.as_str().into())),
+                ("iothub-message-source", text("Telemetry")),
+                ("x-opt-partition-key", Value::String(device_id.into())),
+            ]),
+        }
+    }
+}
+
+/// Why a message is not taken. Nothing is wrong with the device's right to send.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TelemetryRefused {
+    /// Larger than [`MESSAGE_MAX_BYTES`].
+    #[error("the message has {0} bytes with its properties, more than {MESSAGE_MAX_BYTES}")]
+    TooLarge(usize),
+    /// More properties than [`APPLICATION_PROPERTIES_MAX`].
+    #[error("the message has {0} application properties, more than {APPLICATION_PROPERTIES_MAX}")]
+    TooManyProperties(usize),
+    /// A message-id or correlation-id that is too long or holds a character that ids may not hold.
+    #[error("the {field} is not at most {MESSAGE_ID_MAX_CHARACTERS} ASCII letters, digits and -:.+%_#*?!(),=@;$'")]
+    InvalidId {
+        /// Which of the two.
+        field: &'static str,
+    },
+}
+
+/// Strikes out what only the hub may say, checks the rest, and appends the stored form with the stamps to `out`.
+pub fn store(message: &mut Message<'_>, stamps: &Stamps, out: &mut Vec<u8>) -> Result<(), TelemetryRefused> {
+    message.annotations.retain(|(name, _)| !is_server_owned(name));
+    message.application_properties.retain(|(name, _)| !is_server_owned(name));
+    check(message)?;
+    encoding::encode(message, &stamps.annotations, out);
+    Ok(())
+}
+
+/// Whether only the hub may set an annotation or application property of that name, in any case of letters.
+#[must_use]
+pub fn is_server_owned(name: &str) -> bool {
+    const PREFIXES: [&str; 4] = ["iothub-connection-", "x-opt-", "iothub-enqueuedtime", "iothub-message-source"];
+    PREFIXES.iter().any(|prefix| name.as_bytes().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes())))
+}
+
+fn check(message: &Message<'_>) -> Result<(), TelemetryRefused> {
+    let properties = &message.properties;
+    check_id("message-id", properties.message_id.as_ref())?;
+    check_id("correlation-id", properties.correlation_id.as_ref())?;
+    if message.application_properties.len() > APPLICATION_PROPERTIES_MAX {
+        return Err(TelemetryRefused::TooManyProperties(message.application_properties.len()));
+    }
+    let size = size(message);
+    if size > MESSAGE_MAX_BYTES { Err(TelemetryRefused::TooLarge(size)) } else { Ok(()) }
+}
+
+fn check_id(field: &'static str, id: Option<&MessageId<'_>>) -> Result<(), TelemetryRefused> {
+    let good = match id {
+        Some(MessageId::String(text)) => {
+            text.len() <= MESSAGE_ID_MAX_CHARACTERS && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-:.+%_#*?!(),=@;$'".contains(&b))
+        }
+        Some(MessageId::Binary(bytes)) => bytes.len() <= MESSAGE_ID_MAX_CHARACTERS,
+        Some(MessageId::Ulong(_) | MessageId::Uuid(_)) | None => true,
+    };
+    if good { Ok(()) } else { Err(TelemetryRefused::InvalidId { field }) }
+}
+
+/// Body, system values, and names and values of properties.
+fn size(message: &Message<'_>) -> usize {
+    let body = match &message.body {
+        Body::Data(sections) | Body::Sequence(sections) => sections.iter().map(|section| section.len()).sum(),
+        Body::Value(value) => value.len(),
+    };
+    let named = |list: &[(std::borrow::Cow<'_, str>, Value<'_>)]| -> usize {
+        list.iter().map(|(name, value)| name.len() + value_size(value)).sum()
+    };
+    let id = |id: &Option<MessageId<'_>>| match id {
+        Some(MessageId::String(text)) => text.len(),
+        Some(MessageId::Binary(bytes)) => bytes.len(),
+        Some(MessageId::Uuid(_)) => 16,
+        Some(MessageId::Ulong(_)) => 8,
+        None => 0,
+    };
+    let p = &message.properties;
+    let texts = [&p.to, &p.subject, &p.reply_to, &p.content_type, &p.content_encoding, &p.group_id, &p.reply_to_group_id];
+    body + named(&message.annotations)
+        + named(&message.application_properties)
+        + id(&p.message_id)
+        + id(&p.correlation_id)
+        + p.user_id.as_ref().map_or(0, |user| user.len())
+        + texts.into_iter().flatten().map(|text| text.len()).sum::<usize>()
+}
+
+fn value_size(value: &Value<'_>) -> usize {
+    match value {
+        Value::Null => 0,
+        Value::Boolean(_) | Value::Ubyte(_) | Value::Byte(_) => 1,
+        Value::Ushort(_) | Value::Short(_) => 2,
+        Value::Uint(_) | Value::Int(_) | Value::Float(_) | Value::Decimal32(_) | Value::Char(_) => 4,
+        Value::Ulong(_) | Value::Long(_) | Value::Double(_) | Value::Decimal64(_) | Value::Timestamp(_) => 8,
+        Value::Decimal128(_) | Value::Uuid(_) => 16,
+        Value::Binary(bytes) | Value::Encoded(bytes) => bytes.len(),
+        Value::String(text) | Value::Symbol(text) => text.len(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message_of(bytes: &[u8]) -> Message<'_> {
+        Message { body: Body::Data(vec![bytes.into()]), ..Message::default() }
+    }
+
+    #[test]
+    fn the_limit_counts_body_and_properties() {
+        let body = vec![0; MESSAGE_MAX_BYTES - 3];
+        let mut message = message_of(&body);
+        message.application_properties.push(("k".into(), Value::String("vv".into())));
+        assert_eq!(check(&message), Ok(()));
+        message.application_properties.push(("x".into(), Value::Null));
+        assert_eq!(check(&message), Err(TelemetryRefused::TooLarge(MESSAGE_MAX_BYTES + 1)));
+    }
+
+    #[test]
+    fn what_the_hub_stamps_a_client_cannot_claim() {
+        for name in
+            ["iothub-connection-device-id", "IoTHub-Connection-Auth-Method", "x-opt-offset", "iothub-enqueuedtime", "iothub-message-source"]
+        {
+            assert!(is_server_owned(name), "{name}");
+        }
+        for name in ["iothub-interface-id", "iothub-app-x", "x-op", "device", "iothub-creation-time-utc", "é"] {
+            assert!(!is_server_owned(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn ids_have_azures_characters() {
+        let with_id = |id: &'static str| {
+            let mut message = message_of(b"");
+            message.properties.message_id = Some(MessageId::String(id.into()));
+            check(&message)
+        };
+        assert_eq!(with_id("a-Z:.+%_#*?!(),=@;$'9"), Ok(()));
+        assert_eq!(with_id("a b"), Err(TelemetryRefused::InvalidId { field: "message-id" }));
+        assert_eq!(with_id("é"), Err(TelemetryRefused::InvalidId { field: "message-id" }));
+    }
+}

@@ -1,1 +1,289 @@
-//! Who is connected, in this process.
+//! Who is connected to this process: one session per device, the newer one wins.
+//!
+//! Holds no identities and decides nothing about rights; a session is told that it has ended, and its connection closes itself.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+
+use tokio::sync::Notify;
+
+use crate::core::device_id::DeviceId;
+use crate::core::session::{ConnectionId, DeviceRight, DisconnectReason, Protocol};
+use crate::core::time::UnixMillis;
+use crate::store::DeviceActivity;
+
+/// The devices' sessions. Cheap to share behind an `Arc`.
+#[derive(Debug, Default)]
+pub struct Presence {
+    devices: Mutex<Devices>,
+    connections: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Devices {
+    live: HashMap<DeviceId, Session>,
+    /// What is not in the registry yet; bounded by [`UNFLUSHED_MAX`].
+    unflushed: HashMap<DeviceId, DeviceActivity>,
+    /// Subscriptions of MQTT sessions with clean session 0, which outlive their connection (MQTT-3.1.2-4).
+    mqtt: HashMap<DeviceId, Vec<MqttSubscription>>,
+}
+
+/// The most devices whose activity waits to be written; beyond it the times of some are written late, by their next activity.
+const UNFLUSHED_MAX: usize = 200_000;
+
+/// A device's subscription, kept in its MQTT session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MqttSubscription {
+    /// The topic filter, as the device spelt it.
+    pub filter: String,
+    /// The granted QoS, 0 or 1.
+    pub qos: u8,
+}
+
+/// One device's connection, while it lasts and a moment longer. Clones are the same session.
+#[derive(Clone, Debug)]
+pub struct Session(Arc<SessionState>);
+
+#[derive(Debug)]
+struct SessionState {
+    right: DeviceRight,
+    connection: ConnectionId,
+    protocol: Protocol,
+    peer: SocketAddr,
+    since: UnixMillis,
+    last_activity: AtomicI64,
+    ended: OnceLock<DisconnectReason>,
+    wake: Notify,
+}
+
+/// What is known about a device beside its identity.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PresenceView {
+    /// Whether it has a session.
+    pub connected: bool,
+    /// When that last changed, if later than what the registry has.
+    pub connection_state_updated_time: Option<UnixMillis>,
+    /// When it last connected or sent, if later than what the registry has.
+    pub last_activity_time: Option<UnixMillis>,
+}
+
+impl Presence {
+    /// Opens a session; an older one of the same device ends as taken over.
+    pub fn open(&self, right: DeviceRight, protocol: Protocol, peer: SocketAddr, now: UnixMillis) -> Session {
+        let connection = ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed));
+        let session = Session(Arc::new(SessionState {
+            connection,
+            protocol,
+            peer,
+            since: now,
+            last_activity: AtomicI64::new(now.0),
+            ended: OnceLock::new(),
+            wake: Notify::new(),
+            right,
+        }));
+        let older = self.devices().live.insert(session.device_id().clone(), session.clone());
+        if let Some(older) = older {
+            older.end(DisconnectReason::TakenOver);
+        }
+        session
+    }
+
+    /// Forgets a session whose connection is gone. Says whether the device is away now: false when a newer session has taken over.
+    pub fn close(&self, session: &Session, now: UnixMillis) -> bool {
+        let mut devices = self.devices();
+        let id = session.device_id();
+        let away = devices.live.get(id).is_some_and(|live| live.connection() == session.connection());
+        if away {
+            devices.live.remove(id);
+            devices.note(id, Some(session.last_activity()), Some(now));
+        }
+        away
+    }
+
+    /// Ends the device's session if `review` finds a reason. Its connection closes by itself; no verb of it succeeds from now on.
+    pub fn review(&self, id: &DeviceId, review: impl FnOnce(&DeviceRight) -> Result<(), DisconnectReason>) {
+        let session = self.devices().live.get(id).cloned();
+        if let Some((session, reason)) = session.and_then(|session| review(&session.0.right).err().map(|reason| (session, reason))) {
+            session.end(reason);
+        }
+    }
+
+    /// Ends all sessions.
+    pub fn end_all(&self, reason: DisconnectReason) {
+        let sessions: Vec<Session> = self.devices().live.values().cloned().collect();
+        for session in sessions {
+            session.end(reason);
+        }
+    }
+
+    /// Notes that a device without a session (HTTPS) was active.
+    pub fn note_activity(&self, id: &DeviceId, now: UnixMillis) {
+        self.devices().note(id, Some(now), None);
+    }
+
+    /// What is known about a device beside its identity.
+    pub fn view(&self, id: &DeviceId) -> PresenceView {
+        let devices = self.devices();
+        let unflushed = devices.unflushed.get(id);
+        let live = devices.live.get(id);
+        PresenceView {
+            connected: live.is_some(),
+            connection_state_updated_time: live.map(Session::since).or(unflushed.and_then(|a| a.connection_state_updated_time)),
+            last_activity_time: live.map(Session::last_activity).max(unflushed.and_then(|a| a.last_activity_time)),
+        }
+    }
+
+    /// How many devices are connected.
+    pub fn connected(&self) -> usize {
+        self.devices().live.len()
+    }
+
+    /// Forgets a deleted device's kept MQTT session and unwritten activity.
+    pub fn forget(&self, id: &DeviceId) {
+        let mut devices = self.devices();
+        devices.unflushed.remove(id);
+        devices.mqtt.remove(id);
+    }
+
+    /// Begins a device's MQTT session: with `clean` a kept one is thrown away. `None` when there is none to go on with.
+    pub fn begin_mqtt_session(&self, id: &DeviceId, clean: bool) -> Option<Vec<MqttSubscription>> {
+        let mut devices = self.devices();
+        if clean {
+            devices.mqtt.remove(id);
+            return None;
+        }
+        match devices.mqtt.get(id) {
+            Some(kept) => Some(kept.clone()),
+            None => {
+                devices.mqtt.insert(id.clone(), Vec::new());
+                None
+            }
+        }
+    }
+
+    /// Replaces the subscriptions that a device's MQTT session keeps, if it keeps any (clean session 0).
+    pub fn keep_subscriptions(&self, id: &DeviceId, subscriptions: &[MqttSubscription]) {
+        if let Some(kept) = self.devices().mqtt.get_mut(id) {
+            *kept = subscriptions.to_vec();
+        }
+    }
+
+    /// Takes what the registry should be told: of devices that went, that use HTTPS, and that have been active since `before` at the earliest.
+    pub fn take_unflushed(&self, active_since: UnixMillis) -> Vec<DeviceActivity> {
+        let mut devices = self.devices();
+        let mut activity = std::mem::take(&mut devices.unflushed);
+        for (id, session) in &devices.live {
+            if session.last_activity() >= active_since {
+                let entry = activity.entry(id.clone()).or_insert_with(|| DeviceActivity::of(id));
+                entry.last_activity_time = Some(session.last_activity());
+                entry.connection_state_updated_time = Some(session.since());
+            }
+        }
+        activity.into_values().collect()
+    }
+
+    /// Puts back what could not be written.
+    pub fn put_back(&self, activity: Vec<DeviceActivity>) {
+        let mut devices = self.devices();
+        for old in activity {
+            devices.note(&old.id, old.last_activity_time, old.connection_state_updated_time);
+        }
+    }
+
+    fn devices(&self) -> MutexGuard<'_, Devices> {
+        self.devices.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+impl Devices {
+    fn note(&mut self, id: &DeviceId, last_activity: Option<UnixMillis>, state_updated: Option<UnixMillis>) {
+        if self.unflushed.len() >= UNFLUSHED_MAX && !self.unflushed.contains_key(id) {
+            return;
+        }
+        let entry = self.unflushed.entry(id.clone()).or_insert_with(|| DeviceActivity::of(id));
+        entry.last_activity_time = entry.last_activity_time.max(last_activity);
+        entry.connection_state_updated_time = entry.connection_state_updated_time.max(state_updated);
+    }
+}
+
+impl DeviceActivity {
+    fn of(id: &DeviceId) -> Self {
+        Self { id: id.clone(), last_activity_time: None, connection_state_updated_time: None }
+    }
+}
+
+impl Session {
+    /// Whose.
+    #[must_use]
+    pub fn device_id(&self) -> &DeviceId {
+        &self.0.right.device_id
+    }
+
+    /// What the device proved.
+    #[must_use]
+    pub fn right(&self) -> &DeviceRight {
+        &self.0.right
+    }
+
+    /// Which connection.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionId {
+        self.0.connection
+    }
+
+    /// Over what.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.0.protocol
+    }
+
+    /// From where.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.0.peer
+    }
+
+    /// Since when.
+    #[must_use]
+    pub fn since(&self) -> UnixMillis {
+        self.0.since
+    }
+
+    /// When the device last connected or sent.
+    #[must_use]
+    pub fn last_activity(&self) -> UnixMillis {
+        UnixMillis(self.0.last_activity.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the device sent.
+    pub fn touch(&self, now: UnixMillis) {
+        self.0.last_activity.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Why the session has ended, or `None`. To be asked after bytes were read and before they take effect: then nothing that arrives
+    /// after a revocation has returned takes effect.
+    #[must_use]
+    pub fn ended(&self) -> Option<DisconnectReason> {
+        self.0.ended.get().copied()
+    }
+
+    /// Waits until the session ends.
+    pub async fn wait_ended(&self) -> DisconnectReason {
+        loop {
+            let woken = self.0.wake.notified();
+            if let Some(reason) = self.ended() {
+                return reason;
+            }
+            woken.await;
+        }
+    }
+
+    /// Ends it; the first reason stays.
+    pub fn end(&self, reason: DisconnectReason) {
+        if self.0.ended.set(reason).is_ok() {
+            self.0.wake.notify_waiters();
+        }
+    }
+}

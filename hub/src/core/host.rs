@@ -1,0 +1,45 @@
+//! The names that a hub answers to.
+
+/// The hub's own host names and the foreign ones it stands in for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HubNames {
+    primary: String,
+    others: Vec<String>,
+}
+
+impl HubNames {
+    /// `primary` is the name in connection strings; `others` are further names, and aliases for `GatewayHostName`: hubs for which
+    /// clients may believe that this one speaks. All are compared without case.
+    #[must_use]
+    pub fn new(primary: &str, others: &[String]) -> Self {
+        Self { primary: primary.to_ascii_lowercase(), others: others.iter().map(|name| name.to_ascii_lowercase()).collect() }
+    }
+
+    /// The name in connection strings.
+    #[must_use]
+    pub fn primary(&self) -> &str {
+        &self.primary
+    }
+
+    /// Whether `host`, which may end in a port, names this hub.
+    #[must_use]
+    pub fn contain(&self, host: &str) -> bool {
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => name,
+            _ => host,
+        };
+        self.primary.eq_ignore_ascii_case(name) || self.others.iter().any(|other| other.eq_ignore_ascii_case(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_compared_without_case_or_port() {
+        let names = HubNames::new("Hub.Example", &["alias.example".into()]);
+        assert!(names.contain("hub.example") && names.contain("HUB.EXAMPLE:8883") && names.contain("Alias.example"));
+        assert!(!names.contain("hub.example.org") && !names.contain("") && !names.contain("hub.example:x"));
+    }
+}

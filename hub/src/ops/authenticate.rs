@@ -1,0 +1,168 @@
+//! Who is this, and may it do that? The answer to a stranger is always the same, in bytes and in time; the reason is for the owner.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep_until};
+
+use crate::core::device_id::{DEVICE_ID_MAX_BYTES, DeviceId};
+use crate::core::identity::{Authentication, DeviceStatus, SymmetricKey};
+use crate::core::policy::Permission;
+use crate::core::sas::SasToken;
+use crate::core::session::{Credential, DeviceRight, KeyFingerprint, Protocol};
+use crate::ops::Hub;
+use crate::ops::refusals::{Refusal, RefusalReason};
+use crate::store::RegistryError;
+
+/// When a refusal is answered, counted from the question: later than any honest look-up takes, so that an unknown device, a disabled one
+/// and a bad key can't be told apart by a watch, and guessing is slow.
+const REFUSED_AFTER: Duration = Duration::from_millis(100);
+
+/// Refused, or not decidable now.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AuthenticateError {
+    /// Not this one, or not this. The reason is already with the owner; the one refused gets none.
+    #[error("unauthorized")]
+    Refused,
+    /// The registry does not answer: not a refusal, to be tried again.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Where a question comes from.
+#[derive(Debug, Clone, Copy)]
+pub struct Origin {
+    /// Over what.
+    pub protocol: Protocol,
+    /// From where.
+    pub peer: SocketAddr,
+}
+
+/// A principal that is not a device: a policy, proven.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServiceRight {
+    /// The policy's name.
+    pub policy: String,
+    /// The last moment at which the token holds.
+    pub good_until: crate::core::time::UnixMillis,
+}
+
+/// Lets in somebody who says to be `claimed`, with a SAS token: the device's own, or a policy's with DeviceConnect that speaks for an
+/// existing, enabled device.
+pub async fn authenticate_device(hub: &Hub, claimed: &str, token: Option<&str>, origin: Origin) -> Result<DeviceRight, AuthenticateError> {
+    let asked = Instant::now();
+    match judge_device(hub, claimed, token).await {
+        Ok(right) => Ok(right),
+        Err(Judgement::Registry(error)) => Err(error.into()),
+        Err(Judgement::Refused(reason)) => Err(refuse_since(hub, claimed, reason, origin, asked).await),
+    }
+}
+
+/// Lets in a policy that has `permission`, with a token for `path` in this hub (such as `devices/D` or `messages/events`).
+pub async fn authenticate_service(
+    hub: &Hub,
+    token: Option<&str>,
+    permission: Permission,
+    path: &str,
+    origin: Origin,
+) -> Result<ServiceRight, AuthenticateError> {
+    let asked = Instant::now();
+    match judge_service(hub, token, permission, path) {
+        Ok(right) => Ok(right),
+        Err((policy, reason)) => Err(refuse_since(hub, &policy, reason, origin, asked).await),
+    }
+}
+
+/// Refuses somebody for a reason that a protocol found, as all others are refused.
+pub async fn refuse(hub: &Hub, claimed: &str, reason: RefusalReason, origin: Origin) -> AuthenticateError {
+    refuse_since(hub, claimed, reason, origin, Instant::now()).await
+}
+
+/// Asks again whether a right that was proven some time ago still holds: after a body has been read, say.
+pub async fn still_good(hub: &Hub, right: &DeviceRight) -> Result<bool, RegistryError> {
+    let identity = hub.identities.get(&*hub.registry, &right.device_id).await?;
+    Ok(hub.now() <= right.good_until && right.review(identity.as_deref()).is_ok())
+}
+
+enum Judgement {
+    Refused(RefusalReason),
+    Registry(RegistryError),
+}
+
+impl From<RefusalReason> for Judgement {
+    fn from(reason: RefusalReason) -> Self {
+        Self::Refused(reason)
+    }
+}
+
+async fn judge_device(hub: &Hub, claimed: &str, token: Option<&str>) -> Result<DeviceRight, Judgement> {
+    let device_id = DeviceId::parse(claimed).map_err(|_| RefusalReason::InvalidDeviceId)?;
+    let token = SasToken::parse(token.ok_or(RefusalReason::NoToken)?).map_err(RefusalReason::from)?;
+    let credential = match token.policy.as_deref() {
+        Some(policy) => Some(policy_credential(hub, policy, &token, Permission::DeviceConnect)?),
+        None => None,
+    };
+    let identity =
+        hub.identities.get(&*hub.registry, &device_id).await.map_err(Judgement::Registry)?.ok_or(RefusalReason::UnknownDevice)?;
+    let credential = match credential {
+        Some(credential) => credential,
+        None => {
+            let Authentication::SymmetricKey { primary, secondary } = &identity.authentication;
+            Credential::DeviceKey(signing_key(&token, primary, secondary).ok_or(RefusalReason::SignedWithNeitherKey)?)
+        }
+    };
+    if !token.covers_device(&hub.names, device_id.as_str()) {
+        return Err(RefusalReason::OtherResource(token.resource().into_owned()).into());
+    }
+    if let Some(expired) = token.expired_for(hub.now()) {
+        return Err(RefusalReason::TokenExpired(expired).into());
+    }
+    if identity.status() == DeviceStatus::Disabled {
+        return Err(RefusalReason::DeviceDisabled { held_by: identity.hold.as_ref().map(|hold| hold.by.clone()) }.into());
+    }
+    Ok(DeviceRight { generation_id: identity.generation_id.clone(), device_id, credential, good_until: token.good_until() })
+}
+
+fn judge_service(hub: &Hub, token: Option<&str>, permission: Permission, path: &str) -> Result<ServiceRight, (String, RefusalReason)> {
+    let nobody = |reason: RefusalReason| (String::new(), reason);
+    let token = SasToken::parse(token.ok_or(nobody(RefusalReason::NoToken))?).map_err(|error| nobody(error.into()))?;
+    let name = token.policy.as_deref().ok_or(nobody(RefusalReason::NeedsPolicy(permission)))?.to_owned();
+    let refused = |reason: RefusalReason| (name.clone(), reason);
+    policy_credential(hub, &name, &token, permission).map_err(refused)?;
+    if !token.covers_path(&hub.names, path) {
+        return Err(refused(RefusalReason::OtherResource(token.resource().into_owned())));
+    }
+    if let Some(expired) = token.expired_for(hub.now()) {
+        return Err(refused(RefusalReason::TokenExpired(expired)));
+    }
+    Ok(ServiceRight { policy: name, good_until: token.good_until() })
+}
+
+/// Both keys are always tried, so that the answer takes as long for either.
+fn signing_key(token: &SasToken<'_>, primary: &SymmetricKey, secondary: &SymmetricKey) -> Option<KeyFingerprint> {
+    match (token.is_signed_with(primary), token.is_signed_with(secondary)) {
+        (true, _) => Some(KeyFingerprint::of(primary)),
+        (false, true) => Some(KeyFingerprint::of(secondary)),
+        (false, false) => None,
+    }
+}
+
+fn policy_credential(hub: &Hub, name: &str, token: &SasToken<'_>, permission: Permission) -> Result<Credential, RefusalReason> {
+    let policy = hub.policies.get(name).ok_or_else(|| RefusalReason::UnknownPolicy(name.to_owned()))?;
+    if signing_key(token, &policy.primary, &policy.secondary).is_none() {
+        return Err(RefusalReason::SignedWithNeitherPolicyKey(name.to_owned()));
+    }
+    if !policy.allows(permission) {
+        return Err(RefusalReason::NotAllowed { policy: name.to_owned(), permission });
+    }
+    Ok(Credential::Policy(name.to_owned()))
+}
+
+async fn refuse_since(hub: &Hub, claimed: &str, reason: RefusalReason, origin: Origin, asked: Instant) -> AuthenticateError {
+    let name: String = claimed.chars().take(DEVICE_ID_MAX_BYTES).collect();
+    tracing::info!(claimed = name, peer = %origin.peer, protocol = origin.protocol.name(), %reason, "refused {name:?}: {reason}");
+    hub.metrics.refused(reason.name());
+    hub.refusals.remember(&name, Refusal { time: hub.now(), protocol: origin.protocol, peer: origin.peer, reason });
+    sleep_until(asked + REFUSED_AFTER).await;
+    AuthenticateError::Refused
+}

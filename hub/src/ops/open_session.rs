@@ -1,0 +1,36 @@
+//! A device connects, and later it goes: its session begins and ends.
+
+use crate::core::session::{DeviceRight, DisconnectReason};
+use crate::ops::Hub;
+use crate::ops::authenticate::Origin;
+use crate::store::RegistryError;
+use crate::store::presence::Session;
+
+/// Opens the session of a device that has authenticated. The right is reviewed once more after the session can be seen by those who
+/// revoke: between them no change of the identity goes unnoticed. The session that comes back may have ended already.
+pub async fn open_session(hub: &Hub, right: DeviceRight, origin: Origin) -> Result<Session, RegistryError> {
+    let session = hub.presence.open(right, origin.protocol, origin.peer, hub.now());
+    hub.metrics.connected(origin.protocol);
+    match hub.identities.get(&*hub.registry, session.device_id()).await {
+        Ok(identity) => {
+            if let Err(reason) = session.right().review(identity.as_deref()) {
+                session.end(reason);
+            }
+            tracing::info!(device = %session.device_id(), connection = %session.connection(), protocol = origin.protocol.name(), peer = %origin.peer, "device {} connected", session.device_id());
+            Ok(session)
+        }
+        Err(error) => {
+            close_session(hub, &session, DisconnectReason::StoreUnavailable);
+            Err(error)
+        }
+    }
+}
+
+/// Closes it, when its connection is gone. `reason` is why, unless the session had already been ended for another.
+pub fn close_session(hub: &Hub, session: &Session, reason: DisconnectReason) {
+    session.end(reason);
+    let reason = session.ended().unwrap_or(reason);
+    hub.presence.close(session, hub.now());
+    hub.metrics.disconnected(session.protocol(), reason);
+    tracing::info!(device = %session.device_id(), connection = %session.connection(), reason = reason.name(), "device {} disconnected: {}", session.device_id(), reason.name());
+}

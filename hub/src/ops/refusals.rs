@@ -1,0 +1,153 @@
+//! Who was refused lately, and why: told to the owner, never to the one refused.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use lru::LruCache;
+
+use crate::core::policy::Permission;
+use crate::core::sas::MalformedToken;
+use crate::core::session::Protocol;
+use crate::core::time::UnixMillis;
+
+/// The most names remembered; a name is whatever the refused one claimed, cut to a device id's length.
+const NAMES_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
+
+/// The last refusals remembered per name.
+const REFUSALS_PER_NAME: usize = 8;
+
+/// Why somebody was refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RefusalReason {
+    /// No identity of that name.
+    #[error("there is no such device")]
+    UnknownDevice,
+    /// A name that no device can have.
+    #[error("no device can have that name")]
+    InvalidDeviceId,
+    /// The identity is disabled.
+    #[error("the device is disabled{}", .held_by.as_ref().map(|by| format!(", held by {by}")).unwrap_or_default())]
+    DeviceDisabled {
+        /// Who holds it, if somebody does.
+        held_by: Option<String>,
+    },
+    /// Neither token nor certificate.
+    #[error("it brought no token")]
+    NoToken,
+    /// The token can't be read.
+    #[error(transparent)]
+    MalformedToken(#[from] MalformedToken),
+    /// The token ran out.
+    #[error("its token expired {} s ago by the hub's clock", .0.as_secs())]
+    TokenExpired(Duration),
+    /// A good token for something else.
+    #[error("its token is for {0:?}, not for this device and hub")]
+    OtherResource(String),
+    /// Not the device's key.
+    #[error("its token is signed with neither key of the device")]
+    SignedWithNeitherKey,
+    /// Not the policy's key.
+    #[error("its token is signed with neither key of the policy {0:?}")]
+    SignedWithNeitherPolicyKey(String),
+    /// No such policy.
+    #[error("its token names the policy {0:?}, which this hub does not have")]
+    UnknownPolicy(String),
+    /// The policy does not allow it.
+    #[error("the policy {policy:?} does not allow {permission}")]
+    NotAllowed {
+        /// Which policy.
+        policy: String,
+        /// What was wanted.
+        permission: Permission,
+    },
+    /// Only a policy's token can do this.
+    #[error("this needs a token of a shared access policy with {0}")]
+    NeedsPolicy(Permission),
+    /// It asked for a hub of another name.
+    #[error("it asked for the hub {0:?}, which is not a name of this one")]
+    ForeignHost(String),
+    /// MQTT: the client id is not the device id of the user name, or the user name can't be read.
+    #[error("its MQTT client id and user name do not name one device of this hub")]
+    ClientIdAndUserName,
+}
+
+impl RefusalReason {
+    /// The variant's name: a label for metrics and answers.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::UnknownDevice => "UnknownDevice",
+            Self::InvalidDeviceId => "InvalidDeviceId",
+            Self::DeviceDisabled { .. } => "DeviceDisabled",
+            Self::NoToken => "NoToken",
+            Self::MalformedToken(_) => "MalformedToken",
+            Self::TokenExpired(_) => "TokenExpired",
+            Self::OtherResource(_) => "OtherResource",
+            Self::SignedWithNeitherKey => "SignedWithNeitherKey",
+            Self::SignedWithNeitherPolicyKey(_) => "SignedWithNeitherPolicyKey",
+            Self::UnknownPolicy(_) => "UnknownPolicy",
+            Self::NotAllowed { .. } => "NotAllowed",
+            Self::NeedsPolicy(_) => "NeedsPolicy",
+            Self::ForeignHost(_) => "ForeignHost",
+            Self::ClientIdAndUserName => "ClientIdAndUserName",
+        }
+    }
+}
+
+/// One refusal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// When.
+    pub time: UnixMillis,
+    /// Over what.
+    pub protocol: Protocol,
+    /// From where.
+    pub peer: SocketAddr,
+    /// Why.
+    pub reason: RefusalReason,
+}
+
+/// The refusals remembered, by the name that was claimed.
+pub struct Refusals(Mutex<LruCache<String, VecDeque<Refusal>>>);
+
+impl Default for Refusals {
+    fn default() -> Self {
+        Self(Mutex::new(LruCache::new(NAMES_MAX)))
+    }
+}
+
+impl Refusals {
+    /// Remembers one.
+    pub fn remember(&self, name: &str, refusal: Refusal) {
+        let mut refusals = self.lock();
+        let of_name = refusals.get_or_insert_mut(name.to_owned(), VecDeque::new);
+        if of_name.len() == REFUSALS_PER_NAME {
+            of_name.pop_front();
+        }
+        of_name.push_back(refusal);
+    }
+
+    /// Those of one name, oldest first.
+    pub fn of(&self, name: &str) -> Vec<Refusal> {
+        self.lock().peek(name).map(|refusals| refusals.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// The latest of each name, the latest first, at most `limit`.
+    pub fn latest(&self, limit: usize) -> Vec<(String, Refusal)> {
+        self.lock().iter().filter_map(|(name, of_name)| Some((name.clone(), of_name.back()?.clone()))).take(limit).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, LruCache<String, VecDeque<Refusal>>> {
+        self.0.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+impl fmt::Debug for Refusals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Refusals({} names)", self.lock().len())
+    }
+}

@@ -1,0 +1,93 @@
+//! A device sends: checked, stamped, appended. Acknowledged by the caller once [`EventLog::durability`] says that it is on disk.
+//!
+//! [`EventLog::durability`]: crate::store::EventLog::durability
+
+use crate::core::message::Message;
+use crate::core::session::{DeviceRight, DisconnectReason};
+use crate::core::telemetry::{self, Stamps, TelemetryRefused};
+use crate::ops::{Hub, authenticate};
+use crate::store::presence::Session;
+use crate::store::{AppendError, EventBatch, RegistryError, Ticket};
+
+/// The stamps of whoever came in with `right`.
+#[must_use]
+pub fn stamps(hub: &Hub, right: &DeviceRight) -> Stamps {
+    Stamps::new(right, hub.events.partition_count())
+}
+
+/// Checks and stamps one message, and adds it to `batch`.
+pub fn stage(mut message: Message<'_>, stamps: &Stamps, batch: &mut EventBatch) -> Result<(), TelemetryRefused> {
+    let start = batch.bytes.len();
+    match telemetry::store(&mut message, stamps, &mut batch.bytes) {
+        Ok(()) => {
+            batch.ends.push((stamps.partition, batch.bytes.len()));
+            Ok(())
+        }
+        Err(refused) => {
+            batch.bytes.truncate(start);
+            Err(refused)
+        }
+    }
+}
+
+/// Why a batch was not appended.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AppendRefused {
+    /// The session had ended before the batch came to the log.
+    #[error("the session has ended: {}", .0.name())]
+    SessionEnded(DisconnectReason),
+    /// The right had lapsed.
+    #[error("the device may no longer send")]
+    NoLongerGood,
+    /// The log does not take it.
+    #[error(transparent)]
+    Log(AppendError),
+    /// The registry could not be asked.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Appends a session's batch, which must not be empty, waiting for room. The session is asked after the bytes were read: nothing that
+/// arrives after a revocation has returned is appended.
+pub async fn append(hub: &Hub, session: &Session, batch: &mut EventBatch) -> Result<Ticket, AppendRefused> {
+    loop {
+        if let Some(reason) = session.ended() {
+            return Err(AppendRefused::SessionEnded(reason));
+        }
+        session.touch(hub.now());
+        match try_append(hub, batch) {
+            Err(AppendError::Busy) => hub.events.room().await,
+            Err(error) => return Err(AppendRefused::Log(error)),
+            Ok(ticket) => return Ok(ticket),
+        }
+    }
+}
+
+/// Appends the batch of somebody without a session (HTTPS), and waits until it is durable.
+pub async fn append_durably(hub: &Hub, right: &DeviceRight, batch: &mut EventBatch) -> Result<(), AppendRefused> {
+    let mut durability = hub.events.durability();
+    loop {
+        if !authenticate::still_good(hub, right).await? {
+            return Err(AppendRefused::NoLongerGood);
+        }
+        match try_append(hub, batch) {
+            Err(AppendError::Busy) => hub.events.room().await,
+            Err(error) => return Err(AppendRefused::Log(error)),
+            Ok(ticket) if durability.durable(ticket).await => break,
+            Ok(_) => return Err(AppendRefused::Log(AppendError::Unavailable { retry_after: RETRY_AFTER })),
+        }
+    }
+    hub.presence.note_activity(&right.device_id, hub.now());
+    Ok(())
+}
+
+/// When to come again after a write to disk failed: reopening and verifying the log takes about that long.
+const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+
+fn try_append(hub: &Hub, batch: &mut EventBatch) -> Result<Ticket, AppendError> {
+    let (events, bytes) = (batch.len(), batch.bytes.len());
+    batch.enqueued_time = hub.now();
+    let ticket = hub.events.try_append(batch)?;
+    hub.metrics.telemetry(events, bytes);
+    Ok(ticket)
+}
