@@ -13,6 +13,10 @@ use crate::observe::Metrics;
 use crate::store::presence::Presence;
 use crate::store::{EventLog, Registry};
 
+// What a protocol holds on to between two verbs.
+pub use crate::store::presence::{MqttSubscription, Session};
+pub use crate::store::{AppendError, Durability, EventBatch, Fate, RegistryError, Ticket, Watermark};
+
 pub mod authenticate;
 pub mod flush_activity;
 pub mod identities;
