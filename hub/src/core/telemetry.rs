@@ -16,6 +16,9 @@ pub const MESSAGE_ID_MAX_CHARACTERS: usize = 128;
 /// The most application properties of a message; each costs the readers, and no SDK sends more than a few dozen.
 pub const APPLICATION_PROPERTIES_MAX: usize = 256;
 
+/// The most annotations that a client may set; Azure knows half a dozen.
+pub const ANNOTATIONS_MAX: usize = 64;
+
 /// What every event of a device's connection has in common, made once when the connection is accepted.
 #[derive(Clone, Debug)]
 pub struct Stamps {
@@ -52,6 +55,12 @@ pub enum TelemetryRefused {
     /// More properties than [`APPLICATION_PROPERTIES_MAX`].
     #[error("the message has {0} application properties, more than {APPLICATION_PROPERTIES_MAX}")]
     TooManyProperties(usize),
+    /// More annotations than [`ANNOTATIONS_MAX`].
+    #[error("the message has {0} annotations, more than {ANNOTATIONS_MAX}")]
+    TooManyAnnotations(usize),
+    /// A content type, content encoding or annotation name that is not ASCII, though AMQP keeps it as a symbol.
+    #[error("the {0} is not ASCII text")]
+    NotASymbol(&'static str),
     /// A message-id or correlation-id that is too long or holds a character that ids may not hold.
     #[error("the {field} is not at most {MESSAGE_ID_MAX_CHARACTERS} ASCII letters, digits and -:.+%_#*?!(),=@;$'")]
     InvalidId {
@@ -83,6 +92,12 @@ fn check(message: &Message<'_>) -> Result<(), TelemetryRefused> {
     if message.application_properties.len() > APPLICATION_PROPERTIES_MAX {
         return Err(TelemetryRefused::TooManyProperties(message.application_properties.len()));
     }
+    if message.annotations.len() > ANNOTATIONS_MAX {
+        return Err(TelemetryRefused::TooManyAnnotations(message.annotations.len()));
+    }
+    check_symbol("content-type", properties.content_type.as_deref())?;
+    check_symbol("content-encoding", properties.content_encoding.as_deref())?;
+    message.annotations.iter().try_for_each(|(name, _)| check_symbol("name of an annotation", Some(name)))?;
     let size = size(message);
     if size > MESSAGE_MAX_BYTES { Err(TelemetryRefused::TooLarge(size)) } else { Ok(()) }
 }
@@ -96,6 +111,10 @@ fn check_id(field: &'static str, id: Option<&MessageId<'_>>) -> Result<(), Telem
         Some(MessageId::Ulong(_) | MessageId::Uuid(_)) | None => true,
     };
     if good { Ok(()) } else { Err(TelemetryRefused::InvalidId { field }) }
+}
+
+fn check_symbol(field: &'static str, text: Option<&str>) -> Result<(), TelemetryRefused> {
+    if text.is_none_or(str::is_ascii) { Ok(()) } else { Err(TelemetryRefused::NotASymbol(field)) }
 }
 
 /// Body, system values, and names and values of properties.
