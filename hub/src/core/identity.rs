@@ -12,7 +12,7 @@ use super::time::UnixMillis;
 pub mod change;
 
 /// A device's identity.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeviceIdentity {
     /// Its name.
     pub device_id: DeviceId,
@@ -80,7 +80,7 @@ impl Version {
 }
 
 /// How a device proves itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Authentication {
     /// By tokens signed with one of two keys.
     SymmetricKey {

@@ -48,7 +48,8 @@ pub struct RegistryWrite {
     pub id: DeviceId,
     /// What must be there for the write to happen.
     pub expected: Expected,
-    /// What is there afterwards; `None` deletes.
+    /// What is there afterwards; `None` deletes. Its activity times count only where nothing was there before: what
+    /// [`Registry::record_activity`] has recorded is never undone by a writer who read before it.
     pub new: Option<DeviceIdentity>,
 }
 

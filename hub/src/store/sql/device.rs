@@ -1,0 +1,155 @@
+//! The table `device`: one row per identity, and the way from a row to an identity and back.
+
+use std::fmt;
+
+use sea_orm::entity::prelude::*;
+use sea_orm::{ActiveValue, Set};
+
+use crate::core::device_id::DeviceId;
+use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, ManagedBy, SymmetricKey, Version};
+use crate::core::time::UnixMillis;
+use crate::store::RegistryError;
+
+const ENABLED: &str = "enabled";
+const DISABLED: &str = "disabled";
+const SYMMETRIC_KEY: &str = "sas";
+const MANIFEST_FOLDER: &str = "ManifestFolder";
+const KUBERNETES: &str = "Kubernetes";
+
+/// A row. Times are milliseconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
+#[sea_orm(table_name = "device")]
+pub struct Model {
+    #[sea_orm(primary_key, auto_increment = false)]
+    pub device_id: String,
+    pub generation_id: String,
+    pub version: i64,
+    pub wanted_status: String,
+    pub status_reason: Option<String>,
+    pub status_updated_time: Option<i64>,
+    pub authentication_type: String,
+    pub primary_key: Option<KeyBytes>,
+    pub secondary_key: Option<KeyBytes>,
+    pub tags: Option<String>,
+    pub managed_by_kind: Option<String>,
+    pub managed_by_namespace: Option<String>,
+    pub managed_by_name: Option<String>,
+    pub managed_by_uid: Option<String>,
+    pub hold_by: Option<String>,
+    pub hold_since: Option<i64>,
+    pub connection_state_updated_time: Option<i64>,
+    pub last_activity_time: Option<i64>,
+}
+
+/// A key as it lies in the table. Exists so that no `Debug` of a row shows it.
+#[derive(Clone, PartialEq, Eq, DeriveValueType)]
+pub struct KeyBytes(Vec<u8>);
+
+impl fmt::Debug for KeyBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("KeyBytes(secret)")
+    }
+}
+
+#[derive(Copy, Clone, Debug, EnumIter, DeriveRelation)]
+pub enum Relation {}
+
+impl ActiveModelBehavior for ActiveModel {}
+
+/// The value of `wanted_status` that counts as enabled.
+pub(super) fn wanted_enabled() -> sea_orm::sea_query::SimpleExpr {
+    Column::WantedStatus.eq(ENABLED)
+}
+
+/// Every column of a new row.
+pub(super) fn to_row(identity: &DeviceIdentity) -> ActiveModel {
+    let Authentication::SymmetricKey { primary, secondary } = &identity.authentication;
+    let (kind, namespace, name, uid) = match &identity.managed_by {
+        None => (None, None, None, None),
+        Some(ManagedBy::ManifestFolder) => (Some(MANIFEST_FOLDER.to_owned()), None, None, None),
+        Some(ManagedBy::Kubernetes { namespace, name, uid }) => {
+            (Some(KUBERNETES.to_owned()), Some(namespace.clone()), Some(name.clone()), Some(uid.clone()))
+        }
+    };
+    let wanted_status = match identity.wanted_status {
+        DeviceStatus::Enabled => ENABLED,
+        DeviceStatus::Disabled => DISABLED,
+    };
+    ActiveModel {
+        device_id: Set(identity.device_id.as_str().to_owned()),
+        generation_id: Set(identity.generation_id.0.clone()),
+        version: Set(identity.version.0),
+        wanted_status: Set(wanted_status.to_owned()),
+        status_reason: Set(identity.status_reason.clone()),
+        status_updated_time: Set(identity.status_updated_time.map(|time| time.0)),
+        authentication_type: Set(SYMMETRIC_KEY.to_owned()),
+        primary_key: Set(Some(KeyBytes(primary.expose().to_vec()))),
+        secondary_key: Set(Some(KeyBytes(secondary.expose().to_vec()))),
+        tags: Set(identity.tags.clone()),
+        managed_by_kind: Set(kind),
+        managed_by_namespace: Set(namespace),
+        managed_by_name: Set(name),
+        managed_by_uid: Set(uid),
+        hold_by: Set(identity.hold.as_ref().map(|hold| hold.by.clone())),
+        hold_since: Set(identity.hold.as_ref().map(|hold| hold.since.0)),
+        connection_state_updated_time: Set(identity.connection_state_updated_time.map(|time| time.0)),
+        last_activity_time: Set(identity.last_activity_time.map(|time| time.0)),
+    }
+}
+
+/// The columns that replacing an identity sets: all but its key and what only the recording of activity may move.
+pub(super) fn to_replacement(identity: &DeviceIdentity) -> ActiveModel {
+    ActiveModel {
+        device_id: ActiveValue::NotSet,
+        connection_state_updated_time: ActiveValue::NotSet,
+        last_activity_time: ActiveValue::NotSet,
+        ..to_row(identity)
+    }
+}
+
+/// The identity that a row holds.
+pub(super) fn from_row(row: Model) -> Result<DeviceIdentity, RegistryError> {
+    let id = row.device_id.clone();
+    parse(row).map_err(|reason| RegistryError::Damaged { id, reason })
+}
+
+fn parse(row: Model) -> Result<DeviceIdentity, String> {
+    let managed_by = match (row.managed_by_kind.as_deref(), row.managed_by_namespace, row.managed_by_name, row.managed_by_uid) {
+        (None, ..) => None,
+        (Some(MANIFEST_FOLDER), ..) => Some(ManagedBy::ManifestFolder),
+        (Some(KUBERNETES), Some(namespace), Some(name), Some(uid)) => Some(ManagedBy::Kubernetes { namespace, name, uid }),
+        (Some(other), ..) => return Err(format!("managed by {other:?}, which this version does not know or which is not whole")),
+    };
+    let hold = match (row.hold_by, row.hold_since) {
+        (Some(by), Some(since)) => Some(Hold { by, since: UnixMillis(since) }),
+        (None, None) => None,
+        _ => return Err("half a hold".to_owned()),
+    };
+    let wanted_status = match row.wanted_status.as_str() {
+        ENABLED => DeviceStatus::Enabled,
+        DISABLED => DeviceStatus::Disabled,
+        other => return Err(format!("status {other:?}")),
+    };
+    if row.authentication_type != SYMMETRIC_KEY {
+        return Err(format!("authentication by {:?}, which this version does not know", row.authentication_type));
+    }
+    Ok(DeviceIdentity {
+        device_id: DeviceId::parse(&row.device_id).map_err(|error| error.to_string())?,
+        generation_id: GenerationId(row.generation_id),
+        version: Version(row.version),
+        wanted_status,
+        status_reason: row.status_reason,
+        status_updated_time: row.status_updated_time.map(UnixMillis),
+        authentication: Authentication::SymmetricKey { primary: key(row.primary_key)?, secondary: key(row.secondary_key)? },
+        tags: row.tags,
+        managed_by,
+        hold,
+        connection_state_updated_time: row.connection_state_updated_time.map(UnixMillis),
+        last_activity_time: row.last_activity_time.map(UnixMillis),
+    })
+}
+
+fn key(bytes: Option<KeyBytes>) -> Result<SymmetricKey, String> {
+    let KeyBytes(bytes) = bytes.ok_or("no key")?;
+    SymmetricKey::from_bytes(bytes).map_err(|error| error.to_string())
+}

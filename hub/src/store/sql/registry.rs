@@ -1,0 +1,170 @@
+//! The [`Registry`] in SQL. Each write is one conditional statement, so that the database itself is the judge of who was first.
+
+use std::path::Path;
+
+use async_trait::async_trait;
+use sea_orm::sea_query::{Expr, OnConflict};
+use sea_orm::{
+    ColumnTrait as _, ConnectionTrait, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _, QueryOrder as _, QuerySelect as _,
+};
+use secrecy::SecretString;
+
+use super::database::{Database, MakeRoom, OpenError, unavailable};
+use super::device::{self, Column, Entity};
+use crate::core::device_id::DeviceId;
+use crate::core::identity::DeviceIdentity;
+use crate::core::time::UnixMillis;
+use crate::store::{DeviceActivity, DeviceCount, ExpectationFailed, Expected, Registry, RegistryError, RegistryWrite};
+
+/// The identities in SQLite or PostgreSQL.
+#[derive(Clone)]
+pub struct SqlRegistry(Database);
+
+impl SqlRegistry {
+    /// Opens the file, or makes it. When the disk is full, `make_room` is called, and the write tried once more.
+    pub async fn open_sqlite(path: &Path, make_room: Option<MakeRoom>) -> Result<Self, OpenError> {
+        Database::open_sqlite(path, make_room).await.map(Self)
+    }
+
+    /// Connects to `postgres://user:password@host/database`.
+    pub async fn open_postgres(url: &SecretString) -> Result<Self, OpenError> {
+        Database::open_postgres(url).await.map(Self)
+    }
+}
+
+#[async_trait]
+impl Registry for SqlRegistry {
+    async fn get(&self, id: &DeviceId) -> Result<Option<DeviceIdentity>, RegistryError> {
+        let row = Entity::find_by_id(id.as_str()).one(self.0.readers()).await.map_err(|error| unavailable(&error))?;
+        row.map(device::from_row).transpose()
+    }
+
+    async fn list(&self, after: Option<&DeviceId>, limit: usize) -> Result<Vec<DeviceIdentity>, RegistryError> {
+        let mut query = Entity::find().order_by_asc(Column::DeviceId).limit(limit as u64);
+        if let Some(after) = after {
+            query = query.filter(Column::DeviceId.gt(after.as_str()));
+        }
+        let rows = query.all(self.0.readers()).await.map_err(|error| unavailable(&error))?;
+        rows.into_iter().map(device::from_row).collect()
+    }
+
+    async fn write(&self, writes: Vec<RegistryWrite>) -> Result<Vec<Result<(), ExpectationFailed>>, RegistryError> {
+        self.0
+            .write(&writes, |transaction, writes| {
+                Box::pin(async move {
+                    let mut answers = Vec::with_capacity(writes.len());
+                    for write in writes {
+                        answers.push(if apply(transaction, write).await? { Ok(()) } else { Err(ExpectationFailed) });
+                    }
+                    Ok(answers)
+                })
+            })
+            .await
+    }
+
+    async fn record_activity(&self, mut activity: Vec<DeviceActivity>) -> Result<(), RegistryError> {
+        // In the order of the table: neighbours share pages, and two hubs that flush at once can't block each other crosswise.
+        activity.sort_by(|left, right| left.id.cmp(&right.id));
+        self.0
+            .write(&activity, |transaction, activity| {
+                Box::pin(async move {
+                    for seen in activity {
+                        record(transaction, seen).await?;
+                    }
+                    Ok(())
+                })
+            })
+            .await
+    }
+
+    async fn count(&self) -> Result<DeviceCount, RegistryError> {
+        let enabled = Entity::find().filter(device::wanted_enabled()).filter(Column::HoldSince.is_null());
+        let total = Entity::find().count(self.0.readers()).await.map_err(|error| unavailable(&error))?;
+        let enabled = enabled.count(self.0.readers()).await.map_err(|error| unavailable(&error))?;
+        // Two statements, so a device may have come or gone in between; "disabled" must not come out negative.
+        Ok(DeviceCount { total, enabled: enabled.min(total) })
+    }
+}
+
+/// Whether the expectation held.
+async fn apply(transaction: &impl ConnectionTrait, write: &RegistryWrite) -> Result<bool, DbErr> {
+    let rows = match (write.expected, &write.new) {
+        (Expected::Absent, Some(new)) => {
+            let insert = Entity::insert(device::to_row(new)).on_conflict(OnConflict::column(Column::DeviceId).do_nothing().to_owned());
+            match insert.exec_without_returning(transaction).await {
+                Err(DbErr::RecordNotInserted) => 0,
+                rows => rows?,
+            }
+        }
+        (Expected::Absent, None) => u64::from(Entity::find_by_id(write.id.as_str()).count(transaction).await? == 0),
+        (Expected::Version(version), Some(new)) => {
+            let update = Entity::update_many().set(device::to_replacement(new));
+            let this = update.filter(Column::DeviceId.eq(write.id.as_str())).filter(Column::Version.eq(version.0));
+            this.exec(transaction).await?.rows_affected
+        }
+        (Expected::Version(version), None) => {
+            let delete = Entity::delete_many().filter(Column::DeviceId.eq(write.id.as_str())).filter(Column::Version.eq(version.0));
+            delete.exec(transaction).await?.rows_affected
+        }
+    };
+    Ok(rows > 0)
+}
+
+async fn record(transaction: &impl ConnectionTrait, seen: &DeviceActivity) -> Result<(), DbErr> {
+    let times =
+        [(Column::LastActivityTime, seen.last_activity_time), (Column::ConnectionStateUpdatedTime, seen.connection_state_updated_time)];
+    let known = times.into_iter().filter_map(|(column, time)| time.map(|UnixMillis(time)| (column, time)));
+    let update = known.fold(Entity::update_many(), |update, (column, time)| update.col_expr(column, Expr::value(time)));
+    if seen.last_activity_time.is_some() || seen.connection_state_updated_time.is_some() {
+        update.filter(Column::DeviceId.eq(seen.id.as_str())).exec(transaction).await?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+    use crate::store::contract::registry::{self as contract, enabled_device, registry_contract};
+
+    async fn open() -> (SqlRegistry, TempDir) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let registry = SqlRegistry::open_sqlite(&folder.path().join("registry.sqlite"), None).await.expect("opens");
+        (registry, folder)
+    }
+
+    registry_contract!(open);
+
+    #[tokio::test]
+    async fn what_was_written_is_there_after_opening_again() {
+        let (registry, folder) = open().await;
+        let device = enabled_device("a", 7);
+        let write = RegistryWrite { id: device.device_id.clone(), expected: Expected::Absent, new: Some(device.clone()) };
+        assert_eq!(registry.write(vec![write]).await.expect("writes"), vec![Ok(())]);
+        // Not closed: the second one finds what a killed hub leaves behind, write-ahead log included.
+        let again = SqlRegistry::open_sqlite(&folder.path().join("registry.sqlite"), None).await.expect("opens again");
+        assert_eq!(again.get(&device.device_id).await.expect("reads"), Some(device));
+    }
+
+    #[tokio::test]
+    async fn a_newer_versions_tables_are_refused() {
+        let (registry, folder) = open().await;
+        let unknown = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_of_tomorrow', 0)";
+        registry.0.write(&unknown, |transaction, sql| Box::pin(transaction.execute_unprepared(sql))).await.expect("writes");
+        let again = SqlRegistry::open_sqlite(&folder.path().join("registry.sqlite"), None).await;
+        assert!(matches!(again.err(), Some(OpenError::Migrate(_))), "refused");
+    }
+
+    #[tokio::test]
+    async fn a_damaged_row_is_named() {
+        let (registry, _folder) = open().await;
+        let device = enabled_device("broken", 1);
+        let write = RegistryWrite { id: device.device_id.clone(), expected: Expected::Absent, new: Some(device.clone()) };
+        assert_eq!(registry.write(vec![write]).await.expect("writes"), vec![Ok(())]);
+        let spoil = "UPDATE device SET primary_key = x'00'";
+        registry.0.write(&spoil, |transaction, sql| Box::pin(transaction.execute_unprepared(sql))).await.expect("writes");
+        let read = registry.get(&device.device_id).await;
+        assert!(matches!(read, Err(RegistryError::Damaged { ref id, .. }) if id == "broken"), "{read:?}");
+    }
+}
