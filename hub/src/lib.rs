@@ -4,6 +4,8 @@
 //! The law is kept by `tests/layering.rs`.
 
 pub mod core;
+pub mod net;
 pub mod observe;
 pub mod ops;
+pub mod serve;
 pub mod store;
