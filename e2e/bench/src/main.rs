@@ -1,1 +1,177 @@
-fn main() {}
+//! Mooring's benchmark. It measures the hub, and mosquitto beside it, over the wire and from `/proc`; it prints and records
+//! numbers and asserts none. It shares no code with the hub: its MQTT, its HTTP and its tokens are its own.
+
+mod clock;
+mod connection;
+mod histogram;
+mod http;
+mod hub;
+mod load;
+mod machine;
+mod mqtt;
+mod options;
+mod process;
+mod report;
+mod sas;
+mod scenario;
+mod server;
+mod tls;
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use serde_json::json;
+
+use crate::options::{Options, Scenario, Servers};
+use crate::report::{IDLE_COLUMNS, LOAD_COLUMNS, Metrics, Row, Section};
+use crate::scenario::publish::Load;
+use crate::scenario::{connects, https, idle, publish};
+use crate::server::{Kind, Stage};
+use crate::tls::Certificate;
+
+/// Between two runs: what the last server left to the kernel gets done.
+const PAUSE: Duration = Duration::from_secs(1);
+const SWEPT_WINDOWS: [usize; 6] = [1, 2, 5, 10, 20, 50];
+const SWEPT_PAYLOADS_BYTES: [usize; 7] = [16, 256, 1024, 4096, 16_384, 32_768, 65_536];
+/// The payload sweep's window: 64 KiB payloads fill the pipe with far fewer messages than this.
+const PAYLOAD_SWEEP_WINDOW: usize = 10;
+/// The sweeps show a shape, one run each; half the time of a headline run is enough for that.
+const SWEEP_TIME_DIVISOR: u32 = 2;
+
+/// A scenario, all its servers and rounds.
+type Measure = fn(&Stage, &Options) -> Result<Section>;
+
+fn main() -> Result<()> {
+    let options = Options::read();
+    machine::make_room_for(options.idle.max(options.connections))?;
+    fs::create_dir_all(&options.work_folder).with_context(|| format!("making {}", options.work_folder.display()))?;
+    let stage = stage(&options)?;
+    if !options.anyway {
+        machine::wait_for_calm()?;
+    }
+    let facts = json!({
+        "machine": machine::describe(&stage.folder)?,
+        "hub": machine::version_of(&stage.hub, "--version"),
+        "mosquitto": machine::version_of(&stage.mosquitto, "-h"),
+        "tls": tls::SETTINGS,
+        "onBusyMachine": options.anyway,
+        "rounds": options.rounds,
+        "secondsPerRun": options.seconds,
+        "generatorThreads": options.threads,
+    });
+    report::print(&serde_json::to_string_pretty(&facts)?);
+
+    let mut sections = Vec::new();
+    let planned: [(Scenario, Measure); 6] = [
+        (Scenario::Publish, publishing),
+        (Scenario::Idle, idling),
+        (Scenario::Connects, connecting),
+        (Scenario::Https, posting),
+        (Scenario::WindowSweep, sweeping_windows),
+        (Scenario::PayloadSweep, sweeping_payloads),
+    ];
+    for (_, measure) in planned.into_iter().filter(|(scenario, _)| options.wants(*scenario)) {
+        let section = measure(&stage, &options)?;
+        report::print(&section.table());
+        sections.push(section.json());
+    }
+    let results = json!({"facts": facts, "sections": sections});
+    let file = options.json.unwrap_or_else(|| stage.folder.join(format!("results-{}.json", clock::unix_seconds())));
+    fs::write(&file, serde_json::to_string_pretty(&results)?)?;
+    report::progress(&format!("results: {}", file.display()));
+    Ok(())
+}
+
+fn stage(options: &Options) -> Result<Stage> {
+    let hub = options.hub_program()?;
+    let kinds = match options.servers {
+        Servers::Both => vec![Kind::Hub, Kind::Mosquitto],
+        Servers::Hub => vec![Kind::Hub],
+        Servers::Mosquitto => vec![Kind::Mosquitto],
+    };
+    for (kind, program) in [(Kind::Hub, &hub), (Kind::Mosquitto, &options.mosquitto)] {
+        if kinds.contains(&kind) && !program.exists() {
+            bail!("there is no {}: build or install {}, or leave it out with --servers", program.display(), kind.name());
+        }
+    }
+    let folder = options.work_folder.canonicalize()?;
+    Ok(Stage { certificate: Certificate::make(&folder)?, folder, hub, mosquitto: options.mosquitto.clone(), kinds })
+}
+
+/// Runs every server of the comparison in turn, round after round, so that what changes on the machine meets all alike.
+fn in_turns(stage: &Stage, options: &Options, parameters: &str, run: impl Fn(Kind) -> Result<Metrics>) -> Result<Vec<Row>> {
+    take_turns(&stage.kinds, options.rounds, parameters, run)
+}
+
+/// One run of the hub, if it is measured at all.
+fn hub_only(stage: &Stage, rounds: usize, parameters: &str, run: impl Fn() -> Result<Metrics>) -> Result<Vec<Row>> {
+    let kinds: Vec<_> = stage.kinds.iter().copied().filter(|kind| *kind == Kind::Hub).collect();
+    take_turns(&kinds, rounds, parameters, |_| run())
+}
+
+fn take_turns(kinds: &[Kind], rounds: usize, parameters: &str, run: impl Fn(Kind) -> Result<Metrics>) -> Result<Vec<Row>> {
+    let row = |kind: &Kind| Row { server: kind.name(), parameters: parameters.to_owned(), rounds: Vec::new() };
+    let mut rows: Vec<_> = kinds.iter().map(row).collect();
+    for round in 1..=rounds {
+        for (kind, row) in kinds.iter().zip(&mut rows) {
+            thread::sleep(PAUSE);
+            let metrics = run(*kind).with_context(|| format!("{}, {parameters}, round {round}", kind.name()))?;
+            let shown = metrics.iter().map(|(name, value)| format!("{name} {value:.1}")).collect::<Vec<_>>().join(", ");
+            report::progress(&format!("{}, {parameters}, round {round} of {rounds}: {shown}", kind.name()));
+            row.rounds.push(metrics);
+        }
+    }
+    Ok(rows)
+}
+
+fn publishing(stage: &Stage, options: &Options) -> Result<Section> {
+    let mut rows = Vec::new();
+    for &window in &options.windows {
+        let load = Load { connections: options.connections, window, payload_bytes: options.payload };
+        let parameters = format!("{} connections, window {window}, {} B", load.connections, load.payload_bytes);
+        rows.extend(in_turns(stage, options, &parameters, |kind| publish::run(stage, kind, load, options.pace()))?);
+    }
+    Ok(Section { title: "MQTT QoS 1 over TLS", columns: LOAD_COLUMNS, rows })
+}
+
+fn idling(stage: &Stage, options: &Options) -> Result<Section> {
+    let parameters = format!("{} connections", options.idle);
+    let rows = in_turns(stage, options, &parameters, |kind| idle::run(stage, kind, options.idle))?;
+    Ok(Section { title: "Memory of idle MQTT connections over TLS", columns: IDLE_COLUMNS, rows })
+}
+
+fn connecting(stage: &Stage, options: &Options) -> Result<Section> {
+    let parameters = format!("{} connects", options.connects);
+    let rows = in_turns(stage, options, &parameters, |kind| connects::run(stage, kind, options.connects))?;
+    Ok(Section { title: "TLS handshake, CONNECT, DISCONNECT", columns: LOAD_COLUMNS, rows })
+}
+
+fn posting(stage: &Stage, options: &Options) -> Result<Section> {
+    let parameters = format!("{} connections, {} B", options.https_connections, options.payload);
+    let run = || https::run(stage, options.https_connections, options.payload, options.pace());
+    let rows = hub_only(stage, options.rounds, &parameters, run)?;
+    Ok(Section { title: "HTTPS POST of telemetry", columns: LOAD_COLUMNS, rows })
+}
+
+fn sweeping_windows(stage: &Stage, options: &Options) -> Result<Section> {
+    let loads = SWEPT_WINDOWS.map(|window| Load { connections: options.connections, window, payload_bytes: options.payload });
+    sweep(stage, options, "Windows, the hub alone", &loads, |load| format!("window {}", load.window))
+}
+
+fn sweeping_payloads(stage: &Stage, options: &Options) -> Result<Section> {
+    let load = |payload_bytes| Load { connections: options.connections, window: PAYLOAD_SWEEP_WINDOW, payload_bytes };
+    let loads = SWEPT_PAYLOADS_BYTES.map(load);
+    sweep(stage, options, "Payloads, the hub alone", &loads, |load| format!("{} B", load.payload_bytes))
+}
+
+fn sweep(stage: &Stage, options: &Options, title: &'static str, loads: &[Load], name: fn(&Load) -> String) -> Result<Section> {
+    let mut pace = options.pace();
+    pace.measured /= SWEEP_TIME_DIVISOR;
+    let mut rows = Vec::new();
+    for load in loads {
+        rows.extend(hub_only(stage, 1, &name(load), || publish::run(stage, Kind::Hub, *load, pace))?);
+    }
+    Ok(Section { title, columns: LOAD_COLUMNS, rows })
+}

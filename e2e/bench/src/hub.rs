@@ -1,0 +1,73 @@
+//! What only Mooring's hub needs before it can be measured: a settings file with nothing but the unavoidable, and its devices.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::connection;
+use crate::http::{self, Client};
+use crate::sas::{self, Device};
+use crate::server::Addresses;
+use crate::tls::{self, Certificate, HOST};
+
+const API_VERSION: &str = "2021-04-12";
+/// Azure's limit on identities in one bulk request.
+const IDENTITIES_PER_REQUEST: usize = 100;
+const OWNER_POLICY: &str = "iothubowner";
+
+/// Names, files, addresses and the owner's key; everything else stays at the default, which is what is measured.
+pub fn write_settings(path: &Path, data: &Path, addresses: &Addresses, certificate: &Certificate, owner_key: &str) -> Result<()> {
+    let Addresses { mqtt, https, api, metrics } = addresses;
+    let (chain, key) = (certificate.chain_file.display(), certificate.key_file.display());
+    let data = data.display();
+    tls::write_secret(
+        path,
+        &format!(
+            r#"hostnames = ["{HOST}"]
+data = "{data}"
+
+[listen]
+mqtt = "{mqtt}"
+https = "{https}"
+api = "{api}"
+metrics = "{metrics}"
+
+[tls]
+certificate = "{chain}"
+key = "{key}"
+
+[policies.{OWNER_POLICY}]
+primary_key = "{owner_key}"
+"#
+        ),
+    )
+}
+
+/// Creates the devices numbered 0 to `devices` with Azure's bulk request, as any back end would.
+pub fn register(api: SocketAddr, certificate: &Certificate, owner_key: &str, devices: usize) -> Result<()> {
+    let client = certificate.client(Some("http/1.1"))?;
+    let token = sas::sign(HOST, owner_key, Some(OWNER_POLICY));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut session = Client::new(connection::open(api, &client, 0).await?);
+        for first in (0..devices).step_by(IDENTITIES_PER_REQUEST) {
+            let numbers = first..devices.min(first + IDENTITIES_PER_REQUEST);
+            let identities: Vec<_> = numbers.map(|number| identity(&Device::new(HOST, number))).collect();
+            let body = serde_json::to_vec(&identities)?;
+            let target = format!("/devices?api-version={API_VERSION}");
+            session.exchange(&http::request("POST", &target, &token, "application/json", &body)).await?;
+        }
+        Ok(())
+    })
+}
+
+fn identity(device: &Device) -> serde_json::Value {
+    json!({
+        "id": device.id,
+        "importMode": "create",
+        "status": "enabled",
+        "authentication": {"type": "sas", "symmetricKey": {"primaryKey": device.key, "secondaryKey": device.key}},
+    })
+}

@@ -1,0 +1,122 @@
+//! What can be asked of the benchmark on its command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use clap::{Parser, ValueEnum};
+
+use crate::load::Pace;
+
+/// Measures Mooring's hub, and mosquitto beside it. Prints and records numbers; asserts none.
+#[derive(Parser)]
+#[command(version)]
+pub struct Options {
+    /// Scenarios to run; all of them when none is named.
+    #[arg(long, value_delimiter = ',')]
+    pub only: Vec<Scenario>,
+    /// Publishing connections, each a device of its own.
+    #[arg(long, default_value_t = 100)]
+    pub connections: usize,
+    /// Messages in flight on each connection.
+    #[arg(long, value_delimiter = ',', default_values_t = [10, 1])]
+    pub windows: Vec<usize>,
+    /// Bytes of payload.
+    #[arg(long, default_value_t = 256)]
+    pub payload: usize,
+    /// Measured seconds of each run, after a warm-up of a fifth of that and at least one second.
+    #[arg(long, default_value_t = 10)]
+    pub seconds: u64,
+    /// Runs of each server, taken in turns; medians are reported.
+    #[arg(long, default_value_t = 3)]
+    pub rounds: usize,
+    /// Idle connections.
+    #[arg(long, default_value_t = 10_000)]
+    pub idle: usize,
+    /// Connects in each run.
+    #[arg(long, default_value_t = 4000)]
+    pub connects: usize,
+    /// Connections that post over HTTPS.
+    #[arg(long, default_value_t = 32)]
+    pub https_connections: usize,
+    /// Threads of the generator.
+    #[arg(long, default_value_t = 1)]
+    pub threads: usize,
+    /// A first impression in two minutes: one round, three seconds each, 2,000 idle connections, 1,000 connects.
+    #[arg(long)]
+    pub quick: bool,
+    /// Measure on a busy machine too, to try the benchmark out: such numbers mean nothing.
+    #[arg(long)]
+    pub anyway: bool,
+    /// The hub's program; by default the one that lies beside this one.
+    #[arg(long)]
+    pub hub: Option<PathBuf>,
+    /// mosquitto's program.
+    #[arg(long, default_value = "/usr/sbin/mosquitto")]
+    pub mosquitto: PathBuf,
+    /// Which servers to measure.
+    #[arg(long, value_enum, default_value_t = Servers::Both)]
+    pub servers: Servers,
+    /// Where the servers keep their data (several GB in passing), on the disk that shall be measured.
+    #[arg(long, default_value = "/var/tmp/mooring-bench")]
+    pub work_folder: PathBuf,
+    /// The file of results; by default a new one in the work folder.
+    #[arg(long)]
+    pub json: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Scenario {
+    /// MQTT QoS 1 over TLS.
+    Publish,
+    /// Memory of idle TLS connections.
+    Idle,
+    /// CPU of connecting.
+    Connects,
+    /// POST of telemetry (hub only).
+    Https,
+    /// Windows from 1 to 50 (hub only).
+    WindowSweep,
+    /// Payloads from 16 bytes to 64 KiB (hub only).
+    PayloadSweep,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Servers {
+    Both,
+    Hub,
+    Mosquitto,
+}
+
+impl Options {
+    pub fn read() -> Self {
+        let mut options = Self::parse();
+        if options.quick {
+            options.rounds = 1;
+            options.seconds = options.seconds.min(3);
+            options.idle = options.idle.min(2000);
+            options.connects = options.connects.min(1000);
+        }
+        options
+    }
+
+    pub fn wants(&self, scenario: Scenario) -> bool {
+        self.only.is_empty() || self.only.contains(&scenario)
+    }
+
+    pub fn pace(&self) -> Pace {
+        Pace {
+            warm_up: Duration::from_secs((self.seconds / 5).max(1)),
+            measured: Duration::from_secs(self.seconds),
+            threads: self.threads.max(1),
+        }
+    }
+
+    /// The hub that was built with this benchmark, unless another is named.
+    pub fn hub_program(&self) -> Result<PathBuf> {
+        match &self.hub {
+            Some(program) => Ok(program.clone()),
+            None => Ok(std::env::current_exe()?.parent().context("this program lies in no folder")?.join("mooring-hub")),
+        }
+    }
+}

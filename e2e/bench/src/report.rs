@@ -1,0 +1,121 @@
+//! The results: progress on standard error, tables on standard output, everything in a JSON file.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use serde_json::{Value, json};
+
+/// Named numbers of one run; the unit is the name's last word.
+pub type Metrics = BTreeMap<&'static str, f64>;
+
+/// The runs of one server with one set of parameters.
+pub struct Row {
+    pub server: &'static str,
+    pub parameters: String,
+    pub rounds: Vec<Metrics>,
+}
+
+pub struct Section {
+    pub title: &'static str,
+    pub columns: &'static [Column],
+    pub rows: Vec<Row>,
+}
+
+pub struct Column {
+    pub metric: &'static str,
+    pub heading: &'static str,
+    pub decimals: usize,
+}
+
+pub const LOAD_COLUMNS: &[Column] = &[
+    Column { metric: "per_second", heading: "per s", decimals: 0 },
+    Column { metric: "server_cpu_us", heading: "server µs each", decimals: 1 },
+    Column { metric: "generator_cpu_us", heading: "generator µs each", decimals: 1 },
+    Column { metric: "p50_ms", heading: "p50 ms", decimals: 2 },
+    Column { metric: "p99_ms", heading: "p99 ms", decimals: 2 },
+    Column { metric: "server_cores", heading: "server cores", decimals: 2 },
+    Column { metric: "other_load_percent", heading: "others %", decimals: 0 },
+];
+
+pub const IDLE_COLUMNS: &[Column] = &[
+    Column { metric: "rss_kib_each", heading: "RSS KiB each", decimals: 1 },
+    Column { metric: "pss_kib_each", heading: "PSS KiB each", decimals: 1 },
+    Column { metric: "anonymous_kib_each", heading: "anonymous KiB each", decimals: 1 },
+    Column { metric: "rss_kib_slope", heading: "RSS KiB each, last 90 %", decimals: 1 },
+    Column { metric: "rss_mib_empty", heading: "RSS MiB before", decimals: 0 },
+    Column { metric: "rss_mib_full", heading: "RSS MiB after", decimals: 0 },
+];
+
+impl Row {
+    /// The median of each metric over the rounds; of an even number the lower of the middle two.
+    pub fn medians(&self) -> Metrics {
+        let Some(first) = self.rounds.first() else { return Metrics::new() };
+        let median = |metric: &'static str| {
+            let mut values: Vec<f64> = self.rounds.iter().filter_map(|round| round.get(metric).copied()).collect();
+            values.sort_unstable_by(f64::total_cmp);
+            (metric, values[(values.len() - 1) / 2])
+        };
+        first.keys().copied().map(median).collect()
+    }
+}
+
+impl Section {
+    /// A Markdown table, ready for the documentation.
+    pub fn table(&self) -> String {
+        let mut text = format!("\n## {}\n\n| server | |", self.title);
+        for column in self.columns {
+            let _ = write!(text, " {} |", column.heading);
+        }
+        text.push_str("\n|---|---|");
+        text.push_str(&"---:|".repeat(self.columns.len()));
+        for row in &self.rows {
+            let medians = row.medians();
+            let _ = write!(text, "\n| {} | {} |", row.server, row.parameters);
+            for column in self.columns {
+                let _ = match medians.get(column.metric) {
+                    Some(value) => write!(text, " {value:.*} |", column.decimals),
+                    None => write!(text, " – |"),
+                };
+            }
+        }
+        text + "\n"
+    }
+
+    pub fn json(&self) -> Value {
+        let rows = self
+            .rows
+            .iter()
+            .map(|row| json!({"server": row.server, "parameters": row.parameters, "medians": row.medians(), "rounds": row.rounds}));
+        json!({"title": self.title, "rows": rows.collect::<Vec<_>>()})
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "a benchmark talks to the person who started it")]
+pub fn progress(text: &str) {
+    eprintln!("{text}");
+}
+
+#[expect(clippy::print_stdout, reason = "printing is what a benchmark is for")]
+pub fn print(text: &str) {
+    println!("{text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn medians_are_taken_metric_by_metric() {
+        let rounds = [(1.0, 9.0), (3.0, 7.0), (2.0, 8.0)].map(|(one, other)| Metrics::from([("a", one), ("b", other)]));
+        let row = Row { server: "s", parameters: String::new(), rounds: rounds.to_vec() };
+        assert_eq!(row.medians(), Metrics::from([("a", 2.0), ("b", 8.0)]));
+    }
+
+    #[test]
+    fn a_table_shows_what_is_there() {
+        let columns = &[Column { metric: "a", heading: "A", decimals: 1 }, Column { metric: "z", heading: "Z", decimals: 0 }];
+        let row = Row { server: "s", parameters: "window 1".to_owned(), rounds: vec![Metrics::from([("a", 1.25)])] };
+        let section = Section { title: "T", columns, rows: vec![row] };
+        assert_eq!(section.table(), "\n## T\n\n| server | | A | Z |\n|---|---|---:|---:|\n| s | window 1 | 1.2 | – |\n");
+    }
+}
