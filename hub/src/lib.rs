@@ -4,6 +4,7 @@
 //! The law is kept by `tests/layering.rs`.
 
 pub mod core;
+pub mod mqtt;
 pub mod net;
 pub mod observe;
 pub mod ops;
