@@ -23,6 +23,8 @@ pub mod identities;
 pub mod open_session;
 pub mod refusals;
 pub mod send_telemetry;
+#[cfg(test)]
+mod tests;
 
 /// A hub: what its verbs work on. Made once, in `serve`.
 pub struct Hub {

@@ -1,3 +1,4 @@
 //! Stores in memory: the models that the real ones are compared with.
 
+pub mod event_log;
 pub mod registry;

@@ -1,0 +1,279 @@
+//! The verbs together, on stores in memory: who gets in, who is put out, and what is appended.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::Hub;
+use super::authenticate::{AuthenticateError, Origin, authenticate_device, authenticate_service, still_good};
+use super::open_session::{close_session, open_session};
+use super::send_telemetry::{AppendRefused, append, append_durably, stage, stamps};
+use crate::core::device_id::DeviceId;
+use crate::core::host::HubNames;
+use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, SymmetricKey, Version};
+use crate::core::message::{Body, Message, Value, encoding};
+use crate::core::policy::{BUILT_IN_POLICIES, Permission, Policies, Policy};
+use crate::core::sas::sign;
+use crate::core::session::{DisconnectReason, Protocol};
+use crate::core::time::{Clock, UnixMillis};
+use crate::ops::EventBatch;
+use crate::store::memory::event_log::MemoryEventLog;
+use crate::store::memory::registry::MemoryRegistry;
+use crate::store::{Expected, RegistryWrite};
+
+const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+struct TestClock(AtomicI64);
+
+impl Clock for TestClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+struct World {
+    hub: Hub,
+    clock: Arc<TestClock>,
+    log: Arc<MemoryEventLog>,
+}
+
+impl World {
+    fn new() -> Self {
+        let clock = Arc::new(TestClock(AtomicI64::new(NOW.0)));
+        let log = Arc::new(MemoryEventLog::new(NonZeroU16::new(4).unwrap()));
+        let policies: Policies = BUILT_IN_POLICIES
+            .iter()
+            .map(|(name, permissions)| Policy {
+                name: (*name).to_owned(),
+                primary: key(100),
+                secondary: key(101),
+                permissions: permissions.to_vec(),
+            })
+            .collect();
+        let names = HubNames::new("hub.example", &[]);
+        let hub = Hub::new(names, policies, Arc::new(MemoryRegistry::default()), Arc::clone(&log) as _, Arc::clone(&clock) as _);
+        Self { hub, clock, log }
+    }
+
+    async fn with_device(id: &str) -> Self {
+        let world = Self::new();
+        world.write(Expected::Absent, Some(identity(id))).await;
+        world
+    }
+
+    /// What a registry verb does: a durable write, and then the hook.
+    async fn write(&self, expected: Expected, new: Option<DeviceIdentity>) {
+        let id = new.as_ref().map_or_else(|| DeviceId::parse("D").unwrap(), |identity| identity.device_id.clone());
+        let write = RegistryWrite { id: id.clone(), expected, new: new.clone() };
+        self.hub.registry.write(vec![write]).await.unwrap()[0].unwrap();
+        self.hub.identity_changed(&id, new.as_ref());
+    }
+
+    async fn login(&self, id: &str, token: &str) -> Result<crate::core::session::DeviceRight, AuthenticateError> {
+        authenticate_device(&self.hub, id, Some(token), origin()).await
+    }
+
+    fn last_reason(&self, name: &str) -> String {
+        self.hub.refusals.of(name).last().expect("somebody was refused").reason.to_string()
+    }
+}
+
+fn origin() -> Origin {
+    Origin { protocol: Protocol::Mqtt, peer: SocketAddr::from(([192, 0, 2, 1], 4711)) }
+}
+
+fn key(byte: u8) -> SymmetricKey {
+    SymmetricKey::from_bytes(vec![byte; 32]).unwrap()
+}
+
+fn identity(id: &str) -> DeviceIdentity {
+    DeviceIdentity {
+        device_id: DeviceId::parse(id).unwrap(),
+        generation_id: GenerationId("1".into()),
+        version: Version(1),
+        wanted_status: DeviceStatus::Enabled,
+        status_reason: None,
+        status_updated_time: None,
+        authentication: Authentication::SymmetricKey { primary: key(1), secondary: key(2) },
+        tags: None,
+        managed_by: None,
+        hold: None,
+        connection_state_updated_time: None,
+        last_activity_time: None,
+    }
+}
+
+fn device_token(id: &str, byte: u8) -> String {
+    sign(&format!("hub.example/devices/{id}"), NOW.plus(std::time::Duration::from_secs(60)), &key(byte), None)
+}
+
+fn policy_token(resource: &str, policy: &str) -> String {
+    sign(resource, NOW.plus(std::time::Duration::from_secs(60)), &key(101), Some(policy))
+}
+
+fn payload(text: &'static str) -> Message<'static> {
+    Message { body: Body::Data(vec![text.as_bytes().into()]), ..Message::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn either_key_opens_and_the_reasons_of_refusals_stay_with_the_owner() {
+    let world = World::with_device("D").await;
+    assert!(world.login("D", &device_token("D", 1)).await.is_ok());
+    assert!(world.login("D", &device_token("D", 2)).await.is_ok());
+    assert!(world.login("D", &policy_token("hub.example", "device")).await.is_ok(), "a token service speaks for it");
+
+    for (id, token, reason) in [
+        ("D", device_token("D", 3), "its token is signed with neither key of the device"),
+        ("nobody", device_token("nobody", 1), "there is no such device"),
+        ("nobody", policy_token("hub.example", "device"), "there is no such device"),
+        ("D", device_token("E", 1), "its token is for \"hub.example/devices/E\", not for this device and hub"),
+        ("D", policy_token("hub.example", "service"), "the policy \"service\" does not allow DeviceConnect"),
+        ("D", policy_token("hub.example", "intruder"), "its token names the policy \"intruder\", which this hub does not have"),
+        ("D", "Basic x".to_owned(), "the token does not begin with \"SharedAccessSignature \""),
+        ("a b", device_token("a b", 1), "no device can have that name"),
+    ] {
+        assert!(matches!(world.login(id, &token).await, Err(AuthenticateError::Refused)), "{reason}");
+        assert_eq!(world.last_reason(id), reason);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_refusal_takes_the_same_time() {
+    let world = World::with_device("D").await;
+    world.write(Expected::Absent, Some(DeviceIdentity { wanted_status: DeviceStatus::Disabled, ..identity("off") })).await;
+    let mut times = Vec::new();
+    for (id, token) in [("D", device_token("D", 9)), ("nobody", device_token("nobody", 1)), ("off", device_token("off", 1))] {
+        let before = tokio::time::Instant::now();
+        world.login(id, &token).await.unwrap_err();
+        times.push(before.elapsed());
+    }
+    assert!(times.iter().all(|time| *time == times[0] && *time == std::time::Duration::from_millis(100)), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_token_is_told_apart_by_the_hubs_clock() {
+    let world = World::with_device("D").await;
+    world.clock.0.store(NOW.0 + 102_000, Ordering::Relaxed);
+    world.login("D", &device_token("D", 1)).await.unwrap_err();
+    assert_eq!(world.last_reason("D"), "its token expired 42 s ago by the hub's clock");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_policy_may_do_what_it_was_given() {
+    let world = World::new();
+    let ask = async |policy: &str, permission| {
+        let token = policy_token("hub.example", policy);
+        authenticate_service(&world.hub, Some(&token), permission, "devices", origin()).await.is_ok()
+    };
+    assert!(ask("iothubowner", Permission::RegistryWrite).await && ask("iothubowner", Permission::ServiceConnect).await);
+    assert!(ask("registryReadWrite", Permission::RegistryRead).await);
+    assert!(!ask("registryRead", Permission::RegistryWrite).await && !ask("device", Permission::RegistryRead).await);
+    assert!(authenticate_service(&world.hub, None, Permission::RegistryRead, "devices", origin()).await.is_err());
+    let narrow = policy_token("hub.example/messages", "iothubowner");
+    assert!(authenticate_service(&world.hub, Some(&narrow), Permission::RegistryRead, "devices", origin()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_session_takes_over() {
+    let world = World::with_device("D").await;
+    let right = world.login("D", &device_token("D", 1)).await.unwrap();
+    let older = open_session(&world.hub, right.clone(), origin()).await.unwrap();
+    let newer = open_session(&world.hub, right, origin()).await.unwrap();
+    assert_eq!(older.wait_ended().await, DisconnectReason::TakenOver);
+    close_session(&world.hub, &older, DisconnectReason::ConnectionLost);
+    assert!(world.hub.presence.view(newer.device_id()).connected, "the older one's end is not the device's");
+    close_session(&world.hub, &newer, DisconnectReason::ClientDisconnected);
+    assert!(!world.hub.presence.view(newer.device_id()).connected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_disable_nothing_more_is_appended() {
+    let world = World::with_device("D").await;
+    let right = world.login("D", &device_token("D", 1)).await.unwrap();
+    let session = open_session(&world.hub, right.clone(), origin()).await.unwrap();
+    let stamps = stamps(&world.hub, &right);
+    let mut batch = EventBatch::default();
+    stage(payload("before"), &stamps, &mut batch).unwrap();
+    append(&world.hub, &session, &mut batch).await.unwrap();
+
+    let held = DeviceIdentity { version: Version(2), hold: Some(Hold { by: "service".into(), since: NOW }), ..identity("D") };
+    world.write(Expected::Version(Version(1)), Some(held)).await;
+    assert_eq!(session.ended(), Some(DisconnectReason::DeviceDisabled));
+    stage(payload("after"), &stamps, &mut batch).unwrap();
+    assert!(matches!(append(&world.hub, &session, &mut batch).await, Err(AppendRefused::SessionEnded(DisconnectReason::DeviceDisabled))));
+    assert!(matches!(append_durably(&world.hub, &right, &mut batch).await, Err(AppendRefused::NoLongerGood)));
+    world.login("D", &device_token("D", 1)).await.unwrap_err();
+    assert_eq!(world.last_reason("D"), "the device is disabled, held by service");
+
+    let mut stored = 0;
+    for partition in 0..4 {
+        let partition = crate::core::event::PartitionId(partition);
+        stored += world.hub.events.read(partition, crate::core::event::SequenceNumber(0), 1000).await.unwrap().len();
+    }
+    assert_eq!(stored, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn replacing_the_key_in_use_ends_the_session_and_the_other_one_does_not() {
+    let world = World::with_device("D").await;
+    let right = world.login("D", &device_token("D", 1)).await.unwrap();
+    let session = open_session(&world.hub, right, origin()).await.unwrap();
+    let with_keys = |version, primary, secondary| DeviceIdentity {
+        version: Version(version),
+        authentication: Authentication::SymmetricKey { primary: key(primary), secondary: key(secondary) },
+        ..identity("D")
+    };
+    world.write(Expected::Version(Version(1)), Some(with_keys(2, 1, 7))).await;
+    assert_eq!(session.ended(), None, "it came in with the primary key");
+    world.write(Expected::Version(Version(2)), Some(with_keys(3, 7, 1))).await;
+    assert_eq!(session.ended(), None, "its key only moved to the other slot");
+    world.write(Expected::Version(Version(3)), Some(with_keys(4, 7, 8))).await;
+    assert_eq!(session.ended(), Some(DisconnectReason::KeyReplaced));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_opens_while_its_identity_goes_is_ended() {
+    let world = World::with_device("D").await;
+    let right = world.login("D", &device_token("D", 1)).await.unwrap();
+    world.write(Expected::Version(Version(1)), None).await;
+    let session = open_session(&world.hub, right.clone(), origin()).await.unwrap();
+    assert_eq!(session.ended(), Some(DisconnectReason::DeviceDeleted));
+
+    world.write(Expected::Absent, Some(DeviceIdentity { generation_id: GenerationId("2".into()), ..identity("D") })).await;
+    assert!(!still_good(&world.hub, &right).await.unwrap(), "another life of the same name is another device");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_carries_the_hubs_stamps_and_not_the_clients() {
+    let world = World::with_device("D").await;
+    let right = world.login("D", &device_token("D", 1)).await.unwrap();
+    let mut message = payload("x");
+    message.application_properties =
+        vec![("iothub-connection-device-id".into(), Value::String("somebody-else".into())), ("kind".into(), Value::String("t".into()))];
+    let mut batch = EventBatch::default();
+    stage(message, &stamps(&world.hub, &right), &mut batch).unwrap();
+    let partition = batch.ends[0].0;
+    append_durably(&world.hub, &right, &mut batch).await.unwrap();
+
+    let stored = world.hub.events.read(partition, crate::core::event::SequenceNumber(0), 1000).await.unwrap();
+    let message = encoding::decode(&stored[0].content).unwrap();
+    assert_eq!(message.application_properties, [("kind".into(), Value::String("t".into()))]);
+    let stamp = message.annotations.iter().find(|(name, _)| name == "iothub-connection-device-id").map(|(_, value)| value.clone());
+    assert_eq!(stamp, Some(Value::String("D".into())));
+    assert_eq!(world.hub.presence.view(&right.device_id).last_activity_time, Some(NOW));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_whose_write_failed_is_not_acknowledged() {
+    let world = World::with_device("D").await;
+    let right = world.login("D", &device_token("D", 1)).await.unwrap();
+    let session = open_session(&world.hub, right.clone(), origin()).await.unwrap();
+    let mut batch = EventBatch::default();
+    stage(payload("x"), &stamps(&world.hub, &right), &mut batch).unwrap();
+    world.log.hold();
+    let ticket = append(&world.hub, &session, &mut batch).await.unwrap();
+    let mut durability = world.hub.events.durability();
+    world.log.fail();
+    assert!(!durability.durable(ticket).await);
+}
