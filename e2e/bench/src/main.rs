@@ -74,8 +74,10 @@ fn main() -> Result<()> {
     ];
     for (_, measure) in planned.into_iter().filter(|(scenario, _)| options.wants(*scenario)) {
         let section = measure(&stage, &options)?;
-        report::print(&section.table());
-        sections.push(section.json());
+        if !section.rows.is_empty() {
+            report::print(&section.table());
+            sections.push(section.json());
+        }
     }
     let results = json!({"facts": facts, "sections": sections});
     let file = options.json.unwrap_or_else(|| stage.folder.join(format!("results-{}.json", clock::unix_seconds())));

@@ -5,6 +5,9 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+/// The server that the hub is compared with.
+pub const PEER: &str = "mosquitto";
+
 /// Named numbers of one run; the unit is the name's last word.
 pub type Metrics = BTreeMap<&'static str, f64>;
 
@@ -57,28 +60,48 @@ impl Row {
         };
         first.keys().copied().map(median).collect()
     }
+
+    fn range(&self, metric: &str) -> Option<(f64, f64)> {
+        let values = || self.rounds.iter().filter_map(|round| round.get(metric).copied());
+        Some((values().min_by(f64::total_cmp)?, values().max_by(f64::total_cmp)?))
+    }
 }
 
 impl Section {
-    /// A Markdown table, ready for the documentation.
+    /// A Markdown table, ready for the documentation. The first column also gets its range over the rounds,
+    /// and how it compares with the peer's under the same parameters.
     pub fn table(&self) -> String {
         let mut text = format!("\n## {}\n\n| server | |", self.title);
         for column in self.columns {
             let _ = write!(text, " {} |", column.heading);
         }
-        text.push_str("\n|---|---|");
-        text.push_str(&"---:|".repeat(self.columns.len()));
+        let _ = write!(text, " ÷ {PEER} |\n|---|---|{}---:|", "---:|".repeat(self.columns.len()));
         for row in &self.rows {
             let medians = row.medians();
             let _ = write!(text, "\n| {} | {} |", row.server, row.parameters);
-            for column in self.columns {
-                let _ = match medians.get(column.metric) {
-                    Some(value) => write!(text, " {value:.*} |", column.decimals),
-                    None => write!(text, " – |"),
+            for (index, column) in self.columns.iter().enumerate() {
+                let decimals = column.decimals;
+                let _ = match (medians.get(column.metric), row.range(column.metric)) {
+                    (Some(value), Some((low, high))) if index == 0 && low < high => {
+                        write!(text, " {value:.decimals$} ({low:.decimals$}–{high:.decimals$}) |")
+                    }
+                    (Some(value), _) => write!(text, " {value:.decimals$} |"),
+                    (None, _) => write!(text, " – |"),
                 };
             }
+            let _ = match self.ratio_to_peer(row) {
+                Some(ratio) => write!(text, " {ratio:.2} |"),
+                None => write!(text, " – |"),
+            };
         }
         text + "\n"
+    }
+
+    /// The first column's median divided by that of the peer, where the peer was measured in turns with this row.
+    fn ratio_to_peer(&self, row: &Row) -> Option<f64> {
+        let metric = self.columns.first()?.metric;
+        let peer = self.rows.iter().find(|other| other.server == PEER && other.parameters == row.parameters)?;
+        Some(row.medians().get(metric)? / peer.medians().get(metric)?).filter(|_| row.server != PEER)
     }
 
     pub fn json(&self) -> Value {
@@ -114,8 +137,18 @@ mod tests {
     #[test]
     fn a_table_shows_what_is_there() {
         let columns = &[Column { metric: "a", heading: "A", decimals: 1 }, Column { metric: "z", heading: "Z", decimals: 0 }];
-        let row = Row { server: "s", parameters: "window 1".to_owned(), rounds: vec![Metrics::from([("a", 1.25)])] };
-        let section = Section { title: "T", columns, rows: vec![row] };
-        assert_eq!(section.table(), "\n## T\n\n| server | | A | Z |\n|---|---|---:|---:|\n| s | window 1 | 1.2 | – |\n");
+        let row = |server, rounds: &[f64]| {
+            let rounds = rounds.iter().map(|value| Metrics::from([("a", *value)])).collect();
+            Row { server, parameters: "window 1".to_owned(), rounds }
+        };
+        let section = Section { title: "T", columns, rows: vec![row("s", &[3.0, 1.0, 2.0]), row(PEER, &[0.5])] };
+        let lines = [
+            "\n## T\n",
+            "| server | | A | Z | ÷ mosquitto |",
+            "|---|---|---:|---:|---:|",
+            "| s | window 1 | 2.0 (1.0–3.0) | – | 4.00 |",
+            "| mosquitto | window 1 | 0.5 | – | – |\n",
+        ];
+        assert_eq!(section.table(), lines.join("\n"));
     }
 }

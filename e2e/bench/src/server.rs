@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::clock;
 use crate::hub;
+use crate::report;
 use crate::tls::Certificate;
 
 /// A server that has not begun to listen by then will not.
@@ -29,7 +30,7 @@ impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Hub => "mooring-hub",
-            Self::Mosquitto => "mosquitto",
+            Self::Mosquitto => report::PEER,
         }
     }
 }
