@@ -1,9 +1,10 @@
 //! What only Mooring's hub needs before it can be measured: a settings file with nothing but the unavoidable, and its devices.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use serde_json::json;
 
 use crate::connection;
@@ -17,18 +18,19 @@ const API_VERSION: &str = "2021-04-12";
 const IDENTITIES_PER_REQUEST: usize = 100;
 const OWNER_POLICY: &str = "iothubowner";
 
-/// Names, files, addresses and the owner's key; everything else stays at the default, which is what is measured.
-pub fn write_settings(path: &Path, data: &Path, addresses: &Addresses, certificate: &Certificate, owner_key: &str) -> Result<()> {
+/// Writes the settings file into `folder`: names, files, addresses and the owner's key. Everything else stays at its default,
+/// which is what is measured. The hub's data will lie in the same folder.
+pub fn write_settings(path: &Path, folder: &Path, addresses: &Addresses, certificate: &Certificate, owner_key: &str) -> Result<()> {
     let Addresses { mqtt, https, api, metrics } = addresses;
     let (chain, key) = (certificate.chain_file.display(), certificate.key_file.display());
-    let data = data.display();
-    tls::write_secret(
-        path,
-        &format!(
-            r#"hostnames = ["{HOST}"]
+    let (data, owner_key_file) = (folder.join("data"), folder.join("owner.key"));
+    let (data, owner) = (data.display(), owner_key_file.display());
+    tls::write_secret(&owner_key_file, owner_key)?;
+    let settings = format!(
+        r#"host_name = "{HOST}"
 data = "{data}"
 
-[listen]
+[listeners]
 mqtt = "{mqtt}"
 https = "{https}"
 api = "{api}"
@@ -39,10 +41,11 @@ certificate = "{chain}"
 key = "{key}"
 
 [policies.{OWNER_POLICY}]
-primary_key = "{owner_key}"
+primary_key_file = "{owner}"
+secondary_key_file = "{owner}"
 "#
-        ),
-    )
+    );
+    fs::write(path, settings).with_context(|| format!("writing {}", path.display()))
 }
 
 /// Creates the devices numbered 0 to `devices` with Azure's bulk request, as any back end would.

@@ -68,13 +68,13 @@ impl Stage {
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder)?;
         let addresses = Addresses::free()?;
-        let settings = folder.join("settings");
+        let settings = folder.join("settings.toml");
         let mut command;
         let mut owner_key = None;
         match kind {
             Kind::Hub => {
                 let key = crate::sas::random_key()?;
-                hub::write_settings(&settings, &folder.join("data"), &addresses, &self.certificate, &key)?;
+                hub::write_settings(&settings, &folder, &addresses, &self.certificate, &key)?;
                 command = Command::new(&self.hub);
                 command.arg("serve").arg("--config").arg(&settings);
                 owner_key = Some(key);
