@@ -1,0 +1,77 @@
+//! docs/configuration.md, made from the table of settings.
+
+use std::fmt::Write as _;
+
+use super::settings::Setting;
+
+/// The whole page.
+#[must_use]
+pub fn configuration_page() -> String {
+    let mut page = String::from(INTRODUCTION);
+    let mut section = None;
+    for setting in Setting::all() {
+        let (its_section, key) = setting.name.split_once('.').unwrap_or(("", &setting.name));
+        if section != Some(its_section) {
+            section = Some(its_section);
+            let title = if its_section.is_empty() { "Without a section".to_owned() } else { format!("`[{its_section}]`") };
+            let _ = write!(page, "\n## {title}\n\n| key | what it decides | form | default |\n|---|---|---|---|\n");
+        }
+        let default = if setting.default.is_empty() { "–".to_owned() } else { format!("`{}`", setting.default) };
+        let _ = writeln!(page, "| `{key}` | {} | {} | {default} |", setting.about, setting.form);
+    }
+    page.push_str(POLICIES);
+    page
+}
+
+const INTRODUCTION: &str = "\
+# Configuration
+
+`mooring-hub serve --config hub.toml` reads a TOML file. Each setting is also a flag and an environment variable: `limits.handshake_time`
+is `--limits-handshake-time` and `MOORING_LIMITS_HANDSHAKE_TIME`. A flag wins over the environment, which wins over the file. Lists are
+TOML lists in the file, and have commas between their items elsewhere. Unknown keys are refused, with their line.
+`mooring-hub serve --config hub.toml --check` says what the hub would do, and does nothing.
+
+The smallest file:
+
+```toml
+host_name = \"hub.example.com\"
+data = \"/var/lib/mooring\"
+
+[tls]
+certificate = \"/etc/mooring/tls.crt\"
+key = \"/etc/mooring/tls.key\"
+```
+
+This page is made from the program's own table of settings; a test keeps the two the same.
+";
+
+const POLICIES: &str = "
+## `[policies.NAME]`
+
+Shared access policies. The five that every hub has (`iothubowner`, `service`, `device`, `registryRead`, `registryReadWrite`) need no
+section: the hub makes their keys at its first start and keeps them in `policies.json` in the data folder, which only its owner may read.
+A section brings keys of your own, or a policy of your own. Only in the file.
+
+| key | what it decides | form | default |
+|---|---|---|---|
+| `permissions` | What the policy allows; for the five it is fixed, so leave it out. | a list, each RegistryRead, RegistryWrite, ServiceConnect or DeviceConnect | – |
+| `primary_key_file` | A file with the primary key. | a path; the file holds 16 to 64 bytes in Base64 | – |
+| `secondary_key_file` | A file with the secondary key. | a path; the file holds 16 to 64 bytes in Base64 | – |
+";
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs};
+
+    #[test]
+    fn the_page_in_docs_is_the_one_made_from_the_settings() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/configuration.md");
+        let page = super::configuration_page();
+        if env::var_os("MOORING_WRITE_DOCS").is_some() {
+            fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs")).unwrap();
+            fs::write(path, &page).unwrap();
+        }
+        let written = fs::read_to_string(path).unwrap_or_default();
+        assert!(written == page, "docs/configuration.md is out of date: run this test once with MOORING_WRITE_DOCS=1");
+    }
+}

@@ -1,0 +1,309 @@
+//! The table of settings. A setting is written here once: name, meaning, form with range, default.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+
+use ipnet::IpNet;
+use serde::Deserialize;
+
+use super::host_name::HostName;
+use super::value::{self, Count, InvalidValue, Listen, LogFormat, Size, Span, Value};
+use crate::core::policy::Permission;
+
+/// One line of the table.
+#[derive(Clone, Debug)]
+pub struct Setting {
+    /// Its name in a file: section, dot, key. Those of no section come without a dot.
+    pub name: String,
+    /// What it decides.
+    pub about: String,
+    /// Its form and range.
+    pub form: String,
+    /// What holds when it is not set; empty when nothing does.
+    pub default: &'static str,
+}
+
+impl Setting {
+    /// All that flags and the environment can set.
+    #[must_use]
+    pub fn all() -> &'static [Self] {
+        static ALL: LazyLock<Vec<Setting>> = LazyLock::new(Settings::describe);
+        &ALL
+    }
+
+    /// Its flag, without the two hyphens.
+    #[must_use]
+    pub fn flag(&self) -> String {
+        self.name.replace(['.', '_'], "-")
+    }
+
+    /// Its environment variable.
+    #[must_use]
+    pub fn environment_variable(&self) -> String {
+        format!("MOORING_{}", self.name.replace('.', "_").to_ascii_uppercase())
+    }
+}
+
+/// Declares a section: a struct that can be read from a file, set key by key, and described.
+macro_rules! section {
+    ($(#[doc = $about:literal])+ $name:ident $path:literal { $( $(#[doc = $doc:literal])+ $key:ident: $form:ty = $default:literal; )+ }) => {
+        $(#[doc = $about])+
+        #[derive(Clone, Debug, Deserialize)]
+        #[serde(default, deny_unknown_fields)]
+        pub struct $name {
+            $( $(#[doc = $doc])+ #[serde(deserialize_with = "value::deserialize")] pub $key: $form, )+
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                Self { $( $key: <$form as Value>::from_text($default).expect("a test reads every default"), )+ }
+            }
+        }
+
+        impl $name {
+            fn describe() -> Vec<Setting> {
+                vec![ $( Setting {
+                    name: format!("{}.{}", $path, stringify!($key)).trim_start_matches('.').to_owned(),
+                    about: [$($doc),+].map(str::trim).join(" "),
+                    form: <$form as Value>::form(),
+                    default: $default,
+                }, )+ ]
+            }
+
+            fn set(&mut self, key: &str, text: &str) -> Option<Result<(), InvalidValue>> {
+                match key {
+                    $( stringify!($key) => Some(<$form as Value>::from_text(text).map(|value| self.$key = value)), )+
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+section! {
+    /// The hub itself.
+    General "" {
+        /// The hub's name: the `HostName` of its connection strings. Its certificate has to be for it. Required.
+        host_name: Option<HostName> = "";
+        /// Further names under which clients reach the hub.
+        other_host_names: Vec<HostName> = "";
+        /// Names of other hubs that clients may believe this one to be: those that come with `GatewayHostName` in their connection string.
+        aliases: Vec<HostName> = "";
+        /// The folder for events and identities. Required.
+        data: Option<PathBuf> = "";
+    }
+}
+
+section! {
+    /// Where the hub listens. `[::]` takes IPv4 connections as well, where the machine has it so.
+    Listeners "listeners" {
+        /// MQTT over TLS.
+        mqtt: Listen = "0.0.0.0:8883";
+        /// HTTPS and WebSockets for devices and Azure's service clients.
+        https: Listen = "0.0.0.0:443";
+        /// The hub's own API, and Azure's for services; no client certificate is requested.
+        api: Listen = "0.0.0.0:8443";
+        /// Health and metrics.
+        metrics: Listen = "0.0.0.0:9464";
+    }
+}
+
+section! {
+    /// The hub's certificate. Both files are read again when they change.
+    Tls "tls" {
+        /// PEM: the certificate, then those that lead to its root. Required.
+        certificate: Option<PathBuf> = "";
+        /// PEM: the private key. Required.
+        key: Option<PathBuf> = "";
+    }
+}
+
+section! {
+    /// Where identities are kept.
+    Registry "registry" {
+        /// A file with the URL of a PostgreSQL database, `postgres://USER:PASSWORD@HOST/DATABASE`; without it, SQLite in the data folder.
+        url_file: Option<PathBuf> = "";
+    }
+}
+
+section! {
+    /// Device-to-cloud messages.
+    Events "events" {
+        /// How many partitions; fixed once the data folder is made.
+        partitions: Count<1, 32> = "4";
+        /// How long events are kept.
+        retention_time: Span<3_600, 315_360_000> = "1d";
+        /// How much disk events may take; beyond it the oldest go.
+        retention_size: Size<{ 256 << 20 }, { 1 << 50 }> = "64GiB";
+    }
+}
+
+section! {
+    /// Load balancers before the hub that speak the PROXY protocol, version 2.
+    ProxyProtocol "proxy_protocol" {
+        /// Connections from these networks have to begin with a PROXY protocol header, and it is believed.
+        sources: Vec<IpNet> = "";
+    }
+}
+
+section! {
+    /// What strangers, and all together, are held to.
+    Limits "limits" {
+        /// Connections of all kinds at once.
+        connections: Count<1, 4_000_000> = "100000";
+        /// From accepting a connection to the end of its TLS handshake.
+        handshake_time: Span<1, 300> = "10s";
+        /// From the end of the TLS handshake to somebody's authentication.
+        authentication_time: Span<1, 300> = "30s";
+        /// For the header of an HTTP request, and between two requests.
+        request_header_time: Span<1, 300> = "60s";
+        /// Connections, from wherever, on which nobody has authenticated yet.
+        unfinished_connections: Count<1, 60_000> = "2048";
+        /// The same, of one address (IPv6: of one /64).
+        unfinished_connections_per_address: Count<1, 60_000> = "512";
+        /// Connections of one address that may end without anybody's authentication, in a burst; then the address is shut out.
+        failed_connections_per_address: Count<1, 1_000_000> = "200";
+        /// How many such failures are forgiven a second.
+        failed_connections_forgiven_per_second: Count<1, 1_000_000> = "20";
+        /// Bytes, as they are on the wire, that a connection may send before somebody has authenticated on it.
+        bytes_before_authentication: Size<{ 16 << 10 }, { 4 << 20 }> = "128KiB";
+        /// For connections to end when the hub is told to stop.
+        shutdown_time: Span<1, 300> = "10s";
+    }
+}
+
+section! {
+    /// Logs, on standard error.
+    Log "log" {
+        /// How they look.
+        format: LogFormat = "auto";
+        /// Which events: a level, or levels per module as `mooring_hub::mqtt=debug,info`.
+        filter: String = "info";
+    }
+}
+
+/// A shared access policy. The five that every hub has need no section: their keys are generated and kept in the data folder.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicySettings {
+    /// What it allows; not for the five that every hub has, for which it is known.
+    #[serde(default, deserialize_with = "value::deserialize")]
+    pub permissions: Vec<Permission>,
+    /// A file with the primary key in Base64.
+    pub primary_key_file: PathBuf,
+    /// A file with the secondary key in Base64.
+    pub secondary_key_file: PathBuf,
+}
+
+/// Every setting, as it was read: in range, but not yet looked at together.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Without a section.
+    pub general: General,
+    /// `[listeners]`
+    pub listeners: Listeners,
+    /// `[tls]`
+    pub tls: Tls,
+    /// `[registry]`
+    pub registry: Registry,
+    /// `[events]`
+    pub events: Events,
+    /// `[proxy_protocol]`
+    pub proxy_protocol: ProxyProtocol,
+    /// `[limits]`
+    pub limits: Limits,
+    /// `[log]`
+    pub log: Log,
+    /// `[policies.NAME]`
+    pub policies: BTreeMap<String, PolicySettings>,
+}
+
+impl Settings {
+    fn describe() -> Vec<Setting> {
+        [
+            General::describe(),
+            Listeners::describe(),
+            Tls::describe(),
+            Registry::describe(),
+            Events::describe(),
+            ProxyProtocol::describe(),
+            Limits::describe(),
+            Log::describe(),
+        ]
+        .concat()
+    }
+
+    /// Sets one by its name. `None`: there is no setting of that name.
+    pub fn set(&mut self, name: &str, text: &str) -> Option<Result<(), InvalidValue>> {
+        match name.split_once('.').unwrap_or(("", name)) {
+            ("", key) => self.general.set(key, text),
+            ("listeners", key) => self.listeners.set(key, text),
+            ("tls", key) => self.tls.set(key, text),
+            ("registry", key) => self.registry.set(key, text),
+            ("events", key) => self.events.set(key, text),
+            ("proxy_protocol", key) => self.proxy_protocol.set(key, text),
+            ("limits", key) => self.limits.set(key, text),
+            ("log", key) => self.log.set(key, text),
+            _ => None,
+        }
+    }
+}
+
+/// The file's form. (Serde can't refuse unknown keys in a struct that flattens another, so the keys without a section are named twice:
+/// here and in [`General`]. A test compares the two.)
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    #[serde(default, deserialize_with = "value::deserialize")]
+    host_name: Option<HostName>,
+    #[serde(default, deserialize_with = "value::deserialize")]
+    other_host_names: Vec<HostName>,
+    #[serde(default, deserialize_with = "value::deserialize")]
+    aliases: Vec<HostName>,
+    #[serde(default, deserialize_with = "value::deserialize")]
+    data: Option<PathBuf>,
+    #[serde(default)]
+    listeners: Listeners,
+    #[serde(default)]
+    tls: Tls,
+    #[serde(default)]
+    registry: Registry,
+    #[serde(default)]
+    events: Events,
+    #[serde(default)]
+    proxy_protocol: ProxyProtocol,
+    #[serde(default)]
+    limits: Limits,
+    #[serde(default)]
+    log: Log,
+    #[serde(default)]
+    policies: BTreeMap<String, PolicySettings>,
+}
+
+impl From<File> for Settings {
+    fn from(file: File) -> Self {
+        let File { host_name, other_host_names, aliases, data, listeners, tls, registry, events, proxy_protocol, limits, log, policies } =
+            file;
+        let general = General { host_name, other_host_names, aliases, data };
+        Self { general, listeners, tls, registry, events, proxy_protocol, limits, log, policies }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_takes_its_own_default_from_a_flag_and_from_a_file() {
+        let mut settings = Settings::default();
+        for setting in Setting::all() {
+            settings.set(&setting.name, setting.default).unwrap().unwrap();
+            let (section, key) = setting.name.split_once('.').unwrap_or(("", &setting.name));
+            let header = if section.is_empty() { String::new() } else { format!("[{section}]\n") };
+            let text = format!("{header}{key} = {:?}", setting.default);
+            toml::from_str::<File>(&text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        }
+        assert!(settings.set("limits.nothing", "1").is_none() && settings.set("nothing.data", "1").is_none());
+    }
+}

@@ -1,0 +1,277 @@
+//! From a file, the environment and flags to a configuration that holds together.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::{fs, io};
+
+use super::host_name::HostName;
+use super::settings::{Events, File, Limits, Listeners, Log, PolicySettings, Setting, Settings};
+use super::value::InvalidValue;
+use crate::core::policy::BUILT_IN_POLICIES;
+
+/// A setting from outside the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Override {
+    /// The setting's name in a file.
+    pub name: String,
+    /// Its value.
+    pub text: String,
+    /// Where it comes from, such as `--data` or `MOORING_DATA`.
+    pub origin: String,
+}
+
+/// What a hub runs with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The name in connection strings.
+    pub host_name: HostName,
+    /// Further names.
+    pub other_host_names: Vec<HostName>,
+    /// Foreign hubs' names that clients may come with.
+    pub aliases: Vec<HostName>,
+    /// The folder for everything.
+    pub data: PathBuf,
+    /// The certificate's file.
+    pub certificate: PathBuf,
+    /// The key's file.
+    pub key: PathBuf,
+    /// The file with the registry's URL; `None` is SQLite in the data folder.
+    pub registry_url_file: Option<PathBuf>,
+    /// Where to listen.
+    pub listeners: Listeners,
+    /// Partitions and retention.
+    pub events: Events,
+    /// Networks whose PROXY protocol headers are required and believed.
+    pub proxy_sources: Vec<ipnet::IpNet>,
+    /// Limits.
+    pub limits: Limits,
+    /// Logs.
+    pub log: Log,
+    /// Policies with keys from files, by name.
+    pub policies: BTreeMap<String, PolicySettings>,
+}
+
+/// The configuration does not hold. Displays what to change, and where.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("the configuration file {path} can't be read")]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is not as it should be; `problem` names the line and the key.
+    #[error("{path}: {problem}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong, with its line.
+        problem: String,
+    },
+    /// A flag or an environment variable is not as it should be.
+    #[error("{origin}: {problem}")]
+    Override {
+        /// The flag or the variable.
+        origin: String,
+        /// What is wrong.
+        problem: InvalidValue,
+    },
+    /// A setting that has no default is not set.
+    #[error("{name} is not set: put it into the file, or use --{flag} or {variable}")]
+    Missing {
+        /// The setting.
+        name: String,
+        /// Its flag.
+        flag: String,
+        /// Its environment variable.
+        variable: String,
+    },
+    /// Each is right, together they are not.
+    #[error("{0}")]
+    Contradiction(String),
+}
+
+/// Reads everything: the file (when there is one), then what comes from outside it, which wins.
+pub fn read(path: Option<&Path>, overrides: &[Override]) -> Result<Config, ConfigError> {
+    let mut settings = match path {
+        Some(path) => {
+            let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
+            parse(&text).map_err(|problem| ConfigError::File { path: path.to_path_buf(), problem })?
+        }
+        None => Settings::default(),
+    };
+    for given in overrides {
+        match settings.set(&given.name, &given.text) {
+            Some(Ok(())) => {}
+            Some(Err(problem)) => return Err(ConfigError::Override { origin: given.origin.clone(), problem }),
+            None => return Err(ConfigError::Contradiction(format!("{}: there is no setting {}", given.origin, given.name))),
+        }
+    }
+    Config::check(settings)
+}
+
+fn parse(text: &str) -> Result<Settings, String> {
+    toml::from_str::<File>(text).map(Settings::from).map_err(|error| error.to_string().trim_end().to_owned())
+}
+
+impl Config {
+    fn check(settings: Settings) -> Result<Self, ConfigError> {
+        let Settings { general, listeners, tls, registry, events, proxy_protocol, limits, log, policies } = settings;
+        let config = Self {
+            host_name: general.host_name.ok_or_else(|| missing("host_name"))?,
+            other_host_names: general.other_host_names,
+            aliases: general.aliases,
+            data: general.data.ok_or_else(|| missing("data"))?,
+            certificate: tls.certificate.ok_or_else(|| missing("tls.certificate"))?,
+            key: tls.key.ok_or_else(|| missing("tls.key"))?,
+            registry_url_file: registry.url_file,
+            listeners,
+            events,
+            proxy_sources: proxy_protocol.sources,
+            limits,
+            log,
+            policies,
+        };
+        config.check_listeners()?;
+        config.check_limits()?;
+        config.check_policies()?;
+        Ok(config)
+    }
+
+    fn check_listeners(&self) -> Result<(), ConfigError> {
+        let Listeners { mqtt, https, api, metrics } = &self.listeners;
+        let addresses: Vec<_> = [mqtt, https, api, metrics].into_iter().filter_map(|listen| listen.0).collect();
+        let twice = addresses.iter().enumerate().find(|(at, address)| address.port() != 0 && addresses[..*at].contains(address));
+        match twice {
+            Some((_, address)) => Err(ConfigError::Contradiction(format!("two listeners are on {address}"))),
+            None if addresses.is_empty() => Err(ConfigError::Contradiction("every listener is off".to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    fn check_limits(&self) -> Result<(), ConfigError> {
+        let all = self.limits.unfinished_connections.get();
+        let one = self.limits.unfinished_connections_per_address.get();
+        if one > all {
+            return Err(ConfigError::Contradiction(format!(
+                "limits.unfinished_connections_per_address ({one}) is above limits.unfinished_connections ({all})"
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_policies(&self) -> Result<(), ConfigError> {
+        for (name, policy) in &self.policies {
+            let is_built_in = BUILT_IN_POLICIES.iter().any(|(built_in, _)| built_in == name);
+            let is_plain = (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+            let problem = match (is_built_in, policy.permissions.is_empty()) {
+                _ if !is_plain => "its name may have 1 to 64 letters, digits, hyphens, underscores and dots",
+                (true, false) => "what this policy allows is fixed; leave permissions out",
+                (false, true) => "permissions are missing: RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect",
+                _ => continue,
+            };
+            return Err(ConfigError::Contradiction(format!("policies.{name}: {problem}")));
+        }
+        Ok(())
+    }
+}
+
+fn missing(name: &str) -> ConfigError {
+    let setting = Setting::all().iter().find(|setting| setting.name == name);
+    let (flag, variable) = setting.map(|setting| (setting.flag(), setting.environment_variable())).unwrap_or_default();
+    ConfigError::Missing { name: name.to_owned(), flag, variable }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHOLE: &str = "host_name = \"hub.example\"\ndata = \"/data\"\n[tls]\ncertificate = \"c\"\nkey = \"k\"\n";
+
+    fn check(text: &str) -> Result<Config, String> {
+        parse(text).and_then(|settings| Config::check(settings).map_err(|error| error.to_string()))
+    }
+
+    fn with(text: &str) -> Result<Config, String> {
+        check(&format!("{WHOLE}{text}"))
+    }
+
+    #[test]
+    fn a_file_is_read() {
+        let config = with(concat!(
+            "[listeners]\nmqtt = \"127.0.0.1:1\"\nhttps = \"off\"\n[events]\npartitions = 8\nretention_time = \"7d\"\n",
+            "[proxy_protocol]\nsources = [\"10.0.0.0/8\"]\n[limits]\nbytes_before_authentication = \"64KiB\"\n",
+            "[policies.reader]\npermissions = [\"ServiceConnect\"]\nprimary_key_file = \"a\"\nsecondary_key_file = \"b\"\n",
+        ))
+        .unwrap();
+        assert_eq!(config.host_name.as_str(), "hub.example");
+        assert_eq!((config.listeners.mqtt.0, config.listeners.https.0), ("127.0.0.1:1".parse().ok(), None));
+        assert_eq!((config.events.partitions.get(), config.events.retention_time.get().as_secs()), (8, 7 * 86_400));
+        assert_eq!(config.events.retention_size.get(), 64 << 30, "what is not named keeps its default");
+        assert_eq!(config.limits.bytes_before_authentication.get(), 64 << 10);
+        assert_eq!(config.policies["reader"].permissions.len(), 1);
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_line_and_name() {
+        for (text, line, key) in [
+            ("host_nam = \"x\"", 1, "host_nam"),
+            ("data = \"x\"\n[listenrs]\n", 2, "listenrs"),
+            ("[limits]\n\nhandshake_tim = \"1s\"", 3, "handshake_tim"),
+            ("[policies.p]\nprimary_key_file = \"a\"\nkey = \"b\"", 3, "key"),
+        ] {
+            let error = check(text).unwrap_err();
+            assert!(error.contains(&format!("line {line}")) && error.contains(&format!("unknown field `{key}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_refused_with_its_line_and_range() {
+        let error = check("[limits]\nhandshake_time = \"10m\"").unwrap_err();
+        assert!(error.contains("line 2") && error.contains("handshake_time") && error.contains("from 1s to 5m"), "{error}");
+        let error = check("[events]\npartitions = 33").unwrap_err();
+        assert!(error.contains("line 2") && error.contains("from 1 to 32"), "{error}");
+        assert!(check("[events]\npartitions = -1").unwrap_err().contains("line 2"));
+        assert!(check("host_name = \"hub:443\"").unwrap_err().contains("line 1"));
+    }
+
+    #[test]
+    fn what_is_missing_is_named_in_all_three_ways() {
+        let error = check("data = \"x\"").unwrap_err();
+        assert_eq!(error, "host_name is not set: put it into the file, or use --host-name or MOORING_HOST_NAME");
+        let error = check("host_name = \"x\"\ndata = \"x\"\n[tls]\ncertificate = \"x\"").unwrap_err();
+        assert_eq!(error, "tls.key is not set: put it into the file, or use --tls-key or MOORING_TLS_KEY");
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let policy = |name: &str, more: &str| format!("[policies.{name}]\n{more}primary_key_file = \"a\"\nsecondary_key_file = \"b\"\n");
+        for (text, word) in [
+            ("[listeners]\nmqtt = \"0.0.0.0:443\"\n".to_owned(), "two listeners are on 0.0.0.0:443"),
+            ("[listeners]\nmqtt = \"off\"\nhttps = \"off\"\napi = \"off\"\nmetrics = \"off\"".to_owned(), "every listener is off"),
+            ("[limits]\nunfinished_connections = 100".to_owned(), "(512) is above limits.unfinished_connections (100)"),
+            (policy("mine", ""), "permissions are missing"),
+            (policy("service", "permissions = [\"RegistryWrite\"]\n"), "leave permissions out"),
+            (policy("\"a b\"", ""), "its name may have"),
+        ] {
+            let error = with(&text).unwrap_err();
+            assert!(error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn flags_and_environment_win_over_the_file_and_are_named_when_wrong() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("hub.toml");
+        fs::write(&path, WHOLE).unwrap();
+        let given = |name: &str, text: &str| Override { name: name.into(), text: text.into(), origin: format!("--{name}") };
+        let config = read(Some(&path), &[given("data", "/elsewhere"), given("aliases", "a.example,b.example")]).unwrap();
+        assert_eq!((config.data, config.aliases.len()), (PathBuf::from("/elsewhere"), 2));
+        let error = read(Some(&path), &[given("events.partitions", "0")]).unwrap_err().to_string();
+        assert_eq!(error, "--events.partitions: \"0\" is not a number from 1 to 32");
+        assert!(matches!(read(Some(&folder.path().join("absent")), &[]), Err(ConfigError::Read { .. })));
+        assert!(read(None, &[given("host_name", "h"), given("data", "d"), given("tls.certificate", "c"), given("tls.key", "k")]).is_ok());
+    }
+}
