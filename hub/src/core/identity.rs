@@ -160,6 +160,37 @@ pub enum ManagedBy {
     },
 }
 
+/// As `kubernetes/<namespace>/<name>/<uid>` or `manifest-folder`.
+impl fmt::Display for ManagedBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ManifestFolder => f.write_str("manifest-folder"),
+            Self::Kubernetes { namespace, name, uid } => write!(f, "kubernetes/{namespace}/{name}/{uid}"),
+        }
+    }
+}
+
+/// A text that names no manifest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a manifest is named kubernetes/<namespace>/<name>/<uid>")]
+pub struct InvalidManifest;
+
+/// Reads `kubernetes/<namespace>/<name>/<uid>`. The manifest folder is the hub's own, and nobody outside speaks for it.
+impl std::str::FromStr for ManagedBy {
+    type Err = InvalidManifest;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        // A DNS subdomain (RFC 1123), which bounds uids too.
+        let is_name = |part: &str| (1..=253).contains(&part.len()) && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-.".contains(&b));
+        match text.split('/').collect::<Vec<_>>()[..] {
+            ["kubernetes", namespace, name, uid] if [namespace, name, uid].into_iter().all(is_name) => {
+                Ok(Self::Kubernetes { namespace: namespace.to_owned(), name: name.to_owned(), uid: uid.to_owned() })
+            }
+            _ => Err(InvalidManifest),
+        }
+    }
+}
+
 /// A disable made by a person or a back end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {

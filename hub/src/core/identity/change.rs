@@ -1,1 +1,379 @@
-//! The rules that turn one identity into the next.
+//! What a write makes of an identity: creation, replacement, deletion, and who may do which to whom.
+//!
+//! Every front (REST, bulk, a manifest, a person's command) asks here and nowhere else. Knows no store: the caller reads, asks [`decide`],
+//! and writes on condition that nothing has changed in between.
+//!
+//! Two authors may differ about a device. A manifest says what it wants; a person or a back end can shut the device out, which is a
+//! [`Hold`]. The hold wins, and only a person or a back end can lift it: no manifest, by whatever sequence of writes, deletions and
+//! creations, ever re-admits a device that somebody has shut out.
+
+use serde_json::Value;
+
+use super::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, ManagedBy, SymmetricKey, Version};
+use crate::core::device_id::DeviceId;
+use crate::core::time::UnixMillis;
+
+/// Somebody asks for something.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// For what.
+    pub change: Change,
+    /// Who.
+    pub author: Author,
+}
+
+/// What is asked of an identity.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// Make it; nobody of this name may be there.
+    Create(Settings),
+    /// Change the one that is there.
+    Update(Settings, Precondition),
+    /// Make it, or change the one that is there; the precondition is for that one.
+    CreateOrUpdate(Settings, Precondition),
+    /// Remove the one that is there.
+    Delete(Precondition),
+}
+
+/// What the identity must be for the change to happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Precondition {
+    /// Anything (`If-Match: *`).
+    Any,
+    /// The version with this ETag.
+    ETag(String),
+}
+
+/// What an author says about a device. What is `None` is left as it is, or made by the hub when the identity is new.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Whether it may connect.
+    pub status: Option<DeviceStatus>,
+    /// Why; `Some(None)` takes the reason away.
+    pub status_reason: Option<Option<StatusReason>>,
+    /// Key slot one.
+    pub primary_key: Option<SymmetricKey>,
+    /// Key slot two.
+    pub secondary_key: Option<SymmetricKey>,
+    /// Tags; `Some(None)` takes them away.
+    pub tags: Option<Option<Tags>>,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Author {
+    /// A person or a back end.
+    Policy {
+        /// The shared access policy that they use.
+        name: String,
+        /// Whether the identity is to be taken from whatever manifest manages it, because that manifest is gone for good, say.
+        release: bool,
+    },
+    /// A manifest.
+    Manifest {
+        /// Which.
+        source: ManagedBy,
+        /// What it says about owning the identity.
+        claim: Claim,
+    },
+}
+
+/// What a manifest says about owning an identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// "It is mine": true, or the change is refused.
+    Own,
+    /// "It becomes mine if it is nobody's."
+    Adopt,
+    /// "It was mine, and is nobody's from now on."
+    Release,
+}
+
+/// What randomness an identity may need, fresh for every decision.
+#[derive(Clone)]
+pub struct Fresh {
+    /// Becomes the generation id.
+    pub generation: u128,
+    /// Becomes the first version.
+    pub version: i64,
+    /// Becomes the primary key if none is given.
+    pub primary_key: SymmetricKey,
+    /// Becomes the secondary key if none is given.
+    pub secondary_key: SymmetricKey,
+}
+
+/// What is there after the change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// This identity.
+    Kept(Box<DeviceIdentity>),
+    /// Nothing.
+    Deleted,
+}
+
+/// Why a change does not happen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// There is one of this name.
+    #[error("Device {0} already registered")]
+    AlreadyExists(DeviceId),
+    /// There is none of this name.
+    #[error("Device {0} not registered")]
+    NotFound(DeviceId),
+    /// It is in another version.
+    #[error("Device {0} has another ETag than the one given")]
+    ETagMismatch(DeviceId),
+    /// A manifest asks, and nobody's manifest made the identity.
+    #[error("Device {0} is not managed by a manifest; adopt it to manage it")]
+    Unmanaged(DeviceId),
+    /// A manifest asks, and another one has the identity.
+    #[error("Device {id} is managed by {owner}, not by {asker}")]
+    ManagedByAnother {
+        /// Which device.
+        id: DeviceId,
+        /// Whose it is.
+        owner: ManagedBy,
+        /// Who asks.
+        asker: ManagedBy,
+    },
+    /// A person enables what the manifest disables.
+    #[error("Device {id} is disabled by its manifest {owner}, and held by nobody; enable it there")]
+    DisabledByManifest {
+        /// Which device.
+        id: DeviceId,
+        /// Whose it is.
+        owner: ManagedBy,
+    },
+    /// A person changes tags that the manifest says.
+    #[error("Device {id} has its tags from its manifest {owner}; change them there")]
+    TagsOfManifest {
+        /// Which device.
+        id: DeviceId,
+        /// Whose it is.
+        owner: ManagedBy,
+    },
+    /// A person deletes what the manifest would make again, with the door open.
+    #[error("Device {id} would be made again by its manifest {owner}; delete it there, or disable it here, or release it first")]
+    DeletedUnderManifest {
+        /// Which device.
+        id: DeviceId,
+        /// Whose it is.
+        owner: ManagedBy,
+    },
+}
+
+/// What becomes of `current` (`None`: nobody is there) at the request.
+pub fn decide(
+    id: &DeviceId,
+    current: Option<&DeviceIdentity>,
+    request: &Request,
+    now: UnixMillis,
+    fresh: Fresh,
+) -> Result<Outcome, Refused> {
+    let Request { change, author } = request;
+    match (change, current) {
+        (Change::Create(_), Some(_)) => Err(Refused::AlreadyExists(id.clone())),
+        (Change::Create(settings) | Change::CreateOrUpdate(settings, _), None) => Ok(kept(create(id, settings, author, now, fresh))),
+        (Change::Update(..) | Change::Delete(_), None) => Err(Refused::NotFound(id.clone())),
+        (Change::Update(settings, precondition) | Change::CreateOrUpdate(settings, precondition), Some(current)) => {
+            precondition.check(current)?;
+            update(current, settings, author, now).map(kept)
+        }
+        (Change::Delete(precondition), Some(current)) => {
+            precondition.check(current)?;
+            delete(current, author)
+        }
+    }
+}
+
+fn kept(identity: DeviceIdentity) -> Outcome {
+    Outcome::Kept(Box::new(identity))
+}
+
+impl Precondition {
+    fn check(&self, current: &DeviceIdentity) -> Result<(), Refused> {
+        match self {
+            Self::Any => Ok(()),
+            Self::ETag(etag) if *etag == current.version.etag() => Ok(()),
+            Self::ETag(_) => Err(Refused::ETagMismatch(current.device_id.clone())),
+        }
+    }
+}
+
+fn create(id: &DeviceId, settings: &Settings, author: &Author, now: UnixMillis, fresh: Fresh) -> DeviceIdentity {
+    let wanted_status = settings.status.unwrap_or(DeviceStatus::Enabled);
+    let (managed_by, hold) = match author {
+        // Made disabled, it is shut out from the start.
+        Author::Policy { name, .. } => (None, (wanted_status == DeviceStatus::Disabled).then(|| Hold { by: name.clone(), since: now })),
+        Author::Manifest { claim: Claim::Release, .. } => (None, None),
+        Author::Manifest { source, claim: Claim::Own | Claim::Adopt } => (Some(source.clone()), None),
+    };
+    DeviceIdentity {
+        device_id: id.clone(),
+        generation_id: GenerationId(fresh.generation.to_string()),
+        version: Version(fresh.version),
+        wanted_status,
+        status_reason: settings.status_reason.clone().flatten().map(|reason| reason.0),
+        status_updated_time: None,
+        authentication: Authentication::SymmetricKey {
+            primary: settings.primary_key.clone().unwrap_or(fresh.primary_key),
+            secondary: settings.secondary_key.clone().unwrap_or(fresh.secondary_key),
+        },
+        tags: settings.tags.clone().flatten().map(|tags| tags.0),
+        managed_by,
+        hold,
+        connection_state_updated_time: None,
+        last_activity_time: None,
+    }
+}
+
+fn update(current: &DeviceIdentity, settings: &Settings, author: &Author, now: UnixMillis) -> Result<DeviceIdentity, Refused> {
+    let mut next = current.clone();
+    next.version = current.version.next();
+    next.managed_by = owner_after(current, author)?;
+    if let Some(status) = settings.status {
+        set_status(&mut next, status, author, now)?;
+    }
+    if next.status() != current.status() {
+        next.status_updated_time = Some(now);
+    }
+    set_status_reason(current, &mut next, settings, author);
+    let Authentication::SymmetricKey { primary, secondary } = &mut next.authentication;
+    if let Some(key) = &settings.primary_key {
+        *primary = key.clone();
+    }
+    if let Some(key) = &settings.secondary_key {
+        *secondary = key.clone();
+    }
+    set_tags(&mut next, settings, author)?;
+    Ok(next)
+}
+
+/// Who manages the identity after the author's change; refuses a manifest to which it does not belong.
+fn owner_after(current: &DeviceIdentity, author: &Author) -> Result<Option<ManagedBy>, Refused> {
+    let id = || current.device_id.clone();
+    match (author, &current.managed_by) {
+        (Author::Policy { release, .. }, owner) => Ok(owner.clone().filter(|_| !release)),
+        (Author::Manifest { source, claim: Claim::Adopt }, None) => Ok(Some(source.clone())),
+        (Author::Manifest { claim: Claim::Own | Claim::Release, .. }, None) => Err(Refused::Unmanaged(id())),
+        (Author::Manifest { source, .. }, Some(owner)) if owner != source => {
+            Err(Refused::ManagedByAnother { id: id(), owner: owner.clone(), asker: source.clone() })
+        }
+        (Author::Manifest { claim: Claim::Release, .. }, Some(_)) => Ok(None),
+        (Author::Manifest { claim: Claim::Own | Claim::Adopt, .. }, Some(owner)) => Ok(Some(owner.clone())),
+    }
+}
+
+fn set_status(next: &mut DeviceIdentity, status: DeviceStatus, author: &Author, now: UnixMillis) -> Result<(), Refused> {
+    let Author::Policy { name, .. } = author else {
+        next.wanted_status = status;
+        return Ok(());
+    };
+    match status {
+        // Also when the manifest disables it already: whoever shuts a device out must not be overruled by the manifest's next version.
+        DeviceStatus::Disabled => {
+            next.hold.get_or_insert_with(|| Hold { by: name.clone(), since: now });
+        }
+        DeviceStatus::Enabled => {
+            let held = next.hold.take().is_some();
+            if let (Some(owner), DeviceStatus::Disabled, false) = (&next.managed_by, next.wanted_status, held) {
+                return Err(Refused::DisabledByManifest { id: next.device_id.clone(), owner: owner.clone() });
+            }
+        }
+    }
+    if next.managed_by.is_none() {
+        next.wanted_status = status;
+    }
+    Ok(())
+}
+
+/// A reason belongs to the status it was given for: it goes when the status or the hold changes without a new one. While a device is
+/// held the reason is that of whoever holds it.
+fn set_status_reason(current: &DeviceIdentity, next: &mut DeviceIdentity, settings: &Settings, author: &Author) {
+    let manifests = matches!(author, Author::Manifest { .. });
+    match &settings.status_reason {
+        Some(reason) if !(manifests && next.hold.is_some()) => next.status_reason = reason.clone().map(|reason| reason.0),
+        Some(_) => {}
+        None if next.status() != current.status() || next.hold != current.hold => next.status_reason = None,
+        None => {}
+    }
+}
+
+fn set_tags(next: &mut DeviceIdentity, settings: &Settings, author: &Author) -> Result<(), Refused> {
+    let Some(tags) = &settings.tags else { return Ok(()) };
+    let tags = tags.as_ref().map(|tags| tags.0.clone());
+    // Reading an identity and writing it back changes nothing and so takes nothing from the manifest.
+    if let (Author::Policy { .. }, Some(owner), false) = (author, &next.managed_by, next.tags == tags) {
+        return Err(Refused::TagsOfManifest { id: next.device_id.clone(), owner: owner.clone() });
+    }
+    next.tags = tags;
+    Ok(())
+}
+
+fn delete(current: &DeviceIdentity, author: &Author) -> Result<Outcome, Refused> {
+    let owner = owner_after(current, author)?;
+    match (author, owner) {
+        (Author::Policy { .. }, Some(owner)) => Err(Refused::DeletedUnderManifest { id: current.device_id.clone(), owner }),
+        (Author::Policy { .. }, None) => Ok(Outcome::Deleted),
+        // The hold outlives the manifest. Were the identity deleted, a manifest made anew would let the device in again.
+        (Author::Manifest { .. }, _) if current.hold.is_some() => {
+            Ok(kept(DeviceIdentity { managed_by: None, version: current.version.next(), ..current.clone() }))
+        }
+        (Author::Manifest { .. }, _) => Ok(Outcome::Deleted),
+    }
+}
+
+/// The longest status reason, in characters, as Azure has it.
+pub const STATUS_REASON_MAX_CHARACTERS: usize = 128;
+
+/// Why a device is enabled or disabled: at most 128 characters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusReason(String);
+
+/// Longer than [`STATUS_REASON_MAX_CHARACTERS`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a status reason has at most {STATUS_REASON_MAX_CHARACTERS} characters, this one has {0}")]
+pub struct StatusReasonTooLong(pub usize);
+
+impl StatusReason {
+    /// The one check.
+    pub fn parse(text: String) -> Result<Self, StatusReasonTooLong> {
+        match text.chars().count() {
+            length if length > STATUS_REASON_MAX_CHARACTERS => Err(StatusReasonTooLong(length)),
+            // PostgreSQL's text can't hold NUL, and nobody wants to read one.
+            _ => Ok(Self(text.replace('\0', ""))),
+        }
+    }
+}
+
+/// The most bytes of tags, as compact JSON. Azure's limit for a twin's tags.
+pub const TAGS_MAX_BYTES: usize = 8 * 1024;
+
+/// A JSON object of at most [`TAGS_MAX_BYTES`], compact and with its names in order, so that equal tags are equal texts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tags(String);
+
+/// JSON that can't be tags.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidTags {
+    /// An array, a text, a number, a truth value.
+    #[error("tags are a JSON object")]
+    NotAnObject,
+    /// More than [`TAGS_MAX_BYTES`].
+    #[error("tags have at most {TAGS_MAX_BYTES} bytes as compact JSON, these have {0}")]
+    TooLong(usize),
+}
+
+impl Tags {
+    /// The one check.
+    pub fn parse(value: &Value) -> Result<Self, InvalidTags> {
+        if !value.is_object() {
+            return Err(InvalidTags::NotAnObject);
+        }
+        let text = value.to_string();
+        if text.len() > TAGS_MAX_BYTES { Err(InvalidTags::TooLong(text.len())) } else { Ok(Self(text)) }
+    }
+}
+
+#[cfg(test)]
+mod tests;
