@@ -1,0 +1,73 @@
+//! Devices that send without pause, each its own numbers in order, over whatever hub is there: the crash ring's load.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use anyhow::Result;
+use tokio::sync::watch;
+
+use crate::hub::Hub;
+use crate::mqtt::{Connection, Packet, events_topic, publish};
+
+/// How many messages a device has under way at once.
+pub const WINDOW: u64 = 16;
+
+/// A device's memory, which outlives its connections.
+#[derive(Clone, Debug)]
+pub struct Sender {
+    /// Whose.
+    pub device: String,
+    acknowledged: Arc<Mutex<BTreeSet<u64>>>,
+}
+
+impl Sender {
+    /// A device that has sent nothing yet.
+    #[must_use]
+    pub fn new(device: &str) -> Self {
+        Self { device: device.to_owned(), acknowledged: Arc::default() }
+    }
+
+    /// The numbers of all messages whose PUBACK has arrived.
+    #[must_use]
+    pub fn acknowledged(&self) -> BTreeSet<u64> {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The first message that is not known to be on disk: where a new connection goes on.
+    fn next(&self) -> u64 {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).last().map_or(0, |last| last + 1)
+    }
+
+    /// Connects and sends until the connection breaks; counts every PUBACK in `progress`.
+    ///
+    /// # Errors
+    /// When the hub lets it not in, or sends something else than the PUBACKs in order.
+    pub async fn send_until_killed(&self, hub: &Hub, progress: &watch::Sender<u64>) -> Result<()> {
+        let Ok(mut connection) = Connection::admitted(hub, &self.device).await else { return Ok(()) };
+        let topic = events_topic(&self.device);
+        let (mut sent, mut awaited) = (self.next(), self.next());
+        loop {
+            while sent < awaited + WINDOW {
+                let payload = format!("{sent} {}", "x".repeat(200));
+                if connection.send(&publish(&topic, Some(packet_id(sent)), payload.as_bytes(), 0)).await.is_err() {
+                    return Ok(());
+                }
+                sent += 1;
+            }
+            match connection.next().await? {
+                None => return Ok(()),
+                Some(Packet::PubAck(id)) if id == packet_id(awaited) => {
+                    self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).insert(awaited);
+                    awaited += 1;
+                    progress.send_modify(|count| *count += 1);
+                }
+                Some(other) => anyhow::bail!("{}: {other:?} instead of PUBACK {}", self.device, packet_id(awaited)),
+            }
+        }
+    }
+}
+
+/// Packet ids run from 1 to 65,535 (MQTT 2.3.1).
+fn packet_id(number: u64) -> u16 {
+    u16::try_from(number % 65_535 + 1).expect("at most 65,535")
+}

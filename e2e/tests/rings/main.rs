@@ -1,0 +1,15 @@
+//! The end-to-end rings: the real binary, over the wire, with clients that others wrote. Each story has namespaces of its own.
+
+mod command;
+mod crash;
+mod curl;
+mod device_sdks;
+mod disk_full;
+mod mosquitto;
+mod operations;
+mod people;
+mod refusals;
+mod registry_sdks;
+mod revocation;
+mod sessions;
+mod strangers;

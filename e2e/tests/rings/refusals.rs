@@ -1,0 +1,198 @@
+//! Who is not let in, and what the SDKs say to their programs then. To the one refused, all refusals look the same.
+
+use anyhow::{Result, ensure};
+use e2e::catalogue::LARGEST_BYTES;
+use e2e::connection_string::{ConnectionString, now_s};
+use e2e::events::Events;
+use e2e::hub::{Hub, Options};
+use e2e::mqtt::{Connect, Connection, Packet, events_topic, publish};
+use e2e::namespace::{EDGE, HUB, isolated};
+use e2e::program::Program;
+use e2e::rest::Rest;
+use serde_json::{Value, json};
+
+const DEVICE: &str = "lamp-1";
+const DISABLED: &str = "lamp-2";
+const OTHER_KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
+
+/// Longer ago than any clock tolerance.
+const LONG_AGO_S: u64 = 3600;
+
+/// A hub with a device that is enabled and one that is not.
+async fn hub() -> Result<Hub> {
+    let hub = Hub::start(&[DEVICE, DISABLED]).await?;
+    Rest::owner(&hub)?.disable(DISABLED).await?;
+    Ok(hub)
+}
+
+/// Connection strings that are not good, each with what is wrong with it.
+fn bad_credentials(hub: &Hub) -> Result<Vec<(&'static str, ConnectionString)>> {
+    let good = hub.device(DEVICE)?;
+    let foreign = format!("{};GatewayHostName={HUB}", good.text.replace(HUB, "foreign.azure-devices.net"));
+    Ok(vec![
+        ("bad key", good.with_key(OTHER_KEY)),
+        ("unknown device", ConnectionString::parse(&good.text.replace(DEVICE, "nobody"))?),
+        ("disabled device", hub.device(DISABLED)?),
+        ("another device's key", ConnectionString::parse(&good.text.replace(DEVICE, DISABLED))?),
+        ("wrong host name", ConnectionString::parse(&foreign)?),
+    ])
+}
+
+#[test]
+fn python_device_is_refused() -> Result<()> {
+    isolated(async || {
+        let hub = hub().await?;
+        for (what, credential) in bad_credentials(&hub)? {
+            let script = Program::python("refused.py", &hub)?.env("IOTHUB_DEVICE_CONNECTION_STRING", &credential.text);
+            expect_refusal(what, &script.story().await?, "CredentialError")?;
+        }
+        let script =
+            Program::python("refused.py", &hub)?.env("IOTHUB_DEVICE_CONNECTION_STRING", hub.device(DEVICE)?.with_key(OTHER_KEY).text);
+        expect_refusal("bad key over WebSocket", &script.env("WEBSOCKETS", "1").story().await?, "CredentialError")?;
+        nothing_came(&hub).await
+    })
+}
+
+#[test]
+fn node_device_is_refused() -> Result<()> {
+    isolated(async || {
+        let hub = hub().await?;
+        for transport in ["mqtt", "mqtt-ws", "http"] {
+            for (what, credential) in bad_credentials(&hub)? {
+                // The HTTPS transport knows no gateway: it would look for the foreign host itself.
+                if transport == "http" && what == "wrong host name" {
+                    continue;
+                }
+                let script = Program::node("refused.js", &hub)?.env("TRANSPORT", transport);
+                let told = script.env("IOTHUB_DEVICE_CONNECTION_STRING", &credential.text).story().await?;
+                expect_refusal(&format!("{what} over {transport}"), &told, "UnauthorizedError")?;
+            }
+            let expired = hub.device(DEVICE)?.token_until(now_s() - LONG_AGO_S);
+            let told = Program::node("refused.js", &hub)?.env("TRANSPORT", transport).env("SAS_TOKEN", expired).story().await?;
+            expect_refusal(&format!("expired token over {transport}"), &told, "UnauthorizedError")?;
+        }
+        nothing_came(&hub).await
+    })
+}
+
+/// The SDKs check sizes themselves, or have the connection closed under them; either way nothing comes.
+#[test]
+fn oversized_messages_are_refused() -> Result<()> {
+    isolated(async || {
+        let hub = hub().await?;
+        let device = hub.device(DEVICE)?;
+        let bytes = (LARGEST_BYTES + 1).to_string();
+        let script = Program::python("refused.py", &hub)?.env("IOTHUB_DEVICE_CONNECTION_STRING", &device.text);
+        expect_refusal("Python", &script.env("PAYLOAD_BYTES", &bytes).story().await?[1..], "ValueError")?;
+        for (transport, error) in [("mqtt", "NotConnectedError"), ("http", "MessageTooLargeError")] {
+            let script = Program::node("refused.js", &hub)?.env("TRANSPORT", transport).env("PAYLOAD_BYTES", &bytes);
+            let told = script.env("IOTHUB_DEVICE_CONNECTION_STRING", &device.text).story().await?;
+            expect_refusal(transport, &told[1..], error)?;
+        }
+        let mut connection = Connection::admitted(&hub, DEVICE).await?;
+        connection.send(&publish(&events_topic(DEVICE), Some(1), &vec![0; LARGEST_BYTES + 1], 0)).await?;
+        ensure!(connection.packets_until_closed().await?.is_empty(), "an oversized message was answered");
+        nothing_came(&hub).await
+    })
+}
+
+#[test]
+fn foreign_topics_close_the_connection() -> Result<()> {
+    isolated(async || {
+        let hub = hub().await?;
+        for topic in [events_topic(DISABLED), "devices/lamp-1/messages/devicebound/".to_owned(), "weather".to_owned(), "$SYS/x".to_owned()]
+        {
+            let mut connection = Connection::admitted(&hub, DEVICE).await?;
+            connection.send(&publish(&topic, Some(1), b"x", 0)).await?;
+            ensure!(connection.packets_until_closed().await?.is_empty(), "a message to {topic} was answered");
+        }
+        nothing_came(&hub).await
+    })
+}
+
+/// Every refusal at CONNECT is the same four bytes, and every refusal over HTTPS the same answer, but for its tracking id.
+#[test]
+fn refusals_are_equal_in_bytes() -> Result<()> {
+    isolated(async || {
+        let hub = hub().await?;
+        let expired = hub.device(DEVICE)?.token_until(now_s() - LONG_AGO_S);
+        let mut connects =
+            vec![Connect::with_password(&hub.device(DEVICE)?, &expired), Connect::with_password(&hub.device(DEVICE)?, "nonsense")];
+        connects.extend(bad_credentials(&hub)?.iter().map(|(_, credential)| Connect::device(credential)));
+        connects.push(Connect { client_id: "another".to_owned(), ..Connect::device(&hub.device(DEVICE)?) });
+        for connect in connects {
+            let mut connection = Connection::open(&hub).await?;
+            connection.send(&connect.encode()).await?;
+            let answer = connection.bytes_until_closed().await?;
+            ensure!(answer == [0x20, 2, 0, 5], "{connect:?}: {answer:?}");
+        }
+
+        let mut answers = Vec::new();
+        for (what, credential) in bad_credentials(&hub)? {
+            let answer = Rest::new(&hub, credential)?.send(b"x").await?.expect(401)?;
+            let mut headers: Vec<String> = answer.headers.keys().map(ToString::to_string).collect();
+            headers.sort();
+            let code = answer.header("iothub-errorcode").to_owned();
+            answers.push((what, answer.json()?["Message"].clone(), answer.body.len(), headers, code));
+        }
+        for (what, message, length, headers, code) in &answers {
+            let (_, first, first_length, first_headers, first_code) = &answers[0];
+            let same = (message, length, headers, code) == (first, first_length, first_headers, first_code);
+            ensure!(same, "{what}: {message} {length} {headers:?} {code}\n{first} {first_length} {first_headers:?} {first_code}");
+        }
+        Ok(())
+    })
+}
+
+/// `GatewayHostName` leads to a hub that answers to the name behind it only when told so by `--alias`.
+#[test]
+fn gateway_host_name_needs_an_alias() -> Result<()> {
+    isolated(async || {
+        let options =
+            Options::default().devices(&[DEVICE]).argument("--alias").argument("factory.azure-devices.net").argument("--hostname");
+        let hub = options.argument(EDGE).start().await?;
+        let text = hub.device(DEVICE)?.text.replace(HUB, "factory.azure-devices.net");
+        let through = format!("{text};GatewayHostName={EDGE}");
+        let python = Program::python("refused.py", &hub)?.env("IOTHUB_DEVICE_CONNECTION_STRING", &through).story().await?;
+        let node =
+            Program::node("refused.js", &hub)?.env("TRANSPORT", "mqtt").env("IOTHUB_DEVICE_CONNECTION_STRING", &through).story().await?;
+        for told in [python, node] {
+            ensure!(told == [json!({"event": "connected"}), json!({"event": "sent"})], "{told:?}");
+        }
+        ensure!(Events::open(&hub, "from=earliest").await?.take(2).await?.iter().all(|event| event.device_id == DEVICE));
+        Ok(())
+    })
+}
+
+/// The owner can see why: the log has the reason, which the refused one was not told.
+#[test]
+fn the_log_says_why() -> Result<()> {
+    isolated(async || {
+        let hub = hub().await?;
+        let expired = Connect::with_password(&hub.device(DEVICE)?, &hub.device(DEVICE)?.token_until(now_s() - LONG_AGO_S));
+        for connect in [expired, Connect::device(&hub.device(DEVICE)?.with_key(OTHER_KEY))] {
+            let mut connection = Connection::open(&hub).await?;
+            connection.send(&connect.encode()).await?;
+            let answer = connection.next().await?;
+            ensure!(answer == Some(Packet::ConnAck { session_present: false, code: 5 }), "{answer:?}");
+        }
+        let log = hub.log();
+        ensure!(log.contains("expired") && log.contains("by the hub's clock"), "no word of the expired token");
+        ensure!(log.contains("signed with neither key"), "no word of the bad key");
+        ensure!(!log.contains(&hub.device(DEVICE)?.key) && !log.contains("sig="), "a secret in the log");
+        Ok(())
+    })
+}
+
+/// The first thing told is a refusal with this error.
+fn expect_refusal(what: &str, told: &[Value], error: &str) -> Result<()> {
+    let refused = told.first().is_some_and(|first| first["event"] == "refused" && first["error"] == error);
+    ensure!(refused, "{what}: {told:?} instead of {error}");
+    Ok(())
+}
+
+async fn nothing_came(hub: &Hub) -> Result<()> {
+    let kept = Events::all(hub).await?;
+    ensure!(kept.is_empty(), "a refused message was kept: {:?}", kept.first());
+    Ok(())
+}
