@@ -1,5 +1,6 @@
 //! An event's place in the log: partition, sequence number, offset. Never its content, which is a [`super::message::Message`].
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::num::NonZeroU16;
 use std::str::FromStr;
@@ -113,4 +114,62 @@ pub struct PartitionInfo {
     pub next_sequence_number: SequenceNumber,
     /// When the last durable event was enqueued; `None` when there has never been one, or when none is kept and that is not known.
     pub last_enqueued_time: Option<UnixMillis>,
+}
+
+/// Where a reader of several partitions stands: in each, the last event that it has passed, `None` before the first.
+/// As text `0:12,1:-1`, with `-1` for none, as Azure's clients say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StreamPosition(pub BTreeMap<PartitionId, Option<Offset>>);
+
+/// A text that is no [`StreamPosition`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a position is <partition>:<offset>, for several partitions joined by commas, with -1 for the offset before the first event")]
+pub struct InvalidStreamPosition;
+
+impl fmt::Display for StreamPosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, (partition, passed)) in self.0.iter().enumerate() {
+            let comma = if index == 0 { "" } else { "," };
+            match passed {
+                Some(offset) => write!(f, "{comma}{partition}:{offset}")?,
+                None => write!(f, "{comma}{partition}:-1")?,
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for StreamPosition {
+    type Err = InvalidStreamPosition;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut passed = BTreeMap::new();
+        for entry in text.split(',') {
+            let (partition, offset) = entry.split_once(':').ok_or(InvalidStreamPosition)?;
+            let partition = PartitionId(partition.parse().map_err(|_| InvalidStreamPosition)?);
+            let offset = match offset {
+                "-1" => None,
+                number => Some(number.parse().map_err(|_| InvalidStreamPosition)?),
+            };
+            if passed.insert(partition, offset).is_some() {
+                return Err(InvalidStreamPosition);
+            }
+        }
+        Ok(Self(passed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_position_reads_as_it_is_written() {
+        for text in ["0:12", "0:0,1:-1,31:18446744073709551615"] {
+            assert_eq!(text.parse::<StreamPosition>().unwrap().to_string(), text);
+        }
+        for text in ["", "0", "0:", "0:-2", "0:1,", "0:1,0:2", "65536:1", "a:1", "0:1;1:2"] {
+            assert_eq!(text.parse::<StreamPosition>(), Err(InvalidStreamPosition), "{text}");
+        }
+    }
 }

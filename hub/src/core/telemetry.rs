@@ -117,8 +117,9 @@ fn check_symbol(field: &'static str, text: Option<&str>) -> Result<(), Telemetry
     if text.is_none_or(str::is_ascii) { Ok(()) } else { Err(TelemetryRefused::NotASymbol(field)) }
 }
 
-/// Body, system values, and names and values of properties.
-fn size(message: &Message<'_>) -> usize {
+/// A message's size as the limits count it: body, system values, and names and values of properties.
+#[must_use]
+pub fn size(message: &Message<'_>) -> usize {
     let body = match &message.body {
         Body::Data(sections) | Body::Sequence(sections) => sections.iter().map(|section| section.len()).sum(),
         Body::Value(value) => value.len(),

@@ -15,12 +15,13 @@ use crate::store::{EventLog, Registry};
 
 // What a protocol holds on to between two verbs.
 pub use crate::store::presence::{MqttSubscription, Session};
-pub use crate::store::{AppendError, Durability, EventBatch, Fate, RegistryError, Ticket, Watermark};
+pub use crate::store::{AppendError, Durability, EventBatch, Fate, ReadError, RegistryError, StoredEvent, Ticket, Watermark};
 
 pub mod authenticate;
 pub mod flush_activity;
 pub mod identities;
 pub mod open_session;
+pub mod read_events;
 pub mod refusals;
 pub mod send_telemetry;
 #[cfg(test)]
@@ -42,6 +43,8 @@ pub struct Hub {
     pub policies: Policies,
     /// Who was refused lately, and why.
     pub refusals: refusals::Refusals,
+    /// Who reads events now.
+    pub readers: read_events::Readers,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Where `now` comes from.
@@ -60,6 +63,7 @@ impl Hub {
             presence: Presence::default(),
             identities: identities::IdentityCache::default(),
             refusals: refusals::Refusals::default(),
+            readers: read_events::Readers::default(),
             metrics: Arc::new(Metrics::default()),
         }
     }

@@ -1,0 +1,8 @@
+//! HTTPS: the device API, the back ends' REST API and our own.
+//!
+//! Turns requests into intents, calls one verb of `ops`, turns the answer into a response. Never names a store.
+
+pub mod authorization;
+pub mod device_messaging;
+pub mod error;
+pub mod events;
