@@ -1,0 +1,78 @@
+# make run     a hub, three devices that send, and the live tail (needs Rust; a few minutes the first time)
+# make check   what every change must pass: formatting, lints, unit tests, the dependency law
+# make test    everything that proves a feature, with SDKs and tools that it installs itself, pinned
+# make soak    the long ones: hundreds of kills, fuzzing; not in continuous integration
+# make bench   measures, asserts nothing
+
+.PHONY: run check test soak bench
+.PHONY: debian e2e fmt clippy unit hub licences
+
+# Everything that is built or fetched is kept here, outside the checkout.
+export MOORING_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mooring
+export CARGO_TARGET_DIR ?= $(MOORING_CACHE)/target
+export CARGO_INCREMENTAL ?= 1
+
+# mold links in a fifth of the time, where there is one. The same flag for every target, so that they share what they build.
+mold = $(if $(shell command -v mold),-Clink-arg=-fuse-ld=mold)
+export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS = $(mold)
+export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS = $(mold)
+
+# The development profile: optimised dependencies, a quarter of the release profile's time to build.
+export MOORING_HUB_BIN ?= $(CARGO_TARGET_DIR)/debug/mooring-hub
+export EXAMPLE_DEVICES ?= $(CARGO_TARGET_DIR)/debug/example-devices
+
+tools := e2e/tools
+phase := @$(tools)/phase.sh
+# A recipe's own make, so that what `debian` has just installed (mold) is seen by what comes after.
+again := $(MAKE) --no-print-directory
+
+run:
+	@$(tools)/need.sh rust
+	@cargo build --package mooring-hub --package e2e --bins
+	@exec $(tools)/run.sh
+
+check:
+	@$(tools)/need.sh rust
+	$(phase) "formatting" $(again) fmt
+	$(phase) "lints" $(again) clippy
+	$(phase) "unit tests" $(again) unit
+
+test:
+	@$(tools)/need.sh rust go node python
+	$(phase) "Debian packages" $(tools)/debian.sh
+	@$(again) check
+	$(phase) "the stores' contract on PostgreSQL" e2e/postgres.sh
+	$(phase) "the hub" $(again) hub
+	$(phase) "end-to-end rings" $(again) e2e
+
+soak: hub
+	$(phase) "hundreds of kills under load" env MOORING_KILLS=$(or $(KILLS),400) $(tools)/rings.sh kills_under_load --nocapture
+	$(phase) "decoders against ten thousand times the daily cases" env PROPTEST_CASES=$(or $(CASES),200000) cargo test --release --package mooring-hub --lib
+
+bench:
+	@$(tools)/need.sh rust
+	@cargo build --release --package mooring-hub --package bench
+	@exec $(CARGO_TARGET_DIR)/release/bench $(BENCH)
+
+debian:
+	@$(tools)/debian.sh
+
+hub:
+	@cargo build --package mooring-hub --bins
+
+# make e2e STORIES="python_device curl": those whose names hold one of the words.
+e2e: hub
+	@$(tools)/rings.sh $(STORIES)
+
+fmt:
+	@cargo fmt --all --check
+
+clippy:
+	@cargo clippy --quiet --workspace --all-targets -- --deny warnings
+
+unit:
+	@cargo test --quiet --workspace --exclude e2e
+
+# Needs cargo-deny (`cargo install cargo-deny --locked`, some minutes); looks nothing up.
+licences:
+	@cargo deny --offline check licenses bans sources
