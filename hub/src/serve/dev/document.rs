@@ -1,0 +1,157 @@
+//! What a laptop's hub says about itself: to programs as JSON, to people as text, and to the other commands as DATA/hub.json.
+
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::core::device_id::DeviceId;
+use crate::core::identity::SymmetricKey;
+use crate::core::policy::{BUILT_IN_POLICIES, Policies};
+
+/// The file in the data folder.
+pub const HUB_FILE: &str = "hub.json";
+
+/// The document that `--output json` prints.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HubDocument {
+    /// The hub's name.
+    pub host_name: String,
+    /// PEM: what clients have to trust.
+    pub ca_file: PathBuf,
+    /// Where it listens.
+    pub endpoints: Endpoints,
+    /// One for each built-in policy.
+    pub connection_strings: BTreeMap<String, String>,
+    /// One for each device that was asked for.
+    pub devices: BTreeMap<String, String>,
+}
+
+/// Where a hub listens.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoints {
+    /// MQTT over TLS.
+    pub mqtt: String,
+    /// The device API, Azure's REST and WebSockets; `None` where port 443 could not be had.
+    pub https: Option<String>,
+    /// The hub's own API, and Azure's REST for services.
+    pub api: String,
+    /// Health and metrics.
+    pub metrics: String,
+}
+
+/// The connection string of a policy, for each policy that every hub has.
+#[must_use]
+pub fn policy_connection_strings(host_name: &str, policies: &Policies) -> BTreeMap<String, String> {
+    let built_in = BUILT_IN_POLICIES.iter().filter_map(|(name, _)| policies.get(name));
+    let string =
+        |name: &str, key: &SymmetricKey| format!("HostName={host_name};SharedAccessKeyName={name};SharedAccessKey={}", key.expose_base64());
+    built_in.map(|policy| (policy.name.clone(), string(&policy.name, &policy.primary))).collect()
+}
+
+/// The connection string of a device.
+#[must_use]
+pub fn device_connection_string(host_name: &str, device: &DeviceId, key: &SymmetricKey) -> String {
+    format!("HostName={host_name};DeviceId={device};SharedAccessKey={}", key.expose_base64())
+}
+
+impl HubDocument {
+    /// The JSON text. It holds secrets.
+    #[must_use]
+    pub fn to_json(&self) -> String {
+        serde_json::to_string_pretty(self).expect("texts and lists are JSON")
+    }
+
+    /// The same for people, with what to do next. It holds secrets.
+    #[must_use]
+    pub fn to_text(&self, data: &std::path::Path) -> String {
+        let mut text = String::new();
+        let _ = self.write_text(&mut text, data);
+        text
+    }
+
+    fn write_text(&self, text: &mut String, data: &std::path::Path) -> fmt::Result {
+        let Endpoints { mqtt, https, api, metrics } = &self.endpoints;
+        writeln!(text, "The hub {} is running.\n", self.host_name)?;
+        writeln!(text, "  MQTT             {mqtt}")?;
+        writeln!(text, "  HTTPS, WebSocket {}", https.as_deref().unwrap_or("left out, see the log"))?;
+        writeln!(text, "  API              {api}")?;
+        writeln!(text, "  Health, metrics  {metrics}")?;
+        writeln!(text, "  Data             {}", data.display())?;
+        writeln!(text, "  Trust            {}\n", self.ca_file.display())?;
+        writeln!(text, "Connection strings for back ends:\n")?;
+        for (policy, string) in &self.connection_strings {
+            writeln!(text, "  {policy:<17} {string}")?;
+        }
+        if !self.devices.is_empty() {
+            writeln!(text, "\nConnection strings for devices:\n")?;
+        }
+        for (device, string) in &self.devices {
+            writeln!(text, "  {device:<17} {string}")?;
+        }
+        writeln!(text, "\nNext, in another terminal:\n")?;
+        writeln!(text, "  export SSL_CERT_FILE={}", self.ca_file.display())?;
+        if self.devices.is_empty() {
+            writeln!(text, "  mooring-hub device create my-device")?;
+        }
+        writeln!(text, "  mooring-hub events")?;
+        writeln!(text, "\nCtrl-C stops it.")
+    }
+}
+
+impl fmt::Debug for HubDocument {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "HubDocument({})", self.host_name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn document() -> HubDocument {
+        let endpoints = Endpoints {
+            mqtt: "mqtts://localhost:8883".into(),
+            https: None,
+            api: "https://localhost:8443".into(),
+            metrics: "https://localhost:9464".into(),
+        };
+        HubDocument {
+            host_name: "localhost".into(),
+            ca_file: "/data/tls/ca.pem".into(),
+            endpoints,
+            connection_strings: [("service".to_owned(), "HostName=localhost;…".to_owned())].into(),
+            devices: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn the_json_has_the_promised_names() {
+        let json: serde_json::Value = serde_json::from_str(&document().to_json()).unwrap();
+        let wanted = serde_json::json!({
+            "hostName": "localhost",
+            "caFile": "/data/tls/ca.pem",
+            "endpoints": {
+                "mqtt": "mqtts://localhost:8883",
+                "https": null,
+                "api": "https://localhost:8443",
+                "metrics": "https://localhost:9464",
+            },
+            "connectionStrings": { "service": "HostName=localhost;…" },
+            "devices": {},
+        });
+        assert_eq!(json, wanted);
+    }
+
+    #[test]
+    fn a_person_is_told_what_to_do_next() {
+        let text = document().to_text("/data".as_ref());
+        assert!(
+            text.contains("left out")
+                && text.contains("mooring-hub device create my-device")
+                && text.contains("SSL_CERT_FILE=/data/tls/ca.pem")
+        );
+    }
+}

@@ -1,0 +1,107 @@
+//! Carries a router over an encrypted connection: HTTP/1.1 or HTTP/2, with bounds on everything that a stranger can stretch.
+//!
+//! Owns the connection until it ends. Never looks into a request.
+
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt as _;
+use tracing::debug;
+
+use crate::net::Connection;
+
+/// The largest request header, all lines together. Azure's own bound is 16 KiB, and a header of every allowed property is 8 KiB more.
+const HEADER_MAX_BYTES: usize = 32 * 1024;
+
+/// Requests at once on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 128;
+
+/// What an HTTP/2 client may send before the hub has taken it: the least that the protocol allows, so that nobody who has not
+/// authenticated fills more memory than that, and still 10 Mbit/s at 50 ms.
+const WINDOW_BYTES: u32 = 65_535;
+
+/// How often an HTTP/2 client without a request is asked whether it is there, and how long it has to answer.
+const PING_EVERY: Duration = Duration::from_secs(60);
+const PING_ANSWER_TIME: Duration = Duration::from_secs(20);
+
+/// For requests that are being answered when the hub stops. Streams of events, which never end by themselves, are cut.
+const FAREWELL_TIME: Duration = Duration::from_secs(2);
+
+/// Serves HTTP connections, all with the same bounds.
+#[derive(Clone)]
+pub struct HttpServer {
+    builder: auto::Builder<TokioExecutor>,
+    authentication_time: Duration,
+    stop: CancellationToken,
+}
+
+/// A request's connection, for the router: tells the edge that somebody has authenticated on it.
+#[derive(Clone)]
+pub struct OnAuthenticated(pub Arc<dyn Fn() + Send + Sync>);
+
+impl HttpServer {
+    /// `header_time` is for a request's header and between two requests, `authentication_time` for the first good token on a connection.
+    #[must_use]
+    pub fn new(header_time: Duration, authentication_time: Duration, stop: CancellationToken) -> Self {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(header_time).max_buf_size(HEADER_MAX_BYTES);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .keep_alive_interval(PING_EVERY)
+            .keep_alive_timeout(PING_ANSWER_TIME)
+            .max_concurrent_streams(STREAMS_MAX)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .max_header_list_size(HEADER_MAX_BYTES as u32);
+        Self { builder, authentication_time, stop }
+    }
+
+    /// Serves one connection until it ends, or the hub does. `stranger` is where it is left to: told when somebody authenticates.
+    pub async fn serve(self, connection: Connection, router: Router) {
+        let Connection { stream, peer, admission } = connection;
+        let watched = admission.clone();
+        let told = OnAuthenticated(Arc::new(move || admission.authenticated()));
+        let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo::<SocketAddr>(peer));
+            request.extensions_mut().insert(told.clone());
+            router.clone().oneshot(request)
+        });
+        let serving = self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
+        let mut serving = pin!(serving);
+        let deadline = time::sleep(self.authentication_time);
+        let outcome = tokio::select! {
+            outcome = &mut serving => outcome,
+            () = self.stop.cancelled() => {
+                serving.as_mut().graceful_shutdown();
+                time::timeout(FAREWELL_TIME, serving).await.unwrap_or(Ok(()))
+            }
+            () = strangers_time(deadline, || watched.is_authenticated()) => {
+                serving.as_mut().graceful_shutdown();
+                time::timeout(FAREWELL_TIME, serving).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = outcome {
+            debug!(%peer, %error, "an HTTP connection of {peer} broke: {error}");
+        }
+    }
+}
+
+/// Returns when `deadline` is over and nobody has authenticated; never otherwise.
+async fn strangers_time(deadline: time::Sleep, is_authenticated: impl Fn() -> bool) {
+    deadline.await;
+    if is_authenticated() {
+        std::future::pending::<()>().await;
+    }
+}
