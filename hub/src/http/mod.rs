@@ -6,3 +6,4 @@ pub mod authorization;
 pub mod device_messaging;
 pub mod error;
 pub mod events;
+pub mod refusals;
