@@ -5,6 +5,7 @@
 
 pub mod config;
 pub mod core;
+pub mod http;
 pub mod mqtt;
 pub mod net;
 pub mod observe;

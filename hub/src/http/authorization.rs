@@ -1,0 +1,87 @@
+//! Where a request carries its token and where it comes from; the extractors that let a back end in, by permission.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri, header};
+use percent_encoding::percent_decode_str;
+
+use super::error::Failure;
+use crate::core::policy::Permission;
+use crate::core::session::Protocol;
+use crate::ops::Hub;
+use crate::ops::authenticate::{Origin, authenticate_service};
+
+/// The other end of a request's connection. Whoever accepts connections puts it into each request's extensions.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// Where a request comes from.
+#[must_use]
+pub fn origin(parts: &Parts) -> Origin {
+    let unknown = Peer(SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)));
+    Origin { protocol: Protocol::Https, peer: parts.extensions.get().copied().unwrap_or(unknown).0 }
+}
+
+/// Somebody who may read identities. Comes before the body among a handler's arguments, so that no stranger's body is read.
+#[derive(Debug)]
+pub struct RegistryReader;
+
+/// Somebody who may write identities.
+#[derive(Debug)]
+pub struct RegistryWriter {
+    /// Their policy.
+    pub policy: String,
+}
+
+impl FromRequestParts<Arc<Hub>> for RegistryReader {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, Failure> {
+        authorize(parts, hub, Permission::RegistryRead).await.map(|_| Self)
+    }
+}
+
+impl FromRequestParts<Arc<Hub>> for RegistryWriter {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, Failure> {
+        authorize(parts, hub, Permission::RegistryWrite).await.map(|policy| Self { policy })
+    }
+}
+
+/// The policy that lets the request in.
+async fn authorize(parts: &Parts, hub: &Hub, permission: Permission) -> Result<String, Failure> {
+    let token = token(&parts.headers, &parts.uri);
+    let path = percent_decode_str(parts.uri.path()).decode_utf8_lossy();
+    Ok(authenticate_service(hub, token.as_deref(), permission, &path, origin(parts)).await?.policy)
+}
+
+/// The token: the header `Authorization`, or else the query parameter of that name, as clients of 2015 and browsers' `EventSource` send it.
+#[must_use]
+pub fn token(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        return Some(String::from_utf8_lossy(value.as_bytes()).into_owned());
+    }
+    let pairs = uri.query()?.split('&').filter_map(|pair| pair.split_once('='));
+    let value = pairs.filter(|(name, _)| name.eq_ignore_ascii_case("authorization")).map(|(_, value)| value).next()?;
+    // Forms write a space as `+`; a plus sign inside the token is percent-encoded twice by then.
+    Some(percent_decode_str(&value.replace('+', " ")).decode_utf8_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_header_counts_more_than_the_query() {
+        let uri: Uri = "/x?api-version=1&Authorization=SharedAccessSignature%20sr%3Dh%26sig%3Da%252Bb&z=1".parse().unwrap();
+        let mut headers = HeaderMap::new();
+        assert_eq!(token(&headers, &uri).as_deref(), Some("SharedAccessSignature sr=h&sig=a%2Bb"));
+        headers.insert(header::AUTHORIZATION, "SharedAccessSignature sr=other".parse().unwrap());
+        assert_eq!(token(&headers, &uri).as_deref(), Some("SharedAccessSignature sr=other"));
+        assert_eq!(token(&HeaderMap::new(), &"/x".parse().unwrap()), None);
+    }
+}
