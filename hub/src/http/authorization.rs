@@ -1,7 +1,60 @@
-//! Where a request carries its token, and where it comes from.
+//! Where a request carries its token and where it comes from; the extractors that let a back end in, by permission.
 
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use percent_encoding::percent_decode_str;
+
+use super::error::Failure;
+use crate::core::policy::Permission;
+use crate::core::session::Protocol;
+use crate::ops::Hub;
+use crate::ops::authenticate::{Origin, authenticate_service};
+
+/// Where a request comes from. Whoever accepts connections puts the other end's address into each request's extensions.
+#[must_use]
+pub fn origin(parts: &Parts) -> Origin {
+    let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    let peer = parts.extensions.get().map_or(unknown, |ConnectInfo(peer)| *peer);
+    Origin { protocol: Protocol::Https, peer }
+}
+
+/// Somebody who may read identities. Comes before the body among a handler's arguments, so that no stranger's body is read.
+#[derive(Debug)]
+pub struct RegistryReader;
+
+/// Somebody who may write identities.
+#[derive(Debug)]
+pub struct RegistryWriter {
+    /// Their policy.
+    pub policy: String,
+}
+
+impl FromRequestParts<Arc<Hub>> for RegistryReader {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, Failure> {
+        authorize(parts, hub, Permission::RegistryRead).await.map(|_| Self)
+    }
+}
+
+impl FromRequestParts<Arc<Hub>> for RegistryWriter {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, Failure> {
+        authorize(parts, hub, Permission::RegistryWrite).await.map(|policy| Self { policy })
+    }
+}
+
+/// The policy that lets the request in.
+async fn authorize(parts: &Parts, hub: &Hub, permission: Permission) -> Result<String, Failure> {
+    let token = token(&parts.headers, &parts.uri);
+    let path = percent_decode_str(parts.uri.path()).decode_utf8_lossy();
+    Ok(authenticate_service(hub, token.as_deref(), permission, &path, origin(parts)).await?.policy)
+}
 
 /// The token: the header `Authorization`, or else the query parameter of that name, as clients of 2015 and browsers' `EventSource` send it.
 #[must_use]

@@ -1,14 +1,16 @@
 //! Errors as Azure's REST API says them, in the old form, which is the only one that all SDKs take apart:
-//! `{"Message":"ErrorCode:<code>;<text>","ExceptionMessage":"…"}` and the header `iothub-errorcode`.
+//! `{"Message":"ErrorCode:<code>;<text>","ExceptionMessage":"Tracking ID:…"}` and the header `iothub-errorcode`.
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::ops::AppendError;
+use super::body;
+use crate::core::identity::change::Refused;
 use crate::ops::authenticate::AuthenticateError;
+use crate::ops::change_devices::ChangeError;
+use crate::ops::{AppendError, RegistryError};
 
 /// When to come again after the registry or the log did not answer for a reason that says nothing about time.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -28,12 +30,12 @@ impl Failure {
         Self { status, code, text: text.into(), retry_after: None }
     }
 
-    /// Something in the request can't be; `text` says what.
+    /// Something in the request can't be; `text` says what. 400004.
     pub fn argument_invalid(text: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "ArgumentInvalid", text)
     }
 
-    /// The one answer to everybody who is refused, whatever the reason.
+    /// The one answer to everybody who is refused, whatever the reason. 401002.
     pub fn unauthorized() -> Self {
         Self::new(StatusCode::UNAUTHORIZED, "IotHubUnauthorizedAccess", "Unauthorized")
     }
@@ -44,9 +46,63 @@ impl Failure {
         Self { text: format!("{what}: {}", self.text), ..self }
     }
 
-    /// Not now.
+    /// Not now. 503001.
     pub fn unavailable(text: impl Into<String>, retry_after: Duration) -> Self {
         Self { retry_after: Some(retry_after), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", text) }
+    }
+
+    /// Azure's name for it.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        self.code
+    }
+
+    /// The sentence for people.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// 409001, 404001, 412001 and 400003.
+impl From<Refused> for Failure {
+    fn from(refused: Refused) -> Self {
+        let (status, code) = match refused {
+            // A manifest that finds somebody else's identity: for it, the name is taken.
+            Refused::AlreadyExists(_) | Refused::Unmanaged(_) | Refused::ManagedByAnother { .. } => {
+                (StatusCode::CONFLICT, "DeviceAlreadyExists")
+            }
+            Refused::NotFound(_) => (StatusCode::NOT_FOUND, "DeviceNotFound"),
+            Refused::ETagMismatch(_) => (StatusCode::PRECONDITION_FAILED, "PreconditionFailed"),
+            Refused::DisabledByManifest { .. } | Refused::TagsOfManifest { .. } | Refused::DeletedUnderManifest { .. } => {
+                (StatusCode::BAD_REQUEST, "InvalidOperation")
+            }
+        };
+        Self::new(status, code, refused.to_string())
+    }
+}
+
+impl From<ChangeError> for Failure {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Refused(refused) => refused.into(),
+            ChangeError::Contended(_) => Self::unavailable(error.to_string(), RETRY_AFTER),
+            ChangeError::Registry(error) => error.into(),
+        }
+    }
+}
+
+impl From<RegistryError> for Failure {
+    fn from(error: RegistryError) -> Self {
+        tracing::warn!(%error, "a request could not be served: {error}");
+        match error {
+            RegistryError::Full => Self::unavailable("the hub's disk is full", RETRY_AFTER),
+            RegistryError::Unavailable(_) => Self::unavailable("the registry does not answer now", RETRY_AFTER),
+            // 500001; the reason is for the owner, in the log.
+            RegistryError::Damaged { id, .. } => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "ServerError", format!("what is stored of device {id} can't be read"))
+            }
+        }
     }
 }
 
@@ -54,10 +110,7 @@ impl From<AuthenticateError> for Failure {
     fn from(error: AuthenticateError) -> Self {
         match error {
             AuthenticateError::Refused => Self::unauthorized(),
-            AuthenticateError::Registry(error) => {
-                tracing::warn!(%error, "the registry could not be asked: {error}");
-                Self::unavailable("the registry does not answer now", RETRY_AFTER)
-            }
+            AuthenticateError::Registry(error) => error.into(),
         }
     }
 }
@@ -75,8 +128,18 @@ impl From<AppendError> for Failure {
 
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        let body = serde_json::json!({ "Message": format!("ErrorCode:{};{}", self.code, self.text), "ExceptionMessage": "" });
-        let mut response = (self.status, Json(body)).into_response();
+        // A refusal is the same to the byte for everybody, so it gets none.
+        let tracking_id = match self.status {
+            StatusCode::UNAUTHORIZED => String::new(),
+            _ => format!("Tracking ID:{:032x}", rand::random::<u128>()),
+        };
+        tracing::debug!(code = self.code, tracking_id, "answered {}: {}", self.code, self.text);
+        let document = serde_json::json!({
+            // Node's client splits at semicolons and shows only the part after the first.
+            "Message": format!("ErrorCode:{};{}", self.code, self.text.replace(';', ",")),
+            "ExceptionMessage": tracking_id,
+        });
+        let mut response = body::json(self.status, &document);
         response.headers_mut().insert("iothub-errorcode", HeaderValue::from_static(self.code));
         if let Some(after) = self.retry_after {
             let seconds = after.as_secs() + u64::from(after.subsec_nanos() > 0);

@@ -3,7 +3,10 @@
 //! Turns requests into intents, calls one verb of `ops`, turns the answer into a response. Never names a store.
 
 pub mod authorization;
+pub mod body;
 pub mod device_messaging;
 pub mod error;
 pub mod events;
 pub mod refusals;
+pub mod registry;
+pub mod router;

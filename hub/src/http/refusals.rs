@@ -1,20 +1,14 @@
 //! `GET /api/v1/refusals` and `GET /api/v1/devices/{id}/refusals`: who was refused lately, and why. The refused are told nothing; this is
 //! where the owner looks. Needs RegistryRead. The last eight of each name, since the hub started.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{ConnectInfo, Path, State};
-use axum::http::{HeaderMap, Uri};
+use axum::extract::{Path, State};
 use serde::Serialize;
 
-use super::authorization::token;
-use super::error::Failure;
-use crate::core::policy::Permission;
-use crate::core::session::Protocol;
+use super::authorization::RegistryReader;
 use crate::ops::Hub;
-use crate::ops::authenticate::{Origin, authenticate_service};
 use crate::ops::refusals::Refusal;
 
 /// The most names in one answer.
@@ -37,32 +31,13 @@ pub struct RefusalView {
 }
 
 /// Handles `GET /api/v1/refusals`: the latest of each name, the latest first.
-pub async fn list_refusals(
-    State(hub): State<Arc<Hub>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Json<Vec<RefusalView>>, Failure> {
-    authorize(&hub, peer, &uri, &headers).await?;
-    Ok(Json(hub.refusals.latest(NAMES_MAX).into_iter().map(|(name, refusal)| view(name, &refusal)).collect()))
+pub async fn list_refusals(_: RegistryReader, State(hub): State<Arc<Hub>>) -> Json<Vec<RefusalView>> {
+    Json(hub.refusals.latest(NAMES_MAX).into_iter().map(|(name, refusal)| view(name, &refusal)).collect())
 }
 
 /// Handles `GET /api/v1/devices/{id}/refusals`: those of one name, oldest first. Also for a name that no device has.
-pub async fn list_device_refusals(
-    State(hub): State<Arc<Hub>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
-    Path(name): Path<String>,
-    uri: Uri,
-    headers: HeaderMap,
-) -> Result<Json<Vec<RefusalView>>, Failure> {
-    authorize(&hub, peer, &uri, &headers).await?;
-    Ok(Json(hub.refusals.of(&name).iter().map(|refusal| view(name.clone(), refusal)).collect()))
-}
-
-async fn authorize(hub: &Hub, peer: SocketAddr, uri: &Uri, headers: &HeaderMap) -> Result<(), Failure> {
-    let origin = Origin { protocol: Protocol::Https, peer };
-    authenticate_service(hub, token(headers, uri).as_deref(), Permission::RegistryRead, "devices", origin).await?;
-    Ok(())
+pub async fn list_device_refusals(_: RegistryReader, State(hub): State<Arc<Hub>>, Path(name): Path<String>) -> Json<Vec<RefusalView>> {
+    Json(hub.refusals.of(&name).iter().map(|refusal| view(name.clone(), refusal)).collect())
 }
 
 fn view(claimed: String, refusal: &Refusal) -> RefusalView {

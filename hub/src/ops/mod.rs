@@ -18,11 +18,14 @@ pub use crate::store::presence::{MqttSubscription, Session};
 pub use crate::store::{AppendError, Durability, EventBatch, Fate, ReadError, RegistryError, StoredEvent, Ticket, Watermark};
 
 pub mod authenticate;
+pub mod change_devices;
 pub mod flush_activity;
 pub mod identities;
 pub mod open_session;
+pub mod read_devices;
 pub mod read_events;
 pub mod refusals;
+pub mod registry_statistics;
 pub mod send_telemetry;
 #[cfg(test)]
 mod tests;

@@ -1,0 +1,123 @@
+//! Identities change: one, or many in one durable transaction.
+//!
+//! Read, decide, write on condition that nothing has changed meanwhile; again when something has. What is durable is made to count
+//! (caches, sessions) before the call returns, whether or not the caller still waits for it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::core::device_id::DeviceId;
+use crate::core::identity::change::{Fresh, Outcome, Refused, Request, decide};
+use crate::core::identity::{DeviceIdentity, SymmetricKey};
+use crate::ops::Hub;
+use crate::store::{Expected, RegistryError, RegistryWrite};
+
+/// How often a decision is made anew because somebody else was faster. Writers of one identity are few; each round lets one of them through.
+const ATTEMPTS: usize = 16;
+
+/// Why an identity did not change.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ChangeError {
+    /// The rules say no.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// Others wrote to the same identity again and again.
+    #[error("device {0} is being changed by others; try again")]
+    Contended(DeviceId),
+    /// The registry does not answer.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Changes one identity. Answers when the change is durable and counts everywhere in this hub.
+pub async fn change_device(hub: &Arc<Hub>, id: DeviceId, request: Request) -> Result<Outcome, ChangeError> {
+    let mut answers = change_devices(hub, vec![(id, request)]).await?;
+    answers.pop().expect("an answer per change")
+}
+
+/// Changes identities, each by itself: one that is refused does not hinder the others. An answer per change, in order. No identity may
+/// come twice.
+pub async fn change_devices(hub: &Arc<Hub>, changes: Vec<(DeviceId, Request)>) -> Result<Vec<Result<Outcome, ChangeError>>, RegistryError> {
+    let mut answers: Vec<Option<Result<Outcome, ChangeError>>> = changes.iter().map(|_| None).collect();
+    let mut pending: Vec<usize> = (0..changes.len()).collect();
+    for _ in 0..ATTEMPTS {
+        let mut decisions = Vec::new();
+        for place in std::mem::take(&mut pending) {
+            let (id, request) = &changes[place];
+            let current = hub.registry.get(id).await?;
+            match decide(id, current.as_ref(), request, hub.now(), fresh()) {
+                Err(refused) => answers[place] = Some(Err(refused.into())),
+                Ok(outcome) => decisions.push((place, outcome, current)),
+            }
+        }
+        if decisions.is_empty() {
+            break;
+        }
+        let writes = decisions.iter().map(|(place, outcome, current)| to_write(&changes[*place].0, outcome, current.as_ref())).collect();
+        let written = write_to_the_end(hub, writes).await?;
+        for ((place, outcome, _), written) in decisions.into_iter().zip(written) {
+            if written {
+                answers[place] = Some(Ok(outcome));
+            } else {
+                pending.push(place);
+            }
+        }
+    }
+    let contended = |id: &DeviceId| Err(ChangeError::Contended(id.clone()));
+    Ok(answers.into_iter().zip(&changes).map(|(answer, (id, _))| answer.unwrap_or_else(|| contended(id))).collect())
+}
+
+fn to_write(id: &DeviceId, outcome: &Outcome, current: Option<&DeviceIdentity>) -> RegistryWrite {
+    let new = match outcome {
+        Outcome::Kept(identity) => Some(DeviceIdentity::clone(identity)),
+        Outcome::Deleted => None,
+    };
+    RegistryWrite { id: id.clone(), expected: current.map_or(Expected::Absent, |current| Expected::Version(current.version)), new }
+}
+
+/// Writes, and tells the hub. In a task of its own: a caller who goes away between the two (a closed HTTP connection drops its handler)
+/// must not leave a disabled device connected.
+async fn write_to_the_end(hub: &Arc<Hub>, writes: Vec<RegistryWrite>) -> Result<Vec<bool>, RegistryError> {
+    let hub = Arc::clone(hub);
+    let task = tokio::spawn(async move {
+        let outcomes: HashMap<DeviceId, Option<DeviceIdentity>> =
+            writes.iter().map(|write| (write.id.clone(), write.new.clone())).collect();
+        let ids: Vec<DeviceId> = writes.iter().map(|write| write.id.clone()).collect();
+        match hub.registry.write(writes).await {
+            Ok(answers) => {
+                let answers = answers.iter().map(Result::is_ok).collect::<Vec<_>>();
+                for (id, _) in ids.iter().zip(&answers).filter(|(_, written)| **written) {
+                    hub.identity_changed(id, outcomes[id].as_ref());
+                }
+                Ok(answers)
+            }
+            Err(error) => {
+                // The commit may have happened all the same, with its answer lost: whatever is there now must count.
+                for id in &ids {
+                    review_after_failure(&hub, id).await;
+                }
+                Err(error)
+            }
+        }
+    });
+    task.await.unwrap_or_else(|error| Err(RegistryError::Unavailable(error.to_string())))
+}
+
+async fn review_after_failure(hub: &Hub, id: &DeviceId) {
+    hub.identities.invalidate(id);
+    match hub.registry.get(id).await {
+        Ok(identity) => hub.identity_changed(id, identity.as_ref()),
+        Err(error) => tracing::warn!(device = %id, %error, "whether device {id} was changed is not known: {error}"),
+    }
+}
+
+fn fresh() -> Fresh {
+    let key = || SymmetricKey::from_bytes(rand::random::<[u8; 32]>().to_vec()).expect("32 bytes are a key");
+    Fresh {
+        generation: rand::random(),
+        // Half the range above it stays free to count in.
+        version: rand::random_range(1..i64::MAX / 2),
+        primary_key: key(),
+        secondary_key: key(),
+    }
+}
