@@ -108,7 +108,10 @@ impl From<TelemetryRefused> for Failure {
     fn from(refused: TelemetryRefused) -> Self {
         match refused {
             TelemetryRefused::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "MessageTooLarge", refused.to_string()),
-            TelemetryRefused::TooManyProperties(_) | TelemetryRefused::InvalidId { .. } => Self::argument_invalid(refused.to_string()),
+            TelemetryRefused::TooManyProperties(_)
+            | TelemetryRefused::TooManyAnnotations(_)
+            | TelemetryRefused::InvalidId { .. }
+            | TelemetryRefused::NotASymbol(_) => Self::argument_invalid(refused.to_string()),
         }
     }
 }

@@ -26,6 +26,8 @@ pub mod refusals;
 pub mod send_telemetry;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod world;
 
 /// A hub: what its verbs work on. Made once, in `serve`.
 pub struct Hub {
