@@ -29,6 +29,8 @@ pub mod registry_statistics;
 pub mod send_telemetry;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) mod world;
 
 /// A hub: what its verbs work on. Made once, in `serve`.
 pub struct Hub {

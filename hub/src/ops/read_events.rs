@@ -114,16 +114,20 @@ async fn open_cursor(log: &dyn EventLog, partition: PartitionId, selection: &Sel
         Some(None) => StartPosition::Earliest,
         None => selection.from,
     };
+    // Said by a number, a place behind the end is one of another life of this log: waiting there would pass events over in silence.
+    let named = match from {
+        StartPosition::Offset { offset: Offset(number), inclusive } => Some((number, inclusive)),
+        StartPosition::SequenceNumber { number: SequenceNumber(number), inclusive } => Some((number, inclusive)),
+        StartPosition::Earliest | StartPosition::Latest | StartPosition::EnqueuedTime { .. } => None,
+    };
+    if named.is_some_and(|(number, inclusive)| number.saturating_add(u64::from(!inclusive)) > info.next_sequence_number.0) {
+        return Err(ReadEventsError::BehindTheEnd { partition, next: info.next_sequence_number });
+    }
     let next = match from {
         // Not what is on its way to the disk: its number is not final before it arrives there.
         StartPosition::Latest => info.next_sequence_number,
         position => log.locate(partition, position).await?,
     };
-    // Said by a number, a place behind the end is one of another life of this log: waiting there would pass events over in silence.
-    let numbered = matches!(from, StartPosition::Offset { .. } | StartPosition::SequenceNumber { .. });
-    if numbered && next > info.next_sequence_number {
-        return Err(ReadEventsError::BehindTheEnd { partition, next: info.next_sequence_number });
-    }
     Ok(Cursor { partition, next, end: (!selection.follow).then_some(info.next_sequence_number) })
 }
 

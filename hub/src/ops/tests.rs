@@ -1,120 +1,17 @@
 //! The verbs together, on stores in memory: who gets in, who is put out, and what is appended.
 
-use std::net::SocketAddr;
-use std::num::NonZeroU16;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 
-use super::Hub;
-use super::authenticate::{AuthenticateError, Origin, authenticate_device, authenticate_service, still_good};
+use super::authenticate::{AuthenticateError, authenticate_service, still_good};
 use super::open_session::{close_session, open_session};
 use super::send_telemetry::{AppendRefused, append, append_durably, stage, stamps};
-use crate::core::device_id::DeviceId;
-use crate::core::host::HubNames;
-use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, SymmetricKey, Version};
-use crate::core::message::{Body, Message, Value, encoding};
-use crate::core::policy::{BUILT_IN_POLICIES, Permission, Policies, Policy};
-use crate::core::sas::sign;
-use crate::core::session::{DisconnectReason, Protocol};
-use crate::core::time::{Clock, UnixMillis};
+use super::world::{NOW, World, device_token, identity, key, origin, payload, policy_token};
+use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, Version};
+use crate::core::message::{Value, encoding};
+use crate::core::policy::Permission;
+use crate::core::session::DisconnectReason;
 use crate::ops::EventBatch;
-use crate::store::memory::event_log::MemoryEventLog;
-use crate::store::memory::registry::MemoryRegistry;
-use crate::store::{Expected, RegistryWrite};
-
-const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
-
-struct TestClock(AtomicI64);
-
-impl Clock for TestClock {
-    fn now(&self) -> UnixMillis {
-        UnixMillis(self.0.load(Ordering::Relaxed))
-    }
-}
-
-struct World {
-    hub: Hub,
-    clock: Arc<TestClock>,
-    log: Arc<MemoryEventLog>,
-}
-
-impl World {
-    fn new() -> Self {
-        let clock = Arc::new(TestClock(AtomicI64::new(NOW.0)));
-        let log = Arc::new(MemoryEventLog::new(NonZeroU16::new(4).unwrap()));
-        let policies: Policies = BUILT_IN_POLICIES
-            .iter()
-            .map(|(name, permissions)| Policy {
-                name: (*name).to_owned(),
-                primary: key(100),
-                secondary: key(101),
-                permissions: permissions.to_vec(),
-            })
-            .collect();
-        let names = HubNames::new("hub.example", &[]);
-        let hub = Hub::new(names, policies, Arc::new(MemoryRegistry::default()), Arc::clone(&log) as _, Arc::clone(&clock) as _);
-        Self { hub, clock, log }
-    }
-
-    async fn with_device(id: &str) -> Self {
-        let world = Self::new();
-        world.write(Expected::Absent, Some(identity(id))).await;
-        world
-    }
-
-    /// What a registry verb does: a durable write, and then the hook.
-    async fn write(&self, expected: Expected, new: Option<DeviceIdentity>) {
-        let id = new.as_ref().map_or_else(|| DeviceId::parse("D").unwrap(), |identity| identity.device_id.clone());
-        let write = RegistryWrite { id: id.clone(), expected, new: new.clone() };
-        self.hub.registry.write(vec![write]).await.unwrap()[0].unwrap();
-        self.hub.identity_changed(&id, new.as_ref());
-    }
-
-    async fn login(&self, id: &str, token: &str) -> Result<crate::core::session::DeviceRight, AuthenticateError> {
-        authenticate_device(&self.hub, id, Some(token), origin()).await
-    }
-
-    fn last_reason(&self, name: &str) -> String {
-        self.hub.refusals.of(name).last().expect("somebody was refused").reason.to_string()
-    }
-}
-
-fn origin() -> Origin {
-    Origin { protocol: Protocol::Mqtt, peer: SocketAddr::from(([192, 0, 2, 1], 4711)) }
-}
-
-fn key(byte: u8) -> SymmetricKey {
-    SymmetricKey::from_bytes(vec![byte; 32]).unwrap()
-}
-
-fn identity(id: &str) -> DeviceIdentity {
-    DeviceIdentity {
-        device_id: DeviceId::parse(id).unwrap(),
-        generation_id: GenerationId("1".into()),
-        version: Version(1),
-        wanted_status: DeviceStatus::Enabled,
-        status_reason: None,
-        status_updated_time: None,
-        authentication: Authentication::SymmetricKey { primary: key(1), secondary: key(2) },
-        tags: None,
-        managed_by: None,
-        hold: None,
-        connection_state_updated_time: None,
-        last_activity_time: None,
-    }
-}
-
-fn device_token(id: &str, byte: u8) -> String {
-    sign(&format!("hub.example/devices/{id}"), NOW.plus(std::time::Duration::from_secs(60)), &key(byte), None)
-}
-
-fn policy_token(resource: &str, policy: &str) -> String {
-    sign(resource, NOW.plus(std::time::Duration::from_secs(60)), &key(101), Some(policy))
-}
-
-fn payload(text: &'static str) -> Message<'static> {
-    Message { body: Body::Data(vec![text.as_bytes().into()]), ..Message::default() }
-}
+use crate::store::Expected;
 
 #[tokio::test(start_paused = true)]
 async fn either_key_opens_and_the_reasons_of_refusals_stay_with_the_owner() {

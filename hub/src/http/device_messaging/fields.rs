@@ -29,8 +29,8 @@ pub(super) fn set<'a>(message: &mut Message<'a>, name: &'a str, value: &'a str) 
         "iothub-correlationid" => properties.correlation_id = id(value),
         "iothub-userid" => properties.user_id = text(value).map(|user| user.as_bytes().into()),
         "iothub-to" => properties.to = text(value).map(Into::into),
-        "iothub-contenttype" => properties.content_type = ascii(&name, value)?,
-        "iothub-contentencoding" => properties.content_encoding = ascii(&name, value)?,
+        "iothub-contenttype" => properties.content_type = text(value).map(Into::into),
+        "iothub-contentencoding" => properties.content_encoding = text(value).map(Into::into),
         "iothub-expiry" => properties.absolute_expiry_time = expiry(&name, value)?,
         "iothub-interface-id" => message.annotations.push(("iothub-interface-id".into(), Value::String(value.into()))),
         "iothub-ack" => set_property(message, "iothub-ack".into(), value),
@@ -57,11 +57,6 @@ fn text(value: &str) -> Option<&str> {
 
 fn id(value: &str) -> Option<MessageId<'_>> {
     text(value).map(|id| MessageId::String(id.into()))
-}
-
-/// For what is a symbol in AMQP, and so ASCII.
-fn ascii<'a>(name: &str, value: &'a str) -> Result<Option<Cow<'a, str>>, Failure> {
-    if value.is_ascii() { Ok(text(value).map(Into::into)) } else { Err(Failure::argument_invalid(format!("{name} is not ASCII"))) }
 }
 
 /// ISO 8601, in UTC when it does not say. What lies before 1970 means that there is none: some clients write "never" so.

@@ -1,0 +1,120 @@
+//! A hub on stores in memory, for tests: of the verbs, and of the protocols that call them.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU16;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use super::Hub;
+use super::authenticate::{AuthenticateError, Origin, authenticate_device};
+use crate::core::device_id::DeviceId;
+use crate::core::host::HubNames;
+use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, SymmetricKey, Version};
+use crate::core::message::{Body, Message};
+use crate::core::policy::{BUILT_IN_POLICIES, Policies, Policy};
+use crate::core::sas::sign;
+use crate::core::session::{DeviceRight, Protocol};
+use crate::core::time::{Clock, UnixMillis};
+use crate::store::memory::event_log::MemoryEventLog;
+use crate::store::memory::registry::MemoryRegistry;
+use crate::store::{Expected, RegistryWrite};
+
+/// When it is, until a test moves the clock.
+pub const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+/// A clock that a test sets.
+pub struct TestClock(pub AtomicI64);
+
+impl Clock for TestClock {
+    fn now(&self) -> UnixMillis {
+        UnixMillis(self.0.load(Ordering::Relaxed))
+    }
+}
+
+/// The hub and what a test turns.
+pub struct World {
+    /// The hub.
+    pub hub: Arc<Hub>,
+    /// Its clock.
+    pub clock: Arc<TestClock>,
+    /// Its events.
+    pub log: Arc<MemoryEventLog>,
+}
+
+impl World {
+    pub fn new() -> Self {
+        let clock = Arc::new(TestClock(AtomicI64::new(NOW.0)));
+        let log = Arc::new(MemoryEventLog::new(NonZeroU16::new(4).unwrap()));
+        let policies: Policies = BUILT_IN_POLICIES
+            .iter()
+            .map(|(name, permissions)| Policy {
+                name: (*name).to_owned(),
+                primary: key(100),
+                secondary: key(101),
+                permissions: permissions.to_vec(),
+            })
+            .collect();
+        let names = HubNames::new("hub.example", &[]);
+        let hub = Hub::new(names, policies, Arc::new(MemoryRegistry::default()), Arc::clone(&log) as _, Arc::clone(&clock) as _);
+        Self { hub: Arc::new(hub), clock, log }
+    }
+
+    pub async fn with_device(id: &str) -> Self {
+        let world = Self::new();
+        world.write(Expected::Absent, Some(identity(id))).await;
+        world
+    }
+
+    /// What a registry verb does: a durable write, and then the hook.
+    pub async fn write(&self, expected: Expected, new: Option<DeviceIdentity>) {
+        let id = new.as_ref().map_or_else(|| DeviceId::parse("D").unwrap(), |identity| identity.device_id.clone());
+        let write = RegistryWrite { id: id.clone(), expected, new: new.clone() };
+        self.hub.registry.write(vec![write]).await.unwrap()[0].unwrap();
+        self.hub.identity_changed(&id, new.as_ref());
+    }
+
+    pub async fn login(&self, id: &str, token: &str) -> Result<DeviceRight, AuthenticateError> {
+        authenticate_device(&self.hub, id, Some(token), origin()).await
+    }
+
+    pub fn last_reason(&self, name: &str) -> String {
+        self.hub.refusals.of(name).last().expect("somebody was refused").reason.to_string()
+    }
+}
+
+pub fn origin() -> Origin {
+    Origin { protocol: Protocol::Mqtt, peer: SocketAddr::from(([192, 0, 2, 1], 4711)) }
+}
+
+pub fn key(byte: u8) -> SymmetricKey {
+    SymmetricKey::from_bytes(vec![byte; 32]).unwrap()
+}
+
+pub fn identity(id: &str) -> DeviceIdentity {
+    DeviceIdentity {
+        device_id: DeviceId::parse(id).unwrap(),
+        generation_id: GenerationId("1".into()),
+        version: Version(1),
+        wanted_status: DeviceStatus::Enabled,
+        status_reason: None,
+        status_updated_time: None,
+        authentication: Authentication::SymmetricKey { primary: key(1), secondary: key(2) },
+        tags: None,
+        managed_by: None,
+        hold: None,
+        connection_state_updated_time: None,
+        last_activity_time: None,
+    }
+}
+
+pub fn device_token(id: &str, byte: u8) -> String {
+    sign(&format!("hub.example/devices/{id}"), NOW.plus(std::time::Duration::from_secs(60)), &key(byte), None)
+}
+
+pub fn policy_token(resource: &str, policy: &str) -> String {
+    sign(resource, NOW.plus(std::time::Duration::from_secs(60)), &key(101), Some(policy))
+}
+
+pub fn payload(text: &'static str) -> Message<'static> {
+    Message { body: Body::Data(vec![text.as_bytes().into()]), ..Message::default() }
+}
