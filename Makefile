@@ -2,15 +2,14 @@
 # make check   what every change must pass: formatting, lints, unit tests, the dependency law
 # make test    everything that proves a feature, with SDKs and tools that it installs itself, pinned
 # make soak    the long ones: hundreds of kills, fuzzing; not in continuous integration
-# make bench   measures, asserts nothing
+# make bench   measures, asserts nothing (BENCH=--help for its choices)
 
 .PHONY: run check test soak bench
-.PHONY: debian e2e fmt clippy unit hub licences
+.PHONY: debian e2e fmt clippy unit postgres hub licences
 
 # Everything that is built or fetched is kept here, outside the checkout.
 export MOORING_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mooring
 export CARGO_TARGET_DIR ?= $(MOORING_CACHE)/target
-export CARGO_INCREMENTAL ?= 1
 
 # mold links in a fifth of the time, where there is one. The same flag for every target, so that they share what they build.
 mold = $(if $(shell command -v mold),-Clink-arg=-fuse-ld=mold)
@@ -41,7 +40,7 @@ test:
 	@$(tools)/need.sh rust go node python
 	$(phase) "Debian packages" $(tools)/debian.sh
 	@$(again) check
-	$(phase) "the stores' contract on PostgreSQL" e2e/postgres.sh
+	$(phase) "the stores' contract on PostgreSQL" $(again) postgres
 	$(phase) "the hub" $(again) hub
 	$(phase) "end-to-end rings" $(again) e2e
 
@@ -51,8 +50,8 @@ soak: hub
 
 bench:
 	@$(tools)/need.sh rust
-	@cargo build --release --package mooring-hub --package bench
-	@exec $(CARGO_TARGET_DIR)/release/bench $(BENCH)
+	@cargo build --release --package mooring-hub
+	@cargo run --release --package bench -- $(BENCH)
 
 debian:
 	@$(tools)/debian.sh
@@ -69,6 +68,9 @@ fmt:
 
 clippy:
 	@cargo clippy --quiet --workspace --all-targets -- --deny warnings
+
+postgres:
+	@e2e/postgres.sh cargo test --quiet --package mooring-hub --test registry_postgres
 
 unit:
 	@cargo test --quiet --workspace --exclude e2e

@@ -20,10 +20,10 @@ impl History {
     ///
     /// # Errors
     /// When the number belonged to another event before.
-    pub fn saw(&mut self, event: Event) -> Result<()> {
+    pub fn saw(&mut self, event: &Event) -> Result<()> {
         let place = (event.partition, event.sequence_number);
         let before = self.read_live.entry(place).or_insert_with(|| event.clone());
-        ensure!(*before == event, "number {place:?} changed hands:\n{before:?}\n{event:?}");
+        ensure!(before == event, "number {place:?} changed hands:\n{before:?}\n{event:?}");
         Ok(())
     }
 
@@ -120,8 +120,8 @@ mod tests {
     #[test]
     fn a_number_that_changed_hands_is_found() -> Result<()> {
         let mut history = History::default();
-        history.saw(event("d", 0, 0, 0))?;
-        assert!(history.saw(event("d", 0, 0, 1)).is_err());
+        history.saw(&event("d", 0, 0, 0))?;
+        assert!(history.saw(&event("d", 0, 0, 1)).is_err());
         assert!(history.judge(&[event("e", 0, 0, 0)]).is_err());
         Ok(())
     }

@@ -83,6 +83,13 @@ impl Program {
         self
     }
 
+    /// As a terminal starts it: a signal for it reaches what it starts, too.
+    #[must_use]
+    pub fn in_its_own_group(mut self) -> Self {
+        self.command.process_group(0);
+        self
+    }
+
     /// Runs it to its end, however it ends.
     ///
     /// # Errors

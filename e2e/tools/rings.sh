@@ -7,6 +7,8 @@ tools=$(cd "$(dirname "$0")" && pwd)
 MOORING_PYTHON=$("$tools/python.sh")
 MOORING_NODE_PATH=$("$tools/node.sh")
 export MOORING_PYTHON MOORING_NODE_PATH
+# An error tells its story in words.
+export RUST_LIB_BACKTRACE=0
 
 cargo build --quiet --package e2e --tests --bins
 own=()

@@ -57,7 +57,7 @@ async fn until_killed(hub: &mut Hub, senders: &[Sender], target: u64, history: &
     let reading = async {
         // The stream breaks when the hub dies; what came before that counts.
         while let Ok(Some(event)) = reader.next().await {
-            history.saw(event)?;
+            history.saw(&event)?;
         }
         anyhow::Ok(())
     };

@@ -6,6 +6,7 @@ mod curl;
 mod device_sdks;
 mod disk_full;
 mod mosquitto;
+mod newcomer;
 mod operations;
 mod people;
 mod refusals;
