@@ -1,1 +1,3 @@
 //! What every implementation of a seam must do.
+
+pub mod event_log;
