@@ -6,6 +6,7 @@
 
 use std::fs::File;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -29,7 +30,7 @@ impl Ballast {
     /// When the file can't be made for another reason.
     pub fn open(path: PathBuf, bytes: u64) -> io::Result<Self> {
         let ballast = Self { path, bytes, held: Mutex::new(false) };
-        match ballast.take() {
+        match ballast.take(bytes) {
             Ok(()) => *ballast.lock() = true,
             Err(error) if super::journal::disk::is_full(&error) => {
                 tracing::warn!("there is no space for the ballast: events are refused until there is");
@@ -70,12 +71,7 @@ impl Ballast {
         if *held {
             return Ok(());
         }
-        let folder = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        let space = rustix::fs::statvfs(folder)?;
-        if space.f_bavail.saturating_mul(space.f_frsize) < self.bytes.saturating_mul(2) {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        self.take()?;
+        self.take(self.bytes.saturating_mul(2))?;
         *held = true;
         tracing::info!("the ballast is held again");
         Ok(())
@@ -87,9 +83,18 @@ impl Ballast {
         *self.lock()
     }
 
-    fn take(&self) -> io::Result<()> {
+    /// Allocates the file, if the disk has `space_bytes` free. Asked first, because an allocation that fails half-way takes everybody's
+    /// space for a moment.
+    fn take(&self, space_bytes: u64) -> io::Result<()> {
+        let folder = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
         let file = File::options().write(true).create(true).truncate(false).open(&self.path)?;
-        let taken = allocate(&file, self.bytes).and_then(|()| file.sync_all());
+        let space = rustix::fs::statvfs(folder)?;
+        let free = space.f_bavail.saturating_mul(space.f_frsize).saturating_add(allocated(&file)?);
+        let taken = if free < space_bytes {
+            Err(io::ErrorKind::StorageFull.into())
+        } else {
+            allocate(&file, self.bytes).and_then(|()| file.sync_all())
+        };
         if taken.is_err() {
             // A part of it would only be in the way.
             std::fs::remove_file(&self.path)?;
@@ -100,6 +105,11 @@ impl Ballast {
     fn lock(&self) -> MutexGuard<'_, bool> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn allocated(file: &File) -> io::Result<u64> {
+    const UNIT_BYTES: u64 = 512;
+    Ok(file.metadata()?.blocks().saturating_mul(UNIT_BYTES))
 }
 
 #[cfg(test)]
@@ -124,7 +134,7 @@ mod tests {
     fn a_ballast_that_does_not_fit_counts_as_let_go() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ballast");
-        let ballast = Ballast::open(path.clone(), 1 << 60).unwrap_or_else(|error| panic!("{error}"));
+        let ballast = Ballast::open(path.clone(), 1 << 60).unwrap();
         assert!(!ballast.is_held());
         assert!(!path.exists());
         assert!(ballast.restore().is_err());

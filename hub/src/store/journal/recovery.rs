@@ -77,15 +77,15 @@ pub fn recover(disk: &dyn Disk, partitions: usize, holes: &Holes) -> Result<Reco
     Ok(Recovered { complete, surplus, progress, next_segment: numbers.last().map_or(0, |last| last + 1) })
 }
 
-/// Removes the spare and indexes without segments; returns the segments' numbers, in order.
+/// Removes indexes without segments; returns the segments' numbers, in order.
 fn tidy(disk: &dyn Disk) -> Result<Vec<u64>, JournalError> {
     let names = disk.list().map_err(JournalError::io("list", String::new()))?;
     let number_of = |name: &str, suffix: &str| name.strip_suffix(suffix).filter(|stem| stem.len() == 20).and_then(|stem| stem.parse().ok());
     let mut numbers = names.iter().filter_map(|name| number_of(name, ".segment")).collect::<Vec<u64>>();
     numbers.sort_unstable();
     for name in names {
-        let orphan = number_of(&name, ".index").is_some_and(|number| numbers.binary_search(&number).is_err());
-        if orphan || name == SPARE {
+        // A spare file stays: it becomes the new segment's.
+        if number_of(&name, ".index").is_some_and(|number| numbers.binary_search(&number).is_err()) {
             disk.remove(&name).map_err(JournalError::io("remove", name))?;
         }
     }

@@ -385,7 +385,8 @@ impl Writer {
             tracing::warn!(%error, "the journal could not be closed cleanly: {error}");
         }
         if self.spare.take().is_some() {
-            let _ = self.shared.disk.remove(SPARE);
+            // A closed hub takes no more space than its events; a spare that stays is used at the next start.
+            let _ = self.shared.disk.remove(SPARE).and_then(|()| self.shared.disk.sync());
         }
     }
 }

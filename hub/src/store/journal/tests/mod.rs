@@ -1,5 +1,12 @@
 //! The journal against its contract, its model, and a disk that does its worst.
 
+mod damage;
+mod disks;
+mod faults;
+mod rig;
+mod simulated;
+mod upkeep;
+
 use std::num::NonZeroU16;
 use std::path::Path;
 use std::sync::Arc;
