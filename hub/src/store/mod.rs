@@ -14,8 +14,10 @@ use crate::core::event::{PartitionId, PartitionInfo, SequenceNumber, StartPositi
 use crate::core::identity::{DeviceIdentity, Version};
 use crate::core::time::UnixMillis;
 
+pub mod ballast;
 #[cfg(test)]
 pub mod contract;
+pub mod data_folder;
 pub mod journal;
 pub mod memory;
 pub mod presence;
@@ -290,4 +292,18 @@ pub enum ReadError {
     /// The disk failed.
     #[error("the event log can't be read: {0}")]
     Io(Arc<std::io::Error>),
+}
+
+/// Where a reader begins that does not ask for a time: never before the oldest event kept, possibly after the last one. For one that
+/// asks for a time, the first time that it wants.
+fn locate_by_number(info: &PartitionInfo, position: StartPosition) -> Result<SequenceNumber, UnixMillis> {
+    let (number, inclusive) = match position {
+        StartPosition::Earliest => (0, true),
+        StartPosition::Latest => (info.next_sequence_number.0, true),
+        StartPosition::Offset { offset, inclusive } => (offset.0, inclusive),
+        StartPosition::SequenceNumber { number, inclusive } => (number.0, inclusive),
+        StartPosition::EnqueuedTime { time, inclusive } => return Err(UnixMillis(time.0.saturating_add(i64::from(!inclusive)))),
+    };
+    let number = SequenceNumber(number.saturating_add(u64::from(!inclusive)));
+    Ok(number.max(info.begin_sequence_number))
 }

@@ -1,128 +1,149 @@
-//! The event log's model: what the journal is compared with, and what tests of everything above it use. Nothing survives it.
+//! An event log in memory: every event is durable at once, unless a test says otherwise.
+//!
+//! Owns its events for as long as it lives. Never keeps anything longer, and never drops anything.
 
 use std::num::NonZeroU16;
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use crate::core::event::{PartitionId, PartitionInfo, SequenceNumber, StartPosition};
 use crate::core::time::UnixMillis;
-use crate::store::{AppendError, Durability, EventBatch, EventLog, ReadError, StoredEvent, Ticket, Watermark};
+use crate::store::{AppendError, Durability, EventBatch, EventLog, ReadError, StoredEvent, Ticket, Watermark, locate_by_number};
 
-/// An event log in memory. Durable at once, unless a test holds it back.
+/// The event log in memory.
 #[derive(Debug)]
 pub struct MemoryEventLog {
+    partitions: NonZeroU16,
     state: Mutex<State>,
     watermark: watch::Sender<Watermark>,
+    room: Notify,
 }
 
 #[derive(Debug)]
 struct State {
-    partitions: Vec<Vec<StoredEvent>>,
-    /// How many events of each partition are durable.
-    durable: Vec<usize>,
-    appended: u64,
+    durable: Vec<Vec<StoredEvent>>,
+    /// Taken and not durable, in order.
+    pending: Vec<(usize, UnixMillis, Bytes)>,
+    last_times: Vec<UnixMillis>,
+    ordinal: u64,
     epoch: u64,
+    refusal: Option<AppendError>,
     held: bool,
-    refusing: Option<AppendError>,
 }
 
 impl MemoryEventLog {
-    /// With so many partitions.
+    /// An empty log.
     #[must_use]
     pub fn new(partitions: NonZeroU16) -> Self {
         let count = usize::from(partitions.get());
-        let state =
-            State { partitions: vec![Vec::new(); count], durable: vec![0; count], appended: 0, epoch: 0, held: false, refusing: None };
-        Self { state: Mutex::new(state), watermark: watch::Sender::new(Watermark { epoch: 0, ordinal: 0 }) }
+        let state = State {
+            durable: vec![Vec::new(); count],
+            pending: Vec::new(),
+            last_times: vec![UnixMillis(i64::MIN); count],
+            ordinal: 0,
+            epoch: 1,
+            refusal: None,
+            held: false,
+        };
+        let watermark = watch::Sender::new(Watermark { epoch: 1, ordinal: 0 });
+        Self { partitions, state: Mutex::new(state), watermark, room: Notify::new() }
     }
 
-    /// From now on nothing becomes durable, as if the disk were slow, until [`Self::release`].
+    /// From now on, events wait until [`Self::commit`] or [`Self::fail`], as they do for a disk.
     pub fn hold(&self) {
-        self.state().held = true;
+        self.lock().held = true;
     }
 
-    /// Makes durable what was held back.
+    /// What waits becomes durable.
+    pub fn commit(&self) {
+        self.settle(&mut self.lock());
+    }
+
+    /// What waits becomes durable, and so does what comes from now on.
     pub fn release(&self) {
-        let mut state = self.state();
+        let mut state = self.lock();
         state.held = false;
         self.settle(&mut state);
     }
 
-    /// Throws away what is not durable and starts a new epoch, as a failed write to disk does.
+    /// What waits is lost, and a new epoch begins, as after a failed write to disk.
     pub fn fail(&self) {
-        let mut state = self.state();
-        let State { partitions, durable, .. } = &mut *state;
-        for (partition, durable) in partitions.iter_mut().zip(durable) {
-            partition.truncate(*durable);
-        }
+        let mut state = self.lock();
+        state.pending.clear();
         state.epoch += 1;
-        state.held = false;
-        self.settle(&mut state);
+        let epoch = state.epoch;
+        self.watermark.send_modify(|watermark| watermark.epoch = epoch);
     }
 
-    /// Refuses to append with this error, or goes on appending.
-    pub fn refuse(&self, error: Option<AppendError>) {
-        self.state().refusing = error;
+    /// Refuses events from now on, or takes them again.
+    pub fn refuse(&self, refusal: Option<AppendError>) {
+        self.lock().refusal = refusal;
+        self.room.notify_waiters();
     }
 
     fn settle(&self, state: &mut State) {
-        state.durable = state.partitions.iter().map(Vec::len).collect();
-        self.watermark.send_replace(Watermark { epoch: state.epoch, ordinal: state.appended });
+        for (partition, enqueued_time, content) in state.pending.drain(..) {
+            let events = &mut state.durable[partition];
+            events.push(StoredEvent { sequence_number: SequenceNumber(events.len() as u64), enqueued_time, content });
+        }
+        let ordinal = state.ordinal;
+        self.watermark.send_modify(|watermark| watermark.ordinal = ordinal);
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("nothing panics while it holds this lock")
-    }
-}
-
-impl State {
-    fn durable_events(&self, partition: PartitionId) -> Option<&[StoredEvent]> {
-        let index = usize::from(partition.0);
-        Some(&self.partitions.get(index)?[..self.durable[index]])
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[async_trait]
 impl EventLog for MemoryEventLog {
     fn partition_count(&self) -> NonZeroU16 {
-        u16::try_from(self.state().partitions.len()).ok().and_then(NonZeroU16::new).expect("it was made from such a number")
+        self.partitions
     }
 
     fn try_append(&self, batch: &mut EventBatch) -> Result<Ticket, AppendError> {
-        let mut state = self.state();
-        if let Some(error) = state.refusing {
-            return Err(error);
+        let mut guard = self.lock();
+        let state = &mut *guard;
+        if let Some(refusal) = state.refusal {
+            return Err(refusal);
         }
         for (partition, content) in batch.iter() {
-            let events = &mut state.partitions[usize::from(partition.0)];
-            let latest = events.last().map_or(UnixMillis(i64::MIN), |event| event.enqueued_time);
-            events.push(StoredEvent {
-                sequence_number: SequenceNumber(events.len() as u64),
-                enqueued_time: batch.enqueued_time.max(latest),
-                content: Bytes::copy_from_slice(content),
-            });
+            let partition = usize::from(partition.0);
+            let time = &mut state.last_times[partition];
+            *time = (*time).max(batch.enqueued_time);
+            state.pending.push((partition, *time, Bytes::copy_from_slice(content)));
         }
-        state.appended += batch.len() as u64;
-        let ticket = Ticket { epoch: state.epoch, ordinal: state.appended };
-        batch.clear();
+        state.ordinal += batch.len() as u64;
+        let ticket = Ticket { epoch: state.epoch, ordinal: state.ordinal };
         if !state.held {
-            self.settle(&mut state);
+            self.settle(state);
         }
+        batch.clear();
         Ok(ticket)
     }
 
-    async fn room(&self) {}
+    async fn room(&self) {
+        loop {
+            let notified = self.room.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if self.lock().refusal != Some(AppendError::Busy) {
+                return;
+            }
+            notified.await;
+        }
+    }
 
     fn durability(&self) -> Durability {
         Durability(self.watermark.subscribe())
     }
 
     fn partition(&self, partition: PartitionId) -> Option<PartitionInfo> {
-        let state = self.state();
-        let events = state.durable_events(partition)?;
+        let state = self.lock();
+        let events = state.durable.get(usize::from(partition.0))?;
         Some(PartitionInfo {
             begin_sequence_number: SequenceNumber(0),
             next_sequence_number: SequenceNumber(events.len() as u64),
@@ -131,31 +152,50 @@ impl EventLog for MemoryEventLog {
     }
 
     async fn locate(&self, partition: PartitionId, position: StartPosition) -> Result<SequenceNumber, ReadError> {
-        let state = self.state();
-        let events = state.durable_events(partition).ok_or(ReadError::UnknownPartition(partition))?;
-        let end = events.len() as u64;
-        let from = |number: u64, inclusive: bool| if inclusive { number } else { number.saturating_add(1) };
-        Ok(SequenceNumber(match position {
-            StartPosition::Earliest => 0,
-            StartPosition::Latest => end,
-            StartPosition::Offset { offset, inclusive } => from(offset.0, inclusive).min(end),
-            StartPosition::SequenceNumber { number, inclusive } => from(number.0, inclusive).min(end),
-            StartPosition::EnqueuedTime { time, inclusive } => {
-                events.partition_point(|event| event.enqueued_time < time || (!inclusive && event.enqueued_time == time)) as u64
-            }
+        let info = self.partition(partition).ok_or(ReadError::UnknownPartition(partition))?;
+        Ok(locate_by_number(&info, position).unwrap_or_else(|time| {
+            let events = &self.lock().durable[usize::from(partition.0)];
+            SequenceNumber(events.partition_point(|event| event.enqueued_time < time) as u64)
         }))
     }
 
     async fn read(&self, partition: PartitionId, from: SequenceNumber, max_bytes: usize) -> Result<Vec<StoredEvent>, ReadError> {
-        let state = self.state();
-        let events = state.durable_events(partition).ok_or(ReadError::UnknownPartition(partition))?;
+        let state = self.lock();
+        let events = state.durable.get(usize::from(partition.0)).ok_or(ReadError::UnknownPartition(partition))?;
         let start = usize::try_from(from.0).unwrap_or(usize::MAX).min(events.len());
-        let mut bytes = 0;
-        let fits = |event: &&StoredEvent| {
-            let first = bytes == 0;
-            bytes += event.content.len().max(1);
-            first || bytes <= max_bytes
-        };
-        Ok(events[start..].iter().take_while(fits).cloned().collect())
+        let mut room = max_bytes;
+        let fitting = events[start..].iter().take_while(|event| {
+            let fits = event.content.len() <= room;
+            room = room.saturating_sub(event.content.len());
+            fits
+        });
+        let count = fitting.count().max(1);
+        Ok(events[start..].iter().take(count).cloned().collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Fate;
+    use crate::store::contract::event_log::{batch, suite};
+
+    #[tokio::test]
+    async fn keeps_the_contract() {
+        suite(MemoryEventLog::new).await;
+    }
+
+    #[test]
+    fn events_can_be_held_and_lost() {
+        let log = MemoryEventLog::new(NonZeroU16::MIN);
+        log.hold();
+        let lost = log.try_append(&mut batch(1, &[(0, b"a")])).unwrap();
+        assert_eq!(log.durability().now().fate(lost), Fate::Pending);
+        log.fail();
+        let kept = log.try_append(&mut batch(1, &[(0, b"b")])).unwrap();
+        log.commit();
+        let now = log.durability().now();
+        assert_eq!((now.fate(lost), now.fate(kept)), (Fate::Failed, Fate::Durable));
+        assert_eq!(log.partition(PartitionId(0)).unwrap().next_sequence_number.0, 1);
     }
 }

@@ -1,0 +1,130 @@
+//! The hub's data folder: its format and its lock.
+//!
+//! Owns the files `FORMAT` and `lock`, and the names of the rest. Never reads what the stores keep there.
+
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+/// The format that this version writes. Older ones are read.
+pub const FORMAT: u32 = 1;
+
+/// A data folder, locked for this process for as long as this lives.
+#[derive(Debug)]
+pub struct DataFolder {
+    path: PathBuf,
+    _lock: File,
+}
+
+/// The data folder can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum DataFolderError {
+    /// The operating system refused something.
+    #[error("can't {doing} {path:?}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// With what.
+        path: PathBuf,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// Another hub uses it.
+    #[error("another hub uses the data folder {0:?}")]
+    Locked(PathBuf),
+    /// A later version wrote it.
+    #[error("the data folder {path:?} has format {found}; this version reads formats up to {FORMAT}: use a later version of the hub")]
+    Newer {
+        /// The folder.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+    },
+    /// It holds data and no readable `FORMAT`.
+    #[error("{0:?} holds a hub's data but no readable FORMAT file: it is no data folder, or a damaged one")]
+    Unrecognized(PathBuf),
+}
+
+impl DataFolder {
+    /// Opens the folder, which is made if need be, readable by its owner only.
+    ///
+    /// # Errors
+    /// [`DataFolderError`].
+    pub fn open(path: &Path) -> Result<Self, DataFolderError> {
+        let failed = |doing, path: &Path| {
+            let path = path.to_owned();
+            move |source| DataFolderError::Io { doing, path, source }
+        };
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("make", path))?;
+        let lock_path = path.join("lock");
+        let lock = File::options().write(true).create(true).truncate(false).open(&lock_path).map_err(failed("open", &lock_path))?;
+        match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(DataFolderError::Locked(path.to_owned())),
+            Err(error) => return Err(failed("lock", &lock_path)(error.into())),
+        }
+        let folder = Self { path: path.to_owned(), _lock: lock };
+        folder.check_format()?;
+        Ok(folder)
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The journal's folder.
+    #[must_use]
+    pub fn events(&self) -> PathBuf {
+        self.path.join("events")
+    }
+
+    /// The registry's database.
+    #[must_use]
+    pub fn registry(&self) -> PathBuf {
+        self.path.join("registry.sqlite")
+    }
+
+    /// The ballast's file.
+    #[must_use]
+    pub fn ballast(&self) -> PathBuf {
+        self.path.join("ballast")
+    }
+
+    fn check_format(&self) -> Result<(), DataFolderError> {
+        let path = self.path.join("FORMAT");
+        let failed = |doing| {
+            let path = path.clone();
+            move |source| DataFolderError::Io { doing, path, source }
+        };
+        match std::fs::read_to_string(&path) {
+            Ok(text) => match text.trim().parse::<u32>() {
+                Ok(found) if found > FORMAT => Err(DataFolderError::Newer { path: self.path.clone(), found }),
+                Ok(_) => Ok(()),
+                Err(_) => Err(DataFolderError::Unrecognized(self.path.clone())),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // A new volume is not empty (lost+found), so only our own files tell that something is wrong.
+                if self.events().exists() || self.registry().exists() {
+                    return Err(DataFolderError::Unrecognized(self.path.clone()));
+                }
+                self.write_format().map_err(failed("write"))
+            }
+            Err(error) => Err(failed("read")(error)),
+        }
+    }
+
+    /// Written aside and renamed, so that a crash leaves all of it or nothing.
+    fn write_format(&self) -> io::Result<()> {
+        let draft = self.path.join("FORMAT.new");
+        let mut file = File::create(&draft)?;
+        writeln!(file, "{FORMAT}")?;
+        file.sync_all()?;
+        std::fs::rename(&draft, self.path.join("FORMAT"))?;
+        File::open(&self.path)?.sync_all()
+    }
+}
