@@ -122,7 +122,7 @@ impl DeviceDocument {
             status_reason: match self.status_reason {
                 None => None,
                 Some(None) => Some(None),
-                Some(Some(text)) => Some(Some(StatusReason::parse(text)?)),
+                Some(Some(text)) => Some(Some(StatusReason::parse(&text)?)),
             },
             primary_key: key(keys.primary_key.as_deref())?,
             secondary_key: key(keys.secondary_key.as_deref())?,
