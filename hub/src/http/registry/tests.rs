@@ -1,43 +1,26 @@
-use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroU16;
-use std::time::Duration;
-
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::ConnectInfo;
 use axum::http::{Method, Request as HttpRequest, StatusCode};
 use http_body_util::BodyExt as _;
 use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::core::host::HubNames;
-use crate::core::identity::SymmetricKey;
-use crate::core::policy::{BUILT_IN_POLICIES, Policy};
-use crate::core::sas::sign;
-use crate::core::session::{Credential, DeviceRight, DisconnectReason, KeyFingerprint, Protocol};
-use crate::core::time::{Clock, UnixMillis};
+use crate::core::identity::{DeviceIdentity, GenerationId, SymmetricKey};
+use crate::core::session::{Credential, DeviceRight, DisconnectReason, KeyFingerprint};
+use crate::core::time::UnixMillis;
 use crate::http::router;
-use crate::ops::Session;
-use crate::store::memory::event_log::MemoryEventLog;
+use crate::ops::open_session::open_session;
+use crate::ops::{Session, world};
 use crate::store::memory::registry::MemoryRegistry;
+use crate::store::{DeviceActivity, DeviceCount, ExpectationFailed, Registry, RegistryError, RegistryWrite};
 
-const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
-const PEER: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 4711);
 const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 const OTHER_KEY: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
 const MANIFEST: (&str, &str) = ("mooring-managed-by", "kubernetes/plant/pump/uid-1");
 
 /// How Azure writes that something never was.
 const NEVER: &str = "0001-01-01T00:00:00";
-
-struct StoppedClock;
-
-impl Clock for StoppedClock {
-    fn now(&self) -> UnixMillis {
-        NOW
-    }
-}
 
 struct World {
     hub: Arc<Hub>,
@@ -53,17 +36,11 @@ struct Answer {
 
 impl World {
     fn new() -> Self {
-        let key = SymmetricKey::from_base64(KEY).unwrap();
-        let policy = |(name, permissions): &(&str, &[_])| Policy {
-            name: (*name).to_owned(),
-            primary: key.clone(),
-            secondary: key.clone(),
-            permissions: permissions.to_vec(),
-        };
-        let policies = BUILT_IN_POLICIES.iter().map(policy).collect();
-        let events = Arc::new(MemoryEventLog::new(NonZeroU16::MIN));
-        let names = HubNames::new("hub.example", &[]);
-        let hub = Arc::new(Hub::new(names, policies, Arc::new(MemoryRegistry::default()), events, Arc::new(StoppedClock)));
+        Self::on(Arc::new(MemoryRegistry::default()))
+    }
+
+    fn on(registry: Arc<dyn Registry>) -> Self {
+        let hub = world::World::on(registry).hub;
         Self { router: router::azure(Arc::clone(&hub)), hub }
     }
 
@@ -96,16 +73,15 @@ impl World {
         self.ask("POST", "/devices?api-version=2021-04-12", &[], rows.to_string()).await
     }
 
-    fn connect(&self, answer: &Answer) -> Session {
+    async fn connect(&self, answer: &Answer) -> Session {
+        let [primary, _] = answer.keys();
         let right = DeviceRight {
             device_id: DeviceId::parse(answer.body["deviceId"].as_str().unwrap()).unwrap(),
-            generation_id: crate::core::identity::GenerationId(answer.body["generationId"].as_str().unwrap().to_owned()),
-            credential: Credential::DeviceKey(KeyFingerprint::of(
-                &SymmetricKey::from_base64(answer.body["authentication"]["symmetricKey"]["primaryKey"].as_str().unwrap()).unwrap(),
-            )),
-            good_until: NOW.plus(Duration::from_secs(3600)),
+            generation_id: GenerationId(answer.body["generationId"].as_str().unwrap().to_owned()),
+            credential: Credential::DeviceKey(KeyFingerprint::of(&SymmetricKey::from_base64(&primary).unwrap())),
+            good_until: UnixMillis(i64::MAX),
         };
-        self.hub.presence.open(right, Protocol::Mqtt, PEER, NOW)
+        open_session(&self.hub, right, world::origin()).await.unwrap()
     }
 }
 
@@ -149,8 +125,8 @@ impl Answer {
 }
 
 fn request(policy: &str, method: &str, uri: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> HttpRequest<Body> {
-    let token = sign("hub.example", NOW.plus(Duration::from_secs(60)), &SymmetricKey::from_base64(KEY).unwrap(), Some(policy));
-    let builder = HttpRequest::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(uri).extension(ConnectInfo(PEER));
+    let token = world::policy_token("hub.example", policy);
+    let builder = HttpRequest::builder().method(Method::from_bytes(method.as_bytes()).unwrap()).uri(uri);
     let builder = headers.iter().fold(builder, |builder, (name, value)| builder.header(*name, *value));
     builder.header("Authorization", token).body(body.into()).unwrap()
 }
@@ -396,7 +372,7 @@ async fn lists_and_counts() {
     }
     let counts = world.get("/statistics/devices").await.expect(StatusCode::OK);
     assert_eq!(counts.body, json!({ "totalDeviceCount": 3, "enabledDeviceCount": 2, "disabledDeviceCount": 1 }));
-    let _session = world.connect(&world.get("/devices/a").await);
+    let _session = world.connect(&world.get("/devices/a").await).await;
     assert_eq!(world.get("/statistics/service").await.body, json!({ "connectedDeviceCount": 1 }));
     let connected = world.get("/devices/a").await;
     assert_eq!(connected.body["connectionState"], "Connected");
@@ -418,7 +394,7 @@ async fn a_device_is_out_before_the_disabling_answer_comes() {
         ("DELETE", &[][..], json!({}), DisconnectReason::DeviceDeleted),
     ] {
         let created = world.put("/devices/D", &[], &with_keys()).await.expect(StatusCode::OK);
-        let session = world.connect(&created);
+        let session = world.connect(&created).await;
         let answer = world.ask(method, "/devices/D", headers, document.to_string()).await;
         assert!(answer.status.is_success(), "{}", answer.body);
         assert_eq!(session.ended(), Some(reason));
@@ -625,4 +601,55 @@ async fn what_is_not_there_is_said_so() {
     let world = World::new();
     assert_eq!(world.get("/twins/D").await.expect(StatusCode::NOT_FOUND).error(), "InvalidOperation");
     assert_eq!(world.ask("PATCH", "/devices/D", &[], "").await.expect(StatusCode::METHOD_NOT_ALLOWED).error(), "InvalidOperation");
+}
+
+/// A registry that always answers with the same error.
+struct BrokenRegistry(RegistryError);
+
+#[async_trait::async_trait]
+impl Registry for BrokenRegistry {
+    async fn get(&self, _: &DeviceId) -> Result<Option<DeviceIdentity>, RegistryError> {
+        Err(self.0.clone())
+    }
+
+    async fn list(&self, _: Option<&DeviceId>, _: usize) -> Result<Vec<DeviceIdentity>, RegistryError> {
+        Err(self.0.clone())
+    }
+
+    async fn write(&self, _: Vec<RegistryWrite>) -> Result<Vec<Result<(), ExpectationFailed>>, RegistryError> {
+        Err(self.0.clone())
+    }
+
+    async fn record_activity(&self, _: Vec<DeviceActivity>) -> Result<(), RegistryError> {
+        Err(self.0.clone())
+    }
+
+    async fn count(&self) -> Result<DeviceCount, RegistryError> {
+        Err(self.0.clone())
+    }
+}
+
+#[tokio::test]
+async fn a_registry_in_trouble_says_when_to_come_again_and_shows_nothing() {
+    let secret = "the store's own words";
+    for (error, status, code) in [
+        (RegistryError::Full, StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+        (RegistryError::Unavailable(secret.to_owned()), StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable"),
+        (RegistryError::Damaged { id: "D".to_owned(), reason: secret.to_owned() }, StatusCode::INTERNAL_SERVER_ERROR, "ServerError"),
+    ] {
+        let world = World::on(Arc::new(BrokenRegistry(error)));
+        for (method, uri, body) in [
+            ("GET", "/devices/D", ""),
+            ("GET", "/devices", ""),
+            ("PUT", "/devices/D", "{}"),
+            ("DELETE", "/devices/D", ""),
+            ("POST", "/devices", "[{\"id\": \"D\"}]"),
+            ("GET", "/statistics/devices", ""),
+        ] {
+            let answer = world.ask(method, uri, &[], body).await.expect(status);
+            assert_eq!(answer.error(), code, "{method} {uri}");
+            assert!(!answer.body.to_string().contains(secret), "{}", answer.body);
+            assert_eq!(answer.headers.contains_key("retry-after"), status == StatusCode::SERVICE_UNAVAILABLE);
+        }
+    }
 }

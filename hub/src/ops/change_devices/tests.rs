@@ -1,5 +1,3 @@
-use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroU16;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -7,24 +5,14 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::core::host::HubNames;
 use crate::core::identity::change::{Author, Change, Precondition, Settings};
 use crate::core::identity::{Authentication, DeviceStatus};
-use crate::core::policy::Policies;
-use crate::core::session::{Credential, DeviceRight, DisconnectReason, KeyFingerprint, Protocol};
-use crate::core::time::{Clock, UnixMillis};
-use crate::ops::Session;
-use crate::store::memory::event_log::MemoryEventLog;
+use crate::core::session::{Credential, DeviceRight, DisconnectReason, KeyFingerprint};
+use crate::core::time::UnixMillis;
+use crate::ops::open_session::open_session;
+use crate::ops::{Session, world};
 use crate::store::memory::registry::MemoryRegistry;
 use crate::store::{DeviceActivity, DeviceCount, ExpectationFailed, Registry};
-
-struct StoppedClock;
-
-impl Clock for StoppedClock {
-    fn now(&self) -> UnixMillis {
-        UnixMillis(0)
-    }
-}
 
 /// A registry that goes wrong on demand.
 #[derive(Default)]
@@ -96,9 +84,7 @@ struct World {
 impl World {
     async fn new() -> Self {
         let registry = Arc::new(RiggedRegistry::default());
-        let events = Arc::new(MemoryEventLog::new(NonZeroU16::MIN));
-        let names = HubNames::new("hub.example", &[]);
-        let hub = Arc::new(Hub::new(names, Policies::default(), Arc::clone(&registry) as _, events, Arc::new(StoppedClock)));
+        let hub = world::World::on(Arc::clone(&registry) as _).hub;
         let Ok(Outcome::Kept(device)) = change_device(&hub, id(), request(Change::Create(Settings::default()))).await else {
             panic!("nobody is there yet");
         };
@@ -109,7 +95,7 @@ impl World {
             credential: Credential::DeviceKey(KeyFingerprint::of(primary)),
             good_until: UnixMillis(i64::MAX),
         };
-        let session = hub.presence.open(right, Protocol::Mqtt, SocketAddr::from((Ipv4Addr::LOCALHOST, 1)), UnixMillis(0));
+        let session = open_session(&hub, right, world::origin()).await.expect("the registry answers");
         registry.committed.0.forget_permits(1);
         Self { hub, registry, session }
     }
