@@ -121,3 +121,6 @@ fn fresh() -> Fresh {
         secondary_key: key(),
     }
 }
+
+#[cfg(test)]
+mod tests;

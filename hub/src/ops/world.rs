@@ -17,7 +17,7 @@ use crate::core::session::{DeviceRight, Protocol};
 use crate::core::time::{Clock, UnixMillis};
 use crate::store::memory::event_log::MemoryEventLog;
 use crate::store::memory::registry::MemoryRegistry;
-use crate::store::{Expected, RegistryWrite};
+use crate::store::{Expected, Registry, RegistryWrite};
 
 /// When it is, until a test moves the clock.
 pub const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -43,6 +43,11 @@ pub struct World {
 
 impl World {
     pub fn new() -> Self {
+        Self::on(Arc::new(MemoryRegistry::default()))
+    }
+
+    /// Over another registry.
+    pub fn on(registry: Arc<dyn Registry>) -> Self {
         let clock = Arc::new(TestClock(AtomicI64::new(NOW.0)));
         let log = Arc::new(MemoryEventLog::new(NonZeroU16::new(4).unwrap()));
         let policies: Policies = BUILT_IN_POLICIES
@@ -55,7 +60,7 @@ impl World {
             })
             .collect();
         let names = HubNames::new("hub.example", &[]);
-        let hub = Hub::new(names, policies, Arc::new(MemoryRegistry::default()), Arc::clone(&log) as _, Arc::clone(&clock) as _);
+        let hub = Hub::new(names, policies, registry, Arc::clone(&log) as _, Arc::clone(&clock) as _);
         Self { hub: Arc::new(hub), clock, log }
     }
 

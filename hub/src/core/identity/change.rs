@@ -132,9 +132,9 @@ pub enum Refused {
         /// Which device.
         id: DeviceId,
         /// Whose it is.
-        owner: ManagedBy,
+        owner: Box<ManagedBy>,
         /// Who asks.
-        asker: ManagedBy,
+        asker: Box<ManagedBy>,
     },
     /// A person enables what the manifest disables.
     #[error("Device {id} is disabled by its manifest {owner}, and held by nobody; enable it there")]
@@ -142,7 +142,7 @@ pub enum Refused {
         /// Which device.
         id: DeviceId,
         /// Whose it is.
-        owner: ManagedBy,
+        owner: Box<ManagedBy>,
     },
     /// A person changes tags that the manifest says.
     #[error("Device {id} has its tags from its manifest {owner}; change them there")]
@@ -150,7 +150,7 @@ pub enum Refused {
         /// Which device.
         id: DeviceId,
         /// Whose it is.
-        owner: ManagedBy,
+        owner: Box<ManagedBy>,
     },
     /// A person deletes what the manifest would make again, with the door open.
     #[error("Device {id} would be made again by its manifest {owner}; delete it there, or disable it here, or release it first")]
@@ -158,7 +158,7 @@ pub enum Refused {
         /// Which device.
         id: DeviceId,
         /// Whose it is.
-        owner: ManagedBy,
+        owner: Box<ManagedBy>,
     },
 }
 
@@ -257,7 +257,7 @@ fn owner_after(current: &DeviceIdentity, author: &Author) -> Result<Option<Manag
         (Author::Manifest { source, claim: Claim::Adopt }, None) => Ok(Some(source.clone())),
         (Author::Manifest { claim: Claim::Own | Claim::Release, .. }, None) => Err(Refused::Unmanaged(id())),
         (Author::Manifest { source, .. }, Some(owner)) if owner != source => {
-            Err(Refused::ManagedByAnother { id: id(), owner: owner.clone(), asker: source.clone() })
+            Err(Refused::ManagedByAnother { id: id(), owner: Box::new(owner.clone()), asker: Box::new(source.clone()) })
         }
         (Author::Manifest { claim: Claim::Release, .. }, Some(_)) => Ok(None),
         (Author::Manifest { claim: Claim::Own | Claim::Adopt, .. }, Some(owner)) => Ok(Some(owner.clone())),
@@ -277,7 +277,7 @@ fn set_status(next: &mut DeviceIdentity, status: DeviceStatus, author: &Author, 
         DeviceStatus::Enabled => {
             let held = next.hold.take().is_some();
             if let (Some(owner), DeviceStatus::Disabled, false) = (&next.managed_by, next.wanted_status, held) {
-                return Err(Refused::DisabledByManifest { id: next.device_id.clone(), owner: owner.clone() });
+                return Err(Refused::DisabledByManifest { id: next.device_id.clone(), owner: Box::new(owner.clone()) });
             }
         }
     }
@@ -304,7 +304,7 @@ fn set_tags(next: &mut DeviceIdentity, settings: &Settings, author: &Author) -> 
     let tags = tags.as_ref().map(|tags| tags.0.clone());
     // Reading an identity and writing it back changes nothing and so takes nothing from the manifest.
     if let (Author::Policy { .. }, Some(owner), false) = (author, &next.managed_by, next.tags == tags) {
-        return Err(Refused::TagsOfManifest { id: next.device_id.clone(), owner: owner.clone() });
+        return Err(Refused::TagsOfManifest { id: next.device_id.clone(), owner: Box::new(owner.clone()) });
     }
     next.tags = tags;
     Ok(())
@@ -313,7 +313,9 @@ fn set_tags(next: &mut DeviceIdentity, settings: &Settings, author: &Author) -> 
 fn delete(current: &DeviceIdentity, author: &Author) -> Result<Outcome, Refused> {
     let owner = owner_after(current, author)?;
     match (author, owner) {
-        (Author::Policy { .. }, Some(owner)) => Err(Refused::DeletedUnderManifest { id: current.device_id.clone(), owner }),
+        (Author::Policy { .. }, Some(owner)) => {
+            Err(Refused::DeletedUnderManifest { id: current.device_id.clone(), owner: Box::new(owner) })
+        }
         (Author::Policy { .. }, None) => Ok(Outcome::Deleted),
         // The hold outlives the manifest. Were the identity deleted, a manifest made anew would let the device in again.
         (Author::Manifest { .. }, _) if current.hold.is_some() => {
@@ -337,7 +339,7 @@ pub struct StatusReasonTooLong(pub usize);
 
 impl StatusReason {
     /// The one check.
-    pub fn parse(text: String) -> Result<Self, StatusReasonTooLong> {
+    pub fn parse(text: &str) -> Result<Self, StatusReasonTooLong> {
         match text.chars().count() {
             length if length > STATUS_REASON_MAX_CHARACTERS => Err(StatusReasonTooLong(length)),
             // PostgreSQL's text can't hold NUL, and nobody wants to read one.

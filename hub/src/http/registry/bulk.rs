@@ -49,8 +49,9 @@ enum InvalidRow {
     Twice(DeviceId),
 }
 
-/// A row's error: whose, Azure's code, a sentence.
+/// A row's error: which row, whose, and why.
 struct RowError {
+    row: usize,
     id: String,
     failure: Failure,
 }
@@ -63,31 +64,39 @@ pub async fn change_devices(
     body: Body,
 ) -> Result<Response, Failure> {
     let author = author(writer, &headers)?;
-    let rows: Vec<Value> = parse(&body::read(body, BULK_MAX_BYTES).await?)?;
+    let Value::Array(rows) = parse(&body::read(body, BULK_MAX_BYTES).await?)? else {
+        return Err(Failure::argument_invalid("the body is an array of devices"));
+    };
     if rows.len() > BULK_MAX {
         return Err(Failure::argument_invalid(format!("one request changes at most {BULK_MAX} devices, this one has {}", rows.len())));
     }
     let mut seen = HashSet::new();
-    let (mut changes, mut errors) = (Vec::new(), Vec::new());
-    for row in rows {
-        let name = ["id", "deviceId"].iter().find_map(|field| row[field].as_str()).unwrap_or_default().to_owned();
-        match parse_row(row, &author, &mut seen) {
-            Ok(change) => changes.push(change),
-            Err(error) => errors.push(RowError { id: name, failure: error.into() }),
+    let (mut places, mut changes, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+    for (row, document) in rows.into_iter().enumerate() {
+        let id = ["id", "deviceId"].iter().find_map(|field| document[field].as_str()).unwrap_or_default().to_owned();
+        match parse_row(document, &author, &mut seen) {
+            Ok(change) => {
+                places.push((row, id));
+                changes.push(change);
+            }
+            Err(error) => errors.push(RowError { row, id, failure: error.into() }),
         }
     }
-    let ids: Vec<DeviceId> = changes.iter().map(|(id, _)| id.clone()).collect();
     let answers = change_devices::change_devices(&hub, changes).await?;
-    errors.extend(ids.iter().zip(answers).filter_map(|(id, answer)| {
+    errors.extend(places.into_iter().zip(answers).filter_map(|((row, id), answer)| {
         let failure = answer.err()?.into();
-        Some(RowError { id: id.as_str().to_owned(), failure })
+        Some(RowError { row, id, failure })
     }));
+    errors.sort_by_key(|error| error.row);
     Ok(answer(&errors))
 }
 
 fn parse_row(row: Value, author: &Author, seen: &mut HashSet<DeviceId>) -> Result<(DeviceId, Request), InvalidRow> {
+    if !row.is_object() {
+        return Err(InvalidDocument::NotAnObject.into());
+    }
     let RowDocument { import_mode, e_tag } = RowDocument::deserialize(&row).map_err(InvalidDocument::from)?;
-    let document = DeviceDocument::deserialize(row).map_err(InvalidDocument::from)?;
+    let document = DeviceDocument::parse(row)?;
     let id = document.device_id.as_deref().ok_or(InvalidRow::NoId)?;
     let id = DeviceId::parse(id).map_err(InvalidDocument::from)?;
     if !seen.insert(id.clone()) {
@@ -128,7 +137,7 @@ fn answer(errors: &[RowError]) -> Response {
     let status = if errors.is_empty() { StatusCode::OK } else { StatusCode::BAD_REQUEST };
     let errors: Vec<Value> = errors
         .iter()
-        .map(|RowError { id, failure }| json!({ "deviceId": id, "errorCode": failure.code(), "errorStatus": failure.text() }))
+        .map(|RowError { id, failure, .. }| json!({ "deviceId": id, "errorCode": failure.code(), "errorStatus": failure.text() }))
         .collect();
     body::json(status, &json!({ "isSuccessful": errors.is_empty(), "errors": errors, "warnings": [] }))
 }

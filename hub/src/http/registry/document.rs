@@ -1,5 +1,6 @@
 //! An identity as JSON: what clients send, of which everything that is the server's is ignored, and what they get.
 
+use axum::http::StatusCode;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
@@ -65,6 +66,9 @@ pub enum InvalidDocument {
     /// Not JSON, or not of this shape.
     #[error("the body can't be read: {0}")]
     Json(#[from] serde_json::Error),
+    /// An array, a text, a number.
+    #[error("a device is a JSON object")]
+    NotAnObject,
     /// In the path or the body.
     #[error(transparent)]
     DeviceId(#[from] InvalidDeviceId),
@@ -92,6 +96,11 @@ pub enum InvalidDocument {
 }
 
 impl DeviceDocument {
+    /// Reads it. An array would pass for a struct with serde, but not with us.
+    pub fn parse(value: Value) -> Result<Self, InvalidDocument> {
+        if value.is_object() { Ok(Self::deserialize(value)?) } else { Err(InvalidDocument::NotAnObject) }
+    }
+
     /// Refuses a body that is about another device than the path.
     pub fn must_be_of(&self, id: &DeviceId) -> Result<(), InvalidDocument> {
         match &self.device_id {
@@ -113,7 +122,7 @@ impl DeviceDocument {
             status_reason: match self.status_reason {
                 None => None,
                 Some(None) => Some(None),
-                Some(Some(text)) => Some(Some(StatusReason::parse(text)?)),
+                Some(Some(text)) => Some(Some(StatusReason::parse(&text)?)),
             },
             primary_key: key(keys.primary_key.as_deref())?,
             secondary_key: key(keys.secondary_key.as_deref())?,
@@ -141,7 +150,9 @@ impl From<InvalidDocument> for Failure {
     fn from(error: InvalidDocument) -> Self {
         match &error {
             // 400006.
-            InvalidDocument::Json(_) => Self::new(axum::http::StatusCode::BAD_REQUEST, "IotHubFormatError", error.to_string()),
+            InvalidDocument::Json(_) | InvalidDocument::NotAnObject => {
+                Self::new(StatusCode::BAD_REQUEST, "IotHubFormatError", error.to_string())
+            }
             InvalidDocument::DeviceId(_)
             | InvalidDocument::OtherDevice(_)
             | InvalidDocument::Status(_)

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Path, Query, State};
+use axum::extract::{FromRequestParts, Path, Query, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::authorization::{RegistryReader, RegistryWriter};
 use super::body;
@@ -34,17 +35,30 @@ const DEVICE_MAX_BYTES: usize = 64 * 1024;
 const MANAGED_BY: HeaderName = HeaderName::from_static("mooring-managed-by");
 const OWNERSHIP: HeaderName = HeaderName::from_static("mooring-ownership");
 
+/// The device that the path names, percent-decoded.
+#[derive(Debug)]
+pub struct PathDevice(DeviceId);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathDevice {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let id = Path::<String>::from_request_parts(parts, state).await;
+        let Path(id) = id.map_err(|_| Failure::argument_invalid("a path is percent-encoded UTF-8"))?;
+        DeviceId::parse(&id).map(Self).map_err(|error| InvalidDocument::from(error).into())
+    }
+}
+
 /// `PUT /devices/{id}`: creates without If-Match, replaces with it.
 pub async fn put_device(
     State(hub): State<Arc<Hub>>,
     writer: RegistryWriter,
-    Path(id): Path<String>,
+    PathDevice(id): PathDevice,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let id = parse_id(&id)?;
     let author = author(writer, &headers)?;
-    let document: DeviceDocument = parse(&body::read(body, DEVICE_MAX_BYTES).await?)?;
+    let document = DeviceDocument::parse(parse(&body::read(body, DEVICE_MAX_BYTES).await?)?)?;
     document.must_be_of(&id)?;
     let settings = document.settings()?;
     let change = match precondition(&headers)? {
@@ -58,8 +72,7 @@ pub async fn put_device(
 }
 
 /// `GET /devices/{id}`.
-pub async fn get_device(State(hub): State<Arc<Hub>>, _: RegistryReader, Path(id): Path<String>) -> Result<Response, Failure> {
-    let id = parse_id(&id)?;
+pub async fn get_device(State(hub): State<Arc<Hub>>, _: RegistryReader, PathDevice(id): PathDevice) -> Result<Response, Failure> {
     let view = read_devices::get_device(&hub, &id).await?.ok_or(Refused::NotFound(id))?;
     Ok(device(&view))
 }
@@ -68,10 +81,9 @@ pub async fn get_device(State(hub): State<Arc<Hub>>, _: RegistryReader, Path(id)
 pub async fn delete_device(
     State(hub): State<Arc<Hub>>,
     writer: RegistryWriter,
-    Path(id): Path<String>,
+    PathDevice(id): PathDevice,
     headers: HeaderMap,
 ) -> Result<StatusCode, Failure> {
-    let id = parse_id(&id)?;
     let author = author(writer, &headers)?;
     let change = Change::Delete(precondition(&headers)?.unwrap_or(Precondition::Any));
     change_device(&hub, id, Request { change, author }).await?;
@@ -121,12 +133,8 @@ fn device(view: &DeviceView) -> Response {
     response.into_response()
 }
 
-fn parse_id(text: &str) -> Result<DeviceId, Failure> {
-    DeviceId::parse(text).map_err(|error| InvalidDocument::from(error).into())
-}
-
-fn parse<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, Failure> {
-    serde_json::from_slice(bytes).map_err(|error| InvalidDocument::from(error).into())
+fn parse(bytes: &[u8]) -> Result<Value, InvalidDocument> {
+    Ok(serde_json::from_slice(bytes)?)
 }
 
 /// `If-Match`: quoted, as HTTP has it, or bare, as some clients send it; a star for any version, quoted or bare. §7.4.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use sea_orm::entity::prelude::*;
-use sea_orm::{ActiveValue, Set};
+use sea_orm::{ActiveValue, Condition, Set};
 
 use crate::core::device_id::DeviceId;
 use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, ManagedBy, SymmetricKey, Version};
@@ -56,9 +56,9 @@ pub enum Relation {}
 
 impl ActiveModelBehavior for ActiveModel {}
 
-/// The value of `wanted_status` that counts as enabled.
-pub(super) fn wanted_enabled() -> sea_orm::sea_query::SimpleExpr {
-    Column::WantedStatus.eq(ENABLED)
+/// What makes a row count as enabled: [`DeviceIdentity::status`], in SQL.
+pub(super) fn enabled() -> Condition {
+    Condition::all().add(Column::WantedStatus.eq(ENABLED)).add(Column::HoldSince.is_null())
 }
 
 /// Every column of a new row.
