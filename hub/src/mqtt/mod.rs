@@ -1,7 +1,16 @@
 //! The MQTT 3.1.1 front: what devices speak on port 8883, and over WebSocket.
 //!
-//! socket → [`connection`] → [`codec`] → [`session`] → [`topic`] → `ops`. All but [`connection`] and [`websocket`] are sans-I/O.
+//! socket → [`connection`] → [`codec`] → [`connect`] or [`session`] → [`topic`] → `ops`. All but [`connection`] and [`websocket`] are
+//! sans-I/O.
 
+pub mod acknowledgements;
 pub mod codec;
+pub mod connect;
+pub mod connection;
 pub mod packet;
+pub mod session;
 pub mod topic;
+pub mod websocket;
+
+pub use connection::serve_connection;
+pub use websocket::WebSocketBytes;

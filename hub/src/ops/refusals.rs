@@ -73,6 +73,9 @@ pub enum RefusalReason {
     /// MQTT: the client id is not the device id of the user name, or the user name can't be read.
     #[error("its MQTT client id and user name do not name one device of this hub")]
     ClientIdAndUserName,
+    /// MQTT: it was let in, but its will is no message that the hub would take.
+    #[error("its MQTT will can't be kept: {0}")]
+    UnacceptableWill(String),
 }
 
 impl RefusalReason {
@@ -94,6 +97,7 @@ impl RefusalReason {
             Self::NeedsPolicy(_) => "NeedsPolicy",
             Self::ForeignHost(_) => "ForeignHost",
             Self::ClientIdAndUserName => "ClientIdAndUserName",
+            Self::UnacceptableWill(_) => "UnacceptableWill",
         }
     }
 }

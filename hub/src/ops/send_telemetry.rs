@@ -63,6 +63,20 @@ pub async fn append(hub: &Hub, session: &Session, batch: &mut EventBatch) -> Res
     }
 }
 
+/// Appends the will of a device whose session has ended, waiting for room: unless the device has lost its right, for nothing is stored
+/// for it after that. That its token has run out does not matter, the will was given while it held.
+pub async fn append_will(hub: &Hub, right: &DeviceRight, will: &mut EventBatch) -> Result<(), AppendRefused> {
+    loop {
+        let identity = hub.identities.get(&*hub.registry, &right.device_id).await?;
+        right.review(identity.as_deref()).map_err(AppendRefused::SessionEnded)?;
+        match try_append(hub, will) {
+            Err(AppendError::Busy) => hub.events.room().await,
+            Err(error) => return Err(AppendRefused::Log(error)),
+            Ok(_) => return Ok(()),
+        }
+    }
+}
+
 /// Appends the batch of somebody without a session (HTTPS), and waits until it is durable.
 pub async fn append_durably(hub: &Hub, right: &DeviceRight, batch: &mut EventBatch) -> Result<(), AppendRefused> {
     let mut durability = hub.events.durability();
