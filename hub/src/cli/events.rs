@@ -1,0 +1,159 @@
+//! `mooring-hub events`: a person's tail of what devices send.
+
+mod pretty;
+mod stream;
+
+use std::io::{IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+use reqwest::{Method, Response, StatusCode};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::client::{HubArguments, HubClient, Refused};
+use pretty::Style;
+use stream::{Block, Blocks};
+
+/// The first and the longest wait before the stream is opened again after it broke.
+const RETRY_FIRST: Duration = Duration::from_millis(500);
+const RETRY_LONGEST: Duration = Duration::from_secs(10);
+
+/// Shows the events that devices send, as they come.
+#[derive(Debug, Args)]
+pub struct EventsCommand {
+    /// Only of this device
+    #[arg(long, value_name = "ID")]
+    device: Option<String>,
+    /// Only of this partition
+    #[arg(long, value_name = "NUMBER")]
+    partition: Option<u16>,
+    /// Where to begin: earliest, latest, offset:N, sequence:N or time:ISO, the one named included
+    /// [default: latest, with --no-follow earliest]
+    #[arg(long, value_name = "START")]
+    from: Option<String>,
+    /// End with the last event that is there now
+    #[arg(long)]
+    no_follow: bool,
+    /// One JSON document a line, as the API gives them
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    hub: HubArguments,
+}
+
+/// Why the reading of one response ended.
+enum Ended {
+    /// With everything there was.
+    Complete,
+    /// Before its time; what was shown stays shown.
+    Broken(anyhow::Error),
+    /// Nobody reads our output any more.
+    OutputClosed,
+}
+
+impl EventsCommand {
+    /// Prints events until there are no more, or until it is stopped.
+    pub async fn run(self) -> Result<()> {
+        let client = self.hub.connect("service").await?;
+        let mut last_id: Option<String> = None;
+        let mut response = self.open(&client, None).await?;
+        let mut wait = RETRY_FIRST;
+        loop {
+            let before = last_id.clone();
+            let broken = match self.show(response, &mut last_id).await? {
+                Ended::OutputClosed => return Ok(()),
+                Ended::Complete if self.no_follow => return Ok(()),
+                Ended::Complete => anyhow::anyhow!("the hub ended the stream"),
+                Ended::Broken(error) => error,
+            };
+            if last_id != before {
+                wait = RETRY_FIRST;
+            }
+            say(&format!("{broken:#}; trying again"));
+            response = loop {
+                sleep(wait).await;
+                wait = (wait * 2).min(RETRY_LONGEST);
+                match self.open(&client, last_id.as_deref()).await {
+                    Ok(response) => break response,
+                    Err(error) if may_pass(&error) => {}
+                    Err(error) => return Err(error),
+                }
+            };
+        }
+    }
+
+    async fn open(&self, client: &HubClient, last_id: Option<&str>) -> Result<Response> {
+        let from = self.from.as_deref().unwrap_or(if self.no_follow { "earliest" } else { "latest" });
+        let mut query = vec![("from", from.to_owned()), ("follow", (!self.no_follow).to_string())];
+        query.extend(self.device.clone().map(|device| ("device", device)));
+        query.extend(self.partition.map(|partition| ("partition", partition.to_string())));
+        let mut request = client.request(Method::GET, "/api/v1/events").query(&query);
+        if let Some(id) = last_id {
+            request = request.header("last-event-id", id);
+        }
+        client.send(request).await
+    }
+
+    /// Prints what comes; keeps in `last_id` where to go on.
+    async fn show(&self, mut response: Response, last_id: &mut Option<String>) -> Result<Ended> {
+        let mut blocks = Blocks::default();
+        let style = Style { colour: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() };
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => return Ok(Ended::Complete),
+                Err(error) => return Ok(Ended::Broken(anyhow::anyhow!(error.without_url()).context("the stream of events broke"))),
+            };
+            let mut text = String::new();
+            let mut problem = None;
+            for block in blocks.push(&chunk)? {
+                let Block { event, id, data } = block;
+                match (event.as_str(), data) {
+                    ("message", Some(data)) if self.json => text.push_str(&(data + "\n")),
+                    ("message", Some(data)) => text.push_str(&pretty::event(&parse(&data)?, style)),
+                    ("problem", data) => problem = Some(data.unwrap_or_default()),
+                    _ => {}
+                }
+                if id.is_some() {
+                    *last_id = id;
+                }
+            }
+            if !print(&text)? {
+                return Ok(Ended::OutputClosed);
+            }
+            if let Some(problem) = problem {
+                let message = parse(&problem)?["message"].as_str().unwrap_or_default().to_owned();
+                return Ok(Ended::Broken(anyhow::anyhow!("the hub ended the stream: {message}")));
+            }
+        }
+    }
+}
+
+fn parse(data: &str) -> Result<Value> {
+    serde_json::from_str(data).context("the hub sent an event that can't be read")
+}
+
+/// Whether to try again: the hub is away for a moment, or has too much to do.
+fn may_pass(error: &anyhow::Error) -> bool {
+    match error.downcast_ref::<Refused>() {
+        Some(refused) => refused.status.is_server_error() || refused.status == StatusCode::TOO_MANY_REQUESTS,
+        None => true,
+    }
+}
+
+/// False when nobody reads it any more.
+fn print(text: &str) -> Result<bool> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => bail!("standard output can't be written: {error}"),
+    }
+}
+
+/// For the person, beside the events.
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr().lock(), "{text}");
+}

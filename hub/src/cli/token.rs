@@ -1,0 +1,118 @@
+//! `mooring-hub token`: a shared access signature, for clients that take a token instead of a key.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use clap::Args;
+
+use super::client::{HubArguments, now, read_secret};
+use super::connection_string::ConnectionString;
+use super::device::{OutputFormat, keys_of, print_line, registry_path};
+use crate::core::device_id::DeviceId;
+use crate::core::identity::SymmetricKey;
+use crate::core::sas::sign;
+
+/// Signs a token for a device or a policy.
+///
+/// The key comes from the hub's own hub.json or registry, or with --key-file from a file.
+#[derive(Debug, Args)]
+pub struct TokenCommand {
+    /// For this device, signed with its primary key
+    #[arg(long, value_name = "ID", conflicts_with = "policy", required_unless_present = "policy")]
+    device: Option<String>,
+    /// For this policy, and so for the whole hub
+    #[arg(long, value_name = "NAME")]
+    policy: Option<String>,
+    /// File with the key (Base64) or the connection string to sign with, `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<PathBuf>,
+    /// The hub's name, where the key file holds a key alone
+    #[arg(long, value_name = "NAME", requires = "key_file")]
+    host_name: Option<String>,
+    /// How long it is good: a number with s, m, h or d
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_lifetime)]
+    lifetime: Duration,
+    /// What it is for, below the hub [default: the device, or the whole hub]
+    #[arg(long, value_name = "PATH")]
+    resource: Option<String>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    output: OutputFormat,
+    #[command(flatten)]
+    hub: HubArguments,
+}
+
+impl TokenCommand {
+    /// Prints the token.
+    pub async fn run(self) -> Result<()> {
+        let device = self.device.as_deref().map(DeviceId::parse).transpose()?;
+        let signer = match (&self.key_file, &device, &self.policy) {
+            (Some(file), ..) => self.signer_from(&read_secret(file)?)?,
+            (None, Some(device), _) => self.device_signer(device).await?,
+            (None, None, Some(policy)) => self.hub.policy(policy)?,
+            (None, None, None) => bail!("a token is for a --device or a --policy"),
+        };
+        let path = match (&self.resource, &device) {
+            (Some(path), _) => format!("/{}", path.trim_matches('/')),
+            (None, Some(device)) => format!("/devices/{device}"),
+            (None, None) => String::new(),
+        };
+        let resource = format!("{}{path}", signer.host_name);
+        let expiry = now().plus(self.lifetime);
+        let token = sign(&resource, expiry, &signer.key, self.policy.as_deref());
+        match self.output {
+            OutputFormat::Text => print_line(&token),
+            OutputFormat::Json => {
+                print_line(&serde_json::json!({ "token": token, "resource": resource, "expiry": expiry.to_string() }).to_string())
+            }
+        }
+    }
+
+    /// A connection string, or a key alone.
+    fn signer_from(&self, text: &str) -> Result<ConnectionString> {
+        if text.contains("SharedAccessKey=") {
+            return Ok(ConnectionString::parse(text)?);
+        }
+        let host_name = self.host_name.clone().context("a key alone does not say for which hub: name it with --host-name")?;
+        let key = SymmetricKey::from_base64(text).context("in the key file")?;
+        Ok(ConnectionString { host_name, policy: self.policy.clone(), device_id: self.device.clone(), key })
+    }
+
+    /// The device's primary key, from the registry.
+    async fn device_signer(&self, device: &DeviceId) -> Result<ConnectionString> {
+        let client = self.hub.connect("registryRead").await?;
+        let identity = client.send(client.request(reqwest::Method::GET, &registry_path(device))).await?.json().await?;
+        let (primary, _) = keys_of(&identity)?;
+        let key = SymmetricKey::from_base64(&primary).context("the registry's key is none")?;
+        Ok(ConnectionString { host_name: client.host_name().to_owned(), policy: None, device_id: Some(device.to_string()), key })
+    }
+}
+
+fn parse_lifetime(text: &str) -> Result<Duration, String> {
+    let number = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let seconds = match &text[number.len()..] {
+        "s" | "" => 1,
+        "m" => 60,
+        "h" => 60 * 60,
+        "d" => 24 * 60 * 60,
+        _ => return Err("a time is a number with s, m, h or d".to_owned()),
+    };
+    let count: u64 = number.parse().map_err(|_| "a time is a number with s, m, h or d".to_owned())?;
+    count.checked_mul(seconds).filter(|total| *total > 0).map(Duration::from_secs).ok_or_else(|| "that is no time".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lifetimes_have_units() {
+        assert_eq!(parse_lifetime("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_lifetime("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_lifetime("2d"), Ok(Duration::from_secs(172_800)));
+        for text in ["", "h", "0s", "1w", "-1h", "1.5h", "99999999999999999999d", "9999999999999999999d"] {
+            assert!(parse_lifetime(text).is_err(), "{text}");
+        }
+    }
+}
