@@ -104,11 +104,16 @@ impl Events {
     /// # Errors
     /// When none comes in time, or the stream breaks.
     pub async fn next(&mut self) -> Result<Option<Event>> {
+        // Around it all: the hub's sign of life is no event.
+        within("an event", self.next_whenever()).await?
+    }
+
+    async fn next_whenever(&mut self) -> Result<Option<Event>> {
         loop {
             if let Some(event) = self.ready.pop_front() {
                 return Ok(Some(event));
             }
-            let Some(chunk) = within("an event", self.response.chunk()).await?? else { return Ok(None) };
+            let Some(chunk) = self.response.chunk().await? else { return Ok(None) };
             self.unread.extend_from_slice(&chunk);
             while let Some(end) = self.unread.windows(2).position(|pair| pair == b"\n\n") {
                 let block: Vec<u8> = self.unread.drain(..end + 2).collect();

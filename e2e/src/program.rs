@@ -197,6 +197,16 @@ impl Actor {
         Ok(within(&format!("the end of {}", self.name), self.child.wait()).await??)
     }
 
+    /// Whether it is still there.
+    ///
+    /// # Errors
+    /// When it has ended, with what it said on standard error.
+    pub fn still_runs(&mut self) -> Result<()> {
+        let ended = self.child.try_wait()?;
+        ensure!(ended.is_none(), "{} ended: {ended:?}\n{}", self.name, self.standard_error());
+        Ok(())
+    }
+
     /// Its process id, while it runs.
     #[must_use]
     pub fn id(&self) -> Option<u32> {

@@ -76,6 +76,14 @@ impl Rest {
         Ok(Self { client: client(hub)?, base, credential })
     }
 
+    /// The same on the port of the hub's own API.
+    ///
+    /// # Errors
+    /// When there is no CA.
+    pub fn api(hub: &Hub, credential: ConnectionString) -> Result<Self> {
+        Ok(Self { client: client(hub)?, base: hub.ready.endpoints.api.clone(), credential })
+    }
+
     /// As the owner of the hub.
     ///
     /// # Errors

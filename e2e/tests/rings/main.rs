@@ -12,5 +12,6 @@ mod people;
 mod refusals;
 mod registry_sdks;
 mod revocation;
+mod serve;
 mod sessions;
 mod strangers;
