@@ -3,6 +3,7 @@
 //! `main → serve → { mqtt, http } → ops → core`, and `ops → store → core`; `net`, `observe` and `config` are leaves.
 //! The law is kept by `tests/layering.rs`.
 
+pub mod cli;
 pub mod config;
 pub mod core;
 pub mod http;
