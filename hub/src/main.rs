@@ -1,1 +1,7 @@
-fn main() {}
+//! The program `mooring-hub`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    mooring_hub::cli::run()
+}

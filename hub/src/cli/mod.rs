@@ -1,7 +1,64 @@
-//! The commands that people type.
+//! What a person types: arguments in, words and an exit status out.
+//!
+//! Owns the arguments' names and the words for what went wrong. What a command does is done by `serve`, or by a hub over its API.
 
-pub mod client;
-pub mod connection_string;
-pub mod device;
-pub mod events;
-pub mod token;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod client;
+mod connection_string;
+mod dev;
+mod device;
+mod events;
+mod serve;
+mod token;
+
+/// A self-hosted IoT hub that speaks Azure IoT Hub's wire protocols.
+#[derive(Parser)]
+#[command(name = "mooring-hub", version, about, max_term_width = 120)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Dev(dev::Arguments),
+    Serve(serve::Arguments),
+    Device(device::DeviceCommand),
+    Token(token::TokenCommand),
+    Events(events::EventsCommand),
+}
+
+/// Runs what the process was started for.
+#[must_use]
+pub fn run() -> ExitCode {
+    let outcome = match Arguments::parse().command {
+        Command::Dev(arguments) => dev::run(arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Device(command) => talk(command.run()),
+        Command::Token(command) => talk(command.run()),
+        Command::Events(command) => talk(command.run()),
+    };
+    outcome.unwrap_or_else(|error| {
+        complain(&error);
+        ExitCode::FAILURE
+    })
+}
+
+/// Says on standard error what went wrong, and why, cause by cause.
+#[expect(clippy::print_stderr, reason = "the last word of a command is for the person who typed it")]
+fn complain(error: &anyhow::Error) {
+    eprintln!("mooring-hub: {error:#}");
+}
+
+/// Runs a command that talks to a hub.
+fn talk(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<ExitCode> {
+    runtime()?.block_on(command).map(|()| ExitCode::SUCCESS)
+}
+
+/// Tokio, with a thread per core.
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}

@@ -13,6 +13,12 @@ pub struct HostName(String);
 pub struct InvalidHostName(pub String);
 
 impl HostName {
+    /// This machine, by its own word.
+    #[must_use]
+    pub fn localhost() -> Self {
+        Self("localhost".to_owned())
+    }
+
     /// The name.
     #[must_use]
     pub fn as_str(&self) -> &str {

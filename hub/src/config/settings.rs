@@ -16,6 +16,10 @@ use crate::core::policy::Permission;
 pub struct Setting {
     /// Its name in a file: section, dot, key. Those of no section come without a dot.
     pub name: String,
+    /// Its flag, without the two hyphens.
+    pub flag: String,
+    /// Its environment variable.
+    pub environment_variable: String,
     /// What it decides.
     pub about: String,
     /// Its form and range.
@@ -32,16 +36,16 @@ impl Setting {
         &ALL
     }
 
-    /// Its flag, without the two hyphens.
-    #[must_use]
-    pub fn flag(&self) -> String {
-        self.name.replace(['.', '_'], "-")
-    }
-
-    /// Its environment variable.
-    #[must_use]
-    pub fn environment_variable(&self) -> String {
-        format!("MOORING_{}", self.name.replace('.', "_").to_ascii_uppercase())
+    fn new<Form: Value>(section: &str, key: &str, about: &[&str], default: &'static str) -> Self {
+        let name = if section.is_empty() { key.to_owned() } else { format!("{section}.{key}") };
+        Self {
+            flag: name.replace(['.', '_'], "-"),
+            environment_variable: format!("MOORING_{}", name.replace('.', "_").to_ascii_uppercase()),
+            about: about.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" "),
+            form: Form::form(),
+            default,
+            name,
+        }
     }
 }
 
@@ -63,12 +67,7 @@ macro_rules! section {
 
         impl $name {
             fn describe() -> Vec<Setting> {
-                vec![ $( Setting {
-                    name: format!("{}.{}", $path, stringify!($key)).trim_start_matches('.').to_owned(),
-                    about: [$($doc),+].map(str::trim).join(" "),
-                    form: <$form as Value>::form(),
-                    default: $default,
-                }, )+ ]
+                vec![ $( Setting::new::<$form>($path, stringify!($key), &[$($doc),+], $default), )+ ]
             }
 
             fn set(&mut self, key: &str, text: &str) -> Option<Result<(), InvalidValue>> {

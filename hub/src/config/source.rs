@@ -180,7 +180,7 @@ impl Config {
 
 fn missing(name: &str) -> ConfigError {
     let setting = Setting::all().iter().find(|setting| setting.name == name);
-    let (flag, variable) = setting.map(|setting| (setting.flag(), setting.environment_variable())).unwrap_or_default();
+    let (flag, variable) = setting.map(|setting| (setting.flag.clone(), setting.environment_variable.clone())).unwrap_or_default();
     ConfigError::Missing { name: name.to_owned(), flag, variable }
 }
 

@@ -8,7 +8,7 @@ use std::{fs, io};
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::sign::CertifiedKey;
 
 use crate::core::time::UnixMillis;
@@ -125,6 +125,17 @@ impl ReloadingCertificate {
         Arc::clone(&self.current.read().unwrap_or_else(PoisonError::into_inner).key)
     }
 
+    /// Whether the certificate in use is for this host name or IP address.
+    #[must_use]
+    pub fn is_for(&self, name: &str) -> bool {
+        let current = self.current();
+        let parsed = current.end_entity_cert().and_then(rustls::server::ParsedCertificate::try_from);
+        match (parsed, ServerName::try_from(name)) {
+            (Ok(certificate), Ok(name)) => rustls::client::verify_server_name(&certificate, &name).is_ok(),
+            _ => false,
+        }
+    }
+
     /// When the certificate in use runs out, if it says so in a form that can be read.
     #[must_use]
     pub fn not_after(&self) -> Option<UnixMillis> {
@@ -185,6 +196,7 @@ mod tests {
         let certificate = ReloadingCertificate::load(files.clone()).unwrap();
         let first = certificate.current().cert.clone();
         assert!(certificate.not_after().is_some());
+        assert!(certificate.is_for("one.example") && !certificate.is_for("two.example") && !certificate.is_for("127.0.0.1"));
         assert!(!certificate.reload().unwrap());
 
         write_pair(folder.path(), "two.example");

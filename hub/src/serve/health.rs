@@ -48,6 +48,11 @@ impl Health {
         self.open.store(open, Ordering::Relaxed);
     }
 
+    /// `/healthz` alone.
+    pub fn liveness(&self) -> Router {
+        Router::new().route("/healthz", get(alive))
+    }
+
     /// `/healthz`, `/readyz` and `/metrics`.
     pub fn router(&self) -> Router {
         Router::new().route("/healthz", get(alive)).route("/readyz", get(ready)).route("/metrics", get(metrics)).with_state(self.clone())

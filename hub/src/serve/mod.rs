@@ -1,10 +1,325 @@
-//! The composition root.
+//! The composition root: from a configuration to a hub that listens, and back.
+//!
+//! Owns the order in which things begin and end. Decides nothing that a request could notice.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use self::health::Health;
+use self::listeners::{Addresses, BoundPorts, Edge};
+use self::policies::PolicyError;
+use self::stores::{StoreError, Stores};
+use crate::config::{Config, HostName};
+use crate::core::host::HubNames;
+use crate::core::session::DisconnectReason;
+use crate::core::time::Clock;
+use crate::net::certificate::CertificateError;
+use crate::net::{Admissions, BindError, CertificateFiles, ReloadingCertificate, StrangerLimits};
+use crate::ops::Hub;
+use crate::ops::flush_activity::flush_activity;
 
 pub mod certificate_authority;
 pub mod clock;
 pub mod dev;
 pub mod health;
 pub mod http_server;
+pub mod listeners;
 pub mod logs;
 pub mod policies;
 pub mod private_file;
+pub mod protocols;
+pub mod stores;
+
+/// How often the certificate's files are looked at.
+const CERTIFICATE_LOOK_EVERY: Duration = Duration::from_secs(30);
+
+/// How often it is looked whether a device's last activity has to be written.
+const ACTIVITY_LOOK_EVERY: Duration = Duration::from_secs(5);
+
+/// How often sessions are told to end while the hub waits for them: one may have begun after the last time.
+const FAREWELL_EVERY: Duration = Duration::from_millis(50);
+
+/// The hub can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A port.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The certificate.
+    #[error("the hub's certificate can't be used")]
+    Certificate(#[from] CertificateError),
+    /// TLS.
+    #[error("TLS can't be set up")]
+    Tls(#[from] rustls::Error),
+    /// The policies' keys.
+    #[error("the shared access policies can't be read")]
+    Policies(#[from] PolicyError),
+    /// The stores.
+    #[error("the hub's data can't be opened")]
+    Stores(#[from] StoreError),
+    /// The log filter.
+    #[error(transparent)]
+    Log(#[from] logs::LogError),
+    /// Signals.
+    #[error("signals can't be waited for")]
+    Signals(#[source] std::io::Error),
+}
+
+/// A hub that listens.
+pub struct RunningHub {
+    hub: Arc<Hub>,
+    stores: Stores,
+    health: Health,
+    addresses: Addresses,
+    https_left_out: Option<BindError>,
+    stop: CancellationToken,
+    look_at_certificate: Arc<Notify>,
+    listening: JoinSet<()>,
+    upkeep: JoinSet<()>,
+    shutdown_time: Duration,
+}
+
+/// Runs a hub until the process is told to stop. SIGHUP makes it look at its certificate.
+pub async fn run(config: &Config) -> Result<(), StartError> {
+    let clock: Arc<dyn Clock> = Arc::new(clock::SystemClock);
+    let stores = Stores::open(config, &clock).await?;
+    let running = start(config, stores, clock, false)?;
+    let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
+    let mut told_to_stop = Box::pin(told_to_stop()?);
+    loop {
+        tokio::select! {
+            name = &mut told_to_stop => {
+                info!(signal = name, "stopping: {name}");
+                break;
+            }
+            _ = hangup.recv() => running.look_at_certificate.notify_one(),
+        }
+    }
+    running.stop().await;
+    Ok(())
+}
+
+/// Starts a hub on open stores. `https_may_be_missing`: it does without the HTTPS port if that can't be had.
+pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, https_may_be_missing: bool) -> Result<RunningHub, StartError> {
+    let ports = BoundPorts::bind(config, https_may_be_missing)?;
+    raise_descriptor_limit(config);
+    let certificate = ReloadingCertificate::load(certificate_files(config))?;
+    for name in names_not_covered(config, &certificate) {
+        warn!(%name, "the certificate is not for {name}: clients that come by this name will refuse it");
+    }
+    let policies = policies::load(&config.data, &config.policies)?;
+    let admissions = Admissions::new(stranger_limits(config), Arc::clone(&clock));
+    let hub = Hub::new(hub_names(config), policies, Arc::clone(&stores.registry), Arc::clone(&stores.events), clock);
+    let hub = Arc::new(hub);
+    let health = Health::new(&hub, &admissions, &certificate);
+
+    let mut running = RunningHub {
+        stores,
+        health,
+        addresses: ports.addresses(),
+        https_left_out: None,
+        stop: CancellationToken::new(),
+        look_at_certificate: Arc::default(),
+        listening: JoinSet::new(),
+        upkeep: JoinSet::new(),
+        shutdown_time: config.limits.shutdown_time.get(),
+        hub,
+    };
+    running.upkeep.spawn(keep_certificate(Arc::clone(&certificate), Arc::clone(&running.look_at_certificate)));
+    running.upkeep.spawn(keep_activity(Arc::clone(&running.hub)));
+    let edge = Edge { config, certificate, admissions, stop: running.stop.clone() };
+    let routers = protocols::routers(&running.hub, &running.health);
+    let mut ports = ports;
+    running.https_left_out = ports.https_left_out.take();
+    edge.serve(ports, &running.hub, routers, &mut running.listening)?;
+    running.health.set_open(true);
+    info!(host_name = %config.host_name, addresses = ?running.addresses, "the hub {} is listening", config.host_name);
+    Ok(running)
+}
+
+impl RunningHub {
+    /// The hub.
+    #[must_use]
+    pub fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// Why there is no HTTPS port, if it was left out.
+    #[must_use]
+    pub fn https_left_out(&self) -> Option<&BindError> {
+        self.https_left_out.as_ref()
+    }
+
+    /// Takes no more connections, ends the sessions, and closes the stores. Takes no longer than it may.
+    pub async fn stop(mut self) {
+        self.health.set_open(false);
+        self.stop.cancel();
+        if time::timeout(self.shutdown_time, self.drain()).await.is_err() {
+            warn!("connections did not end within {:?} and were cut", self.shutdown_time);
+        }
+        self.listening.shutdown().await;
+        self.upkeep.shutdown().await;
+        // Long ago, so that everything not written yet is due.
+        flush_activity(&self.hub, crate::core::time::UnixMillis(0)).await;
+        drop(self.hub);
+        self.stores.close().await;
+        info!("stopped");
+    }
+
+    /// Ends sessions until all connections are gone.
+    async fn drain(&mut self) {
+        while !self.listening.is_empty() {
+            self.hub.presence.end_all(DisconnectReason::HubShutdown);
+            let _ = time::timeout(FAREWELL_EVERY, self.listening.join_next()).await;
+        }
+    }
+}
+
+/// What a hub with this configuration would do, for people. Reads the files that it names; binds, opens and changes nothing.
+pub fn check(config: &Config) -> Result<String, StartError> {
+    logs::check(&config.log.filter)?;
+    let certificate = ReloadingCertificate::load(certificate_files(config))?;
+    for (name, settings) in &config.policies {
+        policies::check(name, settings)?;
+    }
+    let mut text = String::new();
+    let _ = describe(&mut text, config, &certificate);
+    Ok(text)
+}
+
+fn describe(text: &mut String, config: &Config, certificate: &ReloadingCertificate) -> std::fmt::Result {
+    writeln!(text, "The configuration is good. The hub would")?;
+    writeln!(text, "  be called {}", list([&config.host_name].into_iter().chain(&config.other_host_names)))?;
+    if !config.aliases.is_empty() {
+        writeln!(text, "  stand in for {}", list(&config.aliases))?;
+    }
+    let not_after = certificate.not_after().map_or_else(|| "an unknown time".to_owned(), |time| time.to_string());
+    writeln!(text, "  show the certificate {}, valid until {not_after}", config.certificate.display())?;
+    for name in names_not_covered(config, certificate) {
+        writeln!(text, "    which is NOT for {name}: clients that come by this name would refuse it")?;
+    }
+    let listeners = &config.listeners;
+    for (what, listen) in [("MQTT", listeners.mqtt), ("HTTPS", listeners.https), ("API", listeners.api), ("metrics", listeners.metrics)] {
+        match listen.0 {
+            Some(address) => writeln!(text, "  listen on {address} for {what}")?,
+            None => writeln!(text, "  not listen for {what}")?,
+        }
+    }
+    writeln!(
+        text,
+        "  keep events in {}, {} partitions, for {:?}, at most {} MiB",
+        config.data.display(),
+        config.events.partitions.get(),
+        config.events.retention_time.get(),
+        config.events.retention_size.get() >> 20
+    )?;
+    match &config.registry_url_file {
+        Some(path) => writeln!(text, "  keep identities in the PostgreSQL database that {} names", path.display())?,
+        None => writeln!(text, "  keep identities in {}, in SQLite", config.data.display())?,
+    }
+    writeln!(
+        text,
+        "  believe the PROXY protocol headers of {}",
+        if config.proxy_sources.is_empty() { "nobody".to_owned() } else { list(&config.proxy_sources) }
+    )?;
+    let own: Vec<_> = config.policies.keys().collect();
+    writeln!(
+        text,
+        "  have the five built-in policies{}",
+        if own.is_empty() { String::new() } else { format!(", with keys from files for {}", list(own)) }
+    )
+}
+
+fn list(items: impl IntoIterator<Item = impl ToString>) -> String {
+    items.into_iter().map(|item| item.to_string()).collect::<Vec<_>>().join(", ")
+}
+
+fn certificate_files(config: &Config) -> CertificateFiles {
+    CertificateFiles { certificate: config.certificate.clone(), key: config.key.clone() }
+}
+
+fn names_not_covered<'a>(config: &'a Config, certificate: &ReloadingCertificate) -> Vec<&'a HostName> {
+    let own = [&config.host_name].into_iter().chain(&config.other_host_names);
+    own.filter(|name| !certificate.is_for(name.as_str())).collect()
+}
+
+fn hub_names(config: &Config) -> HubNames {
+    let others = config.other_host_names.iter().chain(&config.aliases).map(ToString::to_string).collect::<Vec<_>>();
+    HubNames::new(config.host_name.as_str(), &others)
+}
+
+fn stranger_limits(config: &Config) -> StrangerLimits {
+    let limits = &config.limits;
+    StrangerLimits {
+        connections: limits.connections.get_u32(),
+        unfinished: limits.unfinished_connections.get_u32(),
+        unfinished_per_address: limits.unfinished_connections_per_address.get_u32(),
+        failed_per_address: limits.failed_connections_per_address.get_u32(),
+        failed_per_address_per_second: limits.failed_connections_forgiven_per_second.get_u32(),
+        bytes_before_authentication: u32::try_from(limits.bytes_before_authentication.get()).unwrap_or(u32::MAX),
+    }
+}
+
+/// Takes as many file descriptors as the system grants without asking: a connection needs one.
+fn raise_descriptor_limit(config: &Config) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).is_ok();
+    let usable = if raised { limit.maximum } else { limit.current };
+    let wanted = config.limits.connections.get();
+    if let Some(usable) = usable.filter(|usable| *usable < wanted) {
+        warn!(
+            usable,
+            wanted, "this process may have {usable} file descriptors (ulimit -Hn), fewer than limits.connections, which is {wanted}"
+        );
+    }
+}
+
+async fn keep_certificate(certificate: Arc<ReloadingCertificate>, look: Arc<Notify>) {
+    loop {
+        let _ = time::timeout(CERTIFICATE_LOOK_EVERY, look.notified()).await;
+        let looked_at = Arc::clone(&certificate);
+        match tokio::task::spawn_blocking(move || looked_at.reload()).await {
+            Ok(Ok(false)) | Err(_) => {}
+            Ok(Ok(true)) => info!("the certificate has changed; new connections get the new one"),
+            Ok(Err(error)) => warn!(
+                error = &error as &dyn std::error::Error,
+                "the certificate's files have changed and can't be used; the old one stays: {error}"
+            ),
+        }
+    }
+}
+
+async fn keep_activity(hub: Arc<Hub>) {
+    let mut flushed_at = hub.now();
+    loop {
+        time::sleep(ACTIVITY_LOOK_EVERY).await;
+        flushed_at = flush_activity(&hub, flushed_at).await;
+    }
+}
+
+/// Answers with the signal's name when the process is told to stop.
+fn told_to_stop() -> Result<impl Future<Output = &'static str>, StartError> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(StartError::Signals)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(StartError::Signals)?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
+}

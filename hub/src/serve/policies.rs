@@ -71,6 +71,11 @@ pub fn load(data: &Path, configured: &BTreeMap<String, PolicySettings>) -> Resul
     Ok(from_files.into_iter().chain(generated(data, &wanted)?).collect())
 }
 
+/// Whether a configured policy's keys can be read.
+pub fn check(name: &str, settings: &PolicySettings) -> Result<(), PolicyError> {
+    from_files(name, settings).map(|_| ())
+}
+
 fn from_files(name: &str, settings: &PolicySettings) -> Result<Policy, PolicyError> {
     let built_in = BUILT_IN_POLICIES.iter().find(|(built_in, _)| *built_in == name);
     Ok(Policy {

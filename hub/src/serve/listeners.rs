@@ -1,0 +1,142 @@
+//! The hub's four ports, and what is spoken on each.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::http_server::HttpServer;
+use crate::config::Config;
+use crate::net::proxy_protocol::ProxySources;
+use crate::net::tls::{ClientCertificate, ServerNames, server_config};
+use crate::net::{Admissions, BindError, Connection, Front, ReloadingCertificate, bind};
+use crate::ops::Hub;
+
+/// What HTTPS listeners offer, the better first.
+const HTTP_PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
+
+/// Ports that are bound, and not served yet.
+pub struct BoundPorts {
+    mqtt: Option<TcpListener>,
+    https: Option<TcpListener>,
+    api: Option<TcpListener>,
+    metrics: Option<TcpListener>,
+    /// Why there is no HTTPS port, where it may be missing.
+    pub https_left_out: Option<BindError>,
+}
+
+/// Where a hub listens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// MQTT over TLS.
+    pub mqtt: Option<SocketAddr>,
+    /// Devices' and Azure's HTTPS, WebSockets.
+    pub https: Option<SocketAddr>,
+    /// The hub's own API.
+    pub api: Option<SocketAddr>,
+    /// Health and metrics.
+    pub metrics: Option<SocketAddr>,
+}
+
+impl BoundPorts {
+    /// Binds what is configured. Where `https_may_be_missing`, the hub does without the HTTPS port if it can't be had: on a laptop, port
+    /// 443 is often somebody else's.
+    pub fn bind(config: &Config, https_may_be_missing: bool) -> Result<Self, BindError> {
+        let listeners = &config.listeners;
+        let bind_one = |address: Option<SocketAddr>| address.map(bind).transpose();
+        let (https, https_left_out) = match bind_one(listeners.https.0) {
+            Err(error @ (BindError::NotAllowed(_) | BindError::InUse(_))) if https_may_be_missing => (None, Some(error)),
+            bound => (bound?, None),
+        };
+        let (mqtt, api, metrics) = (bind_one(listeners.mqtt.0)?, bind_one(listeners.api.0)?, bind_one(listeners.metrics.0)?);
+        Ok(Self { mqtt, https, api, metrics, https_left_out })
+    }
+
+    /// Where they are.
+    #[must_use]
+    pub fn addresses(&self) -> Addresses {
+        let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        Addresses { mqtt: address(&self.mqtt), https: address(&self.https), api: address(&self.api), metrics: address(&self.metrics) }
+    }
+}
+
+/// What the ports are served with.
+pub struct Edge<'a> {
+    /// Limits, names, proxies.
+    pub config: &'a Config,
+    /// What is shown to clients.
+    pub certificate: Arc<ReloadingCertificate>,
+    /// Who comes in.
+    pub admissions: Arc<Admissions>,
+    /// Ends everything.
+    pub stop: CancellationToken,
+}
+
+impl Edge<'_> {
+    /// Serves the ports, each in a task, until the end.
+    pub fn serve(&self, ports: BoundPorts, hub: &Arc<Hub>, routers: Routers, tasks: &mut JoinSet<()>) -> Result<(), rustls::Error> {
+        let names = self.server_names();
+        let limits = &self.config.limits;
+        let http = HttpServer::new(limits.request_header_time.get(), limits.authentication_time.get(), self.stop.clone());
+        if let Some(listener) = ports.mqtt {
+            let front = self.front("mqtt", names.clone(), ClientCertificate::Requested, &["mqtt"])?;
+            let hub = Arc::clone(hub);
+            let serve = move |connection| super::protocols::serve_mqtt(Arc::clone(&hub), connection);
+            tasks.spawn(front.accept(listener, self.stop.clone(), serve));
+        }
+        let carry = |router: Router| {
+            let http = http.clone();
+            move |connection| http.clone().serve(connection, router.clone())
+        };
+        if let Some(listener) = ports.https {
+            let front = self.front("https", names.clone(), ClientCertificate::Requested, &HTTP_PROTOCOLS)?;
+            tasks.spawn(front.accept(listener, self.stop.clone(), carry(routers.azure)));
+        }
+        if let Some(listener) = ports.api {
+            let front = self.front("api", names, ClientCertificate::NotRequested, &HTTP_PROTOCOLS)?;
+            tasks.spawn(front.accept(listener, self.stop.clone(), carry(routers.api)));
+        }
+        if let Some(listener) = ports.metrics {
+            let front = self.front("metrics", ServerNames::any(), ClientCertificate::NotRequested, &HTTP_PROTOCOLS)?;
+            let carry = carry(routers.metrics);
+            let serve = move |connection: Connection| {
+                // Nobody authenticates here, and a scraper keeps its connection for days.
+                connection.admission.authenticated();
+                carry(connection)
+            };
+            tasks.spawn(front.accept(listener, self.stop.clone(), serve));
+        }
+        Ok(())
+    }
+
+    fn front(&self, name: &'static str, names: ServerNames, ask: ClientCertificate, protocols: &[&str]) -> Result<Front, rustls::Error> {
+        Ok(Front {
+            name,
+            tls: server_config(Arc::clone(&self.certificate), names.clone(), ask, protocols)?,
+            names,
+            admissions: Arc::clone(&self.admissions),
+            proxies: ProxySources::new(self.config.proxy_sources.clone()),
+            handshake_time: self.config.limits.handshake_time.get(),
+        })
+    }
+
+    /// Every name of the hub, and `localhost`, by which probes and port forwardings come.
+    fn server_names(&self) -> ServerNames {
+        let config = self.config;
+        let own = [&config.host_name].into_iter().chain(&config.other_host_names).chain(&config.aliases);
+        ServerNames::only(own.map(ToString::to_string).chain(["localhost".to_owned()]))
+    }
+}
+
+/// What the HTTP ports answer with.
+pub struct Routers {
+    /// Port 443.
+    pub azure: Router,
+    /// Port 8443.
+    pub api: Router,
+    /// Port 9464.
+    pub metrics: Router,
+}
