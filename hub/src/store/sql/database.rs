@@ -125,7 +125,7 @@ impl Database {
 
     /// Runs `work` in one transaction and commits it: all of it is on disk when this returns `Ok`. Begins anew, a bounded number of times,
     /// when the database broke the transaction off, and once when the disk was full and room could be made.
-    pub(super) async fn write<I: Sync, T>(&self, input: &I, work: Work<I, T>) -> Result<T, RegistryError> {
+    pub(super) async fn write<I: Sync + ?Sized, T>(&self, input: &I, work: Work<I, T>) -> Result<T, RegistryError> {
         let mut room_made = false;
         for _ in 0..TRANSACTION_ATTEMPTS {
             let error = match self.try_write(input, work).await {
@@ -147,7 +147,7 @@ impl Database {
         Err(RegistryError::Unavailable("other transactions were always faster".to_owned()))
     }
 
-    async fn try_write<I: Sync, T>(&self, input: &I, work: Work<I, T>) -> Result<T, DbErr> {
+    async fn try_write<I: Sync + ?Sized, T>(&self, input: &I, work: Work<I, T>) -> Result<T, DbErr> {
         // IMMEDIATE, so that another process's lock is waited for at the start, where waiting helps, and not in the middle.
         let options =
             TransactionOptions { sqlite_transaction_mode: Some(SqliteTransactionMode::Immediate), ..TransactionOptions::default() };
