@@ -137,13 +137,20 @@ impl<'a> SasToken<'a> {
         covers(&self.resource()) || (own_key && covers(self.resource))
     }
 
-    /// Whether its `sr` is the hub as a whole, or a prefix of `path` (as in `devices` or `messages/events`) in it, without case.
+    /// Whether its `sr` is the hub as a whole, or a prefix of `path` (as in `devices/D` or `messages/events`) in it. Case does not count
+    /// but in what follows `devices`, which is an id.
     #[must_use]
     pub fn covers_path(&self, names: &HubNames, path: &str) -> bool {
         let resource = self.resource();
         let Some(signed) = segments_within(names, &resource) else { return false };
-        let mut wanted = path.split('/').filter(|segment| !segment.is_empty());
-        signed.iter().all(|segment| wanted.next().is_some_and(|other| other.eq_ignore_ascii_case(segment)))
+        let wanted: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+        let is_id = |at: usize| at == 1 && wanted[0].eq_ignore_ascii_case("devices");
+        let fits = |(at, segment): (usize, &&str)| match wanted.get(at) {
+            Some(other) if is_id(at) => other == segment,
+            Some(other) => other.eq_ignore_ascii_case(segment),
+            None => false,
+        };
+        signed.iter().enumerate().all(fits)
     }
 }
 
@@ -269,6 +276,8 @@ mod tests {
             ("hub.example", "devices", true),
             ("hub.example/devices", "devices", true),
             ("hub.example/messages", "devices", false),
+            ("hub.example/Devices/Dev-1", "/devices/Dev-1", true),
+            ("hub.example/devices/dev-1", "/devices/Dev-1", false),
             ("hub.example/messages/events", "messages/Events", true),
             ("hub.example/messages/events/x", "messages/events", false),
         ] {
