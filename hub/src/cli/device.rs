@@ -307,7 +307,7 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let widths: [usize; N] = std::array::from_fn(width);
     let mut text = String::new();
     for row in rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{}{:1$}", sanitized(cell), width - cell.chars().count()));
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{:width$}", sanitized(cell)));
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
     }
