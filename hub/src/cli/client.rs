@@ -16,6 +16,7 @@ use rustls::pki_types::pem::PemObject as _;
 use serde_json::Value;
 
 use super::connection_string::ConnectionString;
+use super::dev::default_data_folder;
 use crate::core::sas::sign;
 use crate::core::time::{Clock as _, UnixMillis};
 use crate::serve::clock::SystemClock;
@@ -120,7 +121,8 @@ impl HubArguments {
         if let Ok(text) = std::env::var("IOTHUB_CONNECTION_STRING") {
             return Ok(Source::Policy(policy_string(&text).context("in the variable IOTHUB_CONNECTION_STRING")?));
         }
-        read_document(&default_data_folder()?).map(|document| Source::Document(Box::new(document)))
+        let data = default_data_folder().context("neither HOME nor XDG_DATA_HOME is set: say where the data is with --data")?;
+        read_document(&data).map(|document| Source::Document(Box::new(document)))
     }
 }
 
@@ -211,13 +213,6 @@ pub fn read_secret(file: &Path) -> Result<String> {
         return Ok(text.trim().to_owned());
     }
     Ok(fs::read_to_string(file).with_context(|| format!("{} can't be read", file.display()))?.trim().to_owned())
-}
-
-/// `$XDG_DATA_HOME/mooring`, or `~/.local/share/mooring`.
-pub fn default_data_folder() -> Result<PathBuf> {
-    let folder = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let data = folder("XDG_DATA_HOME").or_else(|| Some(folder("HOME")?.join(".local/share")));
-    Ok(data.context("neither HOME nor XDG_DATA_HOME is set: say where the data is with --data")?.join("mooring"))
 }
 
 fn read_document(data: &Path) -> Result<HubDocument> {

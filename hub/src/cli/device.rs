@@ -266,19 +266,21 @@ impl Printer {
             return print_line(&device.to_string());
         }
         let text = |name: &str| device[name].as_str().unwrap_or_default().to_owned();
+        let since = |what: &str, field: &str| match shown_time(&device, field).as_str() {
+            "never" => text(what),
+            time => format!("{}, since {time}", text(what)),
+        };
         let mut rows = vec![
             ["Device".to_owned(), text("deviceId")],
-            ["Status".to_owned(), format!("{}, since {}", text("status"), shown_time(&device, "statusUpdatedTime"))],
-            ["Connection".to_owned(), format!("{}, since {}", text("connectionState"), shown_time(&device, "connectionStateUpdatedTime"))],
+            ["Status".to_owned(), since("status", "statusUpdatedTime")],
+            ["Connection".to_owned(), since("connectionState", "connectionStateUpdatedTime")],
             ["Last activity".to_owned(), shown_time(&device, "lastActivityTime")],
             ["Generation".to_owned(), text("generationId")],
             ["ETag".to_owned(), text("etag")],
         ];
         for (name, field) in [("Reason", "statusReason"), ("Tags", "tags"), ("Managed by", "managedBy"), ("Held", "hold")] {
-            match &device[field] {
-                Value::Null => {}
-                Value::String(text) => rows.push([name.to_owned(), text.clone()]),
-                other => rows.push([name.to_owned(), other.to_string()]),
+            if let Some(shown) = shown(&device[field]) {
+                rows.push([name.to_owned(), shown]);
             }
         }
         print_line(table(&rows).trim_end())
@@ -290,6 +292,19 @@ fn without_keys(mut device: Value) -> Value {
         authentication.remove("symmetricKey");
     }
     device
+}
+
+/// A value in one line: `by: service, since: …` for an object.
+fn shown(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => Some(text.clone()),
+        Value::Object(fields) => {
+            let field = |(name, value): (&String, &Value)| Some(format!("{name}: {}", shown(value)?));
+            Some(fields.iter().filter_map(field).collect::<Vec<_>>().join(", "))
+        }
+        other => Some(other.to_string()),
+    }
 }
 
 /// Azure says "never" as a time in the year 1.
@@ -307,7 +322,7 @@ fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let widths: [usize; N] = std::array::from_fn(width);
     let mut text = String::new();
     for row in rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{}{:1$}", sanitized(cell), width - cell.chars().count()));
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{:width$}", sanitized(cell)));
         text.push_str(cells.collect::<Vec<_>>().join("  ").trim_end());
         text.push('\n');
     }

@@ -48,14 +48,14 @@ enum Ended {
     /// With everything there was.
     Complete,
     /// Before its time; what was shown stays shown.
-    Broken(anyhow::Error),
+    Broken(String),
     /// Nobody reads our output any more.
     OutputClosed,
 }
 
 impl EventsCommand {
     /// Prints events until there are no more, or until it is stopped.
-    pub async fn run(self) -> Result<()> {
+    pub async fn run(mut self) -> Result<()> {
         let client = self.hub.connect("service").await?;
         let mut last_id: Option<String> = None;
         let mut response = self.open(&client, None).await?;
@@ -65,18 +65,22 @@ impl EventsCommand {
             let broken = match self.show(response, &mut last_id).await? {
                 Ended::OutputClosed => return Ok(()),
                 Ended::Complete if self.no_follow => return Ok(()),
-                Ended::Complete => anyhow::anyhow!("the hub ended the stream"),
-                Ended::Broken(error) => error,
+                Ended::Complete => "the hub ended the stream".to_owned(),
+                Ended::Broken(reason) => reason,
             };
             if last_id != before {
                 wait = RETRY_FIRST;
             }
-            say(&format!("{broken:#}; trying again"));
+            say(&format!("{broken}; trying again"));
             response = loop {
                 sleep(wait).await;
                 wait = (wait * 2).min(RETRY_LONGEST);
                 match self.open(&client, last_id.as_deref()).await {
                     Ok(response) => break response,
+                    Err(error) if last_id.is_some() && status_of(&error) == Some(StatusCode::BAD_REQUEST) => {
+                        say("the hub's events are not those of before, as if its data had been removed; going on with the first it has");
+                        (last_id, self.from) = (None, Some("earliest".to_owned()));
+                    }
                     Err(error) if may_pass(&error) => {}
                     Err(error) => return Err(error),
                 }
@@ -104,7 +108,7 @@ impl EventsCommand {
             let chunk = match response.chunk().await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => return Ok(Ended::Complete),
-                Err(error) => return Ok(Ended::Broken(anyhow::anyhow!(error.without_url()).context("the stream of events broke"))),
+                Err(_) => return Ok(Ended::Broken("the connection to the hub was lost".to_owned())),
             };
             let mut text = String::new();
             let mut problem = None;
@@ -125,7 +129,7 @@ impl EventsCommand {
             }
             if let Some(problem) = problem {
                 let message = parse(&problem)?["message"].as_str().unwrap_or_default().to_owned();
-                return Ok(Ended::Broken(anyhow::anyhow!("the hub ended the stream: {message}")));
+                return Ok(Ended::Broken(format!("the hub ended the stream: {message}")));
             }
         }
     }
@@ -137,10 +141,12 @@ fn parse(data: &str) -> Result<Value> {
 
 /// Whether to try again: the hub is away for a moment, or has too much to do.
 fn may_pass(error: &anyhow::Error) -> bool {
-    match error.downcast_ref::<Refused>() {
-        Some(refused) => refused.status.is_server_error() || refused.status == StatusCode::TOO_MANY_REQUESTS,
-        None => true,
-    }
+    status_of(error).is_none_or(|status| status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS)
+}
+
+/// What the hub answered, if it did.
+fn status_of(error: &anyhow::Error) -> Option<StatusCode> {
+    error.downcast_ref::<Refused>().map(|refused| refused.status)
 }
 
 /// False when nobody reads it any more.

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
 use super::client::{HubArguments, now, read_secret};
@@ -72,7 +72,10 @@ impl TokenCommand {
     /// A connection string, or a key alone.
     fn signer_from(&self, text: &str) -> Result<ConnectionString> {
         if text.contains("SharedAccessKey=") {
-            return Ok(ConnectionString::parse(text)?);
+            let signer = ConnectionString::parse(text)?;
+            let fits = signer.device_id == self.device && signer.policy == self.policy;
+            ensure!(fits, "the key file holds the connection string of another device or policy");
+            return Ok(signer);
         }
         let host_name = self.host_name.clone().context("a key alone does not say for which hub: name it with --host-name")?;
         let key = SymmetricKey::from_base64(text).context("in the key file")?;

@@ -5,6 +5,7 @@
 mod batch;
 mod fields;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +19,7 @@ use tokio::time::timeout;
 
 use super::authorization::token;
 use super::error::Failure;
+use super::header_case::Spellings;
 use crate::core::message::{self, Message};
 use crate::core::session::Protocol;
 use crate::core::telemetry::{MESSAGE_MAX_BYTES, TelemetryRefused};
@@ -55,19 +57,30 @@ pub async fn post_events(
     if is_batch {
         batch::stage_all(&body, &stamps, &mut events)?;
     } else {
-        stage(read_message(&head.headers, &body)?, &stamps, &mut events)?;
+        let fields = header_fields(&head.headers, head.extensions.get())?;
+        stage(read_message(&fields, &body)?, &stamps, &mut events)?;
     }
     append_durably(&hub, &right, &mut events).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
-fn read_message<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Result<Message<'a>, Failure> {
-    let mut message = Message { body: message::Body::Data(vec![body.into()]), ..Message::default() };
+/// What the headers say about the message, as the client spelt it where that is known.
+fn header_fields<'a>(headers: &'a HeaderMap, spellings: Option<&Spellings>) -> Result<Vec<(Cow<'a, str>, &'a str)>, Failure> {
+    let mut fields = Vec::new();
     for (name, value) in headers {
         if fields::concern_messages(name.as_str()) {
             let value = value.to_str().map_err(|_| Failure::argument_invalid(format!("the header {name} is not visible ASCII")))?;
-            fields::set(&mut message, name.as_str(), value)?;
+            let spelt = spellings.and_then(|spellings| spellings.of(name.as_str()));
+            fields.push((spelt.map_or(Cow::Borrowed(name.as_str()), Cow::Owned), value));
         }
+    }
+    Ok(fields)
+}
+
+fn read_message<'a>(fields: &'a [(Cow<'a, str>, &'a str)], body: &'a [u8]) -> Result<Message<'a>, Failure> {
+    let mut message = Message { body: message::Body::Data(vec![body.into()]), ..Message::default() };
+    for (name, value) in fields {
+        fields::set(&mut message, name, value)?;
     }
     Ok(message)
 }

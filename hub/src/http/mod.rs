@@ -7,6 +7,7 @@ pub mod body;
 pub mod device_messaging;
 pub mod error;
 pub mod events;
+pub mod header_case;
 pub mod refusals;
 pub mod registry;
 pub mod router;

@@ -19,6 +19,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tracing::debug;
 
+use crate::http::header_case::{Observed, Spellings};
 use crate::net::Connection;
 
 /// The largest request header, all lines together. Azure's own bound is 16 KiB, and a header of every allowed property is 8 KiB more.
@@ -73,7 +74,10 @@ impl HttpServer {
         let Connection { stream, peer, admission } = connection;
         let watched = admission.clone();
         let told = OnAuthenticated(Arc::new(move || admission.authenticated()));
+        let spellings = Spellings::default();
+        let stream = Observed::new(stream, spellings.clone());
         let service = service_fn(move |mut request: Request<Incoming>| {
+            request.extensions_mut().insert(spellings.clone());
             request.extensions_mut().insert(ConnectInfo::<SocketAddr>(peer));
             request.extensions_mut().insert(told.clone());
             router.clone().oneshot(request)
