@@ -14,21 +14,17 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::time::{sleep_until, timeout};
 
-use super::codec::{DecodeError, Decoded, Limits, decode, encode_connack};
-use super::connect::{Admission, ConnectRefused, admission};
-use super::packet::{ConnAck, ConnectReturnCode, Packet, Will};
+use self::admit::{Admitted, admit};
+use super::codec::{Decoded, Limits, decode};
 use super::session::{MqttSession, Step, Violation, leaves_will};
-use super::topic::{self, Occasion};
-use crate::core::session::{DeviceRight, DisconnectReason};
+use crate::core::session::DisconnectReason;
 use crate::core::telemetry::Stamps;
-use crate::ops::authenticate::{AuthenticateError, Origin, authenticate_device, refuse};
-use crate::ops::open_session::{close_session, open_session};
-use crate::ops::refusals::RefusalReason;
+use crate::ops::authenticate::Origin;
+use crate::ops::open_session::close_session;
 use crate::ops::send_telemetry::{self, AppendRefused};
 use crate::ops::{Durability, EventBatch, Hub, Session};
 
-/// Until when a stranger must have sent CONNECT, counted from the first moment after TLS.
-const CONNECT_WITHIN: Duration = Duration::from_secs(20);
+mod admit;
 
 /// How long a device may take to accept what is sent to it; beyond that its connection counts as dead.
 const WRITE_MAX: Duration = Duration::from_secs(30);
@@ -58,133 +54,16 @@ where
     // Not an `async fn`: its future would hold the stream, which is large with TLS, twice.
     async move {
         // Boxed, so that what letting in needs is given back before the long, mostly idle life begins.
-        if let Some(admitted) = Box::pin(admit(&hub, &mut stream, origin, authenticated)).await {
-            let Admitted { session, mqtt, stamps, will, input } = admitted;
-            let durability = hub.events.durability();
-            let mut connection = Connection {
-                hub: &hub,
-                stream: &mut stream,
-                session,
-                mqtt,
-                stamps,
-                durability,
-                input,
-                output: Vec::new(),
-                batch: EventBatch::default(),
-            };
+        let admitted = Box::pin(admit(&hub, &mut stream, origin, authenticated)).await;
+        if let Some(connection) = &mut admitted.map(|admitted| Connection::new(&hub, &mut stream, admitted)) {
             let reason = connection.run().await;
-            let session = connection.session;
-            close_session(&hub, &session, reason);
-            if let Some(will) = will {
-                Box::pin(leave_will(&hub, &session, *will)).await;
+            close_session(&hub, &connection.session, reason);
+            if let Some(will) = connection.will.take() {
+                Box::pin(leave_will(&hub, &connection.session, *will)).await;
             }
         }
         let _ = timeout(CLOSE_MAX, stream.shutdown()).await;
     }
-}
-
-/// What is known of a device that has been let in.
-struct Admitted {
-    session: Session,
-    mqtt: MqttSession,
-    stamps: Stamps,
-    will: Option<Box<EventBatch>>,
-    /// What came after CONNECT.
-    input: Vec<u8>,
-}
-
-/// Lets a stranger in, or says why not; `None` when the connection is to be closed.
-async fn admit<S>(hub: &Hub, stream: &mut S, origin: Origin, authenticated: impl FnOnce()) -> Option<Admitted>
-where
-    S: AsyncRead + AsyncWrite + Unpin,
-{
-    let mut input = Vec::new();
-    match timeout(CONNECT_WITHIN, read_packet(stream, &mut input)).await {
-        Ok(Ok(())) => {}
-        Ok(Err(NoPacket::Malformed(DecodeError::ProtocolLevel(_)))) => {
-            hub.metrics.refused("ProtocolLevel");
-            answer(stream, false, ConnectReturnCode::UnacceptableProtocolVersion).await;
-            return None;
-        }
-        Ok(Err(NoPacket::Malformed(_))) => return dismiss(hub, "MalformedConnect"),
-        Ok(Err(NoPacket::Gone)) => return dismiss(hub, "GoneBeforeConnect"),
-        Err(_) => return dismiss(hub, "ConnectTimeout"),
-    }
-    let Ok(Decoded::Packet { packet: Packet::Connect(connect), length }) = decode(&input, Limits::BEFORE_CONNECT) else {
-        // MQTT-3.1.0-1.
-        return dismiss(hub, "NotConnect");
-    };
-    let let_in = match admission(&connect, &hub.names) {
-        Ok(wish) => let_in(hub, &wish, origin).await,
-        Err(ConnectRefused::Unauthorized { claimed, reason }) => {
-            refuse(hub, &claimed, reason, origin).await;
-            Err(ConnectReturnCode::NotAuthorized)
-        }
-        Err(refused @ ConnectRefused::IdentifierRejected) => {
-            hub.metrics.refused("IdentifierRejected");
-            Err(refused.return_code())
-        }
-    };
-    match let_in {
-        Err(code) => {
-            answer(stream, false, code).await;
-            None
-        }
-        Ok((mut admitted, session_present)) => {
-            authenticated();
-            input.drain(..length);
-            admitted.input = input;
-            if answer(stream, session_present, ConnectReturnCode::Accepted).await {
-                return Some(admitted);
-            }
-            close_session(hub, &admitted.session, DisconnectReason::ConnectionLost);
-            None
-        }
-    }
-}
-
-/// Authenticates and opens the session. Beside it: whether a kept MQTT session goes on (MQTT-3.2.2-2).
-async fn let_in(hub: &Hub, wish: &Admission<'_>, origin: Origin) -> Result<(Admitted, bool), ConnectReturnCode> {
-    let right = match authenticate_device(hub, wish.claimed, wish.token, origin).await {
-        Ok(right) => right,
-        Err(AuthenticateError::Refused) => return Err(ConnectReturnCode::NotAuthorized),
-        Err(AuthenticateError::Registry(error)) => {
-            tracing::warn!(%error, "device {} can't be let in: {error}", wish.claimed);
-            return Err(ConnectReturnCode::ServerUnavailable);
-        }
-    };
-    let stamps = send_telemetry::stamps(hub, &right);
-    let will = match wish.will.as_ref().map(|will| stage_will(will, &right, &stamps)).transpose() {
-        Ok(will) => will,
-        Err(violation) => {
-            refuse(hub, wish.claimed, RefusalReason::UnacceptableWill(violation.to_string()), origin).await;
-            return Err(ConnectReturnCode::NotAuthorized);
-        }
-    };
-    let session = match open_session(hub, right, origin).await {
-        Ok(session) => session,
-        Err(error) => {
-            tracing::warn!(%error, "device {} can't be let in: {error}", wish.claimed);
-            return Err(ConnectReturnCode::ServerUnavailable);
-        }
-    };
-    if let Some(reason) = session.ended() {
-        close_session(hub, &session, reason);
-        return Err(ConnectReturnCode::NotAuthorized);
-    }
-    let kept = hub.presence.begin_mqtt_session(session.device_id(), wish.clean_session);
-    let session_present = kept.is_some();
-    let token_lasts = session.right().good_until.since(hub.now());
-    let mqtt = MqttSession::new(session.device_id().clone(), wish.silence_max, token_lasts, kept.unwrap_or_default(), now());
-    Ok((Admitted { session, mqtt, stamps, will, input: Vec::new() }, session_present))
-}
-
-/// The will as it would be stored, so that one the hub would not take is refused now and not when nobody can be told.
-fn stage_will(will: &Will<'_>, right: &DeviceRight, stamps: &Stamps) -> Result<Box<EventBatch>, Violation> {
-    let message = topic::telemetry(right.device_id.as_str(), will.topic, will.payload, will.retain, Occasion::Will)?;
-    let mut batch = Box::<EventBatch>::default();
-    send_telemetry::stage(message, stamps, &mut batch)?;
-    Ok(batch)
 }
 
 /// Stores the will of a device whose session has ended, if it leaves one.
@@ -200,38 +79,6 @@ async fn leave_will(hub: &Hub, session: &Session, mut will: EventBatch) {
     }
 }
 
-/// Counts a stranger that gets no answer.
-fn dismiss(hub: &Hub, reason: &'static str) -> Option<Admitted> {
-    hub.metrics.refused(reason);
-    None
-}
-
-/// Why no packet came from a stranger.
-enum NoPacket {
-    Malformed(DecodeError),
-    Gone,
-}
-
-/// Reads until `input` begins with a packet.
-async fn read_packet<S: AsyncRead + Unpin>(stream: &mut S, input: &mut Vec<u8>) -> Result<(), NoPacket> {
-    loop {
-        if let Decoded::Packet { .. } = decode(input, Limits::BEFORE_CONNECT).map_err(NoPacket::Malformed)? {
-            return Ok(());
-        }
-        match read_some(stream, input).await {
-            Ok(1..) => {}
-            Ok(0) | Err(_) => return Err(NoPacket::Gone),
-        }
-    }
-}
-
-/// Sends CONNACK; says whether that went well.
-async fn answer<S: AsyncWrite + Unpin>(stream: &mut S, session_present: bool, code: ConnectReturnCode) -> bool {
-    let mut output = Vec::with_capacity(4);
-    encode_connack(ConnAck { session_present, code }, &mut output);
-    matches!(timeout(WRITE_MAX, write(stream, &output)).await, Ok(Ok(())))
-}
-
 /// A device that has been let in, and its socket.
 struct Connection<'a, S> {
     hub: &'a Hub,
@@ -239,6 +86,7 @@ struct Connection<'a, S> {
     session: Session,
     mqtt: MqttSession,
     stamps: Stamps,
+    will: Option<Box<EventBatch>>,
     durability: Durability,
     /// What was read and is not a whole packet yet.
     input: Vec<u8>,
@@ -248,7 +96,13 @@ struct Connection<'a, S> {
     batch: EventBatch,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Connection<'_, S> {
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
+    fn new(hub: &'a Hub, stream: &'a mut S, admitted: Admitted) -> Self {
+        let Admitted { session, mqtt, stamps, will, input } = admitted;
+        let (durability, output, batch) = (hub.events.durability(), Vec::new(), EventBatch::default());
+        Self { hub, stream, session, mqtt, stamps, will, durability, input, output, batch }
+    }
+
     /// Serves the device until the connection or the session ends, and says why it did.
     async fn run(&mut self) -> DisconnectReason {
         let session = self.session.clone();
