@@ -128,3 +128,34 @@ impl DataFolder {
         File::open(&self.path)?.sync_all()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_locked_while_it_is_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b");
+        let first = DataFolder::open(&path).unwrap();
+        assert!(matches!(DataFolder::open(&path), Err(DataFolderError::Locked(_))));
+        drop(first);
+        let again = DataFolder::open(&path).unwrap();
+        assert_eq!(std::fs::read_to_string(again.path().join("FORMAT")).unwrap(), "1\n");
+    }
+
+    #[test]
+    fn a_newer_or_unreadable_format_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("lost+found")).unwrap();
+        drop(DataFolder::open(folder.path()).unwrap());
+        let format = folder.path().join("FORMAT");
+        std::fs::write(&format, "2\n").unwrap();
+        assert!(matches!(DataFolder::open(folder.path()), Err(DataFolderError::Newer { found: 2, .. })));
+        std::fs::write(&format, "what?").unwrap();
+        assert!(matches!(DataFolder::open(folder.path()), Err(DataFolderError::Unrecognized(_))));
+        std::fs::remove_file(&format).unwrap();
+        std::fs::create_dir(folder.path().join("events")).unwrap();
+        assert!(matches!(DataFolder::open(folder.path()), Err(DataFolderError::Unrecognized(_))));
+    }
+}

@@ -3,6 +3,7 @@
 mod damage;
 mod disks;
 mod faults;
+mod golden;
 mod rig;
 mod simulated;
 mod upkeep;
