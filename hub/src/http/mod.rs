@@ -4,9 +4,11 @@
 
 pub mod authorization;
 pub mod body;
+pub mod connection;
 pub mod device_messaging;
 pub mod error;
 pub mod events;
 pub mod refusals;
 pub mod registry;
 pub mod router;
+pub mod websocket;
