@@ -41,7 +41,7 @@ impl World {
 
     fn on(registry: Arc<dyn Registry>) -> Self {
         let hub = world::World::on(registry).hub;
-        Self { router: router::azure(Arc::clone(&hub)), hub }
+        Self { router: router::azure(Arc::clone(&hub), Subprotocols::default()), hub }
     }
 
     async fn send(&self, request: HttpRequest<Body>) -> Answer {
