@@ -9,6 +9,8 @@ pub struct ConnectionString {
     pub host_name: String,
     /// `SharedAccessKeyName`, the policy.
     pub policy: Option<String>,
+    /// `DeviceId`.
+    pub device_id: Option<String>,
     /// `SharedAccessKey`.
     pub key: SymmetricKey,
 }
@@ -30,13 +32,14 @@ pub enum InvalidConnectionString {
 impl ConnectionString {
     /// Names are compared without case; unknown ones are passed over.
     pub fn parse(text: &str) -> Result<Self, InvalidConnectionString> {
-        let (mut host_name, mut policy, mut key) = (None, None, None);
+        let (mut host_name, mut policy, mut device_id, mut key) = (None, None, None, None);
         for part in text.trim().split(';').filter(|part| !part.is_empty()) {
             // Keys end in `=` themselves.
             let (name, value) = part.split_once('=').ok_or(InvalidConnectionString::Part)?;
             match name.trim().to_ascii_lowercase().as_str() {
                 "hostname" => host_name = Some(value.to_owned()),
                 "sharedaccesskeyname" => policy = Some(value.to_owned()),
+                "deviceid" => device_id = Some(value.to_owned()),
                 "sharedaccesskey" => key = Some(SymmetricKey::from_base64(value)?),
                 _ => {}
             }
@@ -44,6 +47,7 @@ impl ConnectionString {
         Ok(Self {
             host_name: host_name.ok_or(InvalidConnectionString::Missing("HostName"))?,
             policy,
+            device_id,
             key: key.ok_or(InvalidConnectionString::Missing("SharedAccessKey"))?,
         })
     }
@@ -57,10 +61,10 @@ mod tests {
     fn both_kinds_are_read_and_damage_is_named_without_the_secret() {
         let key = "AAECAwQFBgcICQoLDA0ODw==";
         let policy = ConnectionString::parse(&format!("HostName=h;SharedAccessKeyName=service;SharedAccessKey={key}\n")).unwrap();
-        assert_eq!((policy.host_name.as_str(), policy.policy.as_deref()), ("h", Some("service")));
+        assert_eq!((policy.host_name.as_str(), policy.policy.as_deref(), policy.device_id), ("h", Some("service"), None));
         assert_eq!(policy.key.expose_base64(), key);
         let device = ConnectionString::parse(&format!("HostName=h;DeviceId=d=1;SharedAccessKey={key};x509=false")).unwrap();
-        assert_eq!(device.policy, None);
+        assert_eq!((device.policy, device.device_id.as_deref()), (None, Some("d=1")));
         for (text, error) in [
             ("HostName", InvalidConnectionString::Part),
             ("DeviceId=d", InvalidConnectionString::Missing("HostName")),

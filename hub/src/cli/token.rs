@@ -79,7 +79,7 @@ impl TokenCommand {
         }
         let host_name = self.host_name.clone().context("a key alone does not say for which hub: name it with --host-name")?;
         let key = SymmetricKey::from_base64(text).context("in the key file")?;
-        Ok(ConnectionString { host_name, policy: self.policy.clone(), key })
+        Ok(ConnectionString { host_name, policy: self.policy.clone(), device_id: self.device.clone(), key })
     }
 
     /// The device's primary key, from the registry.
@@ -88,7 +88,7 @@ impl TokenCommand {
         let identity = client.send(client.request(reqwest::Method::GET, &registry_path(device))).await?.json().await?;
         let (primary, _) = keys_of(&identity)?;
         let key = SymmetricKey::from_base64(&primary).context("the registry's key is none")?;
-        Ok(ConnectionString { host_name: client.host_name().to_owned(), policy: None, key })
+        Ok(ConnectionString { host_name: client.host_name().to_owned(), policy: None, device_id: Some(device.to_string()), key })
     }
 }
 

@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use percent_encoding::percent_decode_str;
 
+use super::connection::HttpConnection;
 use super::error::Failure;
 use crate::core::policy::Permission;
 use crate::core::session::Protocol;
@@ -53,7 +54,11 @@ impl FromRequestParts<Arc<Hub>> for RegistryWriter {
 async fn authorize(parts: &Parts, hub: &Hub, permission: Permission) -> Result<String, Failure> {
     let token = token(&parts.headers, &parts.uri);
     let path = percent_decode_str(parts.uri.path()).decode_utf8_lossy();
-    Ok(authenticate_service(hub, token.as_deref(), permission, &path, origin(parts)).await?.policy)
+    let policy = authenticate_service(hub, token.as_deref(), permission, &path, origin(parts)).await?.policy;
+    if let Some(connection) = parts.extensions.get::<HttpConnection>() {
+        connection.authenticated();
+    }
+    Ok(policy)
 }
 
 /// The token: the header `Authorization`, or else the query parameter of that name, as clients of 2015 and browsers' `EventSource` send it.

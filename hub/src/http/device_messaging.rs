@@ -18,6 +18,7 @@ use http_body_util::BodyExt as _;
 use tokio::time::timeout;
 
 use super::authorization::token;
+use super::connection::HttpConnection;
 use super::error::Failure;
 use super::header_case::Spellings;
 use crate::core::message::{self, Message};
@@ -41,6 +42,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(45);
 pub async fn post_events(
     State(hub): State<Arc<Hub>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    connection: HttpConnection,
     device: Result<Path<String>, PathRejection>,
     request: Request<Body>,
 ) -> Result<StatusCode, Failure> {
@@ -49,6 +51,7 @@ pub async fn post_events(
     let claimed = device.map(|Path(id)| id).unwrap_or_default();
     let token = token(&head.headers, &head.uri);
     let right = authenticate_device(&hub, &claimed, token.as_deref(), origin).await?;
+    connection.authenticated();
 
     let is_batch = batch::is_batch(&head.headers);
     let body = read_body(&head.headers, body, if is_batch { BATCH_BODY_MAX_BYTES } else { MESSAGE_MAX_BYTES }).await?;

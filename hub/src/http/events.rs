@@ -23,6 +23,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::authorization::token;
+use super::connection::HttpConnection;
 use super::error::Failure;
 use crate::core::device_id::DeviceId;
 use crate::core::event::{Offset, PartitionId, SequenceNumber, StartPosition, StreamPosition};
@@ -51,6 +52,7 @@ pub struct EventsQuery {
 pub async fn get_events(
     State(hub): State<Arc<Hub>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    connection: HttpConnection,
     Query(query): Query<EventsQuery>,
     uri: Uri,
     headers: HeaderMap,
@@ -58,6 +60,7 @@ pub async fn get_events(
     let origin = Origin { protocol: Protocol::Https, peer };
     let token = token(&headers, &uri);
     let right = authenticate_service(&hub, token.as_deref(), Permission::ServiceConnect, "messages/events", origin).await?;
+    connection.authenticated();
     let selection = selection(&query, &headers)?;
     let reader = read_events(&hub, &right, selection).await?;
     let stream = EventStream::new(&hub, &right, reader);

@@ -4,6 +4,7 @@
 
 pub mod authorization;
 pub mod body;
+pub mod connection;
 pub mod device_messaging;
 pub mod error;
 pub mod events;
@@ -11,3 +12,4 @@ pub mod header_case;
 pub mod refusals;
 pub mod registry;
 pub mod router;
+pub mod websocket;

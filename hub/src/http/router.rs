@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::Request;
 use axum::http::StatusCode;
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 
 use super::error::Failure;
-use super::{device_messaging, events, refusals, registry};
+use super::websocket::Subprotocols;
+use super::{device_messaging, events, refusals, registry, websocket};
 use crate::ops::Hub;
 
 /// Port 443: devices, back ends and WebSockets, as Azure has them.
-pub fn azure(hub: Arc<Hub>) -> Router {
-    let routes = service().merge(device());
+pub fn azure(hub: Arc<Hub>, subprotocols: Subprotocols) -> Router {
+    let routes = service().merge(device()).merge(websocket(subprotocols));
     routes.method_not_allowed_fallback(no_method).fallback(no_route).with_state(hub)
 }
 
@@ -26,6 +27,11 @@ pub fn api(hub: Arc<Hub>) -> Router {
 /// What devices call. Facts §7.2.
 fn device() -> Router<Arc<Hub>> {
     Router::new().route("/devices/{id}/messages/events", post(device_messaging::post_events))
+}
+
+/// Where devices go whose network lets HTTPS through alone. Facts §1.2.
+fn websocket(subprotocols: Subprotocols) -> Router<Arc<Hub>> {
+    Router::new().route("/$iothub/websocket", get(websocket::upgrade)).layer(Extension(subprotocols))
 }
 
 /// Our own. docs/api.md.

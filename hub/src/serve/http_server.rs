@@ -4,12 +4,12 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
+use futures_util::future::BoxFuture;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -19,8 +19,9 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use tracing::debug;
 
+use crate::http::connection::HttpConnection;
 use crate::http::header_case::{Observed, Spellings};
-use crate::net::Connection;
+use crate::net::{Admission, Connection};
 
 /// The largest request header, all lines together. Azure's own bound is 16 KiB, and a header of every allowed property is 8 KiB more.
 const HEADER_MAX_BYTES: usize = 32 * 1024;
@@ -47,10 +48,6 @@ pub struct HttpServer {
     stop: CancellationToken,
 }
 
-/// A request's connection, for the router: tells the edge that somebody has authenticated on it.
-#[derive(Clone)]
-pub struct OnAuthenticated(pub Arc<dyn Fn() + Send + Sync>);
-
 impl HttpServer {
     /// `header_time` is for a request's header and between two requests, `authentication_time` for the first good token on a connection.
     #[must_use]
@@ -69,29 +66,32 @@ impl HttpServer {
         Self { builder, authentication_time, stop }
     }
 
-    /// Serves one connection until it ends, or the hub does. `stranger` is where it is left to: told when somebody authenticates.
+    /// Serves one connection until it ends, or the hub does; also what follows an upgrade.
     pub async fn serve(self, connection: Connection, router: Router) {
+        // Boxed, so that a WebSocket does not keep what only HTTP needed.
+        if let Some(sequel) = Box::pin(self.serve_http(connection, router)).await {
+            sequel.await;
+        }
+    }
+
+    async fn serve_http(self, connection: Connection, router: Router) -> Option<BoxFuture<'static, ()>> {
         let Connection { stream, peer, admission } = connection;
         let watched = admission.clone();
-        let told = OnAuthenticated(Arc::new(move || admission.authenticated()));
         let spellings = Spellings::default();
         let stream = Observed::new(stream, spellings.clone());
+        let handle = HttpConnection::new(move || admission.authenticated());
+        let given = handle.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(spellings.clone());
             request.extensions_mut().insert(ConnectInfo::<SocketAddr>(peer));
-            request.extensions_mut().insert(told.clone());
+            request.extensions_mut().insert(given.clone());
             router.clone().oneshot(request)
         });
         let serving = self.builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
         let mut serving = pin!(serving);
-        let deadline = time::sleep(self.authentication_time);
         let outcome = tokio::select! {
             outcome = &mut serving => outcome,
-            () = self.stop.cancelled() => {
-                serving.as_mut().graceful_shutdown();
-                time::timeout(FAREWELL_TIME, serving).await.unwrap_or(Ok(()))
-            }
-            () = strangers_time(deadline, || watched.is_authenticated()) => {
+            () = self.last_call(&watched) => {
                 serving.as_mut().graceful_shutdown();
                 time::timeout(FAREWELL_TIME, serving).await.unwrap_or(Ok(()))
             }
@@ -99,13 +99,14 @@ impl HttpServer {
         if let Err(error) = outcome {
             debug!(%peer, %error, "an HTTP connection of {peer} broke: {error}");
         }
+        handle.sequel()
     }
-}
 
-/// Returns when `deadline` is over and nobody has authenticated; never otherwise.
-async fn strangers_time(deadline: time::Sleep, is_authenticated: impl Fn() -> bool) {
-    deadline.await;
-    if is_authenticated() {
-        std::future::pending::<()>().await;
+    /// Returns when the hub stops, or when nobody has authenticated in the time for it.
+    async fn last_call(&self, admission: &Admission) {
+        let stopped = time::timeout(self.authentication_time, self.stop.cancelled()).await.is_ok();
+        if !stopped && admission.is_authenticated() {
+            self.stop.cancelled().await;
+        }
     }
 }

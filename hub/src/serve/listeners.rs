@@ -84,7 +84,8 @@ impl Edge<'_> {
         if let Some(listener) = ports.mqtt {
             let front = self.front("mqtt", names.clone(), ClientCertificate::Requested, &["mqtt"])?;
             let hub = Arc::clone(hub);
-            let serve = move |connection| super::protocols::serve_mqtt(Arc::clone(&hub), connection);
+            let stop = self.stop.clone();
+            let serve = move |connection| super::protocols::serve_mqtt(Arc::clone(&hub), connection, stop.clone());
             tasks.spawn(front.accept(listener, self.stop.clone(), serve));
         }
         let carry = |router: Router| {

@@ -1,20 +1,51 @@
-//! Where a protocol meets what it may not know: MQTT the edge, HTTP the WebSocket's MQTT.
+//! Where protocols meet what they may not know of: MQTT the edge, HTTP the MQTT in its WebSockets.
 
+use std::future::{Future, pending};
 use std::sync::Arc;
 
-use axum::Router;
+use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
 use super::listeners::Routers;
+use crate::core::session::Protocol;
+use crate::http::router;
+use crate::http::websocket::{Speak, Subprotocols};
+use crate::mqtt::{WebSocketBytes, serve_connection, websocket};
 use crate::net::Connection;
 use crate::ops::Hub;
+use crate::ops::authenticate::Origin;
 
 /// Speaks MQTT with one peer until one of both has enough.
-pub async fn serve_mqtt(_hub: Arc<Hub>, connection: Connection) {
-    drop(connection);
+pub fn serve_mqtt(hub: Arc<Hub>, connection: Connection, stop: CancellationToken) -> impl Future<Output = ()> + Send {
+    let Connection { stream, peer, admission } = connection;
+    let watched = admission.clone();
+    let origin = Origin { protocol: Protocol::Mqtt, peer };
+    let served = serve_connection(hub, stream, origin, move || admission.authenticated());
+    async move {
+        tokio::select! {
+            () = served => {}
+            // Whoever has a session is told to end by it.
+            () = async { stop.cancelled().await; if watched.is_authenticated() { pending::<()>().await } } => {}
+        }
+    }
 }
 
 /// The routes of the three HTTP ports.
-pub fn routers(_hub: &Arc<Hub>, health: &Health) -> Routers {
-    Routers { azure: Router::new(), api: Router::new().merge(health.liveness()), metrics: health.router() }
+pub fn routers(hub: &Arc<Hub>, health: &Health) -> Routers {
+    let api = router::api(Arc::clone(hub)).merge(health.liveness());
+    Routers { azure: router::azure(Arc::clone(hub), subprotocols(hub)), api, metrics: health.router() }
+}
+
+/// What can be spoken over a WebSocket.
+fn subprotocols(hub: &Arc<Hub>) -> Subprotocols {
+    let hub = Arc::clone(hub);
+    let speak_mqtt: Arc<Speak> = Arc::new(move |upgraded, peer, connection| {
+        let hub = Arc::clone(&hub);
+        let origin = Origin { protocol: Protocol::MqttWs, peer };
+        Box::pin(async move {
+            let stream = WebSocketBytes::over(upgraded).await;
+            serve_connection(hub, stream, origin, move || connection.authenticated()).await;
+        })
+    });
+    Subprotocols::default().with(websocket::SUBPROTOCOL, speak_mqtt)
 }

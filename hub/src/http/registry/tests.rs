@@ -10,6 +10,7 @@ use crate::core::identity::{DeviceIdentity, GenerationId, SymmetricKey};
 use crate::core::session::{Credential, DeviceRight, DisconnectReason, KeyFingerprint};
 use crate::core::time::UnixMillis;
 use crate::http::router;
+use crate::http::websocket::Subprotocols;
 use crate::ops::open_session::open_session;
 use crate::ops::{Session, world};
 use crate::store::memory::registry::MemoryRegistry;
@@ -41,7 +42,7 @@ impl World {
 
     fn on(registry: Arc<dyn Registry>) -> Self {
         let hub = world::World::on(registry).hub;
-        Self { router: router::azure(Arc::clone(&hub)), hub }
+        Self { router: router::azure(Arc::clone(&hub), Subprotocols::default()), hub }
     }
 
     async fn send(&self, request: HttpRequest<Body>) -> Answer {
