@@ -1,5 +1,6 @@
 //! Health and metrics, for probes and scrapers. No ids and no secrets in it: nobody has to authenticate here.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use tokio::time;
 
 use crate::net::{Admissions, ReloadingCertificate};
 use crate::ops::Hub;
+use crate::store::journal::Journal;
 
 /// How long the stores may take to say that they are there. Less than the second that Kubernetes gives a probe.
 const STORE_ANSWER_TIME: Duration = Duration::from_millis(800);
@@ -35,11 +37,15 @@ pub struct Health {
 impl Health {
     /// Not ready yet.
     #[must_use]
-    pub fn new(hub: &Arc<Hub>, admissions: &Arc<Admissions>, certificate: &Arc<ReloadingCertificate>) -> Self {
+    pub fn new(hub: &Arc<Hub>, journal: &Arc<Journal>, admissions: &Arc<Admissions>, certificate: &Arc<ReloadingCertificate>) -> Self {
         let mut metrics = Registry::with_prefix("mooring");
         hub.metrics.register(&mut metrics);
-        let edge = Edge { hub: Arc::clone(hub), admissions: Arc::clone(admissions), certificate: Arc::clone(certificate) };
-        metrics.register_collector(Box::new(edge));
+        metrics.register_collector(Box::new(Gauges {
+            hub: Arc::clone(hub),
+            journal: Arc::clone(journal),
+            admissions: Arc::clone(admissions),
+            certificate: Arc::clone(certificate),
+        }));
         Self { hub: Arc::clone(hub), open: Arc::default(), metrics: Arc::new(metrics) }
     }
 
@@ -64,6 +70,7 @@ async fn alive() -> &'static str {
     "ok\n"
 }
 
+/// A full disk, which stops events alone, is for `/metrics`: identities can still be changed, so the hub has to be reached.
 async fn ready(State(health): State<Health>) -> (StatusCode, String) {
     if !health.open.load(Ordering::Relaxed) {
         return (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n".to_owned());
@@ -79,46 +86,71 @@ async fn metrics(State(health): State<Health>) -> Response {
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, &health.metrics) {
         Ok(()) => ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response(),
-        Err(std::fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+        Err(fmt::Error) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
     }
 }
 
-/// What the edge counts, put into words when somebody asks.
-#[derive(Clone)]
-struct Edge {
+/// What others count, put into words when somebody asks.
+struct Gauges {
     hub: Arc<Hub>,
+    journal: Arc<Journal>,
     admissions: Arc<Admissions>,
     certificate: Arc<ReloadingCertificate>,
 }
 
-impl std::fmt::Debug for Edge {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Edge")
-    }
-}
-
-impl Collector for Edge {
-    fn encode(&self, mut encoder: DescriptorEncoder) -> Result<(), std::fmt::Error> {
-        let mut gauge = |name: &str, help: &str, value: i64| {
-            let gauge = ConstGauge::new(value);
-            gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
-        };
-        gauge("connections", "Connections of all kinds", self.admissions.connections().into())?;
-        gauge("connections_unfinished", "Connections on which nobody has authenticated yet", self.admissions.unfinished().into())?;
-        gauge("devices_connected", "Devices with an open session", i64::try_from(self.hub.presence.connected()).unwrap_or(i64::MAX))?;
+impl Gauges {
+    fn edge(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        gauge(encoder, "connections", "Connections of all kinds", self.admissions.connections())?;
+        gauge(encoder, "connections_unfinished", "Connections on which nobody has authenticated yet", self.admissions.unfinished())?;
+        gauge(encoder, "devices_connected", "Devices with an open session", self.hub.presence.connected() as u64)?;
         if let Some(not_after) = self.certificate.not_after() {
-            gauge("certificate_expiry_timestamp_seconds", "When the hub's certificate runs out", not_after.0.div_euclid(1000))?;
+            let seconds = u64::try_from(not_after.0.div_euclid(1000)).unwrap_or(0);
+            gauge(encoder, "certificate_expiry_timestamp_seconds", "When the hub's certificate runs out", seconds)?;
         }
-        let mut refused = encoder.encode_descriptor(
-            "connections_refused",
-            "Connections turned away at the edge, by reason",
-            None,
-            MetricType::Counter,
-        )?;
+        let help = "Connections turned away at the edge, by reason";
+        let mut refused = encoder.encode_descriptor("connections_refused", help, None, MetricType::Counter)?;
         for (refusal, count) in self.admissions.refusals().iter() {
             let labels = [("reason", refusal.name())];
             ConstCounter::new(count).encode(refused.encode_family(&labels)?)?;
         }
         Ok(())
     }
+
+    fn journal(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let stats = self.journal.stats();
+        counter(encoder, "journal_groups", "Groups of events made durable, each by one fdatasync", stats.groups)?;
+        counter(encoder, "journal_records", "Events made durable", stats.records)?;
+        counter(encoder, "journal_bytes", "Bytes written to make events durable", stats.bytes)?;
+        let sync_ms = u64::try_from(stats.sync_time.as_millis()).unwrap_or(u64::MAX);
+        counter(encoder, "journal_sync_milliseconds", "Milliseconds spent in writing groups and waiting for the disk", sync_ms)?;
+        counter(encoder, "journal_failures", "Writes to the journal that failed", stats.failures)?;
+        counter(encoder, "journal_holes", "Damaged stretches of acknowledged events, stepped over", stats.holes)?;
+        gauge(encoder, "journal_segments", "Segment files", stats.segments)?;
+        gauge(encoder, "journal_bytes_on_disk", "Bytes that the segments take on disk", stats.bytes_on_disk)?;
+        gauge(encoder, "journal_disk_full", "1 while events are refused because the disk is full", u64::from(stats.disk_full))?;
+        gauge(encoder, "journal_refusing", "1 while events are refused for whatever reason", u64::from(stats.refusing))
+    }
+}
+
+impl Collector for Gauges {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.edge(&mut encoder)?;
+        self.journal(&mut encoder)
+    }
+}
+
+impl fmt::Debug for Gauges {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gauges")
+    }
+}
+
+fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: impl Into<u64>) -> fmt::Result {
+    let gauge = ConstGauge::new(i64::try_from(value.into()).unwrap_or(i64::MAX));
+    gauge.encode(encoder.encode_descriptor(name, help, None, gauge.metric_type())?)
+}
+
+fn counter(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let counter = ConstCounter::new(value);
+    counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)
 }

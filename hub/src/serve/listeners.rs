@@ -1,5 +1,6 @@
 //! The hub's four ports, and what is spoken on each.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -39,6 +40,14 @@ pub struct Addresses {
     pub api: Option<SocketAddr>,
     /// Health and metrics.
     pub metrics: Option<SocketAddr>,
+}
+
+impl fmt::Display for Addresses {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let all = [("MQTT", self.mqtt), ("HTTPS", self.https), ("API", self.api), ("metrics", self.metrics)];
+        let bound = all.into_iter().filter_map(|(what, address)| Some(format!("{what} on {}", address?)));
+        f.write_str(&bound.collect::<Vec<_>>().join(", "))
+    }
 }
 
 impl BoundPorts {

@@ -109,7 +109,7 @@ pub async fn run(config: &Config) -> Result<(), StartError> {
 
 /// Starts a hub on open stores. `https_may_be_missing`: it does without the HTTPS port if that can't be had.
 pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, https_may_be_missing: bool) -> Result<RunningHub, StartError> {
-    let ports = BoundPorts::bind(config, https_may_be_missing)?;
+    let mut ports = BoundPorts::bind(config, https_may_be_missing)?;
     raise_descriptor_limit(config);
     let certificate = ReloadingCertificate::load(certificate_files(config))?;
     for name in names_not_covered(config, &certificate) {
@@ -117,15 +117,15 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, https_may_b
     }
     let policies = policies::load(&config.data, &config.policies)?;
     let admissions = Admissions::new(stranger_limits(config), Arc::clone(&clock));
-    let hub = Hub::new(hub_names(config), policies, Arc::clone(&stores.registry), Arc::clone(&stores.events), clock);
+    let hub = Hub::new(hub_names(config), policies, Arc::clone(&stores.registry), Arc::clone(&stores.journal) as _, clock);
     let hub = Arc::new(hub);
-    let health = Health::new(&hub, &admissions, &certificate);
+    let health = Health::new(&hub, &stores.journal, &admissions, &certificate);
 
     let mut running = RunningHub {
         stores,
         health,
         addresses: ports.addresses(),
-        https_left_out: None,
+        https_left_out: ports.https_left_out.take(),
         stop: CancellationToken::new(),
         look_at_certificate: Arc::default(),
         listening: JoinSet::new(),
@@ -137,11 +137,9 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, https_may_b
     running.upkeep.spawn(keep_activity(Arc::clone(&running.hub)));
     let edge = Edge { config, certificate, admissions, stop: running.stop.clone() };
     let routers = protocols::routers(&running.hub, &running.health);
-    let mut ports = ports;
-    running.https_left_out = ports.https_left_out.take();
     edge.serve(ports, &running.hub, routers, &mut running.listening)?;
     running.health.set_open(true);
-    info!(host_name = %config.host_name, addresses = ?running.addresses, "the hub {} is listening", config.host_name);
+    info!(host_name = %config.host_name, "the hub {} listens: {}", config.host_name, running.addresses);
     Ok(running)
 }
 

@@ -1,22 +1,45 @@
 //! Which stores a hub has, how they are opened, and how they are closed.
 
 use std::num::NonZeroU16;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::{fs, io};
 
+use secrecy::SecretString;
+use secrecy::zeroize::Zeroizing;
+use tokio::task::spawn_blocking;
+
 use crate::config::Config;
 use crate::core::time::Clock;
-use crate::store::memory::event_log::MemoryEventLog;
-use crate::store::memory::registry::MemoryRegistry;
-use crate::store::{EventLog, Registry};
+use crate::store::Registry;
+use crate::store::ballast::{Ballast, DEFAULT_BALLAST_BYTES};
+use crate::store::data_folder::{DataFolder, DataFolderError};
+use crate::store::journal::{Journal, JournalConfig, JournalError};
+use crate::store::sql::{OpenError, SqlRegistry};
 
 /// The stores can't be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The data folder can't be made.
-    #[error("the data folder {path} can't be made")]
-    Folder {
+    /// The data folder.
+    #[error(transparent)]
+    Folder(#[from] DataFolderError),
+    /// The ballast.
+    #[error("the ballast {path} can't be taken")]
+    Ballast {
+        /// Its file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The events.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The identities.
+    #[error(transparent)]
+    Registry(#[from] OpenError),
+    /// The file with the registry's URL.
+    #[error("the registry's URL can't be read from {path}")]
+    RegistryUrl {
         /// Which.
         path: PathBuf,
         /// Why.
@@ -29,17 +52,62 @@ pub struct Stores {
     /// The identities.
     pub registry: Arc<dyn Registry>,
     /// The events.
-    pub events: Arc<dyn EventLog>,
+    pub journal: Arc<Journal>,
+    /// Locked until everything in it is closed.
+    folder: DataFolder,
 }
 
 impl Stores {
     /// Opens everything in the data folder, which is this process's alone from then on.
-    pub async fn open(config: &Config, _clock: &Arc<dyn Clock>) -> Result<Self, StoreError> {
-        fs::create_dir_all(&config.data).map_err(|source| StoreError::Folder { path: config.data.clone(), source })?;
-        let partitions = u16::try_from(config.events.partitions.get()).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MIN);
-        Ok(Self { registry: Arc::new(MemoryRegistry::default()), events: Arc::new(MemoryEventLog::new(partitions)) })
+    pub async fn open(config: &Config, clock: &Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let folder = DataFolder::open(&config.data)?;
+        // A disk that is full when the hub starts must not keep the registry from being opened: the ballast comes before the journal,
+        // which allocates nothing while it is not held.
+        let path = folder.ballast();
+        let ballast = Ballast::open(path.clone(), DEFAULT_BALLAST_BYTES).map_err(|source| StoreError::Ballast { path, source })?;
+        let ballast = Arc::new(ballast);
+        let journal = open_journal(&folder, config, &ballast, Arc::clone(clock)).await?;
+        let registry = open_registry(&folder, config.registry_url_file.as_deref(), ballast).await?;
+        Ok(Self { registry: Arc::new(registry), journal: Arc::new(journal), folder })
     }
 
     /// Waits until what was taken is on disk, and gives everything back.
-    pub async fn close(self) {}
+    pub async fn close(self) {
+        let Self { registry, journal, folder } = self;
+        drop(registry);
+        // A panic in there has been logged by the journal.
+        let _ = spawn_blocking(move || journal.close()).await;
+        drop(folder);
+    }
+}
+
+async fn open_journal(
+    folder: &DataFolder,
+    config: &Config,
+    ballast: &Arc<Ballast>,
+    clock: Arc<dyn Clock>,
+) -> Result<Journal, JournalError> {
+    let partitions = u16::try_from(config.events.partitions.get()).ok().and_then(NonZeroU16::new).unwrap_or(NonZeroU16::MIN);
+    let journal = JournalConfig {
+        retention_time: config.events.retention_time.get(),
+        retention_bytes: config.events.retention_size.get(),
+        ballast: Some(Arc::clone(ballast)),
+        ..JournalConfig::new(partitions)
+    };
+    let events = folder.events();
+    // Recovery reads from the disk for as long as it takes.
+    match spawn_blocking(move || Journal::open(events, journal, clock)).await {
+        Ok(opened) => opened,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+async fn open_registry(folder: &DataFolder, url_file: Option<&Path>, ballast: Arc<Ballast>) -> Result<SqlRegistry, StoreError> {
+    Ok(match url_file {
+        None => SqlRegistry::open_sqlite(&folder.registry(), Some(Arc::new(move || ballast.release()))).await?,
+        Some(path) => {
+            let text = fs::read_to_string(path).map_err(|source| StoreError::RegistryUrl { path: path.to_path_buf(), source })?;
+            SqlRegistry::open_postgres(&SecretString::from(Zeroizing::new(text).trim())).await?
+        }
+    })
 }

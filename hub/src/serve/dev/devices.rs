@@ -3,44 +3,41 @@
 use std::sync::Arc;
 
 use crate::core::device_id::DeviceId;
-use crate::core::identity::change::{Author, Change, Fresh, Outcome, Refused, Request, Settings, decide};
+use crate::core::identity::change::{Author, Change, Outcome, Precondition, Request, Settings};
 use crate::core::identity::{Authentication, SymmetricKey};
 use crate::ops::Hub;
-use crate::serve::policies::new_key;
-use crate::store::{Expected, RegistryError, RegistryWrite};
+use crate::ops::change_devices::{ChangeError, change_device};
+use crate::store::RegistryError;
 
 /// A device can't be created.
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
-    /// The rules say no.
+    /// The change.
     #[error(transparent)]
-    Refused(#[from] Refused),
-    /// The registry does not answer.
+    Change(#[from] ChangeError),
+    /// The look.
     #[error(transparent)]
     Registry(#[from] RegistryError),
+    /// Somebody deletes it as fast as it is made.
+    #[error("it was deleted again")]
+    Deleted,
 }
 
-/// The primary key of the device, which is created with generated keys if it is missing.
+/// The primary key of the device, which is created, enabled and with generated keys, if it is missing.
 pub async fn ensure(hub: &Arc<Hub>, id: &DeviceId) -> Result<SymmetricKey, DeviceError> {
     if let Some(identity) = hub.registry.get(id).await? {
-        let Authentication::SymmetricKey { primary, .. } = identity.authentication;
-        return Ok(primary);
+        return Ok(primary_key(&identity.authentication));
     }
     let author = Author::Policy { name: "iothubowner".to_owned(), release: false };
-    let request = Request { change: Change::Create(Settings::default()), author };
-    let fresh = Fresh {
-        generation: rand::random(),
-        version: rand::random_range(1..i64::MAX / 2),
-        primary_key: new_key(),
-        secondary_key: new_key(),
-    };
-    match decide(id, None, &request, hub.now(), fresh)? {
-        Outcome::Kept(identity) => {
-            let Authentication::SymmetricKey { primary, .. } = &identity.authentication;
-            let primary = primary.clone();
-            hub.registry.write(vec![RegistryWrite { id: id.clone(), expected: Expected::Absent, new: Some(*identity) }]).await?;
-            Ok(primary)
-        }
-        Outcome::Deleted => Err(Refused::NotFound(id.clone()).into()),
+    // Should somebody have been faster: an update that wants nothing changes nothing.
+    let change = Change::CreateOrUpdate(Settings::default(), Precondition::Any);
+    match change_device(hub, id.clone(), Request { change, author }).await? {
+        Outcome::Kept(identity) => Ok(primary_key(&identity.authentication)),
+        Outcome::Deleted => Err(DeviceError::Deleted),
     }
+}
+
+fn primary_key(authentication: &Authentication) -> SymmetricKey {
+    let Authentication::SymmetricKey { primary, .. } = authentication;
+    primary.clone()
 }

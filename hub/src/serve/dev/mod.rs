@@ -18,8 +18,8 @@ use super::clock::SystemClock;
 use super::private_file::write_private;
 use super::stores::Stores;
 use super::{RunningHub, StartError, start, told_to_stop};
-use crate::config::settings::{Listeners, Log};
-use crate::config::value::Listen;
+use crate::config::settings::{Limits, Listeners, Log};
+use crate::config::value::{Count, Listen, Value as _};
 use crate::config::{Config, HostName};
 use crate::core::device_id::DeviceId;
 use crate::core::time::Clock;
@@ -35,6 +35,9 @@ const MQTT_PORT: u16 = 8883;
 const HTTPS_PORT: u16 = 443;
 const API_PORT: u16 = 8443;
 const METRICS_PORT: u16 = 9464;
+
+/// Connections at once: more than a laptop's tests need, fewer than the file descriptors that most systems grant.
+const CONNECTIONS: &str = "4000";
 
 /// The device that a command gets when none was asked for.
 const COMMANDS_DEVICE: &str = "device-1";
@@ -203,7 +206,7 @@ fn configuration(options: &DevOptions, data: &Path) -> Config {
         },
         events: Default::default(),
         proxy_sources: Vec::new(),
-        limits: Default::default(),
+        limits: Limits { connections: Count::from_text(CONNECTIONS).expect("it is in range"), ..Limits::default() },
         log: Log::default(),
         policies: BTreeMap::new(),
     }
