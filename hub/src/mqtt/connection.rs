@@ -42,6 +42,7 @@ const READ_MAX_BYTES: usize = 16 * 1024;
 const STAMPS_ROOM_BYTES: usize = 4 * 1024;
 
 /// Serves one connection until it ends. `authenticated` is called once the device has proved who it is, before it is told so.
+#[expect(clippy::manual_async_fn, reason = "an async fn's future would hold the stream, which is large with TLS, twice")]
 pub fn serve_connection<S>(
     hub: Arc<Hub>,
     mut stream: S,
@@ -51,19 +52,25 @@ pub fn serve_connection<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    // Not an `async fn`: its future would hold the stream, which is large with TLS, twice.
     async move {
         // Boxed, so that what letting in needs is given back before the long, mostly idle life begins.
         let admitted = Box::pin(admit(&hub, &mut stream, origin, authenticated)).await;
         if let Some(connection) = &mut admitted.map(|admitted| Connection::new(&hub, &mut stream, admitted)) {
             let reason = connection.run().await;
             close_session(&hub, &connection.session, reason);
+            close(&mut *connection.stream).await;
             if let Some(will) = connection.will.take() {
                 Box::pin(leave_will(&hub, &connection.session, *will)).await;
             }
+        } else {
+            close(&mut stream).await;
         }
-        let _ = timeout(CLOSE_MAX, stream.shutdown()).await;
     }
+}
+
+/// Says goodbye as far as the peer lets it be said.
+async fn close<S: AsyncWrite + Unpin>(stream: &mut S) {
+    let _ = timeout(CLOSE_MAX, stream.shutdown()).await;
 }
 
 /// Stores the will of a device whose session has ended, if it leaves one.
