@@ -25,6 +25,8 @@ pub struct Stamps {
     /// Where the device's events go.
     pub partition: PartitionId,
     annotations: EncodedAnnotations,
+    /// What `to` says when the message itself does not.
+    to: String,
 }
 
 impl Stamps {
@@ -42,6 +44,7 @@ impl Stamps {
                 ("iothub-message-source", text("Telemetry")),
                 ("x-opt-partition-key", Value::String(device_id.into())),
             ]),
+            to: format!("/devices/{device_id}/messages/events"),
         }
     }
 }
@@ -70,10 +73,11 @@ pub enum TelemetryRefused {
 }
 
 /// Strikes out what only the hub may say, checks the rest, and appends the stored form with the stamps to `out`.
-pub fn store(message: &mut Message<'_>, stamps: &Stamps, out: &mut Vec<u8>) -> Result<(), TelemetryRefused> {
+pub fn store<'a>(message: &mut Message<'a>, stamps: &'a Stamps, out: &mut Vec<u8>) -> Result<(), TelemetryRefused> {
     message.annotations.retain(|(name, _)| !is_server_owned(name));
     message.application_properties.retain(|(name, _)| !is_server_owned(name));
     check(message)?;
+    message.properties.to.get_or_insert(stamps.to.as_str().into());
     encoding::encode(message, &stamps.annotations, out);
     Ok(())
 }

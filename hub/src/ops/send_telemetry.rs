@@ -16,7 +16,7 @@ pub fn stamps(hub: &Hub, right: &DeviceRight) -> Stamps {
 }
 
 /// Checks and stamps one message, and adds it to `batch`.
-pub fn stage(mut message: Message<'_>, stamps: &Stamps, batch: &mut EventBatch) -> Result<(), TelemetryRefused> {
+pub fn stage<'a>(mut message: Message<'a>, stamps: &'a Stamps, batch: &mut EventBatch) -> Result<(), TelemetryRefused> {
     let start = batch.bytes.len();
     match telemetry::store(&mut message, stamps, &mut batch.bytes) {
         Ok(()) => {

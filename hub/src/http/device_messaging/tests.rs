@@ -164,7 +164,9 @@ async fn what_is_invalid_is_named() {
     let response = send(&world, &[("iothub-expiry", "1754-08-30T22:43:41.128Z"), ("iothub-messageid", "")], "x").await;
     assert_eq!(response.status(), 204);
     let stored = stored(&world).await;
-    assert_eq!(encoding::decode(&stored[0]).unwrap().properties, message::Properties::default(), "both mean that there is none");
+    let properties = encoding::decode(&stored[0]).unwrap().properties;
+    assert_eq!((properties.absolute_expiry_time, properties.message_id), (None, None), "both mean that there is none");
+    assert_eq!(properties.to.as_deref(), Some("/devices/D/messages/events"), "the hub says where it was sent when the device does not");
 }
 
 #[tokio::test(start_paused = true)]
