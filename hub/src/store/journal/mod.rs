@@ -24,7 +24,7 @@ use self::catalog::Catalog;
 use self::disk::{Disk, Folder};
 use self::layout::{HEADER_BYTES, MAX_PARTITIONS};
 use self::queue::Queue;
-use self::read::OpenSegments;
+use self::read::{Bookmarks, OpenSegments};
 use self::stats::{Counters, Holes};
 use self::writer::{RETRY_AFTER, Writer};
 use super::ballast::Ballast;
@@ -139,6 +139,7 @@ struct Shared {
     catalog: RwLock<Catalog>,
     disk: Arc<dyn Disk>,
     open_segments: OpenSegments,
+    bookmarks: Bookmarks,
     watermark: watch::Sender<Watermark>,
     counters: Counters,
     holes: Holes,
@@ -205,6 +206,7 @@ fn open_on(disk: Arc<dyn Disk>, config: JournalConfig, clock: Arc<dyn Clock>) ->
         catalog: RwLock::new(Catalog::new(recovered.complete, active)),
         disk,
         open_segments: OpenSegments::default(),
+        bookmarks: Bookmarks::default(),
         watermark: watch::Sender::new(Watermark { epoch: 1, ordinal: 0 }),
         counters: Counters::default(),
         holes,
