@@ -42,6 +42,7 @@ mod queue;
 mod read;
 mod recovery;
 mod scan;
+mod segment;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -191,16 +192,15 @@ fn open_on(disk: Arc<dyn Disk>, config: JournalConfig, clock: Arc<dyn Clock>) ->
     let holes = Holes::default();
     let recovered = recovery::recover(&*disk, usize::from(partitions.get()), &holes)?;
     // A segment is never continued: in what a torn group has left behind its end, frames may be whole.
-    let (segment, active) =
-        writer::first_segment(&*disk, &config, &recovered, clock.now()).map_err(JournalError::io("begin a segment of", ""))?;
+    let (active, full) = segment::first(&*disk, &config, &recovered, clock.now()).map_err(JournalError::io("begin a segment of", ""))?;
     for surplus in &recovered.surplus {
-        for name in [recovery::segment_name(*surplus), index::file_name(*surplus)] {
+        for name in [segment::segment_name(*surplus), index::file_name(*surplus)] {
             // What can't be removed is found empty again at the next start.
             let _ = disk.remove(&name);
         }
     }
+    let (file, segment) = (active.file.clone(), active.summary.segment);
     tracing::info!(segment, segments = recovered.complete.len(), holes = holes.count(), "the journal begins segment {segment}");
-    let file = active.file.clone();
     let shared = Arc::new(Shared {
         queue: Queue::new(&recovered.progress, config.queue_bytes),
         catalog: RwLock::new(Catalog::new(recovered.complete, active)),
@@ -212,7 +212,11 @@ fn open_on(disk: Arc<dyn Disk>, config: JournalConfig, clock: Arc<dyn Clock>) ->
         holes,
         partitions,
     });
-    Ok((shared.clone(), Writer::new(shared, config, clock, file)))
+    let mut writer = Writer::new(shared.clone(), config, clock, file);
+    if let Some(full) = full {
+        writer.fail(&full);
+    }
+    Ok((shared, writer))
 }
 
 impl Shared {

@@ -6,8 +6,8 @@ use super::config;
 use super::disks::MemoryDisk;
 use super::rig::Rig;
 use crate::store::journal::layout::{BLOCK_HEADER_BYTES, BlockHeader, GroupMarker, HEADER_BYTES};
-use crate::store::journal::recovery::segment_name;
 use crate::store::journal::scan::{Found, Walk};
+use crate::store::journal::segment::segment_name;
 
 type Events = Vec<(u64, Vec<u8>)>;
 

@@ -12,7 +12,7 @@ use crate::core::time::UnixMillis;
 use crate::store::journal::JournalConfig;
 use crate::store::journal::JournalError;
 use crate::store::journal::layout::HEADER_BYTES;
-use crate::store::journal::recovery::segment_name;
+use crate::store::journal::segment::segment_name;
 
 fn numbers(rig: &Rig) -> Vec<u64> {
     rig.read(0, 0).into_iter().map(|event| event.0).collect()
