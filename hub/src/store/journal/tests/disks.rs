@@ -302,7 +302,7 @@ impl DiskFile for FaultyFile {
             return self.file.write_at(&[IoSlice::new(&bytes)], offset);
         }
         let turn = self.faults.barriers.load(SeqCst);
-        if turn % 3 == 0 {
+        if turn.is_multiple_of(3) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         self.file.write_at(&[IoSlice::new(&bytes[..bytes.len().min(1 + usize::try_from(turn).unwrap() * 37 % 200)])], offset)
