@@ -24,7 +24,7 @@ use self::catalog::Catalog;
 use self::disk::{Disk, Folder};
 use self::layout::{HEADER_BYTES, MAX_PARTITIONS};
 use self::queue::Queue;
-use self::read::OpenSegments;
+use self::read::{Bookmarks, OpenSegments};
 use self::stats::{Counters, Holes};
 use self::writer::{RETRY_AFTER, Writer};
 use super::ballast::Ballast;
@@ -42,6 +42,7 @@ mod queue;
 mod read;
 mod recovery;
 mod scan;
+mod segment;
 mod stats;
 #[cfg(test)]
 mod tests;
@@ -139,6 +140,7 @@ struct Shared {
     catalog: RwLock<Catalog>,
     disk: Arc<dyn Disk>,
     open_segments: OpenSegments,
+    bookmarks: Bookmarks,
     watermark: watch::Sender<Watermark>,
     counters: Counters,
     holes: Holes,
@@ -190,27 +192,31 @@ fn open_on(disk: Arc<dyn Disk>, config: JournalConfig, clock: Arc<dyn Clock>) ->
     let holes = Holes::default();
     let recovered = recovery::recover(&*disk, usize::from(partitions.get()), &holes)?;
     // A segment is never continued: in what a torn group has left behind its end, frames may be whole.
-    let (segment, active) =
-        writer::first_segment(&*disk, &config, &recovered, clock.now()).map_err(JournalError::io("begin a segment of", ""))?;
+    let (active, full) = segment::first(&*disk, &config, &recovered, clock.now()).map_err(JournalError::io("begin a segment of", ""))?;
     for surplus in &recovered.surplus {
-        for name in [recovery::segment_name(*surplus), index::file_name(*surplus)] {
+        for name in [segment::segment_name(*surplus), index::file_name(*surplus)] {
             // What can't be removed is found empty again at the next start.
             let _ = disk.remove(&name);
         }
     }
+    let (file, segment) = (active.file.clone(), active.summary.segment);
     tracing::info!(segment, segments = recovered.complete.len(), holes = holes.count(), "the journal begins segment {segment}");
-    let file = active.file.clone();
     let shared = Arc::new(Shared {
         queue: Queue::new(&recovered.progress, config.queue_bytes),
         catalog: RwLock::new(Catalog::new(recovered.complete, active)),
         disk,
         open_segments: OpenSegments::default(),
+        bookmarks: Bookmarks::default(),
         watermark: watch::Sender::new(Watermark { epoch: 1, ordinal: 0 }),
         counters: Counters::default(),
         holes,
         partitions,
     });
-    Ok((shared.clone(), Writer::new(shared, config, clock, file)))
+    let mut writer = Writer::new(shared.clone(), config, clock, file);
+    if let Some(full) = full {
+        writer.fail(&full);
+    }
+    Ok((shared, writer))
 }
 
 impl Shared {

@@ -16,11 +16,9 @@ use super::disk::{self, Disk, DiskFile};
 use super::index::{self, Index, Summary};
 use super::layout::{BlockHeader, GroupMarker, HEADER_BYTES, HeaderFault, Progress, SegmentHeader};
 use super::scan::{Found, Stretch, Walk};
+use super::segment::segment_name;
 use super::stats::Holes;
 use crate::core::time::UnixMillis;
-
-/// The name of the segment file that is allocated ahead.
-pub const SPARE: &str = "spare";
 
 /// What was found.
 #[derive(Debug)]
@@ -33,12 +31,6 @@ pub struct Recovered {
     pub progress: Vec<Progress>,
     /// The number of the next segment.
     pub next_segment: u64,
-}
-
-/// The name of a segment's file.
-#[must_use]
-pub fn segment_name(segment: u64) -> String {
-    format!("{segment:020}.segment")
 }
 
 /// Reads the folder, cuts the torn tail, rebuilds missing indexes, and removes what is no part of the log.

@@ -49,6 +49,12 @@ impl Walk {
         Self { file, segment, partitions, at: from, end, buffer: Vec::new(), buffer_start: 0 }
     }
 
+    /// Where the next frame begins.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+
     /// The next frame; `None` at the end.
     ///
     /// # Errors

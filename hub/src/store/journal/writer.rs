@@ -13,8 +13,8 @@ use super::disk::{self, DiskFile};
 use super::index;
 use super::layout::{BLOCK_HEADER_BYTES, BlockHeader, GroupMarker, HEADER_BYTES, Place, Progress, SegmentHeader, seal_record};
 use super::queue::{Group, Work};
-use super::recovery::{Recovered, SPARE, segment_name};
 use super::scan::{Found, Walk};
+use super::segment::{self, SPARE, segment_name};
 use super::{JournalConfig, Shared};
 use crate::core::time::{Clock, UnixMillis};
 use crate::store::AppendError;
@@ -52,32 +52,6 @@ enum Health {
     Full,
     /// A write or fdatasync failed: what the active segment holds must be verified.
     Failed,
-}
-
-/// Makes the new active segment after recovery, whose `previous` is the last one with events.
-///
-/// # Errors
-/// The disk's.
-pub fn first_segment(
-    disk: &dyn disk::Disk,
-    config: &JournalConfig,
-    recovered: &Recovered,
-    created: UnixMillis,
-) -> io::Result<(u64, Active)> {
-    let previous = recovered.complete.last().map(|segment| (segment.summary.segment, segment.summary.end));
-    let segment = recovered.next_segment;
-    let file = disk.create(SPARE, config.segment_bytes)?;
-    let header = SegmentHeader { segment, created, previous, starts: recovered.progress.clone() };
-    begin_segment(disk, &*file, &header)?;
-    Ok((segment, Active::new(segment, created, recovered.progress.clone(), file, config.segment_bytes)))
-}
-
-/// Makes a segment of the spare file: the header is durable before the name is, so that a segment without a header is a damaged one.
-fn begin_segment(disk: &dyn disk::Disk, spare: &dyn DiskFile, header: &SegmentHeader) -> io::Result<()> {
-    disk::write_all(spare, &mut [IoSlice::new(&header.encode())], 0)?;
-    spare.sync_data()?;
-    disk.rename(SPARE, &segment_name(header.segment))?;
-    disk.sync()
 }
 
 impl Writer {
@@ -228,7 +202,7 @@ impl Writer {
 
     /// Ends the epoch: nothing that is not durable yet will ever be acknowledged. A failed fdatasync is not repeated: the kernel may
     /// have thrown the data away and would report success.
-    fn fail(&mut self, error: &io::Error) {
+    pub fn fail(&mut self, error: &io::Error) {
         let full = disk::is_full(error);
         self.health = if full { Health::Full } else { Health::Failed };
         self.shared.counters.failures.fetch_add(1, Relaxed);
@@ -306,7 +280,7 @@ impl Writer {
             None => self.allocate()?,
         };
         let header = SegmentHeader { segment, created, previous: Some((self.segment, self.end)), starts: self.progress.clone() };
-        if let Err(error) = begin_segment(&*self.shared.disk, &*spare, &header) {
+        if let Err(error) = segment::begin(&*self.shared.disk, &*spare, &header) {
             // The name may be there or not; either way nothing is in it, and the next attempt uses another.
             let _ = self.shared.disk.remove(&segment_name(segment));
             return Err(error);
@@ -370,11 +344,8 @@ impl Writer {
         }
     }
 
-    /// A new file for a segment. None while the ballast is gone: what space there is belongs to the registry then.
     fn allocate(&self) -> io::Result<Arc<dyn DiskFile>> {
-        if self.config.ballast.as_ref().is_some_and(|ballast| !ballast.is_held()) {
-            return Err(io::Error::new(io::ErrorKind::StorageFull, "the ballast has been let go"));
-        }
+        segment::space_is_ours(&self.config)?;
         self.shared.disk.create(SPARE, self.config.segment_bytes)
     }
 

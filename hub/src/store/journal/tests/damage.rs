@@ -6,8 +6,8 @@ use super::config;
 use super::disks::MemoryDisk;
 use super::rig::Rig;
 use crate::store::journal::layout::{BLOCK_HEADER_BYTES, BlockHeader, GroupMarker, HEADER_BYTES};
-use crate::store::journal::recovery::segment_name;
 use crate::store::journal::scan::{Found, Walk};
+use crate::store::journal::segment::segment_name;
 
 type Events = Vec<(u64, Vec<u8>)>;
 
@@ -164,4 +164,18 @@ fn a_damaged_segment_header_costs_nothing() {
         let (events, next, holes) = check(&disk, &sample, &format!("byte {at}"));
         assert_eq!((events[0].len(), events[1].len(), next, holes), (6, 4, [6, 4], 0));
     }
+}
+
+#[test]
+fn the_next_segment_proves_that_the_last_group_was_acknowledged() {
+    let disk = MemoryDisk::default();
+    let mut rig = Rig::open(Arc::new(disk.clone()), config(1)).unwrap();
+    while rig.shared.catalog().active().segment == 0 {
+        rig.append(&[(0, &[1; 1000])]);
+    }
+    let (events, end) = (rig.next(0), rig.shared.catalog().oldest().unwrap().summary.end);
+    disk.change(&segment_name(0), |bytes| bytes[usize::try_from(end).unwrap() - 10] ^= 1);
+    disk.0.lock().unwrap().remove("00000000000000000000.index");
+    let rig = Rig::open(Arc::new(disk), config(1)).unwrap();
+    assert_eq!((rig.next(0), rig.read(0, 0).len() as u64, rig.stats().holes), (events, events - 1, 1));
 }

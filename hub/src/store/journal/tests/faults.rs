@@ -103,6 +103,34 @@ fn a_full_disk_refuses_events_until_there_is_space() {
 }
 
 #[test]
+fn a_journal_opens_on_a_full_disk() {
+    let folder = tempfile::tempdir().unwrap();
+    let (mut first, disk, faults) = rig(config(1));
+    first.append(&[(0, b"before")]);
+    first.close();
+    faults.full.store(true, SeqCst);
+    let open = |ballast| {
+        let faulty = FaultyDisk { disk: Arc::new(disk.clone()), faults: faults.clone() };
+        Rig::open(Arc::new(faulty), JournalConfig { ballast, ..config(1) })
+    };
+    let mut rig = open(None).unwrap();
+    assert_eq!(rig.offer(&[(0, b"x")]), Err(AppendError::DiskFull { retry_after: RETRY_AFTER }));
+    assert_eq!(rig.read(0, 0).len(), 1);
+    faults.full.store(false, SeqCst);
+    rig.turn();
+    rig.append(&[(0, b"after")]);
+    rig.close();
+
+    let ballast = Arc::new(Ballast::open(folder.path().join("ballast"), 1000).unwrap());
+    ballast.release();
+    let mut rig = open(Some(ballast)).unwrap();
+    assert!(rig.stats().disk_full, "the space of the ballast is not the journal's");
+    rig.turn();
+    rig.append(&[(0, b"at last")]);
+    assert_eq!(rig.read(0, 0).len(), 3);
+}
+
+#[test]
 fn nothing_is_allocated_while_the_ballast_is_gone() {
     let folder = tempfile::tempdir().unwrap();
     let ballast = Arc::new(Ballast::open(folder.path().join("ballast"), 1000).unwrap());

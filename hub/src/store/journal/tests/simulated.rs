@@ -147,7 +147,7 @@ fn run(seed: u64, lives: Vec<Life>, config: &JournalConfig) -> Vec<u64> {
         async move {
             {
                 let (lives, model, barriers) = &mut *hub.borrow_mut();
-                while let Some(life) = lives.next() {
+                for life in lives.by_ref() {
                     barriers.push(live(&life, config.clone(), model));
                     if !life.power_stays {
                         break;

@@ -7,11 +7,12 @@ use std::time::Duration;
 use super::config;
 use super::disks::MemoryDisk;
 use super::rig::Rig;
+use crate::core::event::{PartitionId, SequenceNumber};
 use crate::core::time::UnixMillis;
 use crate::store::journal::JournalConfig;
 use crate::store::journal::JournalError;
 use crate::store::journal::layout::HEADER_BYTES;
-use crate::store::journal::recovery::segment_name;
+use crate::store::journal::segment::segment_name;
 
 fn numbers(rig: &Rig) -> Vec<u64> {
     rig.read(0, 0).into_iter().map(|event| event.0).collect()
@@ -138,4 +139,25 @@ fn a_clock_set_back_keeps_the_order_of_times() {
     rig.clock.0.store(5, SeqCst);
     rig.append(&[(0, b"y")]);
     assert_eq!(rig.partition(0).last_enqueued_time, time);
+}
+
+#[test]
+fn a_reader_goes_on_where_it_stopped() {
+    let disk = MemoryDisk::default();
+    let mut rig = Rig::open(Arc::new(disk), config(2)).unwrap();
+    for number in 0..200_u8 {
+        rig.append(&[(0, &[number; 500]), (1, b"other"), (0, &[number])]);
+    }
+    let whole = rig.read(0, 0);
+    assert_eq!(whole.len(), 400);
+    for room in [0, 1, 501, 502, 5000] {
+        let (mut events, mut from) = (Vec::new(), SequenceNumber(0));
+        loop {
+            let some = rig.shared.read(PartitionId(0), from, room).unwrap();
+            let Some(last) = some.last() else { break };
+            from = last.sequence_number.next();
+            events.extend(some.into_iter().map(|event| (event.sequence_number.0, event.content.to_vec())));
+        }
+        assert!(events == whole, "{room} bytes at a time");
+    }
 }
