@@ -77,7 +77,7 @@ async fn work_as_printed(page: &Path) -> Result<()> {
     let python = python.parent().context("an interpreter lies in a folder")?;
     let path = format!("{}:{}:{}", commands.display(), python.display(), std::env::var("PATH")?);
     let bash = Program::named("bash").args(["-c", &format!("{PROLOGUE}cd \"$HOME\"\n{script}")]);
-    let bash = bash.env("PATH", path).env("HOME", home.path()).env("XDG_DATA_HOME", home.path().join("data"));
+    let bash = bash.env("PATH", path).env("HOME", home.path()).env("XDG_DATA_HOME", home.path().join(".local/share"));
     bash.env("CHECKOUT", checkout()).output().await.with_context(|| format!("the page's commands:\n{script}"))?;
     Ok(())
 }
