@@ -44,7 +44,9 @@ async function main() {
     newEtag: updated.etag !== created.etag,
     sameKeys: updated.authentication.symmetricKey.primaryKey === created.authentication.symmetricKey.primaryKey,
   });
-  report('update with an old etag', { refusal: await refusal(() => registry.update({ ...change, etag: created.etag })) });
+  // `update` is always unconditional in this SDK; only the bulk call compares.
+  const stale = [{ deviceId: 'js-1', status: 'enabled', etag: created.etag }];
+  report('update with an old etag', { refusal: await refusal(() => registry.updateDevices(stale, false)) });
 
   const added = (await registry.addDevices([{ deviceId: 'js-2', status: 'enabled' }, { deviceId: 'js-3', status: 'disabled' }])).responseBody;
   report('bulk add', { successful: added.isSuccessful });

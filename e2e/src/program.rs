@@ -83,6 +83,13 @@ impl Program {
         self
     }
 
+    /// Without a variable that this process has.
+    #[must_use]
+    pub fn without_env(mut self, name: &str) -> Self {
+        self.command.env_remove(name);
+        self
+    }
+
     /// As a terminal starts it: a signal for it reaches what it starts, too.
     #[must_use]
     pub fn in_its_own_group(mut self) -> Self {

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 /// Run before a page's first block: waits for what a foreground command does when it is ready.
 const PROLOGUE: &str = r#"
 set -euo pipefail
-trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT
+trap 'jobs -p | xargs --no-run-if-empty kill; wait' EXIT
 until_there() { until [ -s "$1" ]; do kill -0 "$!" || { echo "it ended" >&2; exit 1; }; sleep 0.1; done; }
 "#;
 
@@ -27,7 +27,7 @@ until_there() { until [ -s "$1" ]; do kill -0 "$!" || { echo "it ended" >&2; exi
 fn make_run_shows_events_and_ends_cleanly() -> Result<()> {
     isolated(async || {
         let home = tempfile::tempdir()?;
-        let make = Program::named("make").args(["--no-print-directory", "-C"]).arg(checkout()).arg("run");
+        let make = from_a_clean_shell(Program::named("make").args(["--no-print-directory", "-C"]).arg(checkout()).arg("run"));
         let mut make = make.env("XDG_DATA_HOME", home.path()).env("CARGO_NET_OFFLINE", "true").in_its_own_group().start()?;
         for device in ["thermostat-1", "thermostat-2", "pump-1"] {
             until_line(&mut make, device).await?;
@@ -41,6 +41,15 @@ fn make_run_shows_events_and_ends_cleanly() -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Without what cargo and make tell the programs they run: a cargo inside takes it for a reason to build everything anew.
+fn from_a_clean_shell(program: Program) -> Program {
+    let theirs = |name: &str| {
+        let kept = ["CARGO_HOME", "CARGO_INCREMENTAL", "CARGO_TARGET_DIR", "CARGO_TERM_COLOR"].contains(&name) || name.ends_with("_RUSTFLAGS");
+        (name.starts_with("CARGO") && !kept) || ["LD_LIBRARY_PATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "OUT_DIR"].contains(&name)
+    };
+    std::env::vars().map(|(name, _)| name).filter(|name| theirs(name)).fold(program, |program, name| program.without_env(&name))
 }
 
 async fn until_line(actor: &mut Actor, word: &str) -> Result<()> {

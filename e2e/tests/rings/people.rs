@@ -10,9 +10,9 @@ use serde_json::Value;
 
 const DEVICE: &str = "boiler-1";
 
-/// `mooring-hub WORDS --data DIR`: takes address and credentials from the hub's own file.
+/// `mooring-hub WORDS`, told where the hub's own file is, with address and credentials.
 fn mooring_hub(hub: &Hub, words: &[&str]) -> Result<Program> {
-    Ok(Program::named(&binary()?.display().to_string()).args(words).arg("--data").arg(hub.data()))
+    Ok(Program::named(&binary()?.display().to_string()).args(words).env("MOORING_DATA", hub.data()))
 }
 
 async fn says(hub: &Hub, words: &[&str]) -> Result<String> {

@@ -48,7 +48,7 @@ fn node_registry() -> Result<()> {
                 json!({"step": "read", "same": true}),
                 json!({"step": "read another", "refusal": "DeviceNotFoundError"}),
                 json!({"step": "update", "status": "disabled", "reason": "lost", "newEtag": true, "sameKeys": true}),
-                json!({"step": "update with an old etag", "refusal": "InvalidEtagError"}),
+                json!({"step": "update with an old etag", "refusal": "ArgumentError"}),
                 json!({"step": "bulk add", "successful": true}),
                 json!({"step": "bulk update", "successful": true}),
                 json!({"step": "list", "ids": ["js-1", "js-2", "js-3"]}),
