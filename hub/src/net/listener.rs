@@ -140,14 +140,27 @@ impl Front {
         Served: Future<Output = ()> + Send + 'static,
     {
         // Boxed, so that the handshake's state is not kept for as long as the connection lives.
-        let connected = Box::pin(self.connect(stream, peer));
-        let connection = tokio::select! {
-            connection = connected => connection,
+        let served = Box::pin(self.begin(stream, peer, stop, serve)).await;
+        if let Some(served) = served {
+            served.await;
+        }
+    }
+
+    async fn begin<Serve, Served>(
+        self: Arc<Self>,
+        stream: TcpStream,
+        peer: SocketAddr,
+        stop: CancellationToken,
+        serve: Serve,
+    ) -> Option<Served>
+    where
+        Serve: Fn(Connection) -> Served + Send + 'static,
+        Served: Future<Output = ()> + Send + 'static,
+    {
+        tokio::select! {
+            connection = self.connect(stream, peer) => connection.map(serve),
             () = stop.cancelled() => None,
-        };
-        let Some(connection) = connection else { return };
-        drop((self, stop));
-        serve(connection).await;
+        }
     }
 
     async fn connect(&self, stream: TcpStream, peer: SocketAddr) -> Option<Connection> {

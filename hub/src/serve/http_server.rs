@@ -67,10 +67,14 @@ impl HttpServer {
     }
 
     /// Serves one connection until it ends, or the hub does; also what follows an upgrade.
-    pub async fn serve(self, connection: Connection, router: Router) {
+    pub fn serve(self, connection: Connection, router: Router) -> impl Future<Output = ()> + Send {
         // Boxed, so that a WebSocket does not keep what only HTTP needed.
-        if let Some(sequel) = Box::pin(self.serve_http(connection, router)).await {
-            sequel.await;
+        let http = Box::pin(self.serve_http(connection, router));
+        async move {
+            let sequel = http.await;
+            if let Some(sequel) = sequel {
+                sequel.await;
+            }
         }
     }
 

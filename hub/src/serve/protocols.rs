@@ -20,7 +20,8 @@ pub fn serve_mqtt(hub: Arc<Hub>, connection: Connection, stop: CancellationToken
     let Connection { stream, peer, admission } = connection;
     let watched = admission.clone();
     let origin = Origin { protocol: Protocol::Mqtt, peer };
-    let served = serve_connection(hub, stream, origin, move || admission.authenticated());
+    // Boxed, because a future that is moved into another's state takes its space there twice, and this one holds the TLS connection.
+    let served = Box::pin(serve_connection(hub, stream, origin, move || admission.authenticated()));
     async move {
         tokio::select! {
             () = served => {}
