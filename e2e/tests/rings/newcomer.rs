@@ -46,7 +46,8 @@ fn make_run_shows_events_and_ends_cleanly() -> Result<()> {
 /// Without what cargo and make tell the programs they run: a cargo inside takes it for a reason to build everything anew.
 fn from_a_clean_shell(program: Program) -> Program {
     let theirs = |name: &str| {
-        let kept = ["CARGO_HOME", "CARGO_INCREMENTAL", "CARGO_TARGET_DIR", "CARGO_TERM_COLOR"].contains(&name) || name.ends_with("_RUSTFLAGS");
+        let kept =
+            ["CARGO_HOME", "CARGO_INCREMENTAL", "CARGO_TARGET_DIR", "CARGO_TERM_COLOR"].contains(&name) || name.ends_with("_RUSTFLAGS");
         (name.starts_with("CARGO") && !kept) || ["LD_LIBRARY_PATH", "MAKEFLAGS", "MAKELEVEL", "MFLAGS", "OUT_DIR"].contains(&name)
     };
     std::env::vars().map(|(name, _)| name).filter(|name| theirs(name)).fold(program, |program, name| program.without_env(&name))

@@ -96,7 +96,11 @@ fn serve_refuses_what_it_does_not_know() -> Result<()> {
 fn a_data_folder_has_one_hub() -> Result<()> {
     isolated(async || {
         let hub = Options::default().start().await?;
-        let second = Program::named(&binary()?.display().to_string()).args(["dev", "--listen", "127.0.0.2", "--data"]).arg(hub.data()).outcome().await?;
+        let second = Program::named(&binary()?.display().to_string())
+            .args(["dev", "--listen", "127.0.0.2", "--data"])
+            .arg(hub.data())
+            .outcome()
+            .await?;
         ensure!(!second.status.success() && second.stderr.contains("lock"), "{} {}", second.status, second.stderr);
         Ok(())
     })
