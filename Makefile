@@ -73,7 +73,8 @@ postgres:
 	@e2e/postgres.sh cargo test --quiet --package mooring-hub --test registry_postgres
 
 unit:
-	@cargo test --quiet --workspace --exclude e2e
+# Not tests/registry_postgres.rs, which is a phase of its own: it needs a server.
+	@cargo test --quiet --workspace --exclude e2e --lib --bins --test layering
 
 # Needs cargo-deny (`cargo install cargo-deny --locked`, some minutes); looks nothing up.
 licences:
