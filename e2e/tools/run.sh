@@ -24,7 +24,8 @@ done
 started+=($!)
 "$MOORING_HUB_BIN" events --data "$data" &
 started+=($!)
-wait $!
+# None of them ends by itself.
+wait -n
 status=$?
 end
 exit $status
