@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use anyhow::{Context, Result, ensure};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
@@ -18,6 +20,26 @@ use crate::patience::within;
 pub struct Program {
     name: String,
     command: Command,
+    own_group: bool,
+}
+
+/// A process group that does not outlive the story.
+struct Group(Option<Pid>);
+
+impl Group {
+    /// The group that a program leads, when it was started in its own.
+    fn of(child: &Child, own_group: bool) -> Self {
+        Self(child.id().filter(|_| own_group).and_then(|id| i32::try_from(id).ok()).map(Pid::from_raw))
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // Mostly nobody is left.
+            let _ = killpg(leader, Signal::SIGKILL);
+        }
+    }
 }
 
 /// What a program that has ended left behind.
@@ -35,7 +57,7 @@ impl Program {
     /// Any program on the PATH.
     #[must_use]
     pub fn named(program: &str) -> Self {
-        Self { name: program.to_owned(), command: Command::new(program) }
+        Self { name: program.to_owned(), command: Command::new(program), own_group: false }
     }
 
     /// A script of `e2e/python`, in the virtual environment with the pinned SDKs, trusting the hub's CA.
@@ -47,7 +69,7 @@ impl Program {
         let mut command = Command::new(python);
         command.arg(here("python").join(script)).env("SSL_CERT_FILE", hub.ca_file()).env("REQUESTS_CA_BUNDLE", hub.ca_file());
         command.env("PYTHONUNBUFFERED", "1");
-        Ok(Self { name: script.to_owned(), command })
+        Ok(Self { name: script.to_owned(), command, own_group: false })
     }
 
     /// A script of `e2e/node`, with the pinned SDKs, trusting the hub's CA.
@@ -59,7 +81,7 @@ impl Program {
             std::env::var_os("MOORING_NODE_PATH").context("MOORING_NODE_PATH is not set: run the rings by `make test` or `make e2e`")?;
         let mut command = Command::new("node");
         command.arg(here("node").join(script)).env("NODE_PATH", modules).env("NODE_EXTRA_CA_CERTS", hub.ca_file());
-        Ok(Self { name: script.to_owned(), command })
+        Ok(Self { name: script.to_owned(), command, own_group: false })
     }
 
     /// With one more argument.
@@ -90,10 +112,11 @@ impl Program {
         self
     }
 
-    /// As a terminal starts it: a signal for it reaches what it starts, too.
+    /// As a terminal starts it: a signal for it reaches what it starts, too, and none of that outlives the story.
     #[must_use]
     pub fn in_its_own_group(mut self) -> Self {
         self.command.process_group(0);
+        self.own_group = true;
         self
     }
 
@@ -104,6 +127,7 @@ impl Program {
     pub async fn outcome(mut self) -> Result<Outcome> {
         self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         let child = self.command.spawn().with_context(|| format!("no {}", self.name))?;
+        let _group = Group::of(&child, self.own_group);
         let output = within(&format!("the end of {}", self.name), child.wait_with_output()).await??;
         Ok(Outcome { status: output.status, stdout: output.stdout, stderr: String::from_utf8_lossy(&output.stderr).into_owned() })
     }
@@ -138,9 +162,10 @@ impl Program {
         let said = NamedTempFile::new()?;
         self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(said.reopen()?).kill_on_drop(true);
         let mut child = self.command.spawn().with_context(|| format!("no {}", self.name))?;
+        let group = Group::of(&child, self.own_group);
         let stdin = child.stdin.take();
         let lines = BufReader::new(child.stdout.take().context("no standard output")?).lines();
-        Ok(Actor { name: self.name, child, stdin, lines, said })
+        Ok(Actor { name: self.name, child, stdin, lines, said, group })
     }
 }
 
@@ -151,6 +176,7 @@ pub struct Actor {
     stdin: Option<ChildStdin>,
     lines: Lines<BufReader<ChildStdout>>,
     said: NamedTempFile,
+    group: Group,
 }
 
 impl Actor {
@@ -214,10 +240,12 @@ impl Actor {
         Ok(())
     }
 
-    /// Its process id, while it runs.
-    #[must_use]
-    pub fn id(&self) -> Option<u32> {
-        self.child.id()
+    /// Ctrl-C, for a program in its own group: it and everything that it started hear it.
+    ///
+    /// # Errors
+    /// When nobody is left, or it has no group of its own.
+    pub fn interrupt(&self) -> Result<()> {
+        Ok(killpg(self.group.0.context("it was not started in its own group")?, Signal::SIGINT)?)
     }
 
     /// What it has said on standard error.

@@ -12,14 +12,12 @@ use e2e::hub::binary;
 use e2e::namespace::isolated;
 use e2e::patience::within;
 use e2e::program::{Actor, Program, here};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::Pid;
 use tokio::net::TcpListener;
 
 /// Run before a page's first block: waits for what a foreground command does when it is ready.
 const PROLOGUE: &str = r#"
 set -euo pipefail
-trap 'jobs -p | xargs --no-run-if-empty kill; wait' EXIT
+trap 'jobs -p | xargs --no-run-if-empty kill 2>/dev/null; wait' EXIT
 until_there() { until [ -s "$1" ]; do kill -0 "$!" || { echo "it ended" >&2; exit 1; }; sleep 0.1; done; }
 "#;
 
@@ -32,9 +30,7 @@ fn make_run_shows_events_and_ends_cleanly() -> Result<()> {
         for device in ["thermostat-1", "thermostat-2", "pump-1"] {
             until_line(&mut make, device).await?;
         }
-        // Ctrl-C reaches everything in the terminal's group.
-        let group = Pid::from_raw(i32::try_from(make.id().context("make has ended")?)?);
-        killpg(group, Signal::SIGINT)?;
+        make.interrupt()?;
         make.end().await?;
         for port in [8883, 443, 8443, 9464] {
             TcpListener::bind(("127.0.0.1", port)).await.with_context(|| format!("something still listens on port {port}"))?;
@@ -88,7 +84,7 @@ async fn work_as_printed(page: &Path) -> Result<()> {
     let path = format!("{}:{}:{}", commands.display(), python.display(), std::env::var("PATH")?);
     let bash = Program::named("bash").args(["-c", &format!("{PROLOGUE}cd \"$HOME\"\n{script}")]);
     let bash = bash.env("PATH", path).env("HOME", home.path()).env("XDG_DATA_HOME", home.path().join(".local/share"));
-    bash.env("CHECKOUT", checkout()).output().await.with_context(|| format!("the page's commands:\n{script}"))?;
+    bash.env("CHECKOUT", checkout()).in_its_own_group().output().await.with_context(|| format!("the page's commands:\n{script}"))?;
     Ok(())
 }
 
@@ -109,10 +105,10 @@ fn prepared(block: &str) -> String {
         match words.as_slice() {
             ["make", targets @ ..] => format!("make -C \"$CHECKOUT\" --dry-run {} >/dev/null\n", targets.join(" ")),
             ["mooring-hub", "dev" | "serve", rest @ ..] if !rest.contains(&"--") && !rest.contains(&"--check") => {
-                format!("{{ {line}\n}} >hub.out &\nuntil_there hub.out\n")
+                format!("{{ exec {line}\n}} >hub.out &\nuntil_there hub.out\n")
             }
             ["mooring-hub", "events", rest @ ..] if !rest.contains(&"--no-follow") => {
-                format!("{{ {line}\n}} >tail.out &\nuntil_there tail.out\n")
+                format!("{{ exec {line}\n}} >tail.out &\nuntil_there tail.out\n")
             }
             _ => format!("{line}\n"),
         }
