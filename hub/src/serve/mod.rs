@@ -37,6 +37,8 @@ pub mod policies;
 pub mod private_file;
 pub mod protocols;
 pub mod stores;
+#[cfg(test)]
+mod tests;
 
 /// How often the certificate's files are looked at.
 const CERTIFICATE_LOOK_EVERY: Duration = Duration::from_secs(30);

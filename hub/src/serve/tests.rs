@@ -1,0 +1,210 @@
+//! The whole hub over its real ports, started and stopped as `serve` does it.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::certificate_authority::certificates_for;
+use super::clock::SystemClock;
+use super::*;
+use crate::config::{Override, read};
+use crate::core::sas::sign;
+
+struct Rig {
+    running: RunningHub,
+    root: CertificateDer<'static>,
+    data: tempfile::TempDir,
+}
+
+impl Rig {
+    async fn start(extra: &[(&str, &str)]) -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let made = certificates_for(&data.path().join("tls"), &["hub.example".parse().unwrap()], SystemClock.now()).unwrap();
+        let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+        let any_port = SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).to_string();
+        let mut settings = vec![
+            ("host_name", "hub.example".to_owned()),
+            ("data", path(&data.path().join("data"))),
+            ("tls.certificate", path(&made.server.certificate)),
+            ("tls.key", path(&made.server.key)),
+        ];
+        let listeners = ["listeners.mqtt", "listeners.https", "listeners.api", "listeners.metrics"];
+        settings.extend(listeners.map(|name| (name, any_port.clone())));
+        settings.extend(extra.iter().map(|(name, text)| (*name, (*text).to_owned())));
+        let overrides: Vec<_> =
+            settings.into_iter().map(|(name, text)| Override { name: name.into(), text, origin: name.into() }).collect();
+        let config = read(None, &overrides).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let stores = Stores::open(&config, &clock).await.unwrap();
+        let root = CertificateDer::from_pem_slice(&fs::read(made.authority).unwrap()).unwrap();
+        Self { running: start(&config, stores, clock, false).unwrap(), root, data }
+    }
+
+    async fn connect(&self, address: Option<SocketAddr>, name: &'static str) -> std::io::Result<TlsStream<TcpStream>> {
+        let mut roots = RootCertStore::empty();
+        roots.add(self.root.clone()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let tcp = TcpStream::connect(address.unwrap()).await.unwrap();
+        TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name).unwrap(), tcp).await
+    }
+
+    /// One request over HTTP/1.1; the head of the answer, and the body.
+    async fn get(&self, address: Option<SocketAddr>, target: &str, headers: &str) -> (String, String) {
+        let mut stream = self.connect(address, "hub.example").await.unwrap();
+        ask(&mut stream, target, &format!("Connection: close\r\n{headers}")).await;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.to_owned(), body.to_owned())
+    }
+
+    fn owners_token(&self) -> String {
+        let owner = self.running.hub().policies.get("iothubowner").unwrap();
+        sign("hub.example", self.running.hub().now().plus(Duration::from_secs(60)), &owner.primary, Some("iothubowner"))
+    }
+}
+
+async fn ask(stream: &mut TlsStream<TcpStream>, target: &str, headers: &str) {
+    stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: hub.example\r\n{headers}\r\n").as_bytes()).await.unwrap();
+}
+
+/// What comes until `end` has come.
+async fn read_until(stream: &mut (impl AsyncRead + Unpin), end: &str) -> String {
+    let mut bytes = Vec::new();
+    while !bytes.ends_with(end.as_bytes()) {
+        bytes.push(stream.read_u8().await.unwrap());
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+#[tokio::test]
+async fn every_port_answers_in_its_own_way() {
+    let rig = Rig::start(&[]).await;
+    let addresses = rig.running.addresses();
+    assert!(rig.get(addresses.metrics, "/healthz", "").await.0.starts_with("HTTP/1.1 200"));
+    assert!(rig.get(addresses.metrics, "/readyz", "").await.0.starts_with("HTTP/1.1 200"));
+    assert!(rig.get(addresses.api, "/healthz", "").await.0.starts_with("HTTP/1.1 200"));
+    assert!(rig.get(addresses.https, "/healthz", "").await.0.starts_with("HTTP/1.1 404"));
+    assert!(rig.connect(addresses.mqtt, "hub.example").await.is_ok());
+    assert!(rig.connect(addresses.mqtt, "localhost").await.is_ok());
+
+    let (_, metrics) = rig.get(addresses.metrics, "/metrics", "").await;
+    for line in ["mooring_journal_disk_full 0", "mooring_connections_refused_total{reason=\"too_many_bytes\"} 0"] {
+        assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
+    }
+    rig.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_good_token_ends_a_strangers_limits_and_a_bad_one_does_not() {
+    let rig = Rig::start(&[("limits.bytes_before_authentication", "16KiB")]).await;
+    let addresses = rig.running.addresses();
+    let padding = format!("X-Padding: {}\r\n", "x".repeat(5_000));
+    let good = format!("Authorization: {}\r\n{padding}", rig.owners_token());
+    let mut known = rig.connect(addresses.api, "hub.example").await.unwrap();
+    for _ in 0..6 {
+        ask(&mut known, "/statistics/devices?api-version=2021-04-12", &good).await;
+        let head = read_until(&mut known, "\r\n\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        read_until(&mut known, "}").await;
+    }
+
+    let mut stranger = rig.connect(addresses.api, "hub.example").await.unwrap();
+    let mut answers = 0;
+    for _ in 0..6 {
+        let request = format!("GET /healthz HTTP/1.1\r\nHost: hub.example\r\n{padding}\r\n");
+        if stranger.write_all(request.as_bytes()).await.is_err() || stranger.read_u8().await.is_err() {
+            break;
+        }
+        read_until(&mut stranger, "ok\n").await;
+        answers += 1;
+    }
+    assert!((1..4).contains(&answers), "16 KiB are three requests and not six: {answers}");
+    rig.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_websocket_leads_to_mqtt() {
+    let rig = Rig::start(&[]).await;
+    let mut stream = rig.connect(rig.running.addresses().https, "hub.example").await.unwrap();
+    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n";
+    ask(&mut stream, "/$iothub/websocket?iothub-no-client-cert=true", upgrade).await;
+    let head = read_until(&mut stream, "\r\n\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 101") && head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+    // A masked binary message (RFC 6455 §5.2, mask 0) with a CONNECT that has neither user nor password.
+    let connect = b"\x10\x0f\0\x04MQTT\x04\x02\0\x3c\0\x03dev";
+    stream.write_all(&[&[0x82, 0x80 | 17, 0, 0, 0, 0][..], connect].concat()).await.unwrap();
+    let mut answer = [0; 6];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, *b"\x82\x04\x20\x02\0\x05", "CONNACK, not authorized, in a binary message");
+    rig.running.stop().await;
+}
+
+#[tokio::test]
+async fn stopping_waits_for_nobody_who_does_not_go() {
+    let rig = Rig::start(&[]).await;
+    let addresses = rig.running.addresses();
+    let mut events = rig.connect(addresses.api, "hub.example").await.unwrap();
+    ask(&mut events, "/api/v1/events", &format!("Authorization: {}\r\n", rig.owners_token())).await;
+    assert!(read_until(&mut events, "\r\n\r\n").await.starts_with("HTTP/1.1 200"));
+    let mut silent = rig.connect(addresses.mqtt, "hub.example").await.unwrap();
+    let _unencrypted = TcpStream::connect(addresses.mqtt.unwrap()).await.unwrap();
+
+    // An endless stream is cut after its two seconds; the shutdown time, after which everything is, is ten.
+    tokio::time::timeout(Duration::from_secs(8), rig.running.stop()).await.unwrap();
+    assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    let _ = events.read_to_end(&mut Vec::new()).await;
+    assert!(TcpStream::connect(addresses.mqtt.unwrap()).await.is_err());
+    drop(rig.data);
+}
+
+#[tokio::test]
+async fn a_data_folder_is_one_hubs_alone_and_opens_again_afterwards() {
+    let rig = Rig::start(&[]).await;
+    let text = |name: &str| rig.data.path().join(name).to_str().unwrap().to_owned();
+    let settings = [
+        ("host_name", "h".to_owned()),
+        ("data", text("data")),
+        ("tls.certificate", text("tls/server.pem")),
+        ("tls.key", text("tls/server.key")),
+    ];
+    let overrides = settings.map(|(name, text)| Override { name: name.into(), text, origin: name.into() });
+    let config = read(None, &overrides).unwrap();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let error = Stores::open(&config, &clock).await.err().unwrap().to_string();
+    assert!(error.contains("another hub uses the data folder"), "{error}");
+    rig.running.stop().await;
+    Stores::open(&config, &clock).await.unwrap().close().await;
+}
+
+#[tokio::test]
+async fn a_check_says_what_the_hub_would_do_and_does_nothing() {
+    let rig = Rig::start(&[]).await;
+    let text = |name: &str| rig.data.path().join(name).to_str().unwrap().to_owned();
+    let settings = [
+        ("host_name", "other.example".to_owned()),
+        ("data", text("absent")),
+        ("tls.certificate", text("tls/server.pem")),
+        ("tls.key", text("tls/server.key")),
+        ("listeners.https", "off".to_owned()),
+    ];
+    let overrides = settings.map(|(name, text)| Override { name: name.into(), text, origin: name.into() });
+    let words = check(&read(None, &overrides).unwrap()).unwrap();
+    for wanted in
+        ["be called other.example", "NOT for other.example", "listen on 0.0.0.0:8883 for MQTT", "not listen for HTTPS", "4 partitions"]
+    {
+        assert!(words.contains(wanted), "{wanted} is not in {words}");
+    }
+    assert!(!rig.data.path().join("absent").exists());
+    rig.running.stop().await;
+}
