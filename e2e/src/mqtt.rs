@@ -159,6 +159,15 @@ impl Connection {
         Ok(Self { stream, unread: Vec::new() })
     }
 
+    /// Speaks TLS over a connection that is there, after whatever else was said on it.
+    ///
+    /// # Errors
+    /// When TLS fails.
+    pub async fn over(hub: &Hub, tcp: TcpStream) -> Result<Self> {
+        let stream = within("a TLS handshake", tls::shake_hands(HUB, tcp, hub.ca_file())).await??;
+        Ok(Self { stream, unread: Vec::new() })
+    }
+
     /// Connects as a device with a fresh token, and is let in.
     ///
     /// # Errors
@@ -173,9 +182,18 @@ impl Connection {
     /// When it is not.
     pub async fn admitted_as(hub: &Hub, connect: &Connect) -> Result<Self> {
         let mut connection = Self::open(hub).await?;
-        connection.send(&connect.encode()).await?;
-        match connection.next().await?.context("closed instead of CONNACK")? {
-            Packet::ConnAck { code: 0, .. } => Ok(connection),
+        connection.is_admitted(connect).await?;
+        Ok(connection)
+    }
+
+    /// Sends a CONNECT of the story's choice, and is let in.
+    ///
+    /// # Errors
+    /// When it is not.
+    pub async fn is_admitted(&mut self, connect: &Connect) -> Result<()> {
+        self.send(&connect.encode()).await?;
+        match self.next().await?.context("closed instead of CONNACK")? {
+            Packet::ConnAck { code: 0, .. } => Ok(()),
             other => bail!("{other:?} instead of CONNACK 0"),
         }
     }

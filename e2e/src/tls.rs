@@ -31,7 +31,15 @@ pub fn trusting(ca_file: &Path) -> Result<ClientConfig> {
 pub async fn connect(host: &str, port: u16, ca_file: &Path) -> Result<TlsStream<TcpStream>> {
     let tcp = TcpStream::connect((host, port)).await.with_context(|| format!("no connection to {host}:{port}"))?;
     tcp.set_nodelay(true)?;
+    shake_hands(host, tcp, ca_file).await
+}
+
+/// Shakes hands over a connection that is there.
+///
+/// # Errors
+/// When it fails.
+pub async fn shake_hands(host: &str, tcp: TcpStream, ca_file: &Path) -> Result<TlsStream<TcpStream>> {
     let name = ServerName::try_from(host.to_owned())?;
     let connector = TlsConnector::from(Arc::new(trusting(ca_file)?));
-    connector.connect(name, tcp).await.with_context(|| format!("no TLS with {host}:{port}"))
+    connector.connect(name, tcp).await.with_context(|| format!("no TLS with {host}"))
 }

@@ -1,5 +1,6 @@
 //! `mooring-hub serve`: from a file, as an operator runs it.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
@@ -12,6 +13,8 @@ use e2e::patience::within;
 use e2e::program::{Actor, Program};
 use e2e::rest::{self, Rest};
 use reqwest::Method;
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpSocket, TcpStream};
 
 /// The key of the policy that the file brings.
 const KEY: [u8; 32] = [7; 32];
@@ -32,6 +35,12 @@ fn write_configuration(hub: &Hub, folder: &Path, more: &str) -> Result<PathBuf> 
     let path = folder.join("hub.toml");
     std::fs::write(&path, text)?;
     Ok(path)
+}
+
+/// The policy that the file brings.
+fn fleet() -> Result<ConnectionString> {
+    let key = STANDARD.encode(KEY);
+    ConnectionString::parse(&format!("HostName={HUB};SharedAccessKeyName=fleet;SharedAccessKey={key}"))
 }
 
 fn serve(configuration: &Path) -> Result<Program> {
@@ -63,9 +72,7 @@ fn serve_runs_from_a_file() -> Result<()> {
         let mut server = serve(&configuration)?.start()?;
         until_ready(&hub, &mut server).await?;
 
-        let key = STANDARD.encode(KEY);
-        let fleet = ConnectionString::parse(&format!("HostName={HUB};SharedAccessKeyName=fleet;SharedAccessKey={key}"))?;
-        let registry = Rest::new(&hub, fleet)?;
+        let registry = Rest::new(&hub, fleet()?)?;
         let created = registry.call(Method::PUT, "/devices/d-1", &[], br#"{"deviceId":"d-1"}"#.to_vec()).await?.expect(200)?.json()?;
         let key = created["authentication"]["symmetricKey"]["primaryKey"].as_str().context("no key")?;
         let device = ConnectionString::parse(&format!("HostName={HUB};DeviceId=d-1;SharedAccessKey={key}"))?;
@@ -89,6 +96,48 @@ fn serve_refuses_what_it_does_not_know() -> Result<()> {
         ensure!(!bad.status.success() && bad.stderr.contains("colour") && bad.stderr.contains('3'), "{} {}", bad.status, bad.stderr);
         Ok(())
     })
+}
+
+/// Behind a load balancer, a client's address is the one in the PROXY protocol header, which is believed from configured sources alone.
+#[test]
+fn proxy_protocol_tells_where_a_client_is() -> Result<()> {
+    isolated(async || {
+        let mut hub = Options::default().start().await?;
+        hub.stop().await?;
+        let folder = tempfile::tempdir()?;
+        let more = format!("[proxy_protocol]\nsources = [\"{BALANCER}/32\"]");
+        let mut server = serve(&write_configuration(&hub, folder.path(), &more)?)?.start()?;
+        until_ready(&hub, &mut server).await?;
+
+        let device = ConnectionString::parse(&format!("HostName={HUB};DeviceId=d-1;SharedAccessKey={}", STANDARD.encode(KEY)))?;
+        let mut tcp = from_the_balancer().await?;
+        tcp.write_all(&PROXY_HEADER).await?;
+        let mut connection = Connection::over(&hub, tcp).await?;
+        connection.send(&Connect::device(&device).encode()).await?;
+        ensure!(connection.bytes_until_closed().await? == [0x20, 2, 0, 5], "a device that is not there was let in");
+        let refusals = Rest::api(&hub, fleet()?)?.call(Method::GET, "/api/v1/devices/d-1/refusals", &[], Vec::new()).await?.expect(200)?;
+        let peer = refusals.json()?[0]["peer"].clone();
+        ensure!(peer == "203.0.113.9:4660", "refused {peer}");
+
+        let without = Connection::over(&hub, from_the_balancer().await?).await;
+        ensure!(without.is_err(), "a load balancer was served without a header");
+        let mut stranger = TcpStream::connect((HUB, 8883)).await?;
+        stranger.write_all(&PROXY_HEADER).await?;
+        ensure!(Connection::over(&hub, stranger).await.is_err(), "anybody may say where they are");
+        Ok(())
+    })
+}
+
+/// The load balancer's address.
+const BALANCER: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// PROXY, TCP over IPv4, from 203.0.113.9 port 4660 to 127.0.0.1 port 8883 (proxy-protocol.txt 2.2).
+const PROXY_HEADER: [u8; 28] = *b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c\xcb\0\x71\x09\x7f\0\0\x01\x12\x34\x22\xb3";
+
+async fn from_the_balancer() -> Result<TcpStream> {
+    let socket = TcpSocket::new_v4()?;
+    socket.bind((BALANCER, 0).into())?;
+    Ok(socket.connect((Ipv4Addr::LOCALHOST, 8883).into()).await?)
 }
 
 /// The folder belongs to one process at a time.
