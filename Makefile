@@ -22,12 +22,13 @@ export EXAMPLE_DEVICES ?= $(CARGO_TARGET_DIR)/debug/example-devices
 
 tools := e2e/tools
 phase := @$(tools)/phase.sh
+# Always the whole workspace: cargo builds a dependency once for each set of packages that is asked for together.
 # A recipe's own make, so that what `debian` has just installed (mold) is seen by what comes after.
 again := $(MAKE) --no-print-directory
 
 run:
 	@$(tools)/need.sh rust
-	@cargo build --package mooring-hub --package e2e --bins
+	@cargo build --workspace --bins
 	@exec $(tools)/run.sh
 
 check:
@@ -57,7 +58,7 @@ debian:
 	@$(tools)/debian.sh
 
 hub:
-	@cargo build --package mooring-hub --bins
+	@cargo build --quiet --workspace --bins
 
 # make e2e STORIES="python_device curl": those whose names hold one of the words.
 e2e: hub
@@ -70,11 +71,11 @@ clippy:
 	@cargo clippy --quiet --workspace --all-targets -- --deny warnings
 
 postgres:
-	@e2e/postgres.sh cargo test --quiet --package mooring-hub --test registry_postgres
+	@e2e/postgres.sh cargo test --quiet --workspace --test registry_postgres
 
 unit:
 # Not tests/registry_postgres.rs, which is a phase of its own: it needs a server.
-	@cargo test --quiet --workspace --exclude e2e --lib --bins --test layering
+	@cargo test --quiet --workspace --lib --bins --test layering
 
 # Needs cargo-deny (`cargo install cargo-deny --locked`, some minutes); looks nothing up.
 licences:
