@@ -7,6 +7,9 @@ use crate::cli::device::sanitized;
 /// How many bytes of a payload that is neither JSON nor text are shown.
 const SHOWN_BYTES_MAX: usize = 48;
 
+/// How long a JSON payload may be to stay on one line, in characters.
+const ONE_LINE_MAX: usize = 100;
+
 /// How it may look.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Style {
@@ -33,7 +36,12 @@ pub(super) fn event(event: &Value, style: Style) -> String {
     let text = |name: &str| sanitized(event[name].as_str().unwrap_or_default());
     let place = format!("{}:{}", event["partition"], text("offset"));
     let mut lines = format!("{}  {}  {}\n", style.dim(&text("enqueuedTime")), style.device(&text("deviceId")), style.dim(&place));
-    for (name, values) in [("properties", &event["properties"]), ("system", &event["systemProperties"])] {
+    let mut system = event["systemProperties"].clone();
+    let usual = format!("/devices/{}/messages/events", event["deviceId"].as_str().unwrap_or_default());
+    if let Some(system) = system.as_object_mut().filter(|system| system.get("to").is_some_and(|to| *to == usual)) {
+        system.remove("to");
+    }
+    for (name, values) in [("properties", &event["properties"]), ("system", &system)] {
         if let Some(shown) = values.as_object().filter(|values| !values.is_empty()).map(pairs) {
             lines.push_str(&format!("  {}  {shown}\n", style.dim(name)));
         }
@@ -56,6 +64,10 @@ fn body(event: &Value) -> String {
     match event.get("body") {
         Some(Value::String(text)) => text.lines().map(|line| sanitized(&line.replace('\t', "    "))).collect::<Vec<_>>().join("\n"),
         Some(json) => {
+            let line = json.to_string();
+            if line.chars().count() <= ONE_LINE_MAX {
+                return sanitized(&line);
+            }
             let pretty = serde_json::to_string_pretty(json).unwrap_or_default();
             pretty.lines().map(sanitized).collect::<Vec<_>>().join("\n")
         }
@@ -78,15 +90,21 @@ mod tests {
         let event = super::event(
             &json!({
                 "partition": 2, "offset": "15", "enqueuedTime": "2026-11-23T03:00:00.000Z", "deviceId": "d",
-                "systemProperties": {"message-id": "m"}, "properties": {"level": "high", "n": {"int": 5}},
+                "systemProperties": {"message-id": "m", "to": "/devices/d/messages/events"}, "properties": {"level": "high", "n": {"int": 5}},
                 "bodyBase64": "…", "body": {"t": 21.5}
             }),
             Style { colour: false },
         );
         assert_eq!(
             event,
-            "2026-11-23T03:00:00.000Z  d  2:15\n  properties  level=high  n={\"int\":5}\n  system  message-id=m\n  {\n    \"t\": 21.5\n  }\n"
+            "2026-11-23T03:00:00.000Z  d  2:15\n  properties  level=high  n={\"int\":5}\n  system  message-id=m\n  {\"t\":21.5}\n"
         );
+    }
+
+    #[test]
+    fn a_long_document_gets_lines_of_its_own() {
+        let long = json!({ "deviceId": "d", "body": { "name": "x".repeat(100) } });
+        assert!(super::event(&long, Style { colour: false }).contains("\n  {\n    \"name\": \"xxx"));
     }
 
     #[test]
