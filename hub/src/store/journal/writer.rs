@@ -22,7 +22,8 @@ use crate::store::AppendError;
 /// How long after a failure the writer tries again, and asks senders to come back: long enough for a disk to be freed or a volume
 /// to return, short against any device's patience.
 pub const RETRY_AFTER: Duration = Duration::from_secs(1);
-/// How often an idle writer looks at the clock: for sealing, retention and segments that have become too old.
+/// How long nothing comes before the last group is sealed, and how often the writer looks after the ballast, retention and segments
+/// that have become too old, whether something comes or not. Both are far finer than what they serve: ages of an hour and more.
 const TICK: Duration = Duration::from_secs(1);
 
 /// The writer.
@@ -42,6 +43,8 @@ pub struct Writer {
     spare_failed: bool,
     /// Whether the last group is followed by a marker that proves its acknowledgement.
     sealed: bool,
+    /// When the writer last looked after what is not the events themselves.
+    last_upkeep: UnixMillis,
     health: Health,
 }
 
@@ -62,6 +65,7 @@ impl Writer {
         Self {
             shared,
             config,
+            last_upkeep: clock.now(),
             clock,
             segment: active.segment,
             file,
@@ -84,8 +88,14 @@ impl Writer {
     /// Waits for work, at most `patience`, and does it. False: the queue is closed, and so is the log.
     pub fn turn(&mut self, patience: Duration) -> bool {
         match self.shared.queue.next(patience) {
-            Work::Group(group) => self.commit(group),
-            Work::Tick => self.tick(),
+            Work::Group(group) => {
+                self.commit(group);
+                // A log that always has something to write must not wait for a pause that never comes. After a failure one does come.
+                if self.health == Health::Good && self.upkeep_is_due() {
+                    self.upkeep();
+                }
+            }
+            Work::Tick => self.pause(),
             Work::Close => {
                 self.close();
                 return false;
@@ -217,8 +227,26 @@ impl Writer {
         self.shared.watermark.send_modify(|watermark| watermark.epoch = epoch);
     }
 
-    /// What is to be done when nothing comes.
-    pub fn tick(&mut self) {
+    /// What is to be done when nothing comes: the seal, which while events come is the next group's marker, and the upkeep.
+    fn pause(&mut self) {
+        if self.health == Health::Good
+            && let Err(error) = self.seal()
+        {
+            return self.fail(&error);
+        }
+        self.upkeep();
+    }
+
+    /// Whether it was last done a while ago. A clock set back makes it due as well, or it would wait until the old time is reached.
+    fn upkeep_is_due(&self) -> bool {
+        let now = self.clock.now();
+        now < self.last_upkeep || now.since(self.last_upkeep) >= TICK
+    }
+
+    /// What is to be done now and then: takes the ballast again, drops what has expired, and completes a segment that is old enough.
+    fn upkeep(&mut self) {
+        let now = self.clock.now();
+        self.last_upkeep = now;
         if let Some(ballast) = &self.config.ballast {
             // Not yet: then segments are not allocated either.
             let _ = ballast.restore();
@@ -227,15 +255,14 @@ impl Writer {
         if self.health != Health::Good {
             return self.repair();
         }
-        let now = self.clock.now();
-        let outcome = self.seal().and_then(|()| {
-            let old = self.end > HEADER_BYTES && now.since(self.created) >= self.config.segment_max_age;
-            if old { self.roll() } else { Ok(()) }
-        });
-        if let Err(error) = outcome {
-            return self.fail(&error);
-        }
         self.spare_failed = false;
+        let old = self.end > HEADER_BYTES && now.since(self.created) >= self.config.segment_max_age;
+        match if old { self.roll() } else { Ok(()) } {
+            Ok(()) => {}
+            // The present segment may have room, which is no reason to refuse events.
+            Err(error) if disk::is_full(&error) => tracing::debug!(%error, "an old journal segment goes on for want of space: {error}"),
+            Err(error) => self.fail(&error),
+        }
     }
 
     /// Tries to take events again.

@@ -3,16 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
+use std::time::Duration;
 
 use super::config;
 use super::rig::Rig;
 use crate::core::event::{PartitionId, SequenceNumber};
 use crate::store::data_folder::DataFolder;
+use crate::store::journal::JournalConfig;
 use crate::store::journal::disk::Folder;
 
 fn open(path: &Path) -> (DataFolder, Rig) {
     let folder = DataFolder::open(path).unwrap();
-    let rig = Rig::open(Arc::new(Folder::open(folder.events()).unwrap()), config(2)).unwrap();
+    // The clock is set only after the segment has been begun, which is therefore decades old: that must not complete it.
+    let config = JournalConfig { segment_max_age: Duration::MAX, ..config(2) };
+    let rig = Rig::open(Arc::new(Folder::open(folder.events()).unwrap()), config).unwrap();
     rig.clock.0.store(1_800_000_000_000, SeqCst);
     (folder, rig)
 }

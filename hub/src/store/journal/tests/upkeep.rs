@@ -5,10 +5,11 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::time::Duration;
 
 use super::config;
-use super::disks::MemoryDisk;
+use super::disks::{Faults, FaultyDisk, MemoryDisk};
 use super::rig::Rig;
 use crate::core::event::{PartitionId, SequenceNumber};
 use crate::core::time::UnixMillis;
+use crate::store::ballast::Ballast;
 use crate::store::journal::JournalConfig;
 use crate::store::journal::JournalError;
 use crate::store::journal::layout::HEADER_BYTES;
@@ -49,6 +50,60 @@ fn retention_by_time_drops_whole_segments_and_never_reuses_a_number() {
     let mut rig = Rig::open(Arc::new(disk), config).unwrap();
     rig.append(&[(0, b"x")]);
     assert_eq!(numbers(&rig), [30]);
+}
+
+#[test]
+fn upkeep_does_not_wait_for_a_pause() {
+    let folder = tempfile::tempdir().unwrap();
+    let ballast = Arc::new(Ballast::open(folder.path().join("ballast"), 4096).unwrap());
+    let config = JournalConfig {
+        segment_bytes: 1024 * 1024,
+        segment_max_age: Duration::from_secs(2),
+        retention_time: Duration::from_secs(10),
+        ballast: Some(ballast.clone()),
+        ..config(1)
+    };
+    let mut rig = Rig::open(Arc::new(MemoryDisk::default()), config).unwrap();
+    assert!(ballast.release());
+    for number in 0..300 {
+        rig.clock.0.fetch_add(100, SeqCst);
+        rig.append(&[(0, b"x")]);
+        assert_eq!(ballast.is_held(), number >= 9, "it is taken again within a second: {number}");
+    }
+    // Ten seconds' events, and those of one segment that is as old as its last.
+    let kept = numbers(&rig);
+    assert!((100..=130).contains(&kept.len()) && kept.last() == Some(&299), "{kept:?}");
+    assert!((5..=7).contains(&rig.stats().segments), "{:?}", rig.stats());
+}
+
+#[test]
+fn upkeep_goes_on_when_the_clock_is_set_back() {
+    let config = JournalConfig { segment_max_age: Duration::from_secs(2), ..config(1) };
+    let mut rig = Rig::open(Arc::new(MemoryDisk::default()), config).unwrap();
+    rig.clock.0.fetch_sub(600_000, SeqCst);
+    // The first segment is from the future; it is as old as it looks when another is begun.
+    for _ in 0..6050 {
+        rig.clock.0.fetch_add(100, SeqCst);
+        rig.append(&[(0, b"")]);
+    }
+    assert!(rig.stats().segments > 1);
+}
+
+#[test]
+fn an_old_segment_goes_on_while_there_is_no_space_for_another() {
+    let faults = Arc::new(Faults::default());
+    let disk = FaultyDisk { disk: Arc::new(MemoryDisk::default()), faults: faults.clone() };
+    let mut rig = Rig::open(Arc::new(disk), config(1)).unwrap();
+    faults.full.store(true, SeqCst);
+    for _ in 0..3 {
+        rig.clock.0.fetch_add(2 * 60 * 60 * 1000, SeqCst);
+        rig.append(&[(0, b"x")]);
+    }
+    assert_eq!((rig.stats().segments, rig.stats().refusing), (1, false));
+    faults.full.store(false, SeqCst);
+    rig.clock.0.fetch_add(1000, SeqCst);
+    rig.append(&[(0, b"x")]);
+    assert_eq!((rig.stats().segments, numbers(&rig)), (2, vec![0, 1, 2, 3]));
 }
 
 #[test]
