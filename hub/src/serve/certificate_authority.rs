@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
@@ -20,6 +21,7 @@ use super::private_file::{write_private, write_public};
 use crate::config::HostName;
 use crate::core::time::UnixMillis;
 use crate::net::CertificateFiles;
+use crate::store::modes;
 
 /// How long an authority and its certificates are valid.
 const VALIDITY_DAYS: i64 = 90;
@@ -60,8 +62,12 @@ pub enum CertificateAuthorityError {
 /// Certificates for `names` and the local names, kept from the run before or made now.
 pub fn certificates_for(folder: &Path, names: &[HostName], now: UnixMillis) -> Result<DevelopmentCertificates, CertificateAuthorityError> {
     let names = Names::with_local(names);
-    fs::create_dir_all(folder).map_err(|source| CertificateAuthorityError::Write { path: folder.to_path_buf(), source })?;
+    // Certificates are for everybody; keys are not, nor is the right to put others in their place.
+    let made = fs::DirBuilder::new().recursive(true).mode(0o755).create(folder);
+    made.map_err(|source| CertificateAuthorityError::Write { path: folder.to_path_buf(), source })?;
     let files = Files::of(folder);
+    modes::close_to_others(&files.authority_key);
+    modes::close_to_others(&files.server_key);
     let kept = Authority::read(&files).filter(|authority| authority.still_fits(&names, now));
     let authority_is_new = kept.is_none();
     let authority = match kept {

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::journal::disk::allocate;
+use super::modes;
 
 /// What the registry of a small hub can grow by while the disk is full: some ten thousand changes with SQLite's log and its copies.
 pub const DEFAULT_BALLAST_BYTES: u64 = 64 * 1024 * 1024;
@@ -87,7 +88,7 @@ impl Ballast {
     /// space for a moment.
     fn take(&self, space_bytes: u64) -> io::Result<()> {
         let folder = self.path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-        let file = File::options().write(true).create(true).truncate(false).open(&self.path)?;
+        let file = modes::private_file().write(true).create(true).truncate(false).open(&self.path)?;
         let space = rustix::fs::statvfs(folder)?;
         let free = space.f_bavail.saturating_mul(space.f_frsize).saturating_add(allocated(&file)?);
         let taken = if free < space_bytes {

@@ -4,13 +4,18 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
+use super::modes;
+
 /// The format that this version writes. Older ones are read.
 pub const FORMAT: u32 = 1;
+
+/// What lies in the folder itself and is nobody else's business: it holds the devices' keys, the policies' keys, and what goes with them.
+const PRIVATE_FILES: [&str; 8] =
+    ["FORMAT", "lock", "ballast", "registry.sqlite", "registry.sqlite-wal", "registry.sqlite-shm", "policies.json", "hub.json"];
 
 /// A data folder, locked for this process for as long as this lives.
 #[derive(Debug)]
@@ -58,9 +63,9 @@ impl DataFolder {
             let path = path.to_owned();
             move |source| DataFolderError::Io { doing, path, source }
         };
-        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("make", path))?;
+        modes::make_private_folder(path).map_err(failed("make", path))?;
         let lock_path = path.join("lock");
-        let lock = File::options().write(true).create(true).truncate(false).open(&lock_path).map_err(failed("open", &lock_path))?;
+        let lock = modes::private_file().write(true).create(true).truncate(false).open(&lock_path).map_err(failed("open", &lock_path))?;
         match rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => return Err(DataFolderError::Locked(path.to_owned())),
@@ -68,7 +73,19 @@ impl DataFolder {
         }
         let folder = Self { path: path.to_owned(), _lock: lock };
         folder.check_format()?;
+        folder.close_to_others();
         Ok(folder)
+    }
+
+    /// Files of earlier versions, and copies from elsewhere, may be open to others. The folder itself stays as somebody made it.
+    fn close_to_others(&self) {
+        for name in PRIVATE_FILES {
+            modes::close_to_others(&self.path.join(name));
+        }
+        if modes::is_open_to_all(&self.path).unwrap_or(false) {
+            let path = self.path.display();
+            tracing::warn!(%path, "every user of this machine may look into the data folder {path}; `chmod 700` closes it");
+        }
     }
 
     /// Where it is.
@@ -121,7 +138,7 @@ impl DataFolder {
     /// Written aside and renamed, so that a crash leaves all of it or nothing.
     fn write_format(&self) -> io::Result<()> {
         let draft = self.path.join("FORMAT.new");
-        let mut file = File::create(&draft)?;
+        let mut file = modes::private_file().write(true).create(true).truncate(true).open(&draft)?;
         writeln!(file, "{FORMAT}")?;
         file.sync_all()?;
         std::fs::rename(&draft, self.path.join("FORMAT"))?;
@@ -131,7 +148,12 @@ impl DataFolder {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
+    use crate::store::ballast::Ballast;
+    use crate::store::journal::disk::{Disk as _, Folder};
 
     #[test]
     fn a_folder_is_locked_while_it_is_open() {
@@ -142,6 +164,36 @@ mod tests {
         drop(first);
         let again = DataFolder::open(&path).unwrap();
         assert_eq!(std::fs::read_to_string(again.path().join("FORMAT")).unwrap(), "1\n");
+    }
+
+    #[test]
+    fn what_is_in_an_open_folder_is_for_its_owner_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let set_mode = |path: &Path, mode| std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().permissions().mode() & 0o777;
+        set_mode(folder.path(), 0o755);
+        let open = || {
+            let data = DataFolder::open(folder.path()).unwrap();
+            drop(Ballast::open(data.ballast(), 4096).unwrap());
+            drop(Folder::open(data.events()).unwrap().create("spare", 10).unwrap());
+            data
+        };
+        let data = open();
+        let files = ["FORMAT", "lock", "ballast", "events/spare"].map(|name| folder.path().join(name));
+        for path in &files {
+            assert_eq!(mode(path), 0o600, "{path:?}");
+        }
+        assert_eq!(mode(&data.events()), 0o700);
+        drop(data);
+        // As earlier versions left them.
+        files.iter().for_each(|path| set_mode(path, 0o644));
+        set_mode(&folder.path().join("events"), 0o755);
+        drop(open());
+        for path in &files {
+            assert_eq!(mode(path), 0o600, "{path:?}");
+        }
+        assert_eq!(mode(&folder.path().join("events")), 0o700);
+        assert_eq!(mode(folder.path()), 0o755, "somebody wants it so");
     }
 
     #[test]

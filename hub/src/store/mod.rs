@@ -20,6 +20,7 @@ pub mod contract;
 pub mod data_folder;
 pub mod journal;
 pub mod memory;
+pub mod modes;
 pub mod presence;
 pub mod sql;
 

@@ -11,6 +11,8 @@ use std::sync::Arc;
 
 use rustix::fs::{Advice, FallocateFlags};
 
+use crate::store::modes;
+
 /// Linux takes at most this many buffers in one `pwritev` (IOV_MAX).
 const MAX_BUFFERS_PER_WRITE: usize = 1024;
 
@@ -97,12 +99,16 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens the folder, which is made when it is missing.
+    /// Opens the folder, which is made when it is missing. It and its files are for their owner alone, those of earlier runs too.
     ///
     /// # Errors
     /// The operating system's.
     pub fn open(path: PathBuf) -> io::Result<Self> {
-        std::fs::create_dir_all(&path)?;
+        modes::make_private_folder(&path)?;
+        modes::close_to_others(&path);
+        for entry in std::fs::read_dir(&path)? {
+            modes::close_to_others(&entry?.path());
+        }
         if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
             File::open(parent)?.sync_all()?;
         }
@@ -122,7 +128,7 @@ impl Disk for Folder {
 
     fn create(&self, name: &str, bytes: u64) -> io::Result<Arc<dyn DiskFile>> {
         let path = self.path.join(name);
-        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path)?;
+        let file = modes::private_file().read(true).write(true).create(true).truncate(true).open(&path)?;
         match allocate(&file, bytes) {
             Ok(()) => Ok(Arc::new(file)),
             Err(error) => {
