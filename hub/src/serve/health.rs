@@ -127,6 +127,14 @@ impl Gauges {
         counter(encoder, "journal_holes", "Damaged stretches of acknowledged events, stepped over", stats.holes)?;
         gauge(encoder, "journal_segments", "Segment files", stats.segments)?;
         gauge(encoder, "journal_bytes_on_disk", "Bytes that the segments take on disk", stats.bytes_on_disk)?;
+        if let Some(time) = stats.oldest_event_time {
+            let seconds = u64::try_from(time.0.div_euclid(1000)).unwrap_or(0);
+            gauge(encoder, "journal_oldest_event_timestamp_seconds", "When the oldest event that is kept was enqueued", seconds)?;
+        }
+        if let Some(held) = stats.ballast_held {
+            let help = "1 while the space is held that lets the registry be written when events have filled the disk";
+            gauge(encoder, "journal_ballast_held", help, u64::from(held))?;
+        }
         gauge(encoder, "journal_disk_full", "1 while events are refused because the disk is full", u64::from(stats.disk_full))?;
         gauge(encoder, "journal_refusing", "1 while events are refused for whatever reason", u64::from(stats.refusing))
     }

@@ -91,6 +91,15 @@ impl Catalog {
         (last.summary, last.index)
     }
 
+    /// The oldest segment with events: number, end, and when its first event was enqueued, where that is known without opening it.
+    #[must_use]
+    pub fn oldest_filled(&self) -> Option<(u64, u64, Option<UnixMillis>)> {
+        let complete = self.complete.iter().map(|segment| (&segment.summary, None));
+        let active = (&self.active.summary, self.active.index.first_time());
+        let (summary, time) = complete.chain([active]).find(|(summary, _)| !summary.is_empty())?;
+        Some((summary.segment, summary.end, time))
+    }
+
     /// The oldest complete segment.
     #[must_use]
     pub fn oldest(&self) -> Option<&Complete> {

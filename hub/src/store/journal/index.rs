@@ -47,6 +47,12 @@ impl Index {
         }
     }
 
+    /// When the first event was enqueued; a partition's first block always has an entry.
+    #[must_use]
+    pub fn first_time(&self) -> Option<UnixMillis> {
+        self.partitions.iter().filter_map(|entries| entries.first()).map(|entry| entry.time).min()
+    }
+
     /// Where to begin to look for an event; `None`: the partition has none before it here, nor it.
     #[must_use]
     pub fn offset_of_number(&self, partition: usize, number: u64) -> Option<u64> {

@@ -99,6 +99,12 @@ pub fn locate_time(shared: &Shared, partition: usize, time: UnixMillis) -> io::R
     Ok(located)
 }
 
+/// When the oldest event was enqueued; `None`: there is none, or the disk does not say.
+pub fn oldest_event_time(shared: &Shared) -> Option<UnixMillis> {
+    let (segment, end, time) = shared.catalog().oldest_filled()?;
+    time.or_else(|| shared.open_segments.get(shared, segment, end).ok().flatten()?.index.first_time())
+}
+
 struct Batch {
     events: Vec<StoredEvent>,
     room: usize,

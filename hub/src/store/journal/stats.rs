@@ -32,8 +32,10 @@ pub struct JournalStats {
     pub segments: u64,
     /// What the segments take on disk.
     pub bytes_on_disk: u64,
-    /// When the oldest segment was begun.
-    pub oldest_time: UnixMillis,
+    /// When the oldest event that is kept was enqueued, if there is one.
+    pub oldest_event_time: Option<UnixMillis>,
+    /// Whether the space for the registry is held, if the journal was given such a ballast.
+    pub ballast_held: Option<bool>,
     /// Whether events are refused because the disk is full.
     pub disk_full: bool,
     /// Whether events are refused for any reason.

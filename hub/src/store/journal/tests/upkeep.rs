@@ -68,7 +68,7 @@ fn upkeep_does_not_wait_for_a_pause() {
     for number in 0..300 {
         rig.clock.0.fetch_add(100, SeqCst);
         rig.append(&[(0, b"x")]);
-        assert_eq!(ballast.is_held(), number >= 9, "it is taken again within a second: {number}");
+        assert_eq!(rig.stats().ballast_held, Some(number >= 9), "it is taken again within a second: {number}");
     }
     // Ten seconds' events, and those of one segment that is as old as its last.
     let kept = numbers(&rig);
@@ -104,6 +104,25 @@ fn an_old_segment_goes_on_while_there_is_no_space_for_another() {
     rig.clock.0.fetch_add(1000, SeqCst);
     rig.append(&[(0, b"x")]);
     assert_eq!((rig.stats().segments, numbers(&rig)), (2, vec![0, 1, 2, 3]));
+}
+
+#[test]
+fn the_oldest_event_is_known_by_its_time() {
+    let disk = Arc::new(MemoryDisk::default());
+    let mut rig = Rig::open(disk.clone(), JournalConfig { retention_bytes: 64 * 1024, ..config(2) }).unwrap();
+    assert_eq!((rig.stats().oldest_event_time, rig.stats().ballast_held), (None, None));
+    for number in 0..100 {
+        rig.clock.0.fetch_add(10, SeqCst);
+        rig.append(&[(1, &[1; 1000])]);
+        // Enqueued 10 ms apart, from the clock's start on.
+        let oldest = rig.partition(1).begin_sequence_number.0;
+        let time = 1_000_010 + 10 * i64::try_from(oldest).unwrap();
+        assert_eq!(rig.stats().oldest_event_time, Some(UnixMillis(time)), "after event {number}");
+    }
+    assert!(rig.partition(1).begin_sequence_number.0 > 0);
+    let oldest = rig.stats().oldest_event_time;
+    rig.close();
+    assert_eq!(Rig::open(disk, config(2)).unwrap().stats().oldest_event_time, oldest);
 }
 
 #[test]
