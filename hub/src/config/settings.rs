@@ -149,7 +149,7 @@ section! {
 section! {
     /// What strangers, and all together, are held to.
     Limits "limits" {
-        /// Connections of all kinds at once.
+        /// Connections at once. The metrics port is not part of this: it takes 64 of its own.
         connections: Count<1, 4_000_000> = "100000";
         /// From accepting a connection to the end of its TLS handshake.
         handshake_time: Span<1, 300> = "10s";

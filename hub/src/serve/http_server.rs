@@ -40,20 +40,29 @@ const PING_ANSWER_TIME: Duration = Duration::from_secs(20);
 /// For requests that are being answered when the hub stops. Streams of events, which never end by themselves, are cut.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
 
+/// How long clients may take.
+#[derive(Clone, Copy, Debug)]
+pub struct HttpTimes {
+    /// For a request's header, and between two requests.
+    pub header: Duration,
+    /// For the first good token on a connection, from the end of TLS; `None` where nobody has one.
+    pub authentication: Option<Duration>,
+}
+
 /// Serves HTTP connections, all with the same bounds.
 #[derive(Clone)]
 pub struct HttpServer {
     builder: auto::Builder<TokioExecutor>,
-    authentication_time: Duration,
+    authentication_time: Option<Duration>,
     stop: CancellationToken,
 }
 
 impl HttpServer {
-    /// `header_time` is for a request's header and between two requests, `authentication_time` for the first good token on a connection.
+    /// Both versions of HTTP, until `stop`.
     #[must_use]
-    pub fn new(header_time: Duration, authentication_time: Duration, stop: CancellationToken) -> Self {
+    pub fn new(times: HttpTimes, stop: CancellationToken) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
-        builder.http1().timer(TokioTimer::new()).header_read_timeout(header_time).max_buf_size(HEADER_MAX_BYTES);
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(times.header).max_buf_size(HEADER_MAX_BYTES);
         builder
             .http2()
             .timer(TokioTimer::new())
@@ -63,7 +72,13 @@ impl HttpServer {
             .initial_stream_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
             .max_header_list_size(HEADER_MAX_BYTES as u32);
-        Self { builder, authentication_time, stop }
+        Self { builder, authentication_time: times.authentication, stop }
+    }
+
+    /// HTTP/1.1 alone, also for a client that speaks HTTP/2 without having agreed on it.
+    #[must_use]
+    pub fn http1_only(self) -> Self {
+        Self { builder: self.builder.http1_only(), ..self }
     }
 
     /// Serves one connection until it ends, or the hub does; also what follows an upgrade.
@@ -108,9 +123,12 @@ impl HttpServer {
 
     /// Returns when the hub stops, or when nobody has authenticated in the time for it.
     async fn last_call(&self, admission: &Admission) {
-        let stopped = time::timeout(self.authentication_time, self.stop.cancelled()).await.is_ok();
-        if !stopped && admission.is_authenticated() {
-            self.stop.cancelled().await;
+        if let Some(authentication_time) = self.authentication_time {
+            let stopped = time::timeout(authentication_time, self.stop.cancelled()).await.is_ok();
+            if !stopped && !admission.is_authenticated() {
+                return;
+            }
         }
+        self.stop.cancelled().await;
     }
 }

@@ -3,21 +3,37 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use super::http_server::HttpServer;
+use super::http_server::{HttpServer, HttpTimes};
 use crate::config::Config;
 use crate::net::proxy_protocol::ProxySources;
 use crate::net::tls::{ClientCertificate, ServerNames, server_config};
-use crate::net::{Admissions, BindError, Connection, Front, ReloadingCertificate, bind};
+use crate::net::{Admissions, BindError, Front, ReloadingCertificate, StrangerLimits, bind};
 use crate::ops::Hub;
 
 /// What HTTPS listeners offer, the better first.
 const HTTP_PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
+
+/// How long a scraper's connection may be idle: longer than the minute that is the longest usual time between two scrapes.
+const METRICS_IDLE_TIME: Duration = Duration::from_secs(150);
+
+/// What the metrics port takes. Nobody authenticates there, so that every connection stays a stranger's until it ends: they are few, they
+/// have a door of their own, so that no crowd there shuts out the fleet, and what they may send has no end, because a scraper keeps its
+/// connection for months.
+const METRICS_LIMITS: StrangerLimits = StrangerLimits {
+    connections: 64,
+    unfinished: 64,
+    unfinished_per_address: 16,
+    failed_per_address: 200,
+    failed_per_address_per_second: 20,
+    bytes_before_authentication: u32::MAX,
+};
 
 /// Ports that are bound, and not served yet.
 pub struct BoundPorts {
@@ -89,7 +105,8 @@ impl Edge<'_> {
     pub fn serve(&self, ports: BoundPorts, hub: &Arc<Hub>, routers: Routers, tasks: &mut JoinSet<()>) -> Result<(), rustls::Error> {
         let names = self.server_names();
         let limits = &self.config.limits;
-        let http = HttpServer::new(limits.request_header_time.get(), limits.authentication_time.get(), self.stop.clone());
+        let times = HttpTimes { header: limits.request_header_time.get(), authentication: Some(limits.authentication_time.get()) };
+        let http = HttpServer::new(times, self.stop.clone());
         if let Some(listener) = ports.mqtt {
             let front = self.front("mqtt", names.clone(), ClientCertificate::Requested, &["mqtt"])?;
             let hub = Arc::clone(hub);
@@ -97,27 +114,26 @@ impl Edge<'_> {
             let serve = move |connection| super::protocols::serve_mqtt(Arc::clone(&hub), connection, stop.clone());
             tasks.spawn(front.accept(listener, self.stop.clone(), serve));
         }
-        let carry = |router: Router| {
+        let carry = |http: &HttpServer, router: Router| {
             let http = http.clone();
             move |connection| http.clone().serve(connection, router.clone())
         };
         if let Some(listener) = ports.https {
             let front = self.front("https", names.clone(), ClientCertificate::Requested, &HTTP_PROTOCOLS)?;
-            tasks.spawn(front.accept(listener, self.stop.clone(), carry(routers.azure)));
+            tasks.spawn(front.accept(listener, self.stop.clone(), carry(&http, routers.azure)));
         }
         if let Some(listener) = ports.api {
             let front = self.front("api", names, ClientCertificate::NotRequested, &HTTP_PROTOCOLS)?;
-            tasks.spawn(front.accept(listener, self.stop.clone(), carry(routers.api)));
+            tasks.spawn(front.accept(listener, self.stop.clone(), carry(&http, routers.api)));
         }
         if let Some(listener) = ports.metrics {
-            let front = self.front("metrics", ServerNames::any(), ClientCertificate::NotRequested, &HTTP_PROTOCOLS)?;
-            let carry = carry(routers.metrics);
-            let serve = move |connection: Connection| {
-                // Nobody authenticates here, and a scraper keeps its connection for days.
-                connection.admission.authenticated();
-                carry(connection)
+            let front = Front {
+                admissions: self.admissions.beside(METRICS_LIMITS),
+                ..self.front("metrics", ServerNames::any(), ClientCertificate::NotRequested, &["http/1.1"])?
             };
-            tasks.spawn(front.accept(listener, self.stop.clone(), serve));
+            let times = HttpTimes { header: METRICS_IDLE_TIME, authentication: None };
+            let http = HttpServer::new(times, self.stop.clone()).http1_only();
+            tasks.spawn(front.accept(listener, self.stop.clone(), carry(&http, routers.metrics)));
         }
         Ok(())
     }

@@ -36,6 +36,7 @@ pub mod logs;
 pub mod policies;
 pub mod private_file;
 pub mod protocols;
+pub mod readiness;
 pub mod stores;
 #[cfg(test)]
 mod tests;

@@ -106,6 +106,24 @@ async fn every_port_answers_in_its_own_way() {
 }
 
 #[tokio::test]
+async fn a_crowd_at_the_metrics_port_keeps_to_itself() {
+    // One connection of the fleet's, and the crowd is no part of the fleet.
+    let rig = Rig::start(&[("limits.connections", "1")]).await;
+    let addresses = rig.running.addresses();
+    let mut crowd = Vec::new();
+    let refused = loop {
+        match rig.connect(addresses.metrics, "localhost").await {
+            Ok(stream) => crowd.push(stream),
+            Err(error) => break error,
+        }
+        assert!(crowd.len() <= 64, "the metrics port takes everybody");
+    };
+    assert!(crowd.len() > 10, "{} and then {refused}", crowd.len());
+    assert!(rig.connect(addresses.mqtt, "hub.example").await.is_ok());
+    rig.running.stop().await;
+}
+
+#[tokio::test]
 async fn a_good_token_ends_a_strangers_limits_and_a_bad_one_does_not() {
     let rig = Rig::start(&[("limits.bytes_before_authentication", "16KiB")]).await;
     let addresses = rig.running.addresses();
