@@ -17,8 +17,14 @@ use crate::net::tls::{ClientCertificate, ServerNames, server_config};
 use crate::net::{Admissions, BindError, Front, ReloadingCertificate, StrangerLimits, bind};
 use crate::ops::Hub;
 
-/// What HTTPS listeners offer, the better first.
-const HTTP_PROTOCOLS: [&str; 2] = ["h2", "http/1.1"];
+/// What devices' HTTPS speaks: HTTP/2 has no capitals in header names, and the names of messages' properties are header names.
+const DEVICE_HTTP: [&str; 1] = ["http/1.1"];
+
+/// What the hub's own API speaks, the better first.
+const API_HTTP: [&str; 2] = ["h2", "http/1.1"];
+
+/// What scrapers and probes speak.
+const METRICS_HTTP: [&str; 1] = ["http/1.1"];
 
 /// How long a scraper's connection may be idle: longer than the minute that is the longest usual time between two scrapes.
 const METRICS_IDLE_TIME: Duration = Duration::from_secs(150);
@@ -106,7 +112,6 @@ impl Edge<'_> {
         let names = self.server_names();
         let limits = &self.config.limits;
         let times = HttpTimes { header: limits.request_header_time.get(), authentication: Some(limits.authentication_time.get()) };
-        let http = HttpServer::new(times, self.stop.clone());
         if let Some(listener) = ports.mqtt {
             let front = self.front("mqtt", names.clone(), ClientCertificate::Requested, &["mqtt"])?;
             let hub = Arc::clone(hub);
@@ -114,26 +119,25 @@ impl Edge<'_> {
             let serve = move |connection| super::protocols::serve_mqtt(Arc::clone(&hub), connection, stop.clone());
             tasks.spawn(front.accept(listener, self.stop.clone(), serve));
         }
-        let carry = |http: &HttpServer, router: Router| {
-            let http = http.clone();
-            move |connection| http.clone().serve(connection, router.clone())
-        };
+        let carry = |http: HttpServer, router: Router| move |connection| http.clone().serve(connection, router.clone());
         if let Some(listener) = ports.https {
-            let front = self.front("https", names.clone(), ClientCertificate::Requested, &HTTP_PROTOCOLS)?;
-            tasks.spawn(front.accept(listener, self.stop.clone(), carry(&http, routers.azure)));
+            let front = self.front("https", names.clone(), ClientCertificate::Requested, &DEVICE_HTTP)?;
+            let http = HttpServer::http1(times, self.stop.clone());
+            tasks.spawn(front.accept(listener, self.stop.clone(), carry(http, routers.azure)));
         }
         if let Some(listener) = ports.api {
-            let front = self.front("api", names, ClientCertificate::NotRequested, &HTTP_PROTOCOLS)?;
-            tasks.spawn(front.accept(listener, self.stop.clone(), carry(&http, routers.api)));
+            let front = self.front("api", names, ClientCertificate::NotRequested, &API_HTTP)?;
+            let http = HttpServer::http1_and_2(times, self.stop.clone());
+            tasks.spawn(front.accept(listener, self.stop.clone(), carry(http, routers.api)));
         }
         if let Some(listener) = ports.metrics {
             let front = Front {
                 admissions: self.admissions.beside(METRICS_LIMITS),
-                ..self.front("metrics", ServerNames::any(), ClientCertificate::NotRequested, &["http/1.1"])?
+                ..self.front("metrics", ServerNames::any(), ClientCertificate::NotRequested, &METRICS_HTTP)?
             };
             let times = HttpTimes { header: METRICS_IDLE_TIME, authentication: None };
-            let http = HttpServer::new(times, self.stop.clone()).http1_only();
-            tasks.spawn(front.accept(listener, self.stop.clone(), carry(&http, routers.metrics)));
+            let http = HttpServer::http1(times, self.stop.clone());
+            tasks.spawn(front.accept(listener, self.stop.clone(), carry(http, routers.metrics)));
         }
         Ok(())
     }
