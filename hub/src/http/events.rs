@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
@@ -56,7 +57,7 @@ pub async fn get_events(
     State(hub): State<Arc<Hub>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     connection: HttpConnection,
-    Query(query): Query<EventsQuery>,
+    query: Result<Query<EventsQuery>, QueryRejection>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
@@ -64,6 +65,7 @@ pub async fn get_events(
     let token = token(&headers, &uri);
     let right = authenticate_service(&hub, token.as_deref(), Permission::ServiceConnect, "messages/events", origin).await?;
     connection.authenticated();
+    let Query(query) = query.map_err(|rejection| Failure::argument_invalid(rejection.body_text()))?;
     let selection = selection(&query, &headers)?;
     let reader = read_events(&hub, &right, selection).await?;
     let stream = EventStream::new(&hub, &right, reader, &connection);
