@@ -133,6 +133,8 @@ impl Edge<'_> {
         if let Some(listener) = ports.metrics {
             let front = Front {
                 admissions: self.admissions.beside(METRICS_LIMITS),
+                // Scrapers and probes come straight to the hub, also from the networks of its load balancers.
+                proxies: ProxySources::default(),
                 ..self.front("metrics", ServerNames::any(), ClientCertificate::NotRequested, &METRICS_HTTP)?
             };
             let times = HttpTimes { header: METRICS_IDLE_TIME, authentication: None };
@@ -153,11 +155,11 @@ impl Edge<'_> {
         })
     }
 
-    /// Every name of the hub, and `localhost`, by which probes and port forwardings come.
+    /// Every name of the hub. `localhost` is one only where the configuration says so, as the laptop's does.
     fn server_names(&self) -> ServerNames {
         let config = self.config;
         let own = [&config.host_name].into_iter().chain(&config.other_host_names).chain(&config.aliases);
-        ServerNames::only(own.map(ToString::to_string).chain(["localhost".to_owned()]))
+        ServerNames::only(own.map(ToString::to_string))
     }
 }
 

@@ -116,12 +116,21 @@ async fn every_port_answers_in_its_own_way() {
     assert!(rig.get(addresses.api, "/healthz", "").await.0.starts_with("HTTP/1.1 200"));
     assert!(rig.get(addresses.https, "/healthz", "").await.0.starts_with("HTTP/1.1 404"));
     assert!(rig.connect(addresses.mqtt, "hub.example").await.is_ok());
-    assert!(rig.connect(addresses.mqtt, "localhost").await.is_ok());
+    assert!(rig.connect(addresses.mqtt, "localhost").await.is_err(), "nobody said that this is its name");
 
     let (_, metrics) = rig.get(addresses.metrics, "/metrics", "").await;
     for line in ["mooring_journal_disk_full 0", "mooring_connections_refused_total{reason=\"too_many_bytes\"} 0"] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
     }
+    rig.running.stop().await;
+}
+
+#[tokio::test]
+async fn the_metrics_port_is_not_behind_the_load_balancer() {
+    let rig = Rig::start(&[("proxy_protocol.sources", "127.0.0.0/8")]).await;
+    let addresses = rig.running.addresses();
+    assert!(rig.get(addresses.metrics, "/readyz", "").await.0.starts_with("HTTP/1.1 200"));
+    assert!(rig.connect(addresses.api, "hub.example").await.is_err());
     rig.running.stop().await;
 }
 
