@@ -114,6 +114,7 @@ impl Edge<'_> {
         let times = HttpTimes { header: limits.request_header_time.get(), authentication: Some(limits.authentication_time.get()) };
         if let Some(listener) = ports.mqtt {
             let front = self.front("mqtt", names.clone(), ClientCertificate::Requested, &["mqtt"])?;
+            let front = Front { kernel_keeps_alive: false, ..front };
             let hub = Arc::clone(hub);
             let stop = self.stop.clone();
             let serve = move |connection| super::protocols::serve_mqtt(Arc::clone(&hub), connection, stop.clone());
@@ -152,6 +153,7 @@ impl Edge<'_> {
             admissions: Arc::clone(&self.admissions),
             proxies: ProxySources::new(self.config.proxy_sources.clone()),
             handshake_time: self.config.limits.handshake_time.get(),
+            kernel_keeps_alive: true,
         })
     }
 
