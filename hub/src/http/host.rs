@@ -20,6 +20,9 @@ use crate::ops::Hub;
 use crate::ops::authenticate::refuse;
 use crate::ops::refusals::RefusalReason;
 
+/// What is remembered of a foreign name: names have no more (RFC 1035 §2.3.4).
+const HOST_NAME_MAX_BYTES: usize = 255;
+
 /// Passes on what is for this hub. Anything else is refused as whoever has a bad token is, which is what SDKs can tell their programs;
 /// they do not know 421.
 pub async fn only_ours(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
@@ -28,7 +31,7 @@ pub async fn only_ours(State(hub): State<Arc<Hub>>, request: Request, next: Next
     if asked.as_deref().is_some_and(|host| is_ours(&hub.names, host)) {
         return next.run(Request::from_parts(parts, body)).await;
     }
-    let reason = RefusalReason::ForeignHost(asked.unwrap_or_default());
+    let reason = RefusalReason::ForeignHost(asked.as_deref().unwrap_or_default().into());
     Failure::from(refuse(&hub, &claimed(&parts), reason, origin(&parts)).await).into_response()
 }
 
@@ -44,7 +47,7 @@ fn asked_for(parts: &Parts) -> Option<String> {
         }
     };
     let host = authority.host().trim_start_matches('[').trim_end_matches([']', '.']);
-    Some(host.to_owned())
+    Some(host.chars().take(HOST_NAME_MAX_BYTES).collect())
 }
 
 /// A hub called localhost, as on a laptop, is reached by the addresses of that name as well.

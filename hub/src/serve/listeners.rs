@@ -1,7 +1,7 @@
 //! The hub's four ports, and what is spoken on each.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,15 +43,25 @@ const METRICS_LIMITS: StrangerLimits = StrangerLimits {
 
 /// Ports that are bound, and not served yet.
 pub struct BoundPorts {
-    mqtt: Option<TcpListener>,
-    https: Option<TcpListener>,
-    api: Option<TcpListener>,
-    metrics: Option<TcpListener>,
+    mqtt: Vec<TcpListener>,
+    https: Vec<TcpListener>,
+    api: Vec<TcpListener>,
+    metrics: Vec<TcpListener>,
     /// Why there is no HTTPS port, where it may be missing.
     pub https_left_out: Option<BindError>,
 }
 
-/// Where a hub listens.
+/// How exactly the ports have to be the configured ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ports {
+    /// These and no others.
+    Exactly,
+    /// As a laptop lets them be: without the HTTPS port if it can't be had, because 443 is often somebody else's there; and what listens
+    /// on 127.0.0.1 does so on ::1 as well where there is IPv6, because `localhost` may lead to either.
+    OnALaptop,
+}
+
+/// Where a hub listens; of two loopback addresses, the one of IPv4.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Addresses {
     /// MQTT over TLS.
@@ -73,23 +83,29 @@ impl fmt::Display for Addresses {
 }
 
 impl BoundPorts {
-    /// Binds what is configured. Where `https_may_be_missing`, the hub does without the HTTPS port if it can't be had: on a laptop, port
-    /// 443 is often somebody else's.
-    pub fn bind(config: &Config, https_may_be_missing: bool) -> Result<Self, BindError> {
+    /// Binds what is configured.
+    pub fn bind(config: &Config, ports: Ports) -> Result<Self, BindError> {
         let listeners = &config.listeners;
-        let bind_one = |address: Option<SocketAddr>| address.map(bind).transpose();
-        let (https, https_left_out) = match bind_one(listeners.https.0) {
-            Err(error @ (BindError::NotAllowed(_) | BindError::InUse(_))) if https_may_be_missing => (None, Some(error)),
+        let bind_all = |address: Option<SocketAddr>| {
+            let mut bound: Vec<_> = address.map(bind).transpose()?.into_iter().collect();
+            if ports == Ports::OnALaptop && address.is_some_and(|address| address.ip() == Ipv4Addr::LOCALHOST) {
+                let port = bound.first().and_then(|listener| listener.local_addr().ok()).map(|address| address.port());
+                bound.extend(port.and_then(|port| bind((Ipv6Addr::LOCALHOST, port).into()).ok()));
+            }
+            Ok(bound)
+        };
+        let (https, https_left_out) = match bind_all(listeners.https.0) {
+            Err(error @ (BindError::NotAllowed(_) | BindError::InUse(_))) if ports == Ports::OnALaptop => (Vec::new(), Some(error)),
             bound => (bound?, None),
         };
-        let (mqtt, api, metrics) = (bind_one(listeners.mqtt.0)?, bind_one(listeners.api.0)?, bind_one(listeners.metrics.0)?);
+        let (mqtt, api, metrics) = (bind_all(listeners.mqtt.0)?, bind_all(listeners.api.0)?, bind_all(listeners.metrics.0)?);
         Ok(Self { mqtt, https, api, metrics, https_left_out })
     }
 
     /// Where they are.
     #[must_use]
     pub fn addresses(&self) -> Addresses {
-        let address = |listener: &Option<TcpListener>| listener.as_ref().and_then(|listener| listener.local_addr().ok());
+        let address = |listeners: &[TcpListener]| listeners.first()?.local_addr().ok();
         Addresses { mqtt: address(&self.mqtt), https: address(&self.https), api: address(&self.api), metrics: address(&self.metrics) }
     }
 }
@@ -112,7 +128,7 @@ impl Edge<'_> {
         let names = self.server_names();
         let limits = &self.config.limits;
         let times = HttpTimes { header: limits.request_header_time.get(), authentication: Some(limits.authentication_time.get()) };
-        if let Some(listener) = ports.mqtt {
+        for listener in ports.mqtt {
             let front = self.front("mqtt", names.clone(), ClientCertificate::Requested, &["mqtt"])?;
             let front = Front { kernel_keeps_alive: false, ..front };
             let hub = Arc::clone(hub);
@@ -121,17 +137,17 @@ impl Edge<'_> {
             tasks.spawn(front.accept(listener, self.stop.clone(), serve));
         }
         let carry = |http: HttpServer, router: Router| move |connection| http.clone().serve(connection, router.clone());
-        if let Some(listener) = ports.https {
+        for listener in ports.https {
             let front = self.front("https", names.clone(), ClientCertificate::Requested, &DEVICE_HTTP)?;
             let http = HttpServer::http1(times, self.stop.clone());
-            tasks.spawn(front.accept(listener, self.stop.clone(), carry(http, routers.azure)));
+            tasks.spawn(front.accept(listener, self.stop.clone(), carry(http, routers.azure.clone())));
         }
-        if let Some(listener) = ports.api {
-            let front = self.front("api", names, ClientCertificate::NotRequested, &API_HTTP)?;
+        for listener in ports.api {
+            let front = self.front("api", names.clone(), ClientCertificate::NotRequested, &API_HTTP)?;
             let http = HttpServer::http1_and_2(times, self.stop.clone());
-            tasks.spawn(front.accept(listener, self.stop.clone(), carry(http, routers.api)));
+            tasks.spawn(front.accept(listener, self.stop.clone(), carry(http, routers.api.clone())));
         }
-        if let Some(listener) = ports.metrics {
+        for listener in ports.metrics {
             let front = Front {
                 admissions: self.admissions.beside(METRICS_LIMITS),
                 // Scrapers and probes come straight to the hub, also from the networks of its load balancers.
@@ -140,7 +156,7 @@ impl Edge<'_> {
             };
             let times = HttpTimes { header: METRICS_IDLE_TIME, authentication: None };
             let http = HttpServer::http1(times, self.stop.clone());
-            tasks.spawn(front.accept(listener, self.stop.clone(), carry(http, routers.metrics)));
+            tasks.spawn(front.accept(listener, self.stop.clone(), carry(http, routers.metrics.clone())));
         }
         Ok(())
     }
@@ -173,4 +189,32 @@ pub struct Routers {
     pub api: Router,
     /// Port 9464.
     pub metrics: Router,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Override, read};
+
+    #[tokio::test]
+    async fn a_laptop_listens_wherever_localhost_leads() {
+        let settings = [
+            ("host_name", "localhost"),
+            ("data", "/nowhere"),
+            ("tls.certificate", "/nowhere"),
+            ("tls.key", "/nowhere"),
+            ("listeners.mqtt", "127.0.0.1:0"),
+            ("listeners.https", "off"),
+            ("listeners.api", "127.0.0.2:0"),
+            ("listeners.metrics", "off"),
+        ];
+        let overrides = settings.map(|(name, text)| Override { name: name.into(), text: text.into(), origin: name.into() });
+        let config = read(None, &overrides).unwrap();
+        let has_ipv6 = bind((Ipv6Addr::LOCALHOST, 0).into()).is_ok();
+        for (ports, mqtt) in [(Ports::Exactly, 1), (Ports::OnALaptop, 1 + usize::from(has_ipv6))] {
+            let bound = BoundPorts::bind(&config, ports).unwrap();
+            assert_eq!((bound.mqtt.len(), bound.https.len(), bound.api.len()), (mqtt, 0, 1), "{ports:?}");
+            assert!(bound.addresses().mqtt.unwrap().is_ipv4());
+        }
+    }
 }

@@ -45,7 +45,7 @@ impl Rig {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let stores = Stores::open(&config, &clock).await.unwrap();
         let root = CertificateDer::from_pem_slice(&fs::read(made.authority).unwrap()).unwrap();
-        Self { running: start(&config, stores, clock, false).unwrap(), root, data }
+        Self { running: start(&config, stores, clock, Ports::Exactly).unwrap(), root, data }
     }
 
     async fn connect(&self, address: Option<SocketAddr>, name: &'static str) -> std::io::Result<TlsStream<TcpStream>> {
