@@ -173,6 +173,51 @@ fn gateway_host_name_needs_an_alias() -> Result<()> {
     })
 }
 
+/// A request that names another hub is refused as any other, whatever its token, on either port and before a WebSocket is made of it.
+/// (TLS is told the right name, or none: curl names no host there when it is given an address.)
+#[test]
+fn a_wrong_host_is_refused_over_https() -> Result<()> {
+    isolated(async || {
+        let hub = hub().await?;
+        let telemetry = format!("/devices/{DEVICE}/messages/events");
+        let websocket = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Protocol: mqtt"];
+        let key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==";
+        let (device, owner) = (hub.device(DEVICE)?.token(), hub.policy("iothubowner")?.token());
+        let mut bodies = std::collections::BTreeSet::new();
+        for base in [HUB, "127.0.0.1"] {
+            for (path, token, more) in [
+                (format!("https://{base}{telemetry}"), &device, &[][..]),
+                (format!("https://{base}:8443/devices"), &owner, &[]),
+                (format!("https://{base}/$iothub/websocket"), &device, &[&websocket[..], &[key]].concat()),
+            ] {
+                for (host, wanted) in [("foreign.azure-devices.net", vec!["401"]), (HUB, vec!["204", "200", "101"])] {
+                    let mut curl = Program::named("curl").args(["-sS", "--http1.1", "--max-time", "2", "-o", "-", "-w", "\n%{http_code}"]);
+                    curl = curl.arg("--cacert").arg(hub.ca_file()).args([
+                        "-H",
+                        &format!("Host: {host}"),
+                        "-H",
+                        &format!("Authorization: {token}"),
+                    ]);
+                    curl = more.iter().fold(curl, |curl, header| curl.args(["-H", header]));
+                    curl = if path.ends_with("events") { curl.args(["--data-binary", "x"]) } else { curl };
+                    let told = curl.arg(&format!("{path}?api-version=2021-04-12")).outcome().await?;
+                    let printed = String::from_utf8(told.stdout)?;
+                    let (body, status) = printed.rsplit_once('\n').unwrap_or_default();
+                    ensure!(wanted.contains(&status), "{host} at {path}: {status} {body} {}", told.stderr);
+                    if host != HUB {
+                        bodies.insert(body.to_owned());
+                    }
+                }
+            }
+        }
+        ensure!(bodies.len() == 1, "refusals differ: {bodies:?}");
+        let seen =
+            Rest::api(&hub, hub.policy("registryRead")?)?.call(Method::GET, "/api/v1/refusals", &[], Vec::new()).await?.expect(200)?;
+        ensure!(String::from_utf8(seen.body)?.contains("foreign.azure-devices.net"), "the owner is not told");
+        Ok(())
+    })
+}
+
 /// The owner can see why, in the log and over the API, what the refused one was not told.
 #[test]
 fn the_owner_can_see_why() -> Result<()> {

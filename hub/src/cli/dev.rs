@@ -32,7 +32,7 @@ pub struct Arguments {
     #[arg(long = "alias", value_name = "NAME")]
     aliases: Vec<HostName>,
 
-    /// The address to listen on
+    /// The address to listen on; 127.0.0.1 means ::1 as well, where there is IPv6
     #[arg(long, value_name = "IP", default_value_t = Ipv4Addr::LOCALHOST.into())]
     listen: IpAddr,
 

@@ -85,7 +85,7 @@ section! {
     General "" {
         /// The hub's name: the `HostName` of its connection strings. Its certificate has to be for it. Required.
         host_name: Option<HostName> = "";
-        /// Further names under which clients reach the hub.
+        /// Further names under which clients reach the hub; `localhost` for those that come through a port forwarding.
         other_host_names: Vec<HostName> = "";
         /// Names of other hubs that clients may believe this one to be: those that come with `GatewayHostName` in their connection string.
         aliases: Vec<HostName> = "";
@@ -141,7 +141,7 @@ section! {
 section! {
     /// Load balancers before the hub that speak the PROXY protocol, version 2.
     ProxyProtocol "proxy_protocol" {
-        /// Connections from these networks have to begin with a PROXY protocol header, and it is believed.
+        /// Connections from these networks have to begin with a PROXY protocol header, and it is believed; not on the metrics port.
         sources: Vec<IpNet> = "";
     }
 }
@@ -149,7 +149,7 @@ section! {
 section! {
     /// What strangers, and all together, are held to.
     Limits "limits" {
-        /// Connections of all kinds at once.
+        /// Connections at once. The metrics port is not part of this: it takes 64 of its own.
         connections: Count<1, 4_000_000> = "100000";
         /// From accepting a connection to the end of its TLS handshake.
         handshake_time: Span<1, 300> = "10s";

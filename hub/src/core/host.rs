@@ -28,6 +28,12 @@ impl HubNames {
             Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => name,
             _ => host,
         };
+        self.include(name)
+    }
+
+    /// Whether exactly this, without a port, is a name of this hub.
+    #[must_use]
+    pub fn include(&self, name: &str) -> bool {
         self.primary.eq_ignore_ascii_case(name) || self.others.iter().any(|other| other.eq_ignore_ascii_case(name))
     }
 }

@@ -1,43 +1,98 @@
-//! What a request may tell the connection that it came on: that somebody has authenticated, and that HTTP ends here.
+//! What a request may tell the connection that it came on: that somebody has authenticated, when to end, and that HTTP ends here.
 
 use std::convert::Infallible;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use futures_util::future::BoxFuture;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
 
 /// Stands for a request's connection. Whoever accepts connections puts it into each request's extensions; without it nobody listens.
 #[derive(Clone, Default)]
-pub struct HttpConnection {
-    on_authenticated: Option<Arc<dyn Fn() + Send + Sync>>,
-    sequel: Arc<Mutex<Option<BoxFuture<'static, ()>>>>,
+pub struct HttpConnection(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    on_authenticated: Option<Box<dyn Fn() + Send + Sync>>,
+    authenticated: AtomicBool,
+    sequel: Mutex<Option<BoxFuture<'static, ()>>>,
+    last_answer: Notify,
+    cut: Notify,
+}
+
+/// A time at which a connection is closed, unless this is dropped before.
+#[derive(Debug)]
+pub struct Closing(AbortHandle);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl HttpConnection {
     /// A connection that wants to know when somebody has authenticated on it.
     #[must_use]
     pub fn new(on_authenticated: impl Fn() + Send + Sync + 'static) -> Self {
-        Self { on_authenticated: Some(Arc::new(on_authenticated)), sequel: Arc::default() }
+        Self(Arc::new(Shared { on_authenticated: Some(Box::new(on_authenticated)), ..Shared::default() }))
     }
 
     /// Somebody has: a stranger's limits end. To be said before the body is read.
     pub fn authenticated(&self) {
-        if let Some(tell) = &self.on_authenticated {
+        self.0.authenticated.store(true, Ordering::Relaxed);
+        if let Some(tell) = &self.0.on_authenticated {
             tell();
         }
     }
 
+    /// Whether somebody has, in what is spoken now: what HTTP knew does not count for what follows it.
+    #[must_use]
+    pub fn is_authenticated(&self) -> bool {
+        self.0.authenticated.load(Ordering::Relaxed)
+    }
+
     /// What the connection does once HTTP has left it. Runs in the connection's own task, so that it ends when the hub does.
     pub fn go_on_with(&self, sequel: BoxFuture<'static, ()>) {
-        *self.sequel.lock().unwrap_or_else(PoisonError::into_inner) = Some(sequel);
+        self.0.authenticated.store(false, Ordering::Relaxed);
+        *self.0.sequel.lock().unwrap_or_else(PoisonError::into_inner) = Some(sequel);
     }
 
     /// What [`Self::go_on_with`] was given, for the connection's task.
     #[must_use]
     pub fn sequel(&self) -> Option<BoxFuture<'static, ()>> {
-        self.sequel.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.sequel.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// The connection takes no more requests, and ends with the answers that it owes.
+    pub fn end(&self) {
+        self.0.last_answer.notify_one();
+    }
+
+    /// Waits until [`Self::end`] is called, for the connection's task.
+    pub async fn told_to_end(&self) {
+        self.0.last_answer.notified().await;
+    }
+
+    /// Closes the connection at that time, whatever is under way on it, unless the answer is dropped before: for what must not go on,
+    /// although the client does not take what it is sent, so that nothing is asked for the next piece.
+    #[must_use]
+    pub fn close_at(&self, time: Instant) -> Closing {
+        let shared = Arc::clone(&self.0);
+        let waiting = tokio::spawn(async move {
+            sleep_until(time).await;
+            shared.cut.notify_one();
+        });
+        Closing(waiting.abort_handle())
+    }
+
+    /// Waits until a time given to [`Self::close_at`] has come, for the connection's task.
+    pub async fn told_to_close(&self) {
+        self.0.cut.notified().await;
     }
 }
 
@@ -52,5 +107,32 @@ impl<S: Sync> FromRequestParts<S> for HttpConnection {
 impl fmt::Debug for HttpConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("HttpConnection")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_time_to_close_comes_unless_it_is_dropped() {
+        let connection = HttpConnection::default();
+        let in_a_minute = || Instant::now() + Duration::from_secs(60);
+        drop(connection.close_at(in_a_minute()));
+        let started = Instant::now();
+        let _later = connection.close_at(in_a_minute() + Duration::from_secs(1));
+        connection.told_to_close().await;
+        assert_eq!(started.elapsed().as_secs(), 61);
+    }
+
+    #[test]
+    fn what_follows_http_has_to_authenticate_for_itself() {
+        let connection = HttpConnection::default();
+        connection.authenticated();
+        assert!(connection.is_authenticated());
+        connection.go_on_with(Box::pin(async {}));
+        assert!(!connection.is_authenticated());
     }
 }

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
+use axum::extract::rejection::QueryRejection;
 use axum::extract::{ConnectInfo, Query, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
@@ -23,7 +24,7 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::authorization::token;
-use super::connection::HttpConnection;
+use super::connection::{Closing, HttpConnection};
 use super::error::Failure;
 use crate::core::device_id::DeviceId;
 use crate::core::event::{Offset, PartitionId, SequenceNumber, StartPosition, StreamPosition};
@@ -35,6 +36,9 @@ use crate::ops::{Hub, ReadError};
 
 /// How often a stream without events says that it is alive. Below the 60 s after which proxies commonly give up.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
+
+/// For a client to hear that its token has expired, before its connection is closed.
+const FAREWELL_TIME: Duration = Duration::from_secs(5);
 
 /// When a client whose stream broke is to come again, in milliseconds.
 const RETRY_AFTER_MS: u32 = 2000;
@@ -53,7 +57,7 @@ pub async fn get_events(
     State(hub): State<Arc<Hub>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     connection: HttpConnection,
-    Query(query): Query<EventsQuery>,
+    query: Result<Query<EventsQuery>, QueryRejection>,
     uri: Uri,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
@@ -61,9 +65,10 @@ pub async fn get_events(
     let token = token(&headers, &uri);
     let right = authenticate_service(&hub, token.as_deref(), Permission::ServiceConnect, "messages/events", origin).await?;
     connection.authenticated();
+    let Query(query) = query.map_err(|rejection| Failure::argument_invalid(rejection.body_text()))?;
     let selection = selection(&query, &headers)?;
     let reader = read_events(&hub, &right, selection).await?;
-    let stream = EventStream::new(&hub, &right, reader);
+    let stream = EventStream::new(&hub, &right, reader, &connection);
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
@@ -137,11 +142,15 @@ struct EventStream {
     /// What the client knows as the last event id; `None` before it was told anything.
     told: Option<StreamPosition>,
     finished: bool,
+    /// A client that takes nothing is not told that its right has ended: its connection ends, then.
+    _closing: Closing,
 }
 
 impl EventStream {
-    fn new(hub: &Hub, right: &ServiceRight, reader: EventReader) -> Self {
-        Self { reader, right_ends: Instant::now() + right.good_until.since(hub.now()), told: None, finished: false }
+    fn new(hub: &Hub, right: &ServiceRight, reader: EventReader, connection: &HttpConnection) -> Self {
+        let right_ends = Instant::now() + right.good_until.since(hub.now());
+        let closing = connection.close_at(right_ends + FAREWELL_TIME);
+        Self { reader, right_ends, told: None, finished: false, _closing: closing }
     }
 
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {

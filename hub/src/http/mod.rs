@@ -9,6 +9,7 @@ pub mod device_messaging;
 pub mod error;
 pub mod events;
 pub mod header_case;
+pub mod host;
 pub mod refusals;
 pub mod registry;
 pub mod router;

@@ -4,10 +4,12 @@
 use std::sync::Arc;
 
 use axum::Json;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use serde::Serialize;
 
 use super::authorization::RegistryReader;
+use super::error::Failure;
 use crate::ops::Hub;
 use crate::ops::refusals::Refusal;
 
@@ -36,8 +38,13 @@ pub async fn list_refusals(_: RegistryReader, State(hub): State<Arc<Hub>>) -> Js
 }
 
 /// Handles `GET /api/v1/devices/{id}/refusals`: those of one name, oldest first. Also for a name that no device has.
-pub async fn list_device_refusals(_: RegistryReader, State(hub): State<Arc<Hub>>, Path(name): Path<String>) -> Json<Vec<RefusalView>> {
-    Json(hub.refusals.of(&name).iter().map(|refusal| view(name.clone(), refusal)).collect())
+pub async fn list_device_refusals(
+    _: RegistryReader,
+    State(hub): State<Arc<Hub>>,
+    name: Result<Path<String>, PathRejection>,
+) -> Result<Json<Vec<RefusalView>>, Failure> {
+    let Path(name) = name.map_err(|_| Failure::argument_invalid("a path is percent-encoded UTF-8"))?;
+    Ok(Json(hub.refusals.of(&name).iter().map(|refusal| view(name.clone(), refusal)).collect()))
 }
 
 fn view(claimed: String, refusal: &Refusal) -> RefusalView {

@@ -4,24 +4,31 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::StatusCode;
+use axum::middleware::from_fn_with_state;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
 use super::error::Failure;
 use super::websocket::Subprotocols;
-use super::{device_messaging, events, refusals, registry, websocket};
+use super::{device_messaging, events, host, refusals, registry, websocket};
 use crate::ops::Hub;
 
 /// Port 443: devices, back ends and WebSockets, as Azure has them.
 pub fn azure(hub: Arc<Hub>, subprotocols: Subprotocols) -> Router {
     let routes = service().merge(device()).merge(websocket(subprotocols));
-    routes.method_not_allowed_fallback(no_method).fallback(no_route).with_state(hub)
+    whole(routes, hub)
 }
 
 /// Port 8443: our own API, and the back ends' once more for a machine where 443 can't be bound.
 pub fn api(hub: Arc<Hub>) -> Router {
     let routes = service().merge(own());
-    routes.method_not_allowed_fallback(no_method).fallback(no_route).with_state(hub)
+    whole(routes, hub)
+}
+
+/// With answers to what has no route, and refusals of what is for another hub.
+fn whole(routes: Router<Arc<Hub>>, hub: Arc<Hub>) -> Router {
+    let ours = from_fn_with_state(Arc::clone(&hub), host::only_ours);
+    routes.method_not_allowed_fallback(no_method).fallback(no_route).layer(ours).with_state(hub)
 }
 
 /// What devices call. Facts §7.2.
@@ -60,4 +67,34 @@ async fn no_route(request: Request) -> Failure {
 async fn no_method(request: Request) -> Failure {
     let text = format!("this hub has no {} {}", request.method(), request.uri().path());
     Failure::new(StatusCode::METHOD_NOT_ALLOWED, "InvalidOperation", text)
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http_body_util::BodyExt as _;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::ops::world::{World, policy_token};
+
+    /// Strangers learn nothing of what they asked wrongly; whoever may ask is told in the form that SDKs can read.
+    #[tokio::test(start_paused = true)]
+    async fn what_can_not_be_read_is_refused_first_and_explained_in_azures_form() {
+        let world = World::new();
+        for target in ["/api/v1/events?partition=1&partition=2", "/api/v1/devices/%ff/refusals", "/devices/%ff"] {
+            for (token, status, code) in [
+                (String::new(), StatusCode::UNAUTHORIZED, "IotHubUnauthorizedAccess"),
+                (policy_token("hub.example", "iothubowner"), StatusCode::BAD_REQUEST, "ArgumentInvalid"),
+            ] {
+                let request = Request::get(target).header("host", "hub.example").header("authorization", token);
+                let mut request = request.body(Body::empty()).unwrap();
+                request.extensions_mut().insert(axum::extract::ConnectInfo(std::net::SocketAddr::from(([192, 0, 2, 1], 4711))));
+                let response = api(Arc::clone(&world.hub)).oneshot(request).await.unwrap();
+                assert_eq!((response.status(), &response.headers()["iothub-errorcode"]), (status, &code.parse().unwrap()), "{target}");
+                let body = response.into_body().collect().await.unwrap().to_bytes();
+                assert!(serde_json::from_slice::<serde_json::Value>(&body).unwrap()["Message"].is_string());
+            }
+        }
+    }
 }

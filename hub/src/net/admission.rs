@@ -31,19 +31,25 @@ pub struct StrangerLimits {
     pub bytes_before_authentication: u32,
 }
 
-/// The door. One for all listeners of a hub.
+/// The door. One for all listeners of a hub on which somebody authenticates.
 pub struct Admissions {
     limits: StrangerLimits,
     clock: Arc<dyn Clock>,
     ledger: Mutex<Ledger>,
-    refusals: Refusals,
+    refusals: Arc<Refusals>,
 }
 
 impl Admissions {
     /// A door that holds strangers to `limits`.
     #[must_use]
     pub fn new(limits: StrangerLimits, clock: Arc<dyn Clock>) -> Arc<Self> {
-        Arc::new(Self { limits, clock, ledger: Mutex::new(Ledger::default()), refusals: Refusals::default() })
+        Arc::new(Self { limits, clock, ledger: Mutex::default(), refusals: Arc::default() })
+    }
+
+    /// Another door with limits of its own, so that a crowd at one leaves the other open. What both refuse is counted together.
+    #[must_use]
+    pub fn beside(&self, limits: StrangerLimits) -> Arc<Self> {
+        Arc::new(Self { limits, clock: Arc::clone(&self.clock), ledger: Mutex::default(), refusals: Arc::clone(&self.refusals) })
     }
 
     /// Lets a connection in, or says why not. `None` is a connection whose true source is not known yet (behind a proxy).
@@ -347,6 +353,17 @@ mod tests {
         }
         assert!(door.ledger().sources.len() <= REMEMBERED_SOURCES);
         assert!(door.ledger().sources.contains_key(&Source::of(held.0.source.unwrap().0)));
+    }
+
+    #[test]
+    fn a_crowd_at_one_door_leaves_the_other_open() {
+        let (door, _) = door();
+        let side_door = door.beside(StrangerLimits { connections: 1, ..LIMITS });
+        let _held = side_door.admit(address("192.0.2.1")).ok().unwrap();
+        assert_eq!(side_door.admit(address("192.0.2.2")).err(), Some(Refusal::TooManyConnections));
+        assert_eq!((door.connections(), door.unfinished()), (0, 0));
+        side_door.refusals().count(Refusal::TooManyConnections);
+        assert_eq!(door.refusals().of(Refusal::TooManyConnections), 1);
     }
 
     proptest! {

@@ -27,6 +27,12 @@ use super::tls::ServerNames;
 /// Connections that the kernel keeps until they are accepted: a fleet that comes back at once. (The kernel's own bound is somaxconn.)
 const BACKLOG: u32 = 4096;
 
+/// After which silence the kernel asks a client that speaks HTTP whether it is still there.
+const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(60);
+
+/// How long such a client may take nothing of what it is sent, or answer nothing: long enough for somebody who looks at a page of events.
+const NOTHING_TAKEN_MAX: Duration = Duration::from_secs(120);
+
 /// How long accepting rests when the process has no file descriptor left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -104,6 +110,9 @@ pub struct Front {
     pub proxies: ProxySources,
     /// From accepting to encrypted.
     pub handshake_time: Duration,
+    /// Whether the kernel finds out which clients are gone. Not for MQTT, which does so itself, as rarely as each device wishes: many
+    /// live on batteries.
+    pub kernel_keeps_alive: bool,
 }
 
 impl Front {
@@ -196,6 +205,10 @@ impl Front {
         let admission = self.admissions.admit(Some(peer.ip()))?;
         // A PUBACK is a packet of its own that somebody waits for.
         let _ = stream.set_nodelay(true);
+        if self.kernel_keeps_alive {
+            // A connection without it works, too.
+            let _ = keep_alive(&stream);
+        }
         let stream = self.encrypt(Metered::new(stream, admission.clone())).await?;
         Ok(Connection { stream, peer, admission })
     }
@@ -229,6 +242,15 @@ impl Front {
             tracing::error!(listener = self.name, %error, "a connection's task on {} died", self.name);
         }
     }
+}
+
+/// Ends a connection whose client is gone, or takes nothing.
+fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
+    use rustix::net::sockopt::{set_socket_keepalive, set_tcp_keepidle, set_tcp_keepintvl, set_tcp_user_timeout};
+    set_socket_keepalive(stream, true)?;
+    set_tcp_keepidle(stream, KEEP_ALIVE_AFTER)?;
+    set_tcp_keepintvl(stream, KEEP_ALIVE_AFTER / 2)?;
+    set_tcp_user_timeout(stream, u32::try_from(NOTHING_TAKEN_MAX.as_millis()).unwrap_or(u32::MAX))
 }
 
 enum ConnectError {
@@ -297,7 +319,8 @@ mod tests {
             let tls = server_config(certificate, names.clone(), ClientCertificate::Requested, &["mqtt"]).unwrap();
             let admissions = Admissions::new(limits, Arc::new(StoppedClock));
             let proxies = ProxySources::new(proxies.iter().map(|network| network.parse().unwrap()).collect());
-            let front = Front { name: "test", tls, names, admissions: Arc::clone(&admissions), proxies, handshake_time };
+            let front =
+                Front { name: "test", tls, names, admissions: Arc::clone(&admissions), proxies, handshake_time, kernel_keeps_alive: true };
             let listener = bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
             let address = listener.local_addr().unwrap();
             let stop = CancellationToken::new();
@@ -348,6 +371,17 @@ mod tests {
             self.done.await.unwrap();
             self.admissions
         }
+    }
+
+    #[tokio::test]
+    async fn the_kernel_finds_out_who_is_gone() {
+        let listener = bind(SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        keep_alive(&stream).unwrap();
+        use rustix::net::sockopt::{socket_keepalive, tcp_keepidle, tcp_user_timeout};
+        assert!(socket_keepalive(&stream).unwrap());
+        assert_eq!(tcp_keepidle(&stream).unwrap(), KEEP_ALIVE_AFTER);
+        assert_eq!(tcp_user_timeout(&stream).unwrap(), 120_000);
     }
 
     const MINUTE: Duration = Duration::from_secs(60);

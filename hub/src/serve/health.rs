@@ -2,8 +2,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::State;
@@ -16,21 +14,16 @@ use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
-use tokio::time;
 
+use super::readiness::Readiness;
 use crate::net::{Admissions, ReloadingCertificate};
 use crate::ops::Hub;
 use crate::store::journal::Journal;
 
-/// How long the stores may take to say that they are there. Less than the second that Kubernetes gives a probe.
-const STORE_ANSWER_TIME: Duration = Duration::from_millis(800);
-
 /// What probes and scrapers ask about.
 #[derive(Clone)]
 pub struct Health {
-    hub: Arc<Hub>,
-    /// Listening, and not about to stop.
-    open: Arc<AtomicBool>,
+    readiness: Arc<Readiness>,
     metrics: Arc<Registry>,
 }
 
@@ -46,12 +39,12 @@ impl Health {
             admissions: Arc::clone(admissions),
             certificate: Arc::clone(certificate),
         }));
-        Self { hub: Arc::clone(hub), open: Arc::default(), metrics: Arc::new(metrics) }
+        Self { readiness: Arc::new(Readiness::new(Arc::clone(&hub.registry))), metrics: Arc::new(metrics) }
     }
 
     /// From now on `/readyz` says whether the hub takes work, if `open`; or that it does not.
     pub fn set_open(&self, open: bool) {
-        self.open.store(open, Ordering::Relaxed);
+        self.readiness.set_open(open);
     }
 
     /// `/healthz` alone.
@@ -72,13 +65,9 @@ async fn alive() -> &'static str {
 
 /// A full disk, which stops events alone, is for `/metrics`: identities can still be changed, so the hub has to be reached.
 async fn ready(State(health): State<Health>) -> (StatusCode, String) {
-    if !health.open.load(Ordering::Relaxed) {
-        return (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n".to_owned());
-    }
-    match time::timeout(STORE_ANSWER_TIME, health.hub.registry.count()).await {
-        Ok(Ok(_)) => (StatusCode::OK, "ok\n".to_owned()),
-        Ok(Err(error)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{error}\n")),
-        Err(_elapsed) => (StatusCode::SERVICE_UNAVAILABLE, "the registry does not answer in time\n".to_owned()),
+    match health.readiness.check().await {
+        Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
+        Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     }
 }
 

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::health::Health;
-use self::listeners::{Addresses, BoundPorts, Edge};
+use self::listeners::{Addresses, BoundPorts, Edge, Ports};
 use self::policies::PolicyError;
 use self::stores::{StoreError, Stores};
 use crate::config::{Config, HostName};
@@ -36,6 +36,7 @@ pub mod logs;
 pub mod policies;
 pub mod private_file;
 pub mod protocols;
+pub mod readiness;
 pub mod stores;
 #[cfg(test)]
 mod tests;
@@ -93,7 +94,7 @@ pub struct RunningHub {
 pub async fn run(config: &Config) -> Result<(), StartError> {
     let clock: Arc<dyn Clock> = Arc::new(clock::SystemClock);
     let stores = Stores::open(config, &clock).await?;
-    let running = start(config, stores, clock, false)?;
+    let running = start(config, stores, clock, Ports::Exactly)?;
     let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
     let mut told_to_stop = Box::pin(told_to_stop()?);
     loop {
@@ -109,9 +110,9 @@ pub async fn run(config: &Config) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Starts a hub on open stores. `https_may_be_missing`: it does without the HTTPS port if that can't be had.
-pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, https_may_be_missing: bool) -> Result<RunningHub, StartError> {
-    let mut ports = BoundPorts::bind(config, https_may_be_missing)?;
+/// Starts a hub on open stores.
+pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Ports) -> Result<RunningHub, StartError> {
+    let mut ports = BoundPorts::bind(config, ports)?;
     raise_descriptor_limit(config);
     let certificate = ReloadingCertificate::load(certificate_files(config))?;
     for name in names_not_covered(config, &certificate) {

@@ -45,15 +45,25 @@ impl Rig {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let stores = Stores::open(&config, &clock).await.unwrap();
         let root = CertificateDer::from_pem_slice(&fs::read(made.authority).unwrap()).unwrap();
-        Self { running: start(&config, stores, clock, false).unwrap(), root, data }
+        Self { running: start(&config, stores, clock, Ports::Exactly).unwrap(), root, data }
     }
 
     async fn connect(&self, address: Option<SocketAddr>, name: &'static str) -> std::io::Result<TlsStream<TcpStream>> {
+        self.connect_to_speak(address, name, &[]).await
+    }
+
+    async fn connect_to_speak(
+        &self,
+        address: Option<SocketAddr>,
+        name: &'static str,
+        protocols: &[&str],
+    ) -> std::io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).unwrap();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
-        let config = config.with_root_certificates(roots).with_no_client_auth();
+        let mut config = config.with_root_certificates(roots).with_no_client_auth();
+        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
         let tcp = TcpStream::connect(address.unwrap()).await.unwrap();
         TlsConnector::from(Arc::new(config)).connect(ServerName::try_from(name).unwrap(), tcp).await
     }
@@ -66,6 +76,16 @@ impl Rig {
         stream.read_to_string(&mut answer).await.unwrap();
         let (head, body) = answer.split_once("\r\n\r\n").unwrap();
         (head.to_owned(), body.to_owned())
+    }
+
+    /// A WebSocket to speak MQTT on.
+    async fn websocket(&self) -> TlsStream<TcpStream> {
+        let mut stream = self.connect(self.running.addresses().https, "hub.example").await.unwrap();
+        let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n";
+        ask(&mut stream, "/$iothub/websocket?iothub-no-client-cert=true", upgrade).await;
+        let head = read_until(&mut stream, "\r\n\r\n").await;
+        assert!(head.starts_with("HTTP/1.1 101") && head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+        stream
     }
 
     fn owners_token(&self) -> String {
@@ -96,12 +116,56 @@ async fn every_port_answers_in_its_own_way() {
     assert!(rig.get(addresses.api, "/healthz", "").await.0.starts_with("HTTP/1.1 200"));
     assert!(rig.get(addresses.https, "/healthz", "").await.0.starts_with("HTTP/1.1 404"));
     assert!(rig.connect(addresses.mqtt, "hub.example").await.is_ok());
-    assert!(rig.connect(addresses.mqtt, "localhost").await.is_ok());
+    assert!(rig.connect(addresses.mqtt, "localhost").await.is_err(), "nobody said that this is its name");
 
     let (_, metrics) = rig.get(addresses.metrics, "/metrics", "").await;
     for line in ["mooring_journal_disk_full 0", "mooring_connections_refused_total{reason=\"too_many_bytes\"} 0"] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
     }
+    rig.running.stop().await;
+}
+
+#[tokio::test]
+async fn the_metrics_port_is_not_behind_the_load_balancer() {
+    let rig = Rig::start(&[("proxy_protocol.sources", "127.0.0.0/8")]).await;
+    let addresses = rig.running.addresses();
+    assert!(rig.get(addresses.metrics, "/readyz", "").await.0.starts_with("HTTP/1.1 200"));
+    assert!(rig.connect(addresses.api, "hub.example").await.is_err());
+    rig.running.stop().await;
+}
+
+#[tokio::test]
+async fn a_crowd_at_the_metrics_port_keeps_to_itself() {
+    // One connection of the fleet's, and the crowd is no part of the fleet.
+    let rig = Rig::start(&[("limits.connections", "1")]).await;
+    let addresses = rig.running.addresses();
+    let mut crowd = Vec::new();
+    let refused = loop {
+        match rig.connect(addresses.metrics, "localhost").await {
+            Ok(stream) => crowd.push(stream),
+            Err(error) => break error,
+        }
+        assert!(crowd.len() <= 64, "the metrics port takes everybody");
+    };
+    assert!(crowd.len() > 10, "{} and then {refused}", crowd.len());
+    assert!(rig.connect(addresses.mqtt, "hub.example").await.is_ok());
+    rig.running.stop().await;
+}
+
+#[tokio::test]
+async fn devices_are_offered_the_http_that_keeps_capitals() {
+    let rig = Rig::start(&[]).await;
+    let addresses = rig.running.addresses();
+    for (address, agreed) in [(addresses.https, "http/1.1"), (addresses.api, "h2"), (addresses.metrics, "http/1.1")] {
+        let stream = rig.connect_to_speak(address, "hub.example", &["h2", "http/1.1"]).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(agreed.as_bytes()));
+    }
+    // Somebody who speaks HTTP/2 without having asked (RFC 9113 §3.4).
+    let mut presumptuous = rig.connect(addresses.https, "hub.example").await.unwrap();
+    presumptuous.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+    let mut answer = Vec::new();
+    let _ = presumptuous.read_to_end(&mut answer).await;
+    assert!(answer.is_empty() || answer.starts_with(b"HTTP/1.1 4"), "{answer:?}");
     rig.running.stop().await;
 }
 
@@ -136,17 +200,36 @@ async fn a_good_token_ends_a_strangers_limits_and_a_bad_one_does_not() {
 #[tokio::test]
 async fn a_websocket_leads_to_mqtt() {
     let rig = Rig::start(&[]).await;
-    let mut stream = rig.connect(rig.running.addresses().https, "hub.example").await.unwrap();
-    let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n";
-    ask(&mut stream, "/$iothub/websocket?iothub-no-client-cert=true", upgrade).await;
-    let head = read_until(&mut stream, "\r\n\r\n").await;
-    assert!(head.starts_with("HTTP/1.1 101") && head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+    let mut stream = rig.websocket().await;
     // A masked binary message (RFC 6455 §5.2, mask 0) with a CONNECT that has neither user nor password.
     let connect = b"\x10\x0f\0\x04MQTT\x04\x02\0\x3c\0\x03dev";
     stream.write_all(&[&[0x82, 0x80 | 17, 0, 0, 0, 0][..], connect].concat()).await.unwrap();
     let mut answer = [0; 6];
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer, *b"\x82\x04\x20\x02\0\x05", "CONNACK, not authorized, in a binary message");
+    rig.running.stop().await;
+}
+
+#[tokio::test]
+async fn the_time_for_authentication_goes_on_through_an_upgrade() {
+    let rig = Rig::start(&[("limits.authentication_time", "1s")]).await;
+    let mut silent = rig.websocket().await;
+    let ended = tokio::time::timeout(Duration::from_secs(5), silent.read(&mut [0; 1])).await.expect("a second has passed");
+    assert_eq!(ended.unwrap_or(0), 0);
+    rig.running.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_refused_begins_again() {
+    let rig = Rig::start(&[]).await;
+    let mut known = rig.connect(rig.running.addresses().api, "hub.example").await.unwrap();
+    ask(&mut known, "/statistics/devices?api-version=2021-04-12", &format!("Authorization: {}\r\n", rig.owners_token())).await;
+    assert!(read_until(&mut known, "}").await.starts_with("HTTP/1.1 200"));
+    ask(&mut known, "/statistics/devices?api-version=2021-04-12", "").await;
+    let mut answer = Vec::new();
+    let _ = known.read_to_end(&mut answer).await;
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 401") && answer.contains("connection: close") && answer.ends_with('}'), "{answer}");
     rig.running.stop().await;
 }
 
@@ -158,11 +241,13 @@ async fn stopping_waits_for_nobody_who_does_not_go() {
     ask(&mut events, "/api/v1/events", &format!("Authorization: {}\r\n", rig.owners_token())).await;
     assert!(read_until(&mut events, "\r\n\r\n").await.starts_with("HTTP/1.1 200"));
     let mut silent = rig.connect(addresses.mqtt, "hub.example").await.unwrap();
+    let mut silent_websocket = rig.websocket().await;
     let _unencrypted = TcpStream::connect(addresses.mqtt.unwrap()).await.unwrap();
 
     // An endless stream is cut after its two seconds; the shutdown time, after which everything is, is ten.
     tokio::time::timeout(Duration::from_secs(8), rig.running.stop()).await.unwrap();
     assert_eq!(silent.read(&mut [0; 1]).await.unwrap_or(0), 0);
+    assert_eq!(silent_websocket.read(&mut [0; 1]).await.unwrap_or(0), 0);
     let _ = events.read_to_end(&mut Vec::new()).await;
     assert!(TcpStream::connect(addresses.mqtt.unwrap()).await.is_err());
     drop(rig.data);

@@ -45,7 +45,8 @@ impl World {
         Self { router: router::azure(Arc::clone(&hub), Subprotocols::default()), hub }
     }
 
-    async fn send(&self, request: HttpRequest<Body>) -> Answer {
+    async fn send(&self, mut request: HttpRequest<Body>) -> Answer {
+        request.headers_mut().insert("host", "hub.example".parse().unwrap());
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();

@@ -15,6 +15,7 @@ use tracing::{info, warn};
 use self::document::{Endpoints, HUB_FILE, HubDocument, device_connection_string, policy_connection_strings};
 use super::certificate_authority::{CertificateAuthorityError, DevelopmentCertificates, certificates_for};
 use super::clock::SystemClock;
+use super::listeners::Ports;
 use super::private_file::write_private;
 use super::stores::Stores;
 use super::{RunningHub, StartError, start, told_to_stop};
@@ -122,7 +123,7 @@ pub async fn run(options: DevOptions) -> Result<u8, DevError> {
     // The stores come first: they lock the folder.
     let stores = Stores::open(&config, &clock).await.map_err(StartError::from)?;
     let certificates = certificates(&options, &folder.path, &*clock)?;
-    let running = start(&config, stores, Arc::clone(&clock), true)?;
+    let running = start(&config, stores, Arc::clone(&clock), Ports::OnALaptop)?;
     if let Some(reason) = running.https_left_out() {
         warn!(
             "port {HTTPS_PORT} is left out: {reason}. Without it there are no WebSockets and no HTTPS for devices; MQTT on {MQTT_PORT} and the API on {API_PORT}, Azure's for services included, are there"
