@@ -16,6 +16,9 @@ mold = $(if $(shell command -v mold),-Clink-arg=-fuse-ld=mold)
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS = $(mold)
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS = $(mold)
 
+# Every build is of the whole workspace: cargo chooses the features of a dependency by what is built with it, and a part of the
+# workspace would build nearly all of them once more.
+
 # The development profile: optimised dependencies, a quarter of the release profile's time to build.
 export MOORING_HUB_BIN ?= $(CARGO_TARGET_DIR)/debug/mooring-hub
 export EXAMPLE_DEVICES ?= $(CARGO_TARGET_DIR)/debug/example-devices
@@ -47,7 +50,7 @@ test:
 
 soak: hub
 	$(phase) "hundreds of kills under load" env MOORING_KILLS=$(or $(KILLS),400) $(tools)/rings.sh kills_under_load --nocapture
-	$(phase) "decoders against ten thousand times the daily cases" env PROPTEST_CASES=$(or $(CASES),200000) cargo test --release --package mooring-hub --lib
+	$(phase) "properties, with many more cases than every day" env PROPTEST_CASES=$(or $(CASES),200000) cargo test --release --workspace --lib
 
 bench:
 	@$(tools)/need.sh rust

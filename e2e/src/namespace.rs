@@ -68,24 +68,3 @@ pub fn mount_small(folder: &std::path::Path, mib: u32) -> Result<()> {
     let size = format!("size={mib}m");
     mount(Some("none"), folder, Some("tmpfs"), MsFlags::empty(), Some(size.as_str())).with_context(|| format!("no tmpfs of {mib} MiB"))
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Two stories at once listen on the same port, and each finds the hub's name at home.
-    #[test]
-    fn stories_do_not_see_each_other() -> Result<()> {
-        isolated(async || {
-            let _mine = tokio::net::TcpListener::bind((HUB, 8883)).await?;
-            std::thread::spawn(|| {
-                isolated(async || {
-                    let _other = tokio::net::TcpListener::bind((HUB, 8883)).await?;
-                    Ok(())
-                })
-            })
-            .join()
-            .expect("the inner story does not panic")
-        })
-    }
-}

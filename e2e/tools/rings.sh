@@ -10,7 +10,8 @@ export MOORING_PYTHON MOORING_NODE_PATH
 # An error tells its story in words.
 export RUST_LIB_BACKTRACE=0
 
+cargo test --quiet --workspace --test rings --no-run
 own=()
 [ "$(id -u)" = 0 ] || own=(unshare --map-root-user --net --mount --)
 # Most of a story is waiting for somebody else's interpreter to start: more at once than there are processors.
-exec "${own[@]}" cargo test --quiet --workspace --test rings -- --test-threads "${MOORING_STORIES:-4}" "$@"
+exec "${own[@]}" cargo test --quiet --offline --workspace --test rings -- --test-threads "${MOORING_STORIES:-4}" "$@"

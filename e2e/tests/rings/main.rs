@@ -7,6 +7,7 @@ mod curl;
 mod device_sdks;
 mod disk_full;
 mod mosquitto;
+mod namespaces;
 mod newcomer;
 mod operations;
 mod people;
