@@ -30,6 +30,12 @@ pub enum Protocol {
 }
 
 impl Protocol {
+    /// Every one.
+    pub const ALL: [Self; 3] = [Self::Mqtt, Self::MqttWs, Self::Https];
+
+    /// Those over which a device is connected, rather than comes and goes with each request.
+    pub const CONNECTED: [Self; 2] = [Self::Mqtt, Self::MqttWs];
+
     /// The name in logs, metrics and answers.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -71,6 +77,22 @@ pub enum DisconnectReason {
 }
 
 impl DisconnectReason {
+    /// Every one.
+    pub const ALL: [Self; 12] = [
+        Self::ClientDisconnected,
+        Self::ConnectionLost,
+        Self::KeepAliveTimeout,
+        Self::TakenOver,
+        Self::TokenExpired,
+        Self::DeviceDisabled,
+        Self::DeviceDeleted,
+        Self::KeyReplaced,
+        Self::ProtocolViolation,
+        Self::TooSlow,
+        Self::StoreUnavailable,
+        Self::HubShutdown,
+    ];
+
     /// The name in logs, metrics and answers.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 
@@ -25,10 +26,17 @@ pub fn api(hub: Arc<Hub>) -> Router {
     whole(routes, hub)
 }
 
-/// With answers to what has no route, and refusals of what is for another hub.
+/// With answers to what has no route, and refusals of what is for another hub; all of them counted.
 fn whole(routes: Router<Arc<Hub>>, hub: Arc<Hub>) -> Router {
     let ours = from_fn_with_state(Arc::clone(&hub), host::only_ours);
-    routes.method_not_allowed_fallback(no_method).fallback(no_route).layer(ours).with_state(hub)
+    let counted = from_fn_with_state(Arc::clone(&hub), count);
+    routes.method_not_allowed_fallback(no_method).fallback(no_route).layer(ours).layer(counted).with_state(hub)
+}
+
+async fn count(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
+    let answer = next.run(request).await;
+    hub.metrics.http_answered(answer.status().as_u16());
+    answer
 }
 
 /// What devices call. Facts §7.2.

@@ -79,7 +79,7 @@ async fn leave_will(hub: &Hub, session: &Session, mut will: EventBatch) {
         return;
     }
     let device = session.device_id();
-    match timeout(WILL_MAX, send_telemetry::append_will(hub, session.right(), &mut will)).await {
+    match timeout(WILL_MAX, send_telemetry::append_will(hub, session, &mut will)).await {
         Ok(Ok(()) | Err(AppendRefused::SessionEnded(_))) => {}
         Ok(Err(error)) => tracing::warn!(%device, %error, "the will of device {device} is lost: {error}"),
         Err(_) => tracing::warn!(%device, "the will of device {device} is lost: the event log has no room"),

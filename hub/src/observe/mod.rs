@@ -3,6 +3,7 @@
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use crate::core::session::{DisconnectReason, Protocol};
@@ -10,12 +11,28 @@ use crate::core::session::{DisconnectReason, Protocol};
 /// The hub's counters.
 #[derive(Default)]
 pub struct Metrics {
-    telemetry_messages: Counter,
-    telemetry_bytes: Counter,
+    telemetry_messages: Family<ProtocolLabel, Counter>,
+    telemetry_bytes: Family<ProtocolLabel, Counter>,
     connects: Family<ProtocolLabel, Counter>,
     disconnects: Family<DisconnectLabels, Counter>,
     refusals: Family<ReasonLabel, Counter>,
+    http_requests: Family<StatusLabel, Counter>,
+    event_readers: Gauge,
+    registry_failures: Counter,
 }
+
+/// A reader of events, counted until it is dropped.
+#[derive(Debug)]
+pub struct CountedReader(Gauge);
+
+impl Drop for CountedReader {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// The classes of HTTP's status codes, from 1xx.
+const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ProtocolLabel {
@@ -29,11 +46,40 @@ struct DisconnectLabels {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StatusLabel {
+    status: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
 }
 
 impl Metrics {
+    /// All at zero, and there: a rate misses the first of what appears only when it has happened. `refusals` are the reasons for which
+    /// somebody can be refused.
+    #[must_use]
+    pub fn new(refusals: &[&'static str]) -> Self {
+        let metrics = Self::default();
+        for protocol in Protocol::ALL.map(|protocol| ProtocolLabel { protocol: protocol.name() }) {
+            drop(metrics.telemetry_messages.get_or_create(&protocol));
+            drop(metrics.telemetry_bytes.get_or_create(&protocol));
+        }
+        for protocol in Protocol::CONNECTED.map(Protocol::name) {
+            drop(metrics.connects.get_or_create(&ProtocolLabel { protocol }));
+            for reason in DisconnectReason::ALL.map(DisconnectReason::name) {
+                drop(metrics.disconnects.get_or_create(&DisconnectLabels { protocol, reason }));
+            }
+        }
+        for reason in refusals {
+            drop(metrics.refusals.get_or_create(&ReasonLabel { reason }));
+        }
+        for status in STATUS_CLASSES {
+            drop(metrics.http_requests.get_or_create(&StatusLabel { status }));
+        }
+        metrics
+    }
+
     /// Names everything in `registry`, whose prefix is the product's.
     pub fn register(&self, registry: &mut Registry) {
         registry.register("telemetry_messages", "Device-to-cloud messages appended", self.telemetry_messages.clone());
@@ -45,12 +91,34 @@ impl Metrics {
         registry.register("device_connects", "Device connections accepted", self.connects.clone());
         registry.register("device_disconnects", "Device connections ended, by reason", self.disconnects.clone());
         registry.register("refusals", "Devices and services refused, by reason", self.refusals.clone());
+        registry.register("http_requests", "HTTP requests answered, by class of status", self.http_requests.clone());
+        registry.register("event_readers", "Readers of events now", self.event_readers.clone());
+        registry.register("registry_failures", "Calls of the registry that failed", self.registry_failures.clone());
     }
 
     /// Messages were appended.
-    pub fn telemetry(&self, messages: usize, bytes: usize) {
-        self.telemetry_messages.inc_by(messages as u64);
-        self.telemetry_bytes.inc_by(bytes as u64);
+    pub fn telemetry(&self, protocol: Protocol, messages: usize, bytes: usize) {
+        let protocol = ProtocolLabel { protocol: protocol.name() };
+        self.telemetry_messages.get_or_create(&protocol).inc_by(messages as u64);
+        self.telemetry_bytes.get_or_create(&protocol).inc_by(bytes as u64);
+    }
+
+    /// An HTTP request was answered with this status code.
+    pub fn http_answered(&self, status: u16) {
+        let class = STATUS_CLASSES.get(usize::from(status / 100).saturating_sub(1)).copied().unwrap_or("other");
+        self.http_requests.get_or_create(&StatusLabel { status: class }).inc();
+    }
+
+    /// Somebody reads events, until the answer is dropped.
+    #[must_use]
+    pub fn reads_events(&self) -> CountedReader {
+        self.event_readers.inc();
+        CountedReader(self.event_readers.clone())
+    }
+
+    /// A call of the registry failed.
+    pub fn registry_failed(&self) {
+        self.registry_failures.inc();
     }
 
     /// A device connected.
@@ -66,5 +134,49 @@ impl Metrics {
     /// Somebody was refused.
     pub fn refused(&self, reason: &'static str) {
         self.refusals.get_or_create(&ReasonLabel { reason }).inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(metrics: &Metrics) -> String {
+        let (mut registry, mut text) = (Registry::with_prefix("mooring"), String::new());
+        metrics.register(&mut registry);
+        prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
+        text
+    }
+
+    #[test]
+    fn what_has_not_happened_yet_is_there_with_zero() {
+        let text = text(&Metrics::new(&["NoToken"]));
+        for line in [
+            "mooring_refusals_total{reason=\"NoToken\"} 0",
+            "mooring_device_disconnects_total{protocol=\"mqtt-ws\",reason=\"TokenExpired\"} 0",
+            "mooring_telemetry_messages_total{protocol=\"https\"} 0",
+            "mooring_http_requests_total{status=\"5xx\"} 0",
+            "mooring_event_readers 0",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
+        }
+    }
+
+    #[test]
+    fn what_happens_is_counted() {
+        let metrics = Metrics::default();
+        metrics.telemetry(Protocol::Https, 2, 100);
+        metrics.http_answered(204);
+        let reader = metrics.reads_events();
+        drop(metrics.reads_events());
+        let text = text(&metrics);
+        drop(reader);
+        for line in [
+            "mooring_telemetry_bytes_total{protocol=\"https\"} 100",
+            "mooring_http_requests_total{status=\"2xx\"} 1",
+            "mooring_event_readers 1",
+        ] {
+            assert!(text.lines().any(|found| found == line), "{line} is not in {text}");
+        }
     }
 }

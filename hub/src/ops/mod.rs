@@ -19,6 +19,7 @@ pub use crate::store::{AppendError, Durability, EventBatch, Fate, ReadError, Reg
 
 pub mod authenticate;
 pub mod change_devices;
+pub mod counted_registry;
 pub mod flush_activity;
 pub mod identities;
 pub mod open_session;
@@ -59,9 +60,10 @@ pub struct Hub {
 impl Hub {
     /// A hub over these stores.
     pub fn new(names: HubNames, policies: Policies, registry: Arc<dyn Registry>, events: Arc<dyn EventLog>, clock: Arc<dyn Clock>) -> Self {
+        let metrics = Arc::new(Metrics::new(&refusals::RefusalReason::NAMES));
         Self {
             names,
-            registry,
+            registry: Arc::new(counted_registry::CountedRegistry::new(registry, Arc::clone(&metrics))),
             events,
             policies,
             clock,
@@ -69,7 +71,7 @@ impl Hub {
             identities: identities::IdentityCache::default(),
             refusals: refusals::Refusals::default(),
             readers: read_events::Readers::default(),
-            metrics: Arc::new(Metrics::default()),
+            metrics,
         }
     }
 

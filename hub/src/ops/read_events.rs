@@ -10,6 +10,7 @@ use crate::core::device_id::DeviceId;
 use crate::core::event::{Offset, PartitionId, SequenceNumber, StartPosition, StreamPosition};
 use crate::core::message::Value;
 use crate::core::message::encoding::find_annotation;
+use crate::observe::CountedReader;
 use crate::ops::Hub;
 use crate::ops::authenticate::ServiceRight;
 use crate::store::{Durability, EventLog, ReadError, StoredEvent};
@@ -72,6 +73,7 @@ pub struct EventReader {
     turn: usize,
     follow: bool,
     _seat: Seat,
+    _counted: CountedReader,
 }
 
 /// Where the reader stands in one partition.
@@ -104,6 +106,7 @@ pub async fn read_events(hub: &Hub, right: &ServiceRight, selection: Selection) 
         turn: 0,
         follow: selection.follow,
         _seat: seat,
+        _counted: hub.metrics.reads_events(),
     })
 }
 

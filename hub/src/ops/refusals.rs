@@ -79,6 +79,25 @@ pub enum RefusalReason {
 }
 
 impl RefusalReason {
+    /// Every [`Self::name`].
+    pub const NAMES: [&str; 15] = [
+        "UnknownDevice",
+        "InvalidDeviceId",
+        "DeviceDisabled",
+        "NoToken",
+        "MalformedToken",
+        "TokenExpired",
+        "OtherResource",
+        "SignedWithNeitherKey",
+        "SignedWithNeitherPolicyKey",
+        "UnknownPolicy",
+        "NotAllowed",
+        "NeedsPolicy",
+        "ForeignHost",
+        "ClientIdAndUserName",
+        "UnacceptableWill",
+    ];
+
     /// The variant's name: a label for metrics and answers.
     #[must_use]
     pub fn name(&self) -> &'static str {
@@ -153,5 +172,26 @@ impl Refusals {
 impl fmt::Debug for Refusals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Refusals({} names)", self.lock().len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_is_among_the_names() {
+        for reason in [
+            RefusalReason::UnknownDevice,
+            RefusalReason::InvalidDeviceId,
+            RefusalReason::DeviceDisabled { held_by: None },
+            RefusalReason::NoToken,
+            RefusalReason::TokenExpired(Duration::ZERO),
+            RefusalReason::SignedWithNeitherKey,
+            RefusalReason::NeedsPolicy(Permission::RegistryRead),
+            RefusalReason::ClientIdAndUserName,
+        ] {
+            assert!(RefusalReason::NAMES.contains(&reason.name()), "{}", reason.name());
+        }
     }
 }

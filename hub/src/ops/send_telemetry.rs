@@ -3,7 +3,7 @@
 //! [`EventLog::durability`]: crate::store::EventLog::durability
 
 use crate::core::message::Message;
-use crate::core::session::{DeviceRight, DisconnectReason};
+use crate::core::session::{DeviceRight, DisconnectReason, Protocol};
 use crate::core::telemetry::{self, Stamps, TelemetryRefused};
 use crate::ops::{Hub, authenticate};
 use crate::store::presence::Session;
@@ -55,7 +55,7 @@ pub async fn append(hub: &Hub, session: &Session, batch: &mut EventBatch) -> Res
             return Err(AppendRefused::SessionEnded(reason));
         }
         session.touch(hub.now());
-        match try_append(hub, batch) {
+        match try_append(hub, session.protocol(), batch) {
             Err(AppendError::Busy) => hub.events.room().await,
             Err(error) => return Err(AppendRefused::Log(error)),
             Ok(ticket) => return Ok(ticket),
@@ -65,11 +65,12 @@ pub async fn append(hub: &Hub, session: &Session, batch: &mut EventBatch) -> Res
 
 /// Appends the will of a device whose session has ended, waiting for room: unless the device has lost its right, for nothing is stored
 /// for it after that. That its token has run out does not matter, the will was given while it held.
-pub async fn append_will(hub: &Hub, right: &DeviceRight, will: &mut EventBatch) -> Result<(), AppendRefused> {
+pub async fn append_will(hub: &Hub, session: &Session, will: &mut EventBatch) -> Result<(), AppendRefused> {
+    let right = session.right();
     loop {
         let identity = hub.identities.get(&*hub.registry, &right.device_id).await?;
         right.review(identity.as_deref()).map_err(AppendRefused::SessionEnded)?;
-        match try_append(hub, will) {
+        match try_append(hub, session.protocol(), will) {
             Err(AppendError::Busy) => hub.events.room().await,
             Err(error) => return Err(AppendRefused::Log(error)),
             Ok(_) => return Ok(()),
@@ -84,7 +85,7 @@ pub async fn append_durably(hub: &Hub, right: &DeviceRight, batch: &mut EventBat
         if !authenticate::still_good(hub, right).await? {
             return Err(AppendRefused::NoLongerGood);
         }
-        match try_append(hub, batch) {
+        match try_append(hub, Protocol::Https, batch) {
             Err(AppendError::Busy) => hub.events.room().await,
             Err(error) => return Err(AppendRefused::Log(error)),
             Ok(ticket) if durability.durable(ticket).await => break,
@@ -98,10 +99,10 @@ pub async fn append_durably(hub: &Hub, right: &DeviceRight, batch: &mut EventBat
 /// When to come again after a write to disk failed: reopening and verifying the log takes about that long.
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
-fn try_append(hub: &Hub, batch: &mut EventBatch) -> Result<Ticket, AppendError> {
+fn try_append(hub: &Hub, protocol: Protocol, batch: &mut EventBatch) -> Result<Ticket, AppendError> {
     let (events, bytes) = (batch.len(), batch.bytes.len());
     batch.enqueued_time = hub.now();
     let ticket = hub.events.try_append(batch)?;
-    hub.metrics.telemetry(events, bytes);
+    hub.metrics.telemetry(protocol, events, bytes);
     Ok(ticket)
 }
