@@ -1,6 +1,8 @@
 //! The verbs together, on stores in memory: who gets in, who is put out, and what is appended.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::authenticate::{AuthenticateError, authenticate_service, still_good};
 use super::open_session::{close_session, open_session};
@@ -12,6 +14,27 @@ use crate::core::policy::Permission;
 use crate::core::session::DisconnectReason;
 use crate::ops::EventBatch;
 use crate::store::Expected;
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct LogLines(Arc<Mutex<Vec<u8>>>);
+
+impl LogLines {
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
+    }
+}
+
+impl std::io::Write for LogLines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn either_key_opens_and_the_reasons_of_refusals_stay_with_the_owner() {
@@ -36,6 +59,33 @@ async fn either_key_opens_and_the_reasons_of_refusals_stay_with_the_owner() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn strangers_rule_neither_the_memory_nor_the_log() {
+    let world = World::with_device("D").await;
+    let lines = LogLines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(log);
+    let (resource, name) = (format!("hub.example/{}", "\u{1b}[2J".repeat(500)), "n".repeat(4096));
+    let (resource, policy) = (policy_token(&resource, "device"), policy_token("hub.example", &"p".repeat(3000)));
+    let attempts = (0..100).map(|number| match number % 3 {
+        0 => world.login("D", &resource),
+        1 => world.login("D", &policy),
+        _ => world.login(&name, &policy),
+    });
+    assert!(futures_util::future::join_all(attempts).await.iter().all(Result::is_err));
+
+    for (name, refusal) in world.hub.refusals.latest(usize::MAX) {
+        assert!(name.len() < 140 && refusal.reason.to_string().len() < 300, "{name}: {}", refusal.reason);
+    }
+    assert_eq!(world.hub.refusals.of(&name).len(), 8);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let lines = lines.take();
+    assert_eq!(lines.lines().filter(|line| line.contains("refused \"") && line.len() < 600).count(), 10, "{lines}");
+    assert_eq!(lines.lines().filter(|line| line.contains("and 90 more were refused")).count(), 1, "{lines}");
+    assert!(!lines.contains('\u{1b}'));
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_refusal_takes_the_same_time() {
     let world = World::with_device("D").await;
     world.write(Expected::Absent, Some(DeviceIdentity { wanted_status: DeviceStatus::Disabled, ..identity("off") })).await;
@@ -45,7 +95,7 @@ async fn every_refusal_takes_the_same_time() {
         world.login(id, &token).await.unwrap_err();
         times.push(before.elapsed());
     }
-    assert!(times.iter().all(|time| *time == times[0] && *time == std::time::Duration::from_millis(100)), "{times:?}");
+    assert!(times.iter().all(|time| *time == times[0] && *time == Duration::from_millis(100)), "{times:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -95,7 +95,7 @@ async fn let_in(hub: &Hub, wish: &Admission<'_>, origin: Origin) -> Result<(Admi
     let will = match wish.will.as_ref().map(|will| stage_will(will, &right, &stamps)).transpose() {
         Ok(will) => will,
         Err(violation) => {
-            refuse(hub, wish.claimed, RefusalReason::UnacceptableWill(violation.to_string()), origin).await;
+            refuse(hub, wish.claimed, RefusalReason::UnacceptableWill(violation.to_string().as_str().into()), origin).await;
             return Err(ConnectReturnCode::NotAuthorized);
         }
     };
