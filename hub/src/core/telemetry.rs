@@ -49,6 +49,25 @@ impl Stamps {
     }
 }
 
+/// How a message came, as far as the hub tells back ends; only MQTT has more than one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occasion {
+    /// The device wanted it retained. The hub retains nothing; the back end learns of the wish.
+    pub retain: bool,
+    /// The device's connection ended without DISCONNECT (MQTT 3.1.2.5), and this is its will.
+    pub will: bool,
+}
+
+impl Occasion {
+    /// What the hub says of it as application properties, in Azure's words.
+    fn properties(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        [(self.retain, RETAIN, "true"), (self.will, MESSAGE_TYPE, "Will")].into_iter().filter(|said| said.0).map(|said| (said.1, said.2))
+    }
+}
+
+const RETAIN: &str = "mqtt-retain";
+const MESSAGE_TYPE: &str = "iothub-MessageType";
+
 /// Why a message is not taken. Nothing is wrong with the device's right to send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TelemetryRefused {
@@ -72,11 +91,13 @@ pub enum TelemetryRefused {
     },
 }
 
-/// Strikes out what only the hub may say, checks the rest, and appends the stored form with the stamps to `out`.
-pub fn store<'a>(message: &mut Message<'a>, stamps: &'a Stamps, out: &mut Vec<u8>) -> Result<(), TelemetryRefused> {
+/// Strikes out what only the hub may say, checks the rest, and appends the stored form with what the hub does say to `out`.
+pub fn store<'a>(message: &mut Message<'a>, occasion: Occasion, stamps: &'a Stamps, out: &mut Vec<u8>) -> Result<(), TelemetryRefused> {
     message.annotations.retain(|(name, _)| !is_server_owned(name));
     message.application_properties.retain(|(name, _)| !is_server_owned(name));
     check(message)?;
+    // Not counted against the device's limits: it is the hub that says this.
+    message.application_properties.extend(occasion.properties().map(|(name, value)| (name.into(), Value::String(value.into()))));
     message.properties.to.get_or_insert(stamps.to.as_str().into());
     encoding::encode(message, &stamps.annotations, out);
     Ok(())
@@ -86,7 +107,11 @@ pub fn store<'a>(message: &mut Message<'a>, stamps: &'a Stamps, out: &mut Vec<u8
 #[must_use]
 pub fn is_server_owned(name: &str) -> bool {
     const PREFIXES: [&str; 4] = ["iothub-connection-", "x-opt-", "iothub-enqueuedtime", "iothub-message-source"];
-    PREFIXES.iter().any(|prefix| name.as_bytes().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes())))
+    let whole = [RETAIN, MESSAGE_TYPE].iter().any(|owned| name.eq_ignore_ascii_case(owned));
+    whole
+        || PREFIXES
+            .iter()
+            .any(|prefix| name.as_bytes().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes())))
 }
 
 fn check(message: &Message<'_>) -> Result<(), TelemetryRefused> {
@@ -164,6 +189,10 @@ fn value_size(value: &Value<'_>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::device_id::DeviceId;
+    use crate::core::identity::GenerationId;
+    use crate::core::session::Credential;
+    use crate::core::time::UnixMillis;
 
     fn message_of(bytes: &[u8]) -> Message<'_> {
         Message { body: Body::Data(vec![bytes.into()]), ..Message::default() }
@@ -181,14 +210,54 @@ mod tests {
 
     #[test]
     fn what_the_hub_stamps_a_client_cannot_claim() {
-        for name in
-            ["iothub-connection-device-id", "IoTHub-Connection-Auth-Method", "x-opt-offset", "iothub-enqueuedtime", "iothub-message-source"]
-        {
+        for name in [
+            "iothub-connection-device-id",
+            "IoTHub-Connection-Auth-Method",
+            "x-opt-offset",
+            "iothub-enqueuedtime",
+            "iothub-message-source",
+            "iothub-MessageType",
+            "IOTHUB-messagetype",
+            "mqtt-retain",
+            "MQTT-Retain",
+        ] {
             assert!(is_server_owned(name), "{name}");
         }
-        for name in ["iothub-interface-id", "iothub-app-x", "x-op", "device", "iothub-creation-time-utc", "é"] {
+        for name in [
+            "iothub-interface-id",
+            "iothub-app-x",
+            "x-op",
+            "device",
+            "iothub-creation-time-utc",
+            "é",
+            "mqtt-retained",
+            "iothub-message-schema",
+        ] {
             assert!(!is_server_owned(name), "{name}");
         }
+    }
+
+    #[test]
+    fn only_the_hub_says_that_a_message_is_a_will_or_was_to_be_retained() {
+        let right = DeviceRight {
+            device_id: DeviceId::parse("D").unwrap(),
+            generation_id: GenerationId("1".into()),
+            credential: Credential::Policy("device".into()),
+            good_until: UnixMillis(0),
+        };
+        let stamps = Stamps::new(&right, NonZeroU16::new(4).unwrap());
+        let said = |retain, will| {
+            let mut message = message_of(b"");
+            for (name, value) in [("IoTHub-MessageType", "Will"), ("mqtt-Retain", "true"), ("k", "v")] {
+                message.application_properties.push((name.into(), Value::String(value.into())));
+            }
+            let mut stored = Vec::new();
+            store(&mut message, Occasion { retain, will }, &stamps, &mut stored).unwrap();
+            let properties = encoding::decode(&stored).unwrap().application_properties;
+            properties.into_iter().map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>()
+        };
+        assert_eq!(said(false, false), [r#"k=String("v")"#]);
+        assert_eq!(said(true, true), [r#"k=String("v")"#, r#"mqtt-retain=String("true")"#, r#"iothub-MessageType=String("Will")"#]);
     }
 
     #[test]

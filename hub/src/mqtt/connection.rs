@@ -208,12 +208,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         };
         match self.mqtt.packet(packet, &mut self.output)? {
             Step::Done => {}
-            Step::Telemetry(message, receipt) => {
+            Step::Telemetry(message, occasion, receipt) => {
                 if self.batch.is_empty() {
                     // Once for the whole read, in all likelihood.
                     self.batch.bytes.reserve(self.input.len() - start + STAMPS_ROOM_BYTES);
                 }
-                send_telemetry::stage(message, &self.stamps, &mut self.batch)?;
+                send_telemetry::stage(message, occasion, &self.stamps, &mut self.batch)?;
                 self.mqtt.staged(receipt);
             }
             Step::KeepSubscriptions => self.hub.presence.keep_subscriptions(self.mqtt.device(), self.mqtt.subscriptions()),

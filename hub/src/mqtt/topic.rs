@@ -13,15 +13,6 @@ use crate::core::time::UnixMillis;
 /// It bounds the search for duplicates.
 const ENTRIES_MAX: usize = APPLICATION_PROPERTIES_MAX + 32;
 
-/// Why a message is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Occasion {
-    /// The device published it.
-    Publish,
-    /// The device's connection ended without DISCONNECT (MQTT 3.1.2.5).
-    Will,
-}
-
 /// What a device may subscribe to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Subscription {
@@ -63,17 +54,9 @@ pub fn subscription(device: &str, filter: &str) -> Option<Subscription> {
 }
 
 /// The message that `device` sends by publishing `payload` to `topic`: `devices/{device}/messages/events[/][bag][/]`.
-pub fn telemetry<'a>(device: &str, topic: &'a str, payload: &'a [u8], retain: bool, occasion: Occasion) -> Result<Message<'a>, TopicError> {
+pub fn telemetry<'a>(device: &str, topic: &'a str, payload: &'a [u8]) -> Result<Message<'a>, TopicError> {
     let mut message = Message { body: Body::Data(vec![payload.into()]), ..Message::default() };
     read_bag(bag(device, topic)?, &mut message)?;
-    if retain {
-        // The hub retains nothing; the back end learns that the device wanted it (Azure's behaviour).
-        put(&mut message.application_properties, "mqtt-retain".into(), Value::String("true".into()));
-    }
-    match occasion {
-        Occasion::Publish => {}
-        Occasion::Will => put(&mut message.application_properties, "iothub-MessageType".into(), Value::String("Will".into())),
-    }
     Ok(message)
 }
 
@@ -245,7 +228,7 @@ mod tests {
     use super::*;
 
     fn read<'a>(topic: &'a str) -> Result<Message<'a>, TopicError> {
-        telemetry("D", topic, b"body", false, Occasion::Publish)
+        telemetry("D", topic, b"body")
     }
 
     fn text(value: &str) -> Value<'_> {
@@ -337,14 +320,6 @@ mod tests {
             assert_eq!(expiry(value), Ok(Some(three)), "{value}");
         }
         assert_eq!(expiry("tomorrow"), Err(TopicError::Expiry));
-    }
-
-    #[test]
-    fn retain_and_will_are_told_to_the_back_end() {
-        let topic = "devices/D/messages/events/iothub-MessageType=x&k=v";
-        let message = telemetry("D", topic, b"", true, Occasion::Will).unwrap();
-        let expected = [("iothub-MessageType", "Will"), ("k", "v"), ("mqtt-retain", "true")];
-        assert_eq!(message.application_properties, expected.map(|(name, value)| (name.into(), text(value))));
     }
 
     #[test]

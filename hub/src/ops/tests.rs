@@ -12,6 +12,7 @@ use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, Genera
 use crate::core::message::{Value, encoding};
 use crate::core::policy::Permission;
 use crate::core::session::DisconnectReason;
+use crate::core::telemetry::Occasion;
 use crate::ops::EventBatch;
 use crate::store::Expected;
 
@@ -141,13 +142,13 @@ async fn after_a_disable_nothing_more_is_appended() {
     let session = open_session(&world.hub, right.clone(), origin()).await.unwrap();
     let stamps = stamps(&world.hub, &right);
     let mut batch = EventBatch::default();
-    stage(payload("before"), &stamps, &mut batch).unwrap();
+    stage(payload("before"), Occasion::default(), &stamps, &mut batch).unwrap();
     append(&world.hub, &session, &mut batch).await.unwrap();
 
     let held = DeviceIdentity { version: Version(2), hold: Some(Hold { by: "service".into(), since: NOW }), ..identity("D") };
     world.write(Expected::Version(Version(1)), Some(held)).await;
     assert_eq!(session.ended(), Some(DisconnectReason::DeviceDisabled));
-    stage(payload("after"), &stamps, &mut batch).unwrap();
+    stage(payload("after"), Occasion::default(), &stamps, &mut batch).unwrap();
     assert!(matches!(append(&world.hub, &session, &mut batch).await, Err(AppendRefused::SessionEnded(DisconnectReason::DeviceDisabled))));
     assert!(matches!(append_durably(&world.hub, &right, &mut batch).await, Err(AppendRefused::NoLongerGood)));
     world.login("D", &device_token("D", 1)).await.unwrap_err();
@@ -199,7 +200,7 @@ async fn what_is_stored_carries_the_hubs_stamps_and_not_the_clients() {
     message.application_properties =
         vec![("iothub-connection-device-id".into(), Value::String("somebody-else".into())), ("kind".into(), Value::String("t".into()))];
     let mut batch = EventBatch::default();
-    stage(message, &stamps(&world.hub, &right), &mut batch).unwrap();
+    stage(message, Occasion::default(), &stamps(&world.hub, &right), &mut batch).unwrap();
     let partition = batch.ends[0].0;
     append_durably(&world.hub, &right, &mut batch).await.unwrap();
 
@@ -217,7 +218,7 @@ async fn a_batch_whose_write_failed_is_not_acknowledged() {
     let right = world.login("D", &device_token("D", 1)).await.unwrap();
     let session = open_session(&world.hub, right.clone(), origin()).await.unwrap();
     let mut batch = EventBatch::default();
-    stage(payload("x"), &stamps(&world.hub, &right), &mut batch).unwrap();
+    stage(payload("x"), Occasion::default(), &stamps(&world.hub, &right), &mut batch).unwrap();
     world.log.hold();
     let ticket = append(&world.hub, &session, &mut batch).await.unwrap();
     let mut durability = world.hub.events.durability();
