@@ -127,7 +127,8 @@ impl From<TelemetryRefused> for Failure {
             TelemetryRefused::TooManyProperties(_)
             | TelemetryRefused::TooManyAnnotations(_)
             | TelemetryRefused::NotASymbol(_)
-            | TelemetryRefused::InvalidId { .. } => Self::argument_invalid(refused.to_string()),
+            | TelemetryRefused::InvalidMessageId
+            | TelemetryRefused::CorrelationIdTooLong => Self::argument_invalid(refused.to_string()),
         }
     }
 }
