@@ -216,7 +216,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 send_telemetry::stage(message, occasion, &self.stamps, &mut self.batch)?;
                 self.mqtt.staged(receipt);
             }
-            Step::KeepSubscriptions => self.hub.presence.keep_subscriptions(self.mqtt.device(), self.mqtt.subscriptions()),
+            Step::KeepSubscriptions => self.hub.presence.keep_subscriptions(&self.session, self.mqtt.subscriptions()),
             Step::Disconnect => return Ok(Taken::Disconnect),
         }
         Ok(Taken::Packet { length })

@@ -110,7 +110,7 @@ async fn let_in(hub: &Hub, wish: &Admission<'_>, origin: Origin) -> Result<(Admi
         close_session(hub, &session, reason);
         return Err(ConnectReturnCode::NotAuthorized);
     }
-    let kept = hub.presence.begin_mqtt_session(session.device_id(), wish.clean_session);
+    let kept = hub.presence.begin_mqtt_session(&session, wish.clean_session);
     let session_present = kept.is_some();
     let token_lasts = session.right().good_until.since(hub.now());
     let mqtt = MqttSession::new(session.device_id().clone(), wish.silence_max, token_lasts, kept.unwrap_or_default(), now());
