@@ -10,7 +10,7 @@ use crate::core::session::{DeviceRight, DisconnectReason};
 use crate::core::telemetry::{Occasion, Stamps};
 use crate::mqtt::codec::{DecodeError, Decoded, Limits, decode, encode_connack};
 use crate::mqtt::connect::{Admission, ConnectRefused, admission};
-use crate::mqtt::packet::{ConnAck, ConnectReturnCode, Packet, Will};
+use crate::mqtt::packet::{ConnAck, ConnectReturnCode, Packet, QoS, Will};
 use crate::mqtt::session::{MqttSession, Violation};
 use crate::mqtt::topic;
 use crate::ops::authenticate::{AuthenticateError, Origin, authenticate_device, refuse};
@@ -119,6 +119,9 @@ async fn let_in(hub: &Hub, wish: &Admission<'_>, origin: Origin) -> Result<(Admi
 
 /// The will as it would be stored, so that one the hub would not take is refused now and not when nobody can be told.
 fn stage_will(will: &Will<'_>, right: &DeviceRight, stamps: &Stamps) -> Result<Box<EventBatch>, Violation> {
+    if will.qos == QoS::ExactlyOnce {
+        return Err(Violation::ExactlyOnce);
+    }
     let message = topic::telemetry(right.device_id.as_str(), will.topic, will.payload)?;
     let mut batch = Box::<EventBatch>::default();
     send_telemetry::stage(message, Occasion { retain: will.retain, will: true }, stamps, &mut batch)?;

@@ -173,9 +173,9 @@ async fn all_refusals_are_alike_in_bytes_and_in_time() {
     let (bad_key, expired) = (device_token("D", 9), sign("hub.example/devices/D", NOW.plus(Duration::ZERO), &key(1), None));
     let (unknown, off) = (device_token("nobody", 1), device_token("off", 1));
     world.clock.0.fetch_add(3_600_000, Ordering::Relaxed);
-    let will = |topic| Some(Will { topic, payload: b"", qos: QoS::AtMostOnce, retain: false });
+    let will = |topic, qos| Some(Will { topic, payload: b"", qos, retain: false });
     let long = long_token();
-    let refused: [(&str, Connect<'_>); 10] = [
+    let refused: [(&str, Connect<'_>); 11] = [
         ("bad key", Connect { password: Some(bad_key.as_bytes()), ..good.clone() }),
         ("expired", Connect { password: Some(expired.as_bytes()), ..good.clone() }),
         ("no token", Connect { password: None, ..good.clone() }),
@@ -188,7 +188,8 @@ async fn all_refusals_are_alike_in_bytes_and_in_time() {
             Connect { client_id: "nobody", user_name: Some("hub.example/nobody"), password: Some(unknown.as_bytes()), ..good.clone() },
         ),
         ("disabled", Connect { client_id: "off", user_name: Some("hub.example/off"), password: Some(off.as_bytes()), ..good.clone() }),
-        ("bad will", Connect { will: will("elsewhere"), password: Some(long.as_bytes()), ..good.clone() }),
+        ("will of QoS 2", Connect { will: will(EVENTS, QoS::ExactlyOnce), password: Some(long.as_bytes()), ..good.clone() }),
+        ("bad will", Connect { will: will("elsewhere", QoS::AtMostOnce), password: Some(long.as_bytes()), ..good.clone() }),
     ];
     for (what, connect) in refused {
         let mut device = Device::dial(&world);
