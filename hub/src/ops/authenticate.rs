@@ -53,7 +53,11 @@ pub async fn authenticate_device(hub: &Hub, claimed: &str, token: Option<&str>, 
     let asked = Instant::now();
     match judge_device(hub, claimed, token).await {
         Ok(right) => Ok(right),
-        Err(Judgement::Registry(error)) => Err(error.into()),
+        Err(Judgement::Registry(error)) => {
+            // A known name is refused from the cache while the registry is down; an unknown one must not be answered any sooner.
+            sleep_until(asked + REFUSED_AFTER).await;
+            Err(error.into())
+        }
         Err(Judgement::Refused(reason)) => Err(refuse_since(hub, claimed, reason, origin, asked).await),
     }
 }

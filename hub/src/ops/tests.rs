@@ -7,14 +7,14 @@ use std::time::Duration;
 use super::authenticate::{AuthenticateError, authenticate_service, still_good};
 use super::open_session::{close_session, open_session};
 use super::send_telemetry::{AppendRefused, append, append_durably, stage, stamps};
-use super::world::{NOW, World, device_token, identity, key, origin, payload, policy_token};
+use super::world::{BrokenRegistry, NOW, World, device_token, identity, key, origin, payload, policy_token};
 use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, Version};
 use crate::core::message::{Value, encoding};
 use crate::core::policy::Permission;
 use crate::core::session::DisconnectReason;
 use crate::core::telemetry::Occasion;
 use crate::ops::EventBatch;
-use crate::store::Expected;
+use crate::store::{Expected, RegistryError};
 
 /// What was logged.
 #[derive(Clone, Default)]
@@ -97,6 +97,14 @@ async fn every_refusal_takes_the_same_time() {
         times.push(before.elapsed());
     }
     assert!(times.iter().all(|time| *time == times[0] && *time == Duration::from_millis(100)), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_does_not_answer_is_told_no_sooner_than_a_refusal() {
+    let world = World::on(Arc::new(BrokenRegistry(RegistryError::Unavailable("down".into()))));
+    let asked = tokio::time::Instant::now();
+    assert!(matches!(world.login("D", &device_token("D", 1)).await, Err(AuthenticateError::Registry(_))));
+    assert_eq!(asked.elapsed(), Duration::from_millis(100));
 }
 
 #[tokio::test(start_paused = true)]
