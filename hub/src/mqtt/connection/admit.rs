@@ -18,9 +18,6 @@ use crate::ops::open_session::{close_session, open_session};
 use crate::ops::refusals::RefusalReason;
 use crate::ops::{EventBatch, Hub, Session, send_telemetry};
 
-/// Until when a stranger must have sent CONNECT, counted from the first moment after TLS.
-const CONNECT_WITHIN: Duration = Duration::from_secs(20);
-
 /// What is known of a device that has been let in.
 pub(super) struct Admitted {
     pub session: Session,
@@ -32,12 +29,18 @@ pub(super) struct Admitted {
 }
 
 /// Lets a stranger in, or says why not; `None` when the connection is to be closed.
-pub(super) async fn admit<S>(hub: &Hub, stream: &mut S, origin: Origin, authenticated: impl FnOnce()) -> Option<Admitted>
+pub(super) async fn admit<S>(
+    hub: &Hub,
+    stream: &mut S,
+    origin: Origin,
+    connect_within: Duration,
+    authenticated: impl FnOnce(),
+) -> Option<Admitted>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut input = Vec::new();
-    match timeout(CONNECT_WITHIN, read_packet(stream, &mut input)).await {
+    match timeout(connect_within, read_packet(stream, &mut input)).await {
         Ok(Ok(())) => {}
         Ok(Err(NoPacket::Malformed(DecodeError::ProtocolLevel(_)))) => {
             hub.metrics.refused("ProtocolLevel");

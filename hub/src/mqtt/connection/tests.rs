@@ -24,6 +24,7 @@ const PINGRESP: [u8; 2] = [0xd0, 0];
 const DISCONNECT: [u8; 2] = [0xe0, 0];
 const EVENTS: &str = "devices/D/messages/events/";
 const USER_NAME: &str = "hub.example/D/?api-version=2021-04-12";
+const CONNECT_WITHIN: Duration = Duration::from_secs(7);
 /// Keep-alive × 1.5.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
 
@@ -36,7 +37,7 @@ struct Device {
 impl Device {
     fn dial(world: &World) -> Self {
         let (stream, server) = duplex(64 * 1024);
-        let served = tokio::spawn(serve_connection(Arc::clone(&world.hub), server, origin(), || ()));
+        let served = tokio::spawn(serve_connection(Arc::clone(&world.hub), server, origin(), CONNECT_WITHIN, || ()));
         Self { stream, served }
     }
 
@@ -221,8 +222,11 @@ async fn strangers_who_speak_no_mqtt_are_sent_away() {
         ("half a CONNECT", b"\x10\x20\0", &[]),
     ] {
         let mut device = Device::dial(&world);
+        let dialled = tokio::time::Instant::now();
         device.send_bytes(bytes).await;
         assert_eq!(device.rest().await, answer, "{what}");
+        let waited = if what == "half a CONNECT" { CONNECT_WITHIN.as_secs() } else { 0 };
+        assert_eq!(dialled.elapsed().as_secs(), waited, "{what}");
     }
 }
 
@@ -233,7 +237,9 @@ async fn the_door_is_told_who_has_proved_himself() {
         let told = Arc::new(AtomicBool::new(false));
         let (mut stream, server) = duplex(1024);
         let tell = Arc::clone(&told);
-        tokio::spawn(serve_connection(Arc::clone(&world.hub), server, origin(), move || tell.store(true, Ordering::Relaxed)));
+        tokio::spawn(serve_connection(Arc::clone(&world.hub), server, origin(), CONNECT_WITHIN, move || {
+            tell.store(true, Ordering::Relaxed)
+        }));
         stream.write_all(&bytes_of(&Packet::Connect(connect(&token)))).await.unwrap();
         stream.read_exact(&mut [0; 4]).await.unwrap();
         assert_eq!(told.load(Ordering::Relaxed), expected);
@@ -444,7 +450,8 @@ async fn it_is_the_same_over_a_websocket() {
     let world = World::with_device("D").await;
     let (client, server) = duplex(64 * 1024);
     let hub = Arc::clone(&world.hub);
-    let served = tokio::spawn(async move { serve_connection(hub, WebSocketBytes::over(server).await, origin(), || ()).await });
+    let served =
+        tokio::spawn(async move { serve_connection(hub, WebSocketBytes::over(server).await, origin(), CONNECT_WITHIN, || ()).await });
     let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
     // One packet in three messages, then three packets in one.
     for part in bytes_of(&Packet::Connect(connect(&long_token()))).chunks(60) {
@@ -462,7 +469,7 @@ fn an_idle_connection_is_small() {
     let world = World::new();
     let (_client, server) = duplex(16);
     let stream = size_of_val(&server);
-    let future = serve_connection(Arc::clone(&world.hub), server, origin(), || ());
+    let future = serve_connection(Arc::clone(&world.hub), server, origin(), CONNECT_WITHIN, || ());
     let own = size_of_val(&future) - stream;
     assert!(own <= 1280, "the future of a connection has {own} bytes beside its stream");
 }
