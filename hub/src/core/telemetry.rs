@@ -2,10 +2,14 @@
 
 use std::num::NonZeroU16;
 
+use jiff::fmt::temporal::Pieces;
+use jiff::tz::Offset;
+
 use super::event::PartitionId;
 use super::message::encoding::{self, EncodedAnnotations};
 use super::message::{Body, Message, MessageId, Value};
 use super::session::DeviceRight;
+use super::time::UnixMillis;
 
 /// The largest message: body, system values, and property names and values together (Azure's limit).
 pub const MESSAGE_MAX_BYTES: usize = 256 * 1024;
@@ -49,6 +53,25 @@ impl Stamps {
     }
 }
 
+/// How a message came, as far as the hub tells back ends; only MQTT has more than one way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Occasion {
+    /// The device wanted it retained. The hub retains nothing; the back end learns of the wish.
+    pub retain: bool,
+    /// The device's connection ended without DISCONNECT (MQTT 3.1.2.5), and this is its will.
+    pub will: bool,
+}
+
+impl Occasion {
+    /// What the hub says of it as application properties, in Azure's words.
+    fn properties(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        [(self.retain, RETAIN, "true"), (self.will, MESSAGE_TYPE, "Will")].into_iter().filter(|said| said.0).map(|said| (said.1, said.2))
+    }
+}
+
+const RETAIN: &str = "mqtt-retain";
+const MESSAGE_TYPE: &str = "iothub-MessageType";
+
 /// Why a message is not taken. Nothing is wrong with the device's right to send.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TelemetryRefused {
@@ -64,19 +87,21 @@ pub enum TelemetryRefused {
     /// A content type, content encoding or annotation name that is not ASCII, though AMQP keeps it as a symbol.
     #[error("the {0} is not ASCII text")]
     NotASymbol(&'static str),
-    /// A message-id or correlation-id that is too long or holds a character that ids may not hold.
-    #[error("the {field} is not at most {MESSAGE_ID_MAX_CHARACTERS} ASCII letters, digits and -:.+%_#*?!(),=@;$'")]
-    InvalidId {
-        /// Which of the two.
-        field: &'static str,
-    },
+    /// A message-id that is too long or holds a character that message-ids may not hold.
+    #[error("the message-id is not at most {MESSAGE_ID_MAX_CHARACTERS} ASCII letters, digits and -:.+%_#*?!(),=@;$'")]
+    InvalidMessageId,
+    /// A correlation-id that is too long.
+    #[error("the correlation-id has more than {MESSAGE_ID_MAX_CHARACTERS} characters")]
+    CorrelationIdTooLong,
 }
 
-/// Strikes out what only the hub may say, checks the rest, and appends the stored form with the stamps to `out`.
-pub fn store<'a>(message: &mut Message<'a>, stamps: &'a Stamps, out: &mut Vec<u8>) -> Result<(), TelemetryRefused> {
+/// Strikes out what only the hub may say, checks the rest, and appends the stored form with what the hub does say to `out`.
+pub fn store<'a>(message: &mut Message<'a>, occasion: Occasion, stamps: &'a Stamps, out: &mut Vec<u8>) -> Result<(), TelemetryRefused> {
     message.annotations.retain(|(name, _)| !is_server_owned(name));
     message.application_properties.retain(|(name, _)| !is_server_owned(name));
     check(message)?;
+    // Not counted against the device's limits: it is the hub that says this.
+    message.application_properties.extend(occasion.properties().map(|(name, value)| (name.into(), Value::String(value.into()))));
     message.properties.to.get_or_insert(stamps.to.as_str().into());
     encoding::encode(message, &stamps.annotations, out);
     Ok(())
@@ -86,13 +111,44 @@ pub fn store<'a>(message: &mut Message<'a>, stamps: &'a Stamps, out: &mut Vec<u8
 #[must_use]
 pub fn is_server_owned(name: &str) -> bool {
     const PREFIXES: [&str; 4] = ["iothub-connection-", "x-opt-", "iothub-enqueuedtime", "iothub-message-source"];
-    PREFIXES.iter().any(|prefix| name.as_bytes().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes())))
+    let whole = [RETAIN, MESSAGE_TYPE].iter().any(|owned| name.eq_ignore_ascii_case(owned));
+    whole
+        || PREFIXES
+            .iter()
+            .any(|prefix| name.as_bytes().get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix.as_bytes())))
 }
+
+/// A text that is no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a time is ISO 8601, as in 2026-11-23T06:00:00Z")]
+pub struct InvalidExpiry;
+
+/// Reads an absolute expiry as devices write it: ISO 8601, and UTC when it does not say, as Python's SDK means it. A time before 1970
+/// means that there is none; one that is too late to be told, as C#'s `DateTime.MaxValue` is, becomes the last that can be.
+pub fn parse_expiry(text: &str) -> Result<Option<UnixMillis>, InvalidExpiry> {
+    let pieces = Pieces::parse(text).map_err(|_| InvalidExpiry)?;
+    let time = pieces.date().to_datetime(pieces.time().ok_or(InvalidExpiry)?);
+    let offset = pieces.to_numeric_offset().unwrap_or(Offset::UTC);
+    let millis = match offset.to_timestamp(time) {
+        Ok(timestamp) => timestamp.as_millisecond().min(LAST_TIME.0),
+        Err(_) if time.year() > 0 => LAST_TIME.0,
+        Err(_) => i64::MIN,
+    };
+    Ok((millis >= 0).then_some(UnixMillis(millis)))
+}
+
+/// 9999-12-30T22:00:00Z, the last time that can be told in ISO 8601 with every offset.
+const LAST_TIME: UnixMillis = UnixMillis(253_402_207_200_000);
 
 fn check(message: &Message<'_>) -> Result<(), TelemetryRefused> {
     let properties = &message.properties;
-    check_id("message-id", properties.message_id.as_ref())?;
-    check_id("correlation-id", properties.correlation_id.as_ref())?;
+    if !properties.message_id.as_ref().is_none_or(|id| is_message_id(id) && is_short(id)) {
+        return Err(TelemetryRefused::InvalidMessageId);
+    }
+    // Azure names no characters for it, and C#'s activity ids, `|abc.1.`, are outside a message-id's.
+    if !properties.correlation_id.as_ref().is_none_or(is_short) {
+        return Err(TelemetryRefused::CorrelationIdTooLong);
+    }
     if message.application_properties.len() > APPLICATION_PROPERTIES_MAX {
         return Err(TelemetryRefused::TooManyProperties(message.application_properties.len()));
     }
@@ -106,15 +162,19 @@ fn check(message: &Message<'_>) -> Result<(), TelemetryRefused> {
     if size > MESSAGE_MAX_BYTES { Err(TelemetryRefused::TooLarge(size)) } else { Ok(()) }
 }
 
-fn check_id(field: &'static str, id: Option<&MessageId<'_>>) -> Result<(), TelemetryRefused> {
-    let good = match id {
-        Some(MessageId::String(text)) => {
-            text.len() <= MESSAGE_ID_MAX_CHARACTERS && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-:.+%_#*?!(),=@;$'".contains(&b))
-        }
-        Some(MessageId::Binary(bytes)) => bytes.len() <= MESSAGE_ID_MAX_CHARACTERS,
-        Some(MessageId::Ulong(_) | MessageId::Uuid(_)) | None => true,
-    };
-    if good { Ok(()) } else { Err(TelemetryRefused::InvalidId { field }) }
+fn is_message_id(id: &MessageId<'_>) -> bool {
+    match id {
+        MessageId::String(text) => text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-:.+%_#*?!(),=@;$'".contains(&b)),
+        MessageId::Binary(_) | MessageId::Ulong(_) | MessageId::Uuid(_) => true,
+    }
+}
+
+fn is_short(id: &MessageId<'_>) -> bool {
+    match id {
+        MessageId::String(text) => text.chars().count() <= MESSAGE_ID_MAX_CHARACTERS,
+        MessageId::Binary(bytes) => bytes.len() <= MESSAGE_ID_MAX_CHARACTERS,
+        MessageId::Ulong(_) | MessageId::Uuid(_) => true,
+    }
 }
 
 fn check_symbol(field: &'static str, text: Option<&str>) -> Result<(), TelemetryRefused> {
@@ -164,6 +224,9 @@ fn value_size(value: &Value<'_>) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::device_id::DeviceId;
+    use crate::core::identity::GenerationId;
+    use crate::core::session::Credential;
 
     fn message_of(bytes: &[u8]) -> Message<'_> {
         Message { body: Body::Data(vec![bytes.into()]), ..Message::default() }
@@ -181,25 +244,100 @@ mod tests {
 
     #[test]
     fn what_the_hub_stamps_a_client_cannot_claim() {
-        for name in
-            ["iothub-connection-device-id", "IoTHub-Connection-Auth-Method", "x-opt-offset", "iothub-enqueuedtime", "iothub-message-source"]
-        {
+        for name in [
+            "iothub-connection-device-id",
+            "IoTHub-Connection-Auth-Method",
+            "x-opt-offset",
+            "iothub-enqueuedtime",
+            "iothub-message-source",
+            "iothub-MessageType",
+            "IOTHUB-messagetype",
+            "mqtt-retain",
+            "MQTT-Retain",
+        ] {
             assert!(is_server_owned(name), "{name}");
         }
-        for name in ["iothub-interface-id", "iothub-app-x", "x-op", "device", "iothub-creation-time-utc", "é"] {
+        for name in [
+            "iothub-interface-id",
+            "iothub-app-x",
+            "x-op",
+            "device",
+            "iothub-creation-time-utc",
+            "é",
+            "mqtt-retained",
+            "iothub-message-schema",
+        ] {
             assert!(!is_server_owned(name), "{name}");
         }
     }
 
     #[test]
-    fn ids_have_azures_characters() {
-        let with_id = |id: &'static str| {
+    fn only_the_hub_says_that_a_message_is_a_will_or_was_to_be_retained() {
+        let right = DeviceRight {
+            device_id: DeviceId::parse("D").unwrap(),
+            generation_id: GenerationId("1".into()),
+            credential: Credential::Policy("device".into()),
+            good_until: UnixMillis(0),
+        };
+        let stamps = Stamps::new(&right, NonZeroU16::new(4).unwrap());
+        let said = |retain, will| {
             let mut message = message_of(b"");
-            message.properties.message_id = Some(MessageId::String(id.into()));
+            for (name, value) in [("IoTHub-MessageType", "Will"), ("mqtt-Retain", "true"), ("k", "v")] {
+                message.application_properties.push((name.into(), Value::String(value.into())));
+            }
+            let mut stored = Vec::new();
+            store(&mut message, Occasion { retain, will }, &stamps, &mut stored).unwrap();
+            let properties = encoding::decode(&stored).unwrap().application_properties;
+            properties.into_iter().map(|(name, value)| format!("{name}={value:?}")).collect::<Vec<_>>()
+        };
+        assert_eq!(said(false, false), [r#"k=String("v")"#]);
+        assert_eq!(said(true, true), [r#"k=String("v")"#, r#"mqtt-retain=String("true")"#, r#"iothub-MessageType=String("Will")"#]);
+    }
+
+    #[test]
+    fn ids_have_azures_characters() {
+        let with_id = |id: &str| {
+            let mut message = message_of(b"");
+            message.properties.message_id = Some(MessageId::String(id.to_owned().into()));
             check(&message)
         };
         assert_eq!(with_id("a-Z:.+%_#*?!(),=@;$'9"), Ok(()));
-        assert_eq!(with_id("a b"), Err(TelemetryRefused::InvalidId { field: "message-id" }));
-        assert_eq!(with_id("é"), Err(TelemetryRefused::InvalidId { field: "message-id" }));
+        assert_eq!(with_id(&"x".repeat(128)), Ok(()));
+        for bad in ["a b", "é", "|abc.1.", &"x".repeat(129)] {
+            assert_eq!(with_id(bad), Err(TelemetryRefused::InvalidMessageId), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_correlation_id_is_only_short() {
+        let with_id = |id: &str| {
+            let mut message = message_of(b"");
+            message.properties.correlation_id = Some(MessageId::String(id.to_owned().into()));
+            check(&message)
+        };
+        for good in ["|abc.1.", "a b", &"é".repeat(128)] {
+            assert_eq!(with_id(good), Ok(()), "{good}");
+        }
+        assert_eq!(with_id(&"x".repeat(129)), Err(TelemetryRefused::CorrelationIdTooLong));
+    }
+
+    #[test]
+    fn an_expiry_is_a_time_with_or_without_an_offset() {
+        let three: UnixMillis = "2026-11-23T03:00:00Z".parse().unwrap();
+        for text in ["2026-11-23T03:00:00Z", "2026-11-23T04:00:00+01:00", "2026-11-23T03:00:00", "2026-11-23 03:00:00.000000"] {
+            assert_eq!(parse_expiry(text), Ok(Some(three)), "{text}");
+        }
+        // Before 1970 is no expiry: C#'s DateTime.MinValue, Excel's day 0.
+        for text in ["0001-01-01T00:00:00", "1754-08-30T22:43:41.128Z", "1969-12-31T23:59:59Z", "-009999-01-01T00:00:00+20:00"] {
+            assert_eq!(parse_expiry(text), Ok(None), "{text}");
+        }
+        // C#'s DateTime.MaxValue lies beyond what can be told as a time, and still is one.
+        let last = parse_expiry("9999-12-31T23:59:59.9999999Z").unwrap().unwrap();
+        assert_eq!(last.to_string(), "9999-12-30T22:00:00.000Z");
+        assert_eq!(parse_expiry("9999-12-30T22:00:00.999Z"), Ok(Some(last)));
+        assert_eq!(parse_expiry("9999-12-31T23:59:59.9999999"), Ok(Some(last)));
+        for text in ["", "tomorrow", "2026-11-23", "2026-13-01T00:00:00Z", "12:00:00", "10000-01-01T00:00:00Z"] {
+            assert_eq!(parse_expiry(text), Err(InvalidExpiry), "{text}");
+        }
     }
 }

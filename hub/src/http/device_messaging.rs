@@ -23,7 +23,7 @@ use super::error::Failure;
 use super::header_case::Spellings;
 use crate::core::message::{self, Message};
 use crate::core::session::Protocol;
-use crate::core::telemetry::{MESSAGE_MAX_BYTES, TelemetryRefused};
+use crate::core::telemetry::{MESSAGE_MAX_BYTES, Occasion, TelemetryRefused};
 use crate::ops::authenticate::{Origin, authenticate_device};
 use crate::ops::send_telemetry::{AppendRefused, append_durably, stage, stamps};
 use crate::ops::{EventBatch, Hub};
@@ -61,7 +61,7 @@ pub async fn post_events(
         batch::stage_all(&body, &stamps, &mut events)?;
     } else {
         let fields = header_fields(&head.headers, head.extensions.get())?;
-        stage(read_message(&fields, &body)?, &stamps, &mut events)?;
+        stage(read_message(&fields, &body)?, Occasion::default(), &stamps, &mut events)?;
     }
     append_durably(&hub, &right, &mut events).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -127,7 +127,8 @@ impl From<TelemetryRefused> for Failure {
             TelemetryRefused::TooManyProperties(_)
             | TelemetryRefused::TooManyAnnotations(_)
             | TelemetryRefused::NotASymbol(_)
-            | TelemetryRefused::InvalidId { .. } => Self::argument_invalid(refused.to_string()),
+            | TelemetryRefused::InvalidMessageId
+            | TelemetryRefused::CorrelationIdTooLong => Self::argument_invalid(refused.to_string()),
         }
     }
 }

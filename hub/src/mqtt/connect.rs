@@ -64,7 +64,7 @@ pub fn admission<'a>(connect: &Connect<'a>, names: &HubNames) -> Result<Admissio
         return Err(refused(RefusalReason::ClientIdAndUserName));
     }
     if !names.contain(host) {
-        return Err(refused(RefusalReason::ForeignHost(host.to_owned())));
+        return Err(refused(RefusalReason::ForeignHost(host.into())));
     }
     Ok(Admission {
         claimed: device,

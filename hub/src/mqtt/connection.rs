@@ -41,12 +41,14 @@ const READ_MAX_BYTES: usize = 16 * 1024;
 /// Room that a batch sets aside beside what was read, in bytes, because every event is stored with its stamps.
 const STAMPS_ROOM_BYTES: usize = 4 * 1024;
 
-/// Serves one connection until it ends. `authenticated` is called once the device has proved who it is, before it is told so.
+/// Serves one connection until it ends. CONNECT must have come `connect_within` from now. `authenticated` is called once the device has
+/// proved who it is, before it is told so.
 #[expect(clippy::manual_async_fn, reason = "an async fn's future would hold the stream, which is large with TLS, twice")]
 pub fn serve_connection<S>(
     hub: Arc<Hub>,
     mut stream: S,
     origin: Origin,
+    connect_within: Duration,
     authenticated: impl FnOnce() + Send,
 ) -> impl Future<Output = ()> + Send
 where
@@ -54,7 +56,7 @@ where
 {
     async move {
         // Boxed, so that what letting in needs is given back before the long, mostly idle life begins.
-        let admitted = Box::pin(admit(&hub, &mut stream, origin, authenticated)).await;
+        let admitted = Box::pin(admit(&hub, &mut stream, origin, connect_within, authenticated)).await;
         if let Some(connection) = &mut admitted.map(|admitted| Connection::new(&hub, &mut stream, admitted)) {
             let reason = connection.run().await;
             close_session(&hub, &connection.session, reason);
@@ -208,15 +210,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         };
         match self.mqtt.packet(packet, &mut self.output)? {
             Step::Done => {}
-            Step::Telemetry(message, receipt) => {
+            Step::Telemetry(message, occasion, receipt) => {
                 if self.batch.is_empty() {
                     // Once for the whole read, in all likelihood.
                     self.batch.bytes.reserve(self.input.len() - start + STAMPS_ROOM_BYTES);
                 }
-                send_telemetry::stage(message, &self.stamps, &mut self.batch)?;
+                send_telemetry::stage(message, occasion, &self.stamps, &mut self.batch)?;
                 self.mqtt.staged(receipt);
             }
-            Step::KeepSubscriptions => self.hub.presence.keep_subscriptions(self.mqtt.device(), self.mqtt.subscriptions()),
+            Step::KeepSubscriptions => self.hub.presence.keep_subscriptions(&self.session, self.mqtt.subscriptions()),
             Step::Disconnect => return Ok(Taken::Disconnect),
         }
         Ok(Taken::Packet { length })

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use super::acknowledgements::{Acknowledgements, Receipt};
 use super::codec::{DecodeError, encode, encode_puback};
 use super::packet::{Delivery, Packet, PacketKind, Publish, QoS, SubAck, Subscribe, Unsubscribe};
-use super::topic::{self, Occasion, Subscription, TopicError};
+use super::topic::{self, Subscription, TopicError};
 use crate::core::device_id::DeviceId;
 use crate::core::message::Message;
 use crate::core::session::DisconnectReason;
-use crate::core::telemetry::TelemetryRefused;
+use crate::core::telemetry::{Occasion, TelemetryRefused};
 use crate::ops::{MqttSubscription, Ticket, Watermark};
 
 /// The device broke a rule of MQTT's or the hub's. MQTT 3.1.1 has no answer but to close the connection.
@@ -44,7 +44,7 @@ pub enum Step<'a> {
     /// Nothing.
     Done,
     /// Store the message; when it is staged, say so with [`MqttSession::staged`].
-    Telemetry(Message<'a>, Receipt),
+    Telemetry(Message<'a>, Occasion, Receipt),
     /// Keep [`MqttSession::subscriptions`], before the answer is sent.
     KeepSubscriptions,
     /// The device took its leave.
@@ -181,8 +181,9 @@ impl MqttSession {
             Delivery::AtLeastOnce { packet_id, duplicate: _ } => Some(packet_id),
             Delivery::ExactlyOnce { .. } => return Err(Violation::ExactlyOnce),
         };
-        let message = topic::telemetry(self.device.as_str(), publish.topic, publish.payload, publish.retain, Occasion::Publish)?;
-        Ok(Step::Telemetry(message, Receipt { packet_id, bytes: publish.topic.len() + publish.payload.len() }))
+        let message = topic::telemetry(self.device.as_str(), publish.topic, publish.payload)?;
+        let occasion = Occasion { retain: publish.retain, will: false };
+        Ok(Step::Telemetry(message, occasion, Receipt { packet_id, bytes: publish.topic.len() + publish.payload.len() }))
     }
 
     fn subscribe(&mut self, subscribe: &Subscribe<'_>, output: &mut Vec<u8>) -> Step<'static> {

@@ -6,21 +6,11 @@
 use std::borrow::Cow;
 
 use crate::core::message::{Body, Message, MessageId, Properties, Value};
-use crate::core::telemetry::APPLICATION_PROPERTIES_MAX;
-use crate::core::time::UnixMillis;
+use crate::core::telemetry::{APPLICATION_PROPERTIES_MAX, parse_expiry};
 
 /// The most entries in a bag: all the application properties that a message may have, and room for the system properties beside them.
 /// It bounds the search for duplicates.
 const ENTRIES_MAX: usize = APPLICATION_PROPERTIES_MAX + 32;
-
-/// Why a message is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Occasion {
-    /// The device published it.
-    Publish,
-    /// The device's connection ended without DISCONNECT (MQTT 3.1.2.5).
-    Will,
-}
 
 /// What a device may subscribe to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,17 +53,9 @@ pub fn subscription(device: &str, filter: &str) -> Option<Subscription> {
 }
 
 /// The message that `device` sends by publishing `payload` to `topic`: `devices/{device}/messages/events[/][bag][/]`.
-pub fn telemetry<'a>(device: &str, topic: &'a str, payload: &'a [u8], retain: bool, occasion: Occasion) -> Result<Message<'a>, TopicError> {
+pub fn telemetry<'a>(device: &str, topic: &'a str, payload: &'a [u8]) -> Result<Message<'a>, TopicError> {
     let mut message = Message { body: Body::Data(vec![payload.into()]), ..Message::default() };
     read_bag(bag(device, topic)?, &mut message)?;
-    if retain {
-        // The hub retains nothing; the back end learns that the device wanted it (Azure's behaviour).
-        put(&mut message.application_properties, "mqtt-retain".into(), Value::String("true".into()));
-    }
-    match occasion {
-        Occasion::Publish => {}
-        Occasion::Will => put(&mut message.application_properties, "iothub-MessageType".into(), Value::String("Will".into())),
-    }
     Ok(message)
 }
 
@@ -165,7 +147,9 @@ fn set_system_property<'a>(message: &mut Message<'a>, property: SystemProperty, 
         SystemProperty::To => *to = value,
         SystemProperty::ContentType => *content_type = ascii("$.ct", value)?,
         SystemProperty::ContentEncoding => *content_encoding = ascii("$.ce", value)?,
-        SystemProperty::Expiry => *absolute_expiry_time = value.map(|text| expiry(&text)).transpose()?,
+        SystemProperty::Expiry => {
+            *absolute_expiry_time = value.map(|text| parse_expiry(&text)).transpose().map_err(|_| TopicError::Expiry)?.flatten();
+        }
         SystemProperty::Application(name) => set(&mut message.application_properties, name, value),
         SystemProperty::Annotation(name) => set(&mut message.annotations, name, value),
         SystemProperty::Ignored => {}
@@ -192,11 +176,6 @@ fn set<'a>(list: &mut Named<'a>, name: &'static str, value: Option<Cow<'a, str>>
 
 fn ascii<'a>(name: &'static str, value: Option<Cow<'a, str>>) -> Result<Option<Cow<'a, str>>, TopicError> {
     if value.as_ref().is_some_and(|value| !value.is_ascii()) { Err(TopicError::NotAscii(name)) } else { Ok(value) }
-}
-
-/// ISO 8601; without an offset it is UTC, as Python's SDK means it.
-fn expiry(text: &str) -> Result<UnixMillis, TopicError> {
-    text.parse().or_else(|_| format!("{text}Z").parse()).map_err(|_| TopicError::Expiry)
 }
 
 fn into_bytes(text: Cow<'_, str>) -> Cow<'_, [u8]> {
@@ -243,9 +222,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::core::time::UnixMillis;
 
     fn read<'a>(topic: &'a str) -> Result<Message<'a>, TopicError> {
-        telemetry("D", topic, b"body", false, Occasion::Publish)
+        telemetry("D", topic, b"body")
     }
 
     fn text(value: &str) -> Value<'_> {
@@ -330,21 +310,14 @@ mod tests {
     }
 
     #[test]
-    fn an_expiry_is_a_time_with_or_without_an_offset() {
+    fn an_expiry_is_a_time() {
         let expiry = |value: &str| Ok(read(&format!("devices/D/messages/events/$.exp={value}"))?.properties.absolute_expiry_time);
         let three: UnixMillis = "2026-11-23T03:00:00Z".parse().unwrap();
-        for value in ["2026-11-23T03:00:00Z", "2026-11-23T04%3A00%3A00%2B01%3A00", "2026-11-23T03:00:00", "2026-11-23 03:00:00.000000"] {
-            assert_eq!(expiry(value), Ok(Some(three)), "{value}");
-        }
+        assert_eq!(expiry("2026-11-23T04%3A00%3A00%2B01%3A00"), Ok(Some(three)));
+        // C#'s greatest and least.
+        assert!(expiry("9999-12-31T23:59:59.9999999Z").unwrap().unwrap() > three);
+        assert_eq!(expiry("0001-01-01T00%3A00%3A00"), Ok(None));
         assert_eq!(expiry("tomorrow"), Err(TopicError::Expiry));
-    }
-
-    #[test]
-    fn retain_and_will_are_told_to_the_back_end() {
-        let topic = "devices/D/messages/events/iothub-MessageType=x&k=v";
-        let message = telemetry("D", topic, b"", true, Occasion::Will).unwrap();
-        let expected = [("iothub-MessageType", "Will"), ("k", "v"), ("mqtt-retain", "true")];
-        assert_eq!(message.application_properties, expected.map(|(name, value)| (name.into(), text(value))));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
-use crate::core::device_id::{DEVICE_ID_MAX_BYTES, DeviceId};
+use crate::core::device_id::DeviceId;
 use crate::core::identity::{Authentication, DeviceStatus, SymmetricKey};
 use crate::core::policy::Permission;
 use crate::core::sas::SasToken;
@@ -53,7 +53,11 @@ pub async fn authenticate_device(hub: &Hub, claimed: &str, token: Option<&str>, 
     let asked = Instant::now();
     match judge_device(hub, claimed, token).await {
         Ok(right) => Ok(right),
-        Err(Judgement::Registry(error)) => Err(error.into()),
+        Err(Judgement::Registry(error)) => {
+            // A known name is refused from the cache while the registry is down; an unknown one must not be answered any sooner.
+            sleep_until(asked + REFUSED_AFTER).await;
+            Err(error.into())
+        }
         Err(Judgement::Refused(reason)) => Err(refuse_since(hub, claimed, reason, origin, asked).await),
     }
 }
@@ -112,7 +116,7 @@ async fn judge_device(hub: &Hub, claimed: &str, token: Option<&str>) -> Result<D
         }
     };
     if !token.covers_device(&hub.names, device_id.as_str()) {
-        return Err(RefusalReason::OtherResource(token.resource().into_owned()).into());
+        return Err(RefusalReason::OtherResource(token.resource().as_ref().into()).into());
     }
     if let Some(expired) = token.expired_for(hub.now()) {
         return Err(RefusalReason::TokenExpired(expired).into());
@@ -130,7 +134,7 @@ fn judge_service(hub: &Hub, token: Option<&str>, permission: Permission, path: &
     let refused = |reason: RefusalReason| (name.clone(), reason);
     policy_credential(hub, &name, &token, permission).map_err(refused)?;
     if !token.covers_path(&hub.names, path) {
-        return Err(refused(RefusalReason::OtherResource(token.resource().into_owned())));
+        return Err(refused(RefusalReason::OtherResource(token.resource().as_ref().into())));
     }
     if let Some(expired) = token.expired_for(hub.now()) {
         return Err(refused(RefusalReason::TokenExpired(expired)));
@@ -148,21 +152,20 @@ fn signing_key(token: &SasToken<'_>, primary: &SymmetricKey, secondary: &Symmetr
 }
 
 fn policy_credential(hub: &Hub, name: &str, token: &SasToken<'_>, permission: Permission) -> Result<Credential, RefusalReason> {
-    let policy = hub.policies.get(name).ok_or_else(|| RefusalReason::UnknownPolicy(name.to_owned()))?;
+    let policy = hub.policies.get(name).ok_or_else(|| RefusalReason::UnknownPolicy(name.into()))?;
     if signing_key(token, &policy.primary, &policy.secondary).is_none() {
-        return Err(RefusalReason::SignedWithNeitherPolicyKey(name.to_owned()));
+        return Err(RefusalReason::SignedWithNeitherPolicyKey(name.into()));
     }
     if !policy.allows(permission) {
-        return Err(RefusalReason::NotAllowed { policy: name.to_owned(), permission });
+        return Err(RefusalReason::NotAllowed { policy: name.into(), permission });
     }
     Ok(Credential::Policy(name.to_owned()))
 }
 
 async fn refuse_since(hub: &Hub, claimed: &str, reason: RefusalReason, origin: Origin, asked: Instant) -> AuthenticateError {
-    let name: String = claimed.chars().take(DEVICE_ID_MAX_BYTES).collect();
-    tracing::info!(claimed = name, peer = %origin.peer, protocol = origin.protocol.name(), %reason, "refused {name:?}: {reason}");
     hub.metrics.refused(reason.name());
-    hub.refusals.remember(&name, Refusal { time: hub.now(), protocol: origin.protocol, peer: origin.peer, reason });
+    let refusal = Refusal { time: hub.now(), protocol: origin.protocol, peer: origin.peer, reason };
+    hub.refusals.tell(claimed, refusal, asked.into_std());
     sleep_until(asked + REFUSED_AFTER).await;
     AuthenticateError::Refused
 }

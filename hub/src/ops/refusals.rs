@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
-use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
@@ -14,13 +14,19 @@ use crate::core::sas::MalformedToken;
 use crate::core::session::Protocol;
 use crate::core::time::UnixMillis;
 
-/// The most names remembered; a name is whatever the refused one claimed, cut to a device id's length.
+use self::log_budget::{Line, LogBudget};
+pub use self::peer_text::PeerText;
+
+mod log_budget;
+mod peer_text;
+
+/// The most names remembered; a name is whatever the refused one claimed, cut. With [`REFUSALS_PER_NAME`] of them each, some 20 MB.
 const NAMES_MAX: NonZeroUsize = NonZeroUsize::new(10_000).expect("not zero");
 
 /// The last refusals remembered per name.
 const REFUSALS_PER_NAME: usize = 8;
 
-/// Why somebody was refused.
+/// Why somebody was refused. What the refused one said is in it as [`PeerText`] only.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RefusalReason {
     /// No identity of that name.
@@ -46,21 +52,21 @@ pub enum RefusalReason {
     TokenExpired(Duration),
     /// A good token for something else.
     #[error("its token is for {0:?}, not for this device and hub")]
-    OtherResource(String),
+    OtherResource(PeerText),
     /// Not the device's key.
     #[error("its token is signed with neither key of the device")]
     SignedWithNeitherKey,
     /// Not the policy's key.
     #[error("its token is signed with neither key of the policy {0:?}")]
-    SignedWithNeitherPolicyKey(String),
+    SignedWithNeitherPolicyKey(PeerText),
     /// No such policy.
     #[error("its token names the policy {0:?}, which this hub does not have")]
-    UnknownPolicy(String),
+    UnknownPolicy(PeerText),
     /// The policy does not allow it.
     #[error("the policy {policy:?} does not allow {permission}")]
     NotAllowed {
         /// Which policy.
-        policy: String,
+        policy: PeerText,
         /// What was wanted.
         permission: Permission,
     },
@@ -69,13 +75,13 @@ pub enum RefusalReason {
     NeedsPolicy(Permission),
     /// It asked for a hub of another name.
     #[error("it asked for the hub {0:?}, which is not a name of this one")]
-    ForeignHost(String),
+    ForeignHost(PeerText),
     /// MQTT: the client id is not the device id of the user name, or the user name can't be read.
     #[error("its MQTT client id and user name do not name one device of this hub")]
     ClientIdAndUserName,
     /// MQTT: it was let in, but its will is no message that the hub would take.
     #[error("its MQTT will can't be kept: {0}")]
-    UnacceptableWill(String),
+    UnacceptableWill(PeerText),
 }
 
 impl RefusalReason {
@@ -135,19 +141,32 @@ pub struct Refusal {
 }
 
 /// The refusals remembered, by the name that was claimed.
-pub struct Refusals(Mutex<LruCache<String, VecDeque<Refusal>>>);
+pub struct Refusals {
+    by_name: Mutex<LruCache<PeerText, VecDeque<Refusal>>>,
+    log_budget: Arc<LogBudget>,
+}
 
 impl Default for Refusals {
     fn default() -> Self {
-        Self(Mutex::new(LruCache::new(NAMES_MAX)))
+        Self { by_name: Mutex::new(LruCache::new(NAMES_MAX)), log_budget: Arc::default() }
     }
 }
 
 impl Refusals {
-    /// Remembers one.
-    pub fn remember(&self, name: &str, refusal: Refusal) {
+    /// Remembers one, and tells the log as far as it bears it.
+    pub fn tell(&self, claimed: &str, refusal: Refusal, now: Instant) {
+        let name = PeerText::from(claimed);
+        match self.log_budget.line(now) {
+            Line::Written => log(&name, &refusal),
+            Line::FirstLeftOut => drop(tokio::spawn(log_left_out(Arc::clone(&self.log_budget)))),
+            Line::LeftOut => {}
+        }
+        self.remember(name, refusal);
+    }
+
+    fn remember(&self, name: PeerText, refusal: Refusal) {
         let mut refusals = self.lock();
-        let of_name = refusals.get_or_insert_mut(name.to_owned(), VecDeque::new);
+        let of_name = refusals.get_or_insert_mut(name, VecDeque::new);
         if of_name.len() == REFUSALS_PER_NAME {
             of_name.pop_front();
         }
@@ -156,16 +175,16 @@ impl Refusals {
 
     /// Those of one name, oldest first.
     pub fn of(&self, name: &str) -> Vec<Refusal> {
-        self.lock().peek(name).map(|refusals| refusals.iter().cloned().collect()).unwrap_or_default()
+        self.lock().peek(&PeerText::from(name)).map(|refusals| refusals.iter().cloned().collect()).unwrap_or_default()
     }
 
     /// The latest of each name, the latest first, at most `limit`.
     pub fn latest(&self, limit: usize) -> Vec<(String, Refusal)> {
-        self.lock().iter().filter_map(|(name, of_name)| Some((name.clone(), of_name.back()?.clone()))).take(limit).collect()
+        self.lock().iter().filter_map(|(name, of_name)| Some((name.to_string(), of_name.back()?.clone()))).take(limit).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, LruCache<String, VecDeque<Refusal>>> {
-        self.0.lock().expect("nothing panics while it holds this lock")
+    fn lock(&self) -> MutexGuard<'_, LruCache<PeerText, VecDeque<Refusal>>> {
+        self.by_name.lock().expect("nothing panics while it holds this lock")
     }
 }
 
@@ -173,6 +192,18 @@ impl fmt::Debug for Refusals {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Refusals({} names)", self.lock().len())
     }
+}
+
+fn log(name: &PeerText, refusal: &Refusal) {
+    let Refusal { protocol, peer, reason, .. } = refusal;
+    tracing::info!(claimed = name.as_str(), %peer, protocol = protocol.name(), reason = reason.name(), "refused {name:?}: {reason}");
+}
+
+/// Says how many lines were left out, a period after the first of them.
+async fn log_left_out(budget: Arc<LogBudget>) {
+    tokio::time::sleep(log_budget::PERIOD).await;
+    let count = budget.take_left_out();
+    tracing::info!(count, "and {count} more were refused");
 }
 
 #[cfg(test)]

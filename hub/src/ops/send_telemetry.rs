@@ -4,7 +4,7 @@
 
 use crate::core::message::Message;
 use crate::core::session::{DeviceRight, DisconnectReason, Protocol};
-use crate::core::telemetry::{self, Stamps, TelemetryRefused};
+use crate::core::telemetry::{self, Occasion, Stamps, TelemetryRefused};
 use crate::ops::{Hub, authenticate};
 use crate::store::presence::Session;
 use crate::store::{AppendError, EventBatch, RegistryError, Ticket};
@@ -16,9 +16,9 @@ pub fn stamps(hub: &Hub, right: &DeviceRight) -> Stamps {
 }
 
 /// Checks and stamps one message, and adds it to `batch`.
-pub fn stage<'a>(mut message: Message<'a>, stamps: &'a Stamps, batch: &mut EventBatch) -> Result<(), TelemetryRefused> {
+pub fn stage<'a>(mut message: Message<'a>, occasion: Occasion, stamps: &'a Stamps, batch: &mut EventBatch) -> Result<(), TelemetryRefused> {
     let start = batch.bytes.len();
-    match telemetry::store(&mut message, stamps, &mut batch.bytes) {
+    match telemetry::store(&mut message, occasion, stamps, &mut batch.bytes) {
         Ok(()) => {
             batch.ends.push((stamps.partition, batch.bytes.len()));
             Ok(())

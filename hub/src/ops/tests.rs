@@ -1,17 +1,41 @@
 //! The verbs together, on stores in memory: who gets in, who is put out, and what is appended.
 
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use super::authenticate::{AuthenticateError, authenticate_service, still_good};
 use super::open_session::{close_session, open_session};
 use super::send_telemetry::{AppendRefused, append, append_durably, stage, stamps};
-use super::world::{NOW, World, device_token, identity, key, origin, payload, policy_token};
+use super::world::{BrokenRegistry, NOW, World, device_token, identity, key, origin, payload, policy_token};
 use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, Version};
 use crate::core::message::{Value, encoding};
 use crate::core::policy::Permission;
 use crate::core::session::DisconnectReason;
+use crate::core::telemetry::Occasion;
 use crate::ops::EventBatch;
-use crate::store::Expected;
+use crate::store::{Expected, RegistryError};
+
+/// What was logged.
+#[derive(Clone, Default)]
+struct LogLines(Arc<Mutex<Vec<u8>>>);
+
+impl LogLines {
+    fn take(&self) -> String {
+        String::from_utf8(std::mem::take(&mut self.0.lock().unwrap())).unwrap()
+    }
+}
+
+impl std::io::Write for LogLines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
 
 #[tokio::test(start_paused = true)]
 async fn either_key_opens_and_the_reasons_of_refusals_stay_with_the_owner() {
@@ -36,6 +60,33 @@ async fn either_key_opens_and_the_reasons_of_refusals_stay_with_the_owner() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn strangers_rule_neither_the_memory_nor_the_log() {
+    let world = World::with_device("D").await;
+    let lines = LogLines::default();
+    let writer = lines.clone();
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(log);
+    let (resource, name) = (format!("hub.example/{}", "\u{1b}[2J".repeat(500)), "n".repeat(4096));
+    let (resource, policy) = (policy_token(&resource, "device"), policy_token("hub.example", &"p".repeat(3000)));
+    let attempts = (0..100).map(|number| match number % 3 {
+        0 => world.login("D", &resource),
+        1 => world.login("D", &policy),
+        _ => world.login(&name, &policy),
+    });
+    assert!(futures_util::future::join_all(attempts).await.iter().all(Result::is_err));
+
+    for (name, refusal) in world.hub.refusals.latest(usize::MAX) {
+        assert!(name.len() < 140 && refusal.reason.to_string().len() < 300, "{name}: {}", refusal.reason);
+    }
+    assert_eq!(world.hub.refusals.of(&name).len(), 8);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let lines = lines.take();
+    assert_eq!(lines.lines().filter(|line| line.contains("refused \"") && line.len() < 600).count(), 10, "{lines}");
+    assert_eq!(lines.lines().filter(|line| line.contains("and 90 more were refused")).count(), 1, "{lines}");
+    assert!(!lines.contains('\u{1b}'));
+}
+
+#[tokio::test(start_paused = true)]
 async fn every_refusal_takes_the_same_time() {
     let world = World::with_device("D").await;
     world.write(Expected::Absent, Some(DeviceIdentity { wanted_status: DeviceStatus::Disabled, ..identity("off") })).await;
@@ -45,7 +96,15 @@ async fn every_refusal_takes_the_same_time() {
         world.login(id, &token).await.unwrap_err();
         times.push(before.elapsed());
     }
-    assert!(times.iter().all(|time| *time == times[0] && *time == std::time::Duration::from_millis(100)), "{times:?}");
+    assert!(times.iter().all(|time| *time == times[0] && *time == Duration::from_millis(100)), "{times:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_does_not_answer_is_told_no_sooner_than_a_refusal() {
+    let world = World::on(Arc::new(BrokenRegistry(RegistryError::Unavailable("down".into()))));
+    let asked = tokio::time::Instant::now();
+    assert!(matches!(world.login("D", &device_token("D", 1)).await, Err(AuthenticateError::Registry(_))));
+    assert_eq!(asked.elapsed(), Duration::from_millis(100));
 }
 
 #[tokio::test(start_paused = true)]
@@ -91,13 +150,13 @@ async fn after_a_disable_nothing_more_is_appended() {
     let session = open_session(&world.hub, right.clone(), origin()).await.unwrap();
     let stamps = stamps(&world.hub, &right);
     let mut batch = EventBatch::default();
-    stage(payload("before"), &stamps, &mut batch).unwrap();
+    stage(payload("before"), Occasion::default(), &stamps, &mut batch).unwrap();
     append(&world.hub, &session, &mut batch).await.unwrap();
 
     let held = DeviceIdentity { version: Version(2), hold: Some(Hold { by: "service".into(), since: NOW }), ..identity("D") };
     world.write(Expected::Version(Version(1)), Some(held)).await;
     assert_eq!(session.ended(), Some(DisconnectReason::DeviceDisabled));
-    stage(payload("after"), &stamps, &mut batch).unwrap();
+    stage(payload("after"), Occasion::default(), &stamps, &mut batch).unwrap();
     assert!(matches!(append(&world.hub, &session, &mut batch).await, Err(AppendRefused::SessionEnded(DisconnectReason::DeviceDisabled))));
     assert!(matches!(append_durably(&world.hub, &right, &mut batch).await, Err(AppendRefused::NoLongerGood)));
     world.login("D", &device_token("D", 1)).await.unwrap_err();
@@ -149,7 +208,7 @@ async fn what_is_stored_carries_the_hubs_stamps_and_not_the_clients() {
     message.application_properties =
         vec![("iothub-connection-device-id".into(), Value::String("somebody-else".into())), ("kind".into(), Value::String("t".into()))];
     let mut batch = EventBatch::default();
-    stage(message, &stamps(&world.hub, &right), &mut batch).unwrap();
+    stage(message, Occasion::default(), &stamps(&world.hub, &right), &mut batch).unwrap();
     let partition = batch.ends[0].0;
     append_durably(&world.hub, &right, &mut batch).await.unwrap();
 
@@ -167,7 +226,7 @@ async fn a_batch_whose_write_failed_is_not_acknowledged() {
     let right = world.login("D", &device_token("D", 1)).await.unwrap();
     let session = open_session(&world.hub, right.clone(), origin()).await.unwrap();
     let mut batch = EventBatch::default();
-    stage(payload("x"), &stamps(&world.hub, &right), &mut batch).unwrap();
+    stage(payload("x"), Occasion::default(), &stamps(&world.hub, &right), &mut batch).unwrap();
     world.log.hold();
     let ticket = append(&world.hub, &session, &mut batch).await.unwrap();
     let mut durability = world.hub.events.durability();

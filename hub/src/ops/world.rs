@@ -17,7 +17,7 @@ use crate::core::session::{DeviceRight, Protocol};
 use crate::core::time::{Clock, UnixMillis};
 use crate::store::memory::event_log::MemoryEventLog;
 use crate::store::memory::registry::MemoryRegistry;
-use crate::store::{Expected, Registry, RegistryWrite};
+use crate::store::{DeviceActivity, DeviceCount, ExpectationFailed, Expected, Registry, RegistryError, RegistryWrite};
 
 /// When it is, until a test moves the clock.
 pub const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -122,4 +122,30 @@ pub fn policy_token(resource: &str, policy: &str) -> String {
 
 pub fn payload(text: &'static str) -> Message<'static> {
     Message { body: Body::Data(vec![text.as_bytes().into()]), ..Message::default() }
+}
+
+/// A registry that always answers with the same error.
+pub struct BrokenRegistry(pub RegistryError);
+
+#[async_trait::async_trait]
+impl Registry for BrokenRegistry {
+    async fn get(&self, _: &DeviceId) -> Result<Option<DeviceIdentity>, RegistryError> {
+        Err(self.0.clone())
+    }
+
+    async fn list(&self, _: Option<&DeviceId>, _: usize) -> Result<Vec<DeviceIdentity>, RegistryError> {
+        Err(self.0.clone())
+    }
+
+    async fn write(&self, _: Vec<RegistryWrite>) -> Result<Vec<Result<(), ExpectationFailed>>, RegistryError> {
+        Err(self.0.clone())
+    }
+
+    async fn record_activity(&self, _: Vec<DeviceActivity>) -> Result<(), RegistryError> {
+        Err(self.0.clone())
+    }
+
+    async fn count(&self) -> Result<DeviceCount, RegistryError> {
+        Err(self.0.clone())
+    }
 }

@@ -133,7 +133,8 @@ impl Edge<'_> {
             let front = Front { kernel_keeps_alive: false, ..front };
             let hub = Arc::clone(hub);
             let stop = self.stop.clone();
-            let serve = move |connection| super::protocols::serve_mqtt(Arc::clone(&hub), connection, stop.clone());
+            let time = limits.authentication_time.get();
+            let serve = move |connection| super::protocols::serve_mqtt(Arc::clone(&hub), connection, time, stop.clone());
             tasks.spawn(front.accept(listener, self.stop.clone(), serve));
         }
         let carry = |http: HttpServer, router: Router| move |connection| http.clone().serve(connection, router.clone());

@@ -2,6 +2,7 @@
 
 use std::future::{Future, pending};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
@@ -15,13 +16,18 @@ use crate::net::Connection;
 use crate::ops::Hub;
 use crate::ops::authenticate::Origin;
 
-/// Speaks MQTT with one peer until one of both has enough.
-pub fn serve_mqtt(hub: Arc<Hub>, connection: Connection, stop: CancellationToken) -> impl Future<Output = ()> + Send {
+/// Speaks MQTT with one peer, who says who it is within `authentication_time`, until one of both has enough.
+pub fn serve_mqtt(
+    hub: Arc<Hub>,
+    connection: Connection,
+    authentication_time: Duration,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send {
     let Connection { stream, peer, admission } = connection;
     let watched = admission.clone();
     let origin = Origin { protocol: Protocol::Mqtt, peer };
     // Boxed, because a future that is moved into another's state takes its space there twice, and this one holds the TLS connection.
-    let served = Box::pin(serve_connection(hub, stream, origin, move || admission.authenticated()));
+    let served = Box::pin(serve_connection(hub, stream, origin, authentication_time, move || admission.authenticated()));
     async move {
         tokio::select! {
             () = served => {}
@@ -31,21 +37,22 @@ pub fn serve_mqtt(hub: Arc<Hub>, connection: Connection, stop: CancellationToken
     }
 }
 
-/// The routes of the three HTTP ports.
-pub fn routers(hub: &Arc<Hub>, health: &Health) -> Routers {
+/// The routes of the three HTTP ports. Who speaks MQTT over a WebSocket has `authentication_time` too; what HTTP used up of it is gone, by
+/// [`super::http_server`].
+pub fn routers(hub: &Arc<Hub>, health: &Health, authentication_time: Duration) -> Routers {
     let api = router::api(Arc::clone(hub)).merge(health.liveness());
-    Routers { azure: router::azure(Arc::clone(hub), subprotocols(hub)), api, metrics: health.router() }
+    Routers { azure: router::azure(Arc::clone(hub), subprotocols(hub, authentication_time)), api, metrics: health.router() }
 }
 
 /// What can be spoken over a WebSocket.
-fn subprotocols(hub: &Arc<Hub>) -> Subprotocols {
+fn subprotocols(hub: &Arc<Hub>, authentication_time: Duration) -> Subprotocols {
     let hub = Arc::clone(hub);
     let speak_mqtt: Arc<Speak> = Arc::new(move |upgraded, peer, connection| {
         let hub = Arc::clone(&hub);
         let origin = Origin { protocol: Protocol::MqttWs, peer };
         Box::pin(async move {
             let stream = WebSocketBytes::over(upgraded).await;
-            serve_connection(hub, stream, origin, move || connection.authenticated()).await;
+            serve_connection(hub, stream, origin, authentication_time, move || connection.authenticated()).await;
         })
     });
     Subprotocols::default().with(websocket::SUBPROTOCOL, speak_mqtt)

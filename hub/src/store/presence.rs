@@ -90,11 +90,12 @@ impl Presence {
         session
     }
 
-    /// Forgets a session whose connection is gone. Says whether the device is away now: false when a newer session has taken over.
+    /// Forgets a session whose connection is gone. Says whether the device is away now: false when a newer session has taken over, or when
+    /// the device is deleted.
     pub fn close(&self, session: &Session, now: UnixMillis) -> bool {
         let mut devices = self.devices();
         let id = session.device_id();
-        let away = devices.live.get(id).is_some_and(|live| live.connection() == session.connection());
+        let away = devices.is_live(session);
         if away {
             devices.live.remove(id);
             devices.note(id, Some(session.last_activity()), Some(now));
@@ -140,16 +141,26 @@ impl Presence {
         self.devices().live.len()
     }
 
-    /// Forgets a deleted device's kept MQTT session and unwritten activity.
+    /// Forgets all about a deleted device, so that another of the same name inherits nothing: its kept MQTT session, its unwritten
+    /// activity, and the session that has ended and whose connection has not noticed yet.
     pub fn forget(&self, id: &DeviceId) {
         let mut devices = self.devices();
         devices.unflushed.remove(id);
         devices.mqtt.remove(id);
+        // One that has not ended belongs to the next device of that name already.
+        if devices.live.get(id).is_some_and(|session| session.ended().is_some()) {
+            devices.live.remove(id);
+        }
     }
 
-    /// Begins a device's MQTT session: with `clean` a kept one is thrown away. `None` when there is none to go on with.
-    pub fn begin_mqtt_session(&self, id: &DeviceId, clean: bool) -> Option<Vec<MqttSubscription>> {
+    /// Begins the MQTT session of `session`'s device: with `clean` a kept one is thrown away. `None` when there is none to go on with, or
+    /// when `session` has ended.
+    pub fn begin_mqtt_session(&self, session: &Session, clean: bool) -> Option<Vec<MqttSubscription>> {
         let mut devices = self.devices();
+        if !devices.has(session) {
+            return None;
+        }
+        let id = session.device_id();
         if clean {
             devices.mqtt.remove(id);
             return None;
@@ -163,11 +174,22 @@ impl Presence {
         }
     }
 
-    /// Replaces the subscriptions that a device's MQTT session keeps, if it keeps any (clean session 0).
-    pub fn keep_subscriptions(&self, id: &DeviceId, subscriptions: &[MqttSubscription]) {
-        if let Some(kept) = self.devices().mqtt.get_mut(id) {
+    /// Replaces the subscriptions that the MQTT session of `session`'s device keeps, if it keeps any (clean session 0) and `session` has
+    /// not ended: they are its successor's then.
+    pub fn keep_subscriptions(&self, session: &Session, subscriptions: &[MqttSubscription]) {
+        let mut devices = self.devices();
+        if !devices.has(session) {
+            return;
+        }
+        if let Some(kept) = devices.mqtt.get_mut(session.device_id()) {
             *kept = subscriptions.to_vec();
         }
+    }
+
+    /// The subscriptions that a device's MQTT session keeps; `None` when it keeps none.
+    #[cfg(test)]
+    pub fn kept_subscriptions(&self, id: &DeviceId) -> Option<Vec<MqttSubscription>> {
+        self.devices().mqtt.get(id).cloned()
     }
 
     /// Takes what the registry should be told: of devices that went, that use HTTPS, and that have been active since `before` at the earliest.
@@ -198,6 +220,16 @@ impl Presence {
 }
 
 impl Devices {
+    /// Whether `session` is its device's, and has not ended. Asked under the lock: whoever ends a session because its device is deleted
+    /// forgets the device afterwards, so nothing that is written on a yes outlives it.
+    fn has(&self, session: &Session) -> bool {
+        session.ended().is_none() && self.is_live(session)
+    }
+
+    fn is_live(&self, session: &Session) -> bool {
+        self.live.get(session.device_id()).is_some_and(|live| live.connection() == session.connection())
+    }
+
     fn note(&mut self, id: &DeviceId, last_activity: Option<UnixMillis>, state_updated: Option<UnixMillis>) {
         if self.unflushed.len() >= UNFLUSHED_MAX && !self.unflushed.contains_key(id) {
             return;
@@ -285,5 +317,83 @@ impl Session {
         if self.0.ended.set(reason).is_ok() {
             self.0.wake.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::identity::GenerationId;
+    use crate::core::session::Credential;
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    fn open(presence: &Presence, generation: &str) -> Session {
+        let right = DeviceRight {
+            device_id: DeviceId::parse("D").unwrap(),
+            generation_id: GenerationId(generation.into()),
+            credential: Credential::Policy("device".into()),
+            good_until: NOW,
+        };
+        presence.open(right, Protocol::Mqtt, SocketAddr::from(([192, 0, 2, 1], 4711)), NOW)
+    }
+
+    fn delete(presence: &Presence, id: &DeviceId) {
+        presence.review(id, |_| Err(DisconnectReason::DeviceDeleted));
+        presence.forget(id);
+    }
+
+    fn subscription(filter: &str) -> Vec<MqttSubscription> {
+        vec![MqttSubscription { filter: filter.into(), qos: 1 }]
+    }
+
+    #[test]
+    fn a_session_that_was_taken_over_changes_nothing_of_its_successors() {
+        let presence = Presence::default();
+        let older = open(&presence, "1");
+        assert_eq!(presence.begin_mqtt_session(&older, false), None);
+        presence.keep_subscriptions(&older, &subscription("a"));
+        let newer = open(&presence, "1");
+        assert_eq!(presence.begin_mqtt_session(&newer, false), Some(subscription("a")));
+        presence.keep_subscriptions(&newer, &subscription("b"));
+        presence.keep_subscriptions(&older, &subscription("late"));
+        presence.begin_mqtt_session(&older, true);
+        assert_eq!(presence.kept_subscriptions(newer.device_id()), Some(subscription("b")));
+    }
+
+    #[test]
+    fn a_device_inherits_nothing_from_a_deleted_one_of_its_name() {
+        let presence = Presence::default();
+        let ended = open(&presence, "1");
+        let id = ended.device_id();
+        presence.begin_mqtt_session(&ended, false);
+        delete(&presence, id);
+        // What the connection still does before it notices.
+        presence.begin_mqtt_session(&ended, false);
+        presence.keep_subscriptions(&ended, &subscription("a"));
+        assert!(!presence.close(&ended, NOW));
+        assert_eq!(presence.kept_subscriptions(id), None);
+        assert_eq!(presence.view(id), PresenceView::default());
+        assert!(presence.take_unflushed(UnixMillis(0)).is_empty());
+    }
+
+    #[test]
+    fn a_device_deleted_after_it_was_disabled_leaves_nothing_either() {
+        let presence = Presence::default();
+        let ended = open(&presence, "1");
+        ended.end(DisconnectReason::DeviceDisabled);
+        delete(&presence, ended.device_id());
+        presence.close(&ended, NOW);
+        assert!(presence.take_unflushed(UnixMillis(0)).is_empty());
+    }
+
+    #[test]
+    fn a_device_made_anew_keeps_its_session_when_the_deletion_comes_late() {
+        let presence = Presence::default();
+        let older = open(&presence, "1");
+        let newer = open(&presence, "2");
+        older.end(DisconnectReason::DeviceDeleted);
+        presence.forget(newer.device_id());
+        assert!(presence.view(newer.device_id()).connected, "whoever disables it must find it");
     }
 }

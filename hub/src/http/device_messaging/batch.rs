@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::fields;
 use crate::core::message::{Body, Message};
-use crate::core::telemetry::{self, MESSAGE_MAX_BYTES, Stamps};
+use crate::core::telemetry::{self, MESSAGE_MAX_BYTES, Occasion, Stamps};
 use crate::http::error::Failure;
 use crate::ops::EventBatch;
 use crate::ops::send_telemetry::stage;
@@ -43,7 +43,7 @@ pub(super) fn stage_all(body: &[u8], stamps: &Stamps, events: &mut EventBatch) -
         let in_message = |failure: Failure| failure.about(&format!("message {index} of the batch"));
         let message = entry.message().map_err(in_message)?;
         size += telemetry::size(&message);
-        stage(message, stamps, events).map_err(|refused| in_message(refused.into()))?;
+        stage(message, Occasion::default(), stamps, events).map_err(|refused| in_message(refused.into()))?;
     }
     if size > MESSAGE_MAX_BYTES {
         return Err(too_large(format!("the batch has {size} bytes with its properties, more than {MESSAGE_MAX_BYTES}")));

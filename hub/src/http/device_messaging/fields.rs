@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use crate::core::message::{Message, MessageId, Value};
+use crate::core::telemetry::parse_expiry;
 use crate::core::time::UnixMillis;
 use crate::http::error::Failure;
 
@@ -59,16 +60,11 @@ fn id(value: &str) -> Option<MessageId<'_>> {
     text(value).map(|id| MessageId::String(id.into()))
 }
 
-/// ISO 8601, in UTC when it does not say. What lies before 1970 means that there is none: some clients write "never" so.
 fn expiry(name: &str, value: &str) -> Result<Option<UnixMillis>, Failure> {
     if value.is_empty() {
         return Ok(None);
     }
-    let time: UnixMillis = value
-        .parse()
-        .or_else(|_| format!("{value}Z").parse())
-        .map_err(|_| Failure::argument_invalid(format!("{name} is {value:?}, but a time is ISO 8601, as in 2026-11-23T06:00:00Z")))?;
-    Ok((time.0 >= 0).then_some(time))
+    parse_expiry(value).map_err(|error| Failure::argument_invalid(format!("{name} is {value:?}, but {error}")))
 }
 
 fn check_token(field: &str, name: &str, what: &str) -> Result<(), Failure> {

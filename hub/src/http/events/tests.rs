@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::core::telemetry::Occasion;
 use crate::ops::EventBatch;
 use crate::ops::send_telemetry::{append_durably, stage, stamps};
 use crate::ops::world::{World, device_token, payload, policy_token};
@@ -36,7 +37,7 @@ async fn send(world: &World, texts: &[&'static str]) {
     let right = world.login("D", &device_token("D", 1)).await.unwrap();
     let mut batch = EventBatch::default();
     for text in texts {
-        stage(payload(text), &stamps(&world.hub, &right), &mut batch).unwrap();
+        stage(payload(text), Occasion::default(), &stamps(&world.hub, &right), &mut batch).unwrap();
     }
     append_durably(&world.hub, &right, &mut batch).await.unwrap();
 }

@@ -6,15 +6,16 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::core::identity::{DeviceIdentity, GenerationId, SymmetricKey};
+use crate::core::identity::{GenerationId, SymmetricKey};
 use crate::core::session::{Credential, DeviceRight, DisconnectReason, KeyFingerprint};
 use crate::core::time::UnixMillis;
 use crate::http::router;
 use crate::http::websocket::Subprotocols;
 use crate::ops::open_session::open_session;
+use crate::ops::world::BrokenRegistry;
 use crate::ops::{Session, world};
 use crate::store::memory::registry::MemoryRegistry;
-use crate::store::{DeviceActivity, DeviceCount, ExpectationFailed, Registry, RegistryError, RegistryWrite};
+use crate::store::{Registry, RegistryError};
 
 const KEY: &str = "AQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQEBAQE=";
 const OTHER_KEY: &str = "AgICAgICAgICAgICAgICAgICAgICAgICAgICAgICAgI=";
@@ -603,32 +604,6 @@ async fn what_is_not_there_is_said_so() {
     let world = World::new();
     assert_eq!(world.get("/twins/D").await.expect(StatusCode::NOT_FOUND).error(), "InvalidOperation");
     assert_eq!(world.ask("PATCH", "/devices/D", &[], "").await.expect(StatusCode::METHOD_NOT_ALLOWED).error(), "InvalidOperation");
-}
-
-/// A registry that always answers with the same error.
-struct BrokenRegistry(RegistryError);
-
-#[async_trait::async_trait]
-impl Registry for BrokenRegistry {
-    async fn get(&self, _: &DeviceId) -> Result<Option<DeviceIdentity>, RegistryError> {
-        Err(self.0.clone())
-    }
-
-    async fn list(&self, _: Option<&DeviceId>, _: usize) -> Result<Vec<DeviceIdentity>, RegistryError> {
-        Err(self.0.clone())
-    }
-
-    async fn write(&self, _: Vec<RegistryWrite>) -> Result<Vec<Result<(), ExpectationFailed>>, RegistryError> {
-        Err(self.0.clone())
-    }
-
-    async fn record_activity(&self, _: Vec<DeviceActivity>) -> Result<(), RegistryError> {
-        Err(self.0.clone())
-    }
-
-    async fn count(&self) -> Result<DeviceCount, RegistryError> {
-        Err(self.0.clone())
-    }
 }
 
 #[tokio::test]

@@ -7,19 +7,16 @@ use tokio::time::timeout;
 
 use super::{WRITE_MAX, now, read_some, write};
 use crate::core::session::{DeviceRight, DisconnectReason};
-use crate::core::telemetry::Stamps;
+use crate::core::telemetry::{Occasion, Stamps};
 use crate::mqtt::codec::{DecodeError, Decoded, Limits, decode, encode_connack};
 use crate::mqtt::connect::{Admission, ConnectRefused, admission};
-use crate::mqtt::packet::{ConnAck, ConnectReturnCode, Packet, Will};
+use crate::mqtt::packet::{ConnAck, ConnectReturnCode, Packet, QoS, Will};
 use crate::mqtt::session::{MqttSession, Violation};
-use crate::mqtt::topic::{self, Occasion};
+use crate::mqtt::topic;
 use crate::ops::authenticate::{AuthenticateError, Origin, authenticate_device, refuse};
 use crate::ops::open_session::{close_session, open_session};
 use crate::ops::refusals::RefusalReason;
 use crate::ops::{EventBatch, Hub, Session, send_telemetry};
-
-/// Until when a stranger must have sent CONNECT, counted from the first moment after TLS.
-const CONNECT_WITHIN: Duration = Duration::from_secs(20);
 
 /// What is known of a device that has been let in.
 pub(super) struct Admitted {
@@ -32,12 +29,18 @@ pub(super) struct Admitted {
 }
 
 /// Lets a stranger in, or says why not; `None` when the connection is to be closed.
-pub(super) async fn admit<S>(hub: &Hub, stream: &mut S, origin: Origin, authenticated: impl FnOnce()) -> Option<Admitted>
+pub(super) async fn admit<S>(
+    hub: &Hub,
+    stream: &mut S,
+    origin: Origin,
+    connect_within: Duration,
+    authenticated: impl FnOnce(),
+) -> Option<Admitted>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut input = Vec::new();
-    match timeout(CONNECT_WITHIN, read_packet(stream, &mut input)).await {
+    match timeout(connect_within, read_packet(stream, &mut input)).await {
         Ok(Ok(())) => {}
         Ok(Err(NoPacket::Malformed(DecodeError::ProtocolLevel(_)))) => {
             hub.metrics.refused("ProtocolLevel");
@@ -95,7 +98,7 @@ async fn let_in(hub: &Hub, wish: &Admission<'_>, origin: Origin) -> Result<(Admi
     let will = match wish.will.as_ref().map(|will| stage_will(will, &right, &stamps)).transpose() {
         Ok(will) => will,
         Err(violation) => {
-            refuse(hub, wish.claimed, RefusalReason::UnacceptableWill(violation.to_string()), origin).await;
+            refuse(hub, wish.claimed, RefusalReason::UnacceptableWill(violation.to_string().as_str().into()), origin).await;
             return Err(ConnectReturnCode::NotAuthorized);
         }
     };
@@ -110,7 +113,7 @@ async fn let_in(hub: &Hub, wish: &Admission<'_>, origin: Origin) -> Result<(Admi
         close_session(hub, &session, reason);
         return Err(ConnectReturnCode::NotAuthorized);
     }
-    let kept = hub.presence.begin_mqtt_session(session.device_id(), wish.clean_session);
+    let kept = hub.presence.begin_mqtt_session(&session, wish.clean_session);
     let session_present = kept.is_some();
     let token_lasts = session.right().good_until.since(hub.now());
     let mqtt = MqttSession::new(session.device_id().clone(), wish.silence_max, token_lasts, kept.unwrap_or_default(), now());
@@ -119,9 +122,12 @@ async fn let_in(hub: &Hub, wish: &Admission<'_>, origin: Origin) -> Result<(Admi
 
 /// The will as it would be stored, so that one the hub would not take is refused now and not when nobody can be told.
 fn stage_will(will: &Will<'_>, right: &DeviceRight, stamps: &Stamps) -> Result<Box<EventBatch>, Violation> {
-    let message = topic::telemetry(right.device_id.as_str(), will.topic, will.payload, will.retain, Occasion::Will)?;
+    if will.qos == QoS::ExactlyOnce {
+        return Err(Violation::ExactlyOnce);
+    }
+    let message = topic::telemetry(right.device_id.as_str(), will.topic, will.payload)?;
     let mut batch = Box::<EventBatch>::default();
-    send_telemetry::stage(message, stamps, &mut batch)?;
+    send_telemetry::stage(message, Occasion { retain: will.retain, will: true }, stamps, &mut batch)?;
     Ok(batch)
 }
 

@@ -24,6 +24,7 @@ const PINGRESP: [u8; 2] = [0xd0, 0];
 const DISCONNECT: [u8; 2] = [0xe0, 0];
 const EVENTS: &str = "devices/D/messages/events/";
 const USER_NAME: &str = "hub.example/D/?api-version=2021-04-12";
+const CONNECT_WITHIN: Duration = Duration::from_secs(7);
 /// Keep-alive × 1.5.
 const SILENCE_MAX: Duration = Duration::from_secs(90);
 
@@ -36,7 +37,7 @@ struct Device {
 impl Device {
     fn dial(world: &World) -> Self {
         let (stream, server) = duplex(64 * 1024);
-        let served = tokio::spawn(serve_connection(Arc::clone(&world.hub), server, origin(), || ()));
+        let served = tokio::spawn(serve_connection(Arc::clone(&world.hub), server, origin(), CONNECT_WITHIN, || ()));
         Self { stream, served }
     }
 
@@ -173,9 +174,9 @@ async fn all_refusals_are_alike_in_bytes_and_in_time() {
     let (bad_key, expired) = (device_token("D", 9), sign("hub.example/devices/D", NOW.plus(Duration::ZERO), &key(1), None));
     let (unknown, off) = (device_token("nobody", 1), device_token("off", 1));
     world.clock.0.fetch_add(3_600_000, Ordering::Relaxed);
-    let will = |topic| Some(Will { topic, payload: b"", qos: QoS::AtMostOnce, retain: false });
+    let will = |topic, qos| Some(Will { topic, payload: b"", qos, retain: false });
     let long = long_token();
-    let refused: [(&str, Connect<'_>); 10] = [
+    let refused: [(&str, Connect<'_>); 11] = [
         ("bad key", Connect { password: Some(bad_key.as_bytes()), ..good.clone() }),
         ("expired", Connect { password: Some(expired.as_bytes()), ..good.clone() }),
         ("no token", Connect { password: None, ..good.clone() }),
@@ -188,7 +189,8 @@ async fn all_refusals_are_alike_in_bytes_and_in_time() {
             Connect { client_id: "nobody", user_name: Some("hub.example/nobody"), password: Some(unknown.as_bytes()), ..good.clone() },
         ),
         ("disabled", Connect { client_id: "off", user_name: Some("hub.example/off"), password: Some(off.as_bytes()), ..good.clone() }),
-        ("bad will", Connect { will: will("elsewhere"), password: Some(long.as_bytes()), ..good.clone() }),
+        ("will of QoS 2", Connect { will: will(EVENTS, QoS::ExactlyOnce), password: Some(long.as_bytes()), ..good.clone() }),
+        ("bad will", Connect { will: will("elsewhere", QoS::AtMostOnce), password: Some(long.as_bytes()), ..good.clone() }),
     ];
     for (what, connect) in refused {
         let mut device = Device::dial(&world);
@@ -220,8 +222,11 @@ async fn strangers_who_speak_no_mqtt_are_sent_away() {
         ("half a CONNECT", b"\x10\x20\0", &[]),
     ] {
         let mut device = Device::dial(&world);
+        let dialled = tokio::time::Instant::now();
         device.send_bytes(bytes).await;
         assert_eq!(device.rest().await, answer, "{what}");
+        let waited = if what == "half a CONNECT" { CONNECT_WITHIN.as_secs() } else { 0 };
+        assert_eq!(dialled.elapsed().as_secs(), waited, "{what}");
     }
 }
 
@@ -232,7 +237,9 @@ async fn the_door_is_told_who_has_proved_himself() {
         let told = Arc::new(AtomicBool::new(false));
         let (mut stream, server) = duplex(1024);
         let tell = Arc::clone(&told);
-        tokio::spawn(serve_connection(Arc::clone(&world.hub), server, origin(), move || tell.store(true, Ordering::Relaxed)));
+        tokio::spawn(serve_connection(Arc::clone(&world.hub), server, origin(), CONNECT_WITHIN, move || {
+            tell.store(true, Ordering::Relaxed)
+        }));
         stream.write_all(&bytes_of(&Packet::Connect(connect(&token)))).await.unwrap();
         stream.read_exact(&mut [0; 4]).await.unwrap();
         assert_eq!(told.load(Ordering::Relaxed), expected);
@@ -386,13 +393,8 @@ async fn subscriptions_outlive_a_connection_unless_the_session_is_clean() {
         }
         device.send_bytes(&DISCONNECT).await;
         assert!(device.rest().await.is_empty());
-        let id = &identity("D").device_id;
-        // What is looked at here would begin a session of its own: put back what was there.
-        let subscriptions = world.hub.presence.begin_mqtt_session(id, false);
-        assert_eq!(subscriptions.as_ref().map_or(0, Vec::len), kept_after);
-        if subscriptions.is_none() {
-            world.hub.presence.begin_mqtt_session(id, true);
-        }
+        let kept = world.hub.presence.kept_subscriptions(&identity("D").device_id);
+        assert_eq!(kept.map_or(0, |kept| kept.len()), kept_after);
     }
 }
 
@@ -448,7 +450,8 @@ async fn it_is_the_same_over_a_websocket() {
     let world = World::with_device("D").await;
     let (client, server) = duplex(64 * 1024);
     let hub = Arc::clone(&world.hub);
-    let served = tokio::spawn(async move { serve_connection(hub, WebSocketBytes::over(server).await, origin(), || ()).await });
+    let served =
+        tokio::spawn(async move { serve_connection(hub, WebSocketBytes::over(server).await, origin(), CONNECT_WITHIN, || ()).await });
     let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
     // One packet in three messages, then three packets in one.
     for part in bytes_of(&Packet::Connect(connect(&long_token()))).chunks(60) {
@@ -466,7 +469,7 @@ fn an_idle_connection_is_small() {
     let world = World::new();
     let (_client, server) = duplex(16);
     let stream = size_of_val(&server);
-    let future = serve_connection(Arc::clone(&world.hub), server, origin(), || ());
+    let future = serve_connection(Arc::clone(&world.hub), server, origin(), CONNECT_WITHIN, || ());
     let own = size_of_val(&future) - stream;
     assert!(own <= 1280, "the future of a connection has {own} bytes beside its stream");
 }

@@ -37,7 +37,7 @@ fn publish(number: u16) -> Packet<'static> {
 /// Sends a message (QoS 0 when the number is 0) and stages it.
 fn send(session: &mut MqttSession, number: u16) {
     let mut output = Vec::new();
-    let Step::Telemetry(_, receipt) = session.packet(publish(number), &mut output).unwrap() else { panic!("a message is a message") };
+    let Step::Telemetry(_, _, receipt) = session.packet(publish(number), &mut output).unwrap() else { panic!("a message is a message") };
     assert!(output.is_empty());
     session.staged(receipt);
 }

@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::*;
+use crate::core::telemetry::Occasion;
 use crate::core::time::UnixMillis;
 use crate::ops::send_telemetry::{append_durably, stage, stamps};
 use crate::ops::world::{NOW, World, device_token, identity, payload};
@@ -32,7 +33,7 @@ async fn world() -> (World, PartitionId, PartitionId) {
 async fn send(world: &World, device: &str, text: &'static str) {
     let right = world.login(device, &device_token(device, 1)).await.unwrap();
     let mut batch = EventBatch::default();
-    stage(payload(text), &stamps(&world.hub, &right), &mut batch).unwrap();
+    stage(payload(text), Occasion::default(), &stamps(&world.hub, &right), &mut batch).unwrap();
     append_durably(&world.hub, &right, &mut batch).await.unwrap();
 }
 
