@@ -124,7 +124,7 @@ pub struct Edge<'a> {
 
 impl Edge<'_> {
     /// Serves the ports, each in a task, until the end.
-    pub fn serve(&self, ports: BoundPorts, hub: &Arc<Hub>, routers: Routers, tasks: &mut JoinSet<()>) -> Result<(), rustls::Error> {
+    pub fn serve(&self, ports: BoundPorts, hub: &Arc<Hub>, routers: &Routers, tasks: &mut JoinSet<()>) -> Result<(), rustls::Error> {
         let names = self.server_names();
         let limits = &self.config.limits;
         let times = HttpTimes { header: limits.request_header_time.get(), authentication: Some(limits.authentication_time.get()) };

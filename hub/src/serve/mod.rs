@@ -140,7 +140,7 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
     running.upkeep.spawn(keep_activity(Arc::clone(&running.hub)));
     let edge = Edge { config, certificate, admissions, stop: running.stop.clone() };
     let routers = protocols::routers(&running.hub, &running.health, config.limits.authentication_time.get());
-    edge.serve(ports, &running.hub, routers, &mut running.listening)?;
+    edge.serve(ports, &running.hub, &routers, &mut running.listening)?;
     running.health.set_open(true);
     info!(host_name = %config.host_name, "the hub {} listens: {}", config.host_name, running.addresses);
     Ok(running)
