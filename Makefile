@@ -5,7 +5,7 @@
 # make bench   measures, asserts nothing (BENCH=--help for its choices)
 
 .PHONY: run check test soak bench
-.PHONY: debian e2e fmt clippy unit postgres hub licences
+.PHONY: debian e2e fmt clippy unit postgres hub licences storm
 
 # Everything that is built or fetched is kept here, outside the checkout.
 export MOORING_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mooring
@@ -50,12 +50,17 @@ test:
 
 soak: hub
 	$(phase) "hundreds of kills under load" env MOORING_KILLS=$(or $(KILLS),400) $(tools)/rings.sh kills_under_load --nocapture
-	$(phase) "properties, with many more cases than every day" env PROPTEST_CASES=$(or $(CASES),200000) cargo test --release --workspace --lib
+	$(phase) "decoders and state machines against 20,000 cases each" env PROPTEST_CASES=$(or $(CASES),20000) cargo test --quiet --workspace --lib -- core:: mqtt::
+	$(phase) "a storm of 100,000 connects" $(again) storm
+
+storm:
+	@cargo build --quiet --release --workspace --bins
+	@$(CARGO_TARGET_DIR)/release/bench --servers hub --only connects --connects 100000 --rounds 1 --anyway
 
 bench:
 	@$(tools)/need.sh rust
-	@cargo build --release --package mooring-hub
-	@cargo run --release --package bench -- $(BENCH)
+	@cargo build --release --workspace --bins
+	@$(CARGO_TARGET_DIR)/release/bench $(BENCH)
 
 debian:
 	@$(tools)/debian.sh
