@@ -1,5 +1,6 @@
 //! The life of one device connection, in words: who, over what, and why it ended.
 
+use ::core::net::IpAddr;
 use std::fmt;
 
 use sha2::{Digest as _, Sha256};
@@ -13,6 +14,16 @@ use super::time::UnixMillis;
 pub struct ConnectionId(pub u64);
 
 impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One life of the hub's process: a number that no other life of the same data has, larger than those of earlier ones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct BootId(pub u64);
+
+impl fmt::Display for BootId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
@@ -66,6 +77,8 @@ pub enum DisconnectReason {
     DeviceDeleted,
     /// The key that opened the session was replaced.
     KeyReplaced,
+    /// The certificate that opened the session is not the identity's any more, or its authority not the hub's.
+    CertificateReplaced,
     /// The device broke a rule of the protocol or a limit.
     ProtocolViolation,
     /// The device did not take what was sent to it.
@@ -74,11 +87,13 @@ pub enum DisconnectReason {
     StoreUnavailable,
     /// The hub is shutting down.
     HubShutdown,
+    /// The hub ended without closing the connection (a crash, a power cut); found out when it started again.
+    HubRestarted,
 }
 
 impl DisconnectReason {
     /// Every one.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::ClientDisconnected,
         Self::ConnectionLost,
         Self::KeepAliveTimeout,
@@ -87,10 +102,12 @@ impl DisconnectReason {
         Self::DeviceDisabled,
         Self::DeviceDeleted,
         Self::KeyReplaced,
+        Self::CertificateReplaced,
         Self::ProtocolViolation,
         Self::TooSlow,
         Self::StoreUnavailable,
         Self::HubShutdown,
+        Self::HubRestarted,
     ];
 
     /// The name in logs, metrics and answers.
@@ -105,12 +122,33 @@ impl DisconnectReason {
             Self::DeviceDisabled => "DeviceDisabled",
             Self::DeviceDeleted => "DeviceDeleted",
             Self::KeyReplaced => "KeyReplaced",
+            Self::CertificateReplaced => "CertificateReplaced",
             Self::ProtocolViolation => "ProtocolViolation",
             Self::TooSlow => "TooSlow",
             Self::StoreUnavailable => "StoreUnavailable",
             Self::HubShutdown => "HubShutdown",
+            Self::HubRestarted => "HubRestarted",
         }
     }
+}
+
+/// One connection of a device from its beginning to its end, as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionRecord {
+    /// In which life of the hub.
+    pub boot: BootId,
+    /// Which of that life's.
+    pub connection: ConnectionId,
+    /// Whose.
+    pub device_id: DeviceId,
+    /// Over what.
+    pub protocol: Protocol,
+    /// From where.
+    pub address: IpAddr,
+    /// When it began.
+    pub connected_time: UnixMillis,
+    /// When it ended, and why; `None` while it lasts, or while nobody has found out.
+    pub disconnected: Option<(UnixMillis, DisconnectReason)>,
 }
 
 /// What a device proved when it came in, and until when that holds.

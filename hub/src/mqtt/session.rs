@@ -217,7 +217,8 @@ pub fn leaves_will(reason: DisconnectReason) -> bool {
         DisconnectReason::ClientDisconnected
         | DisconnectReason::DeviceDisabled
         | DisconnectReason::DeviceDeleted
-        | DisconnectReason::KeyReplaced => false,
+        | DisconnectReason::KeyReplaced
+        | DisconnectReason::CertificateReplaced => false,
         DisconnectReason::ConnectionLost
         | DisconnectReason::KeepAliveTimeout
         | DisconnectReason::TakenOver
@@ -225,7 +226,8 @@ pub fn leaves_will(reason: DisconnectReason) -> bool {
         | DisconnectReason::ProtocolViolation
         | DisconnectReason::TooSlow
         | DisconnectReason::StoreUnavailable
-        | DisconnectReason::HubShutdown => true,
+        | DisconnectReason::HubShutdown
+        | DisconnectReason::HubRestarted => true,
     }
 }
 

@@ -4,12 +4,17 @@
 
 use std::sync::Arc;
 
+use crate::core::change::Change;
+use crate::core::command::CommandLimits;
 use crate::core::device_id::DeviceId;
 use crate::core::host::HubNames;
 use crate::core::identity::DeviceIdentity;
 use crate::core::policy::Policies;
+use crate::core::session::BootId;
 use crate::core::time::{Clock, UnixMillis};
 use crate::observe::Metrics;
+use crate::store::commands::Commands;
+use crate::store::connection_log::ConnectionLog;
 use crate::store::presence::Presence;
 use crate::store::{EventLog, Registry};
 
@@ -19,6 +24,7 @@ pub use crate::store::{AppendError, Durability, EventBatch, Fate, ReadError, Reg
 
 pub mod authenticate;
 pub mod change_devices;
+pub mod changes;
 pub mod counted_registry;
 pub mod flush_activity;
 pub mod identities;
@@ -37,10 +43,16 @@ pub(crate) mod world;
 pub struct Hub {
     /// What it is called.
     pub names: HubNames,
+    /// Which life of its data this is.
+    pub boot: BootId,
     /// The identities.
     pub registry: Arc<dyn Registry>,
     /// The events.
     pub events: Arc<dyn EventLog>,
+    /// The devices' connections of the last days.
+    pub connection_log: Arc<dyn ConnectionLog>,
+    /// The commands, as they are kept.
+    pub command_store: Arc<dyn Commands>,
     /// Who is connected.
     pub presence: Presence,
     /// Identities read lately.
@@ -51,26 +63,56 @@ pub struct Hub {
     pub refusals: refusals::Refusals,
     /// Who reads events now.
     pub readers: read_events::Readers,
+    /// What has happened lately.
+    pub changes: changes::Changes,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Where `now` comes from.
     pub clock: Arc<dyn Clock>,
 }
 
+/// What a hub is made of.
+pub struct HubParts {
+    /// What it is called.
+    pub names: HubNames,
+    /// Which life of its data this is: from [`ConnectionLog::begin_boot`].
+    pub boot: BootId,
+    /// The shared access policies.
+    pub policies: Policies,
+    /// What commands are held to.
+    pub command_limits: CommandLimits,
+    /// The identities.
+    pub registry: Arc<dyn Registry>,
+    /// The events.
+    pub events: Arc<dyn EventLog>,
+    /// The commands.
+    pub commands: Arc<dyn Commands>,
+    /// The devices' connections.
+    pub connection_log: Arc<dyn ConnectionLog>,
+    /// Where `now` comes from.
+    pub clock: Arc<dyn Clock>,
+}
+
 impl Hub {
-    /// A hub over these stores.
-    pub fn new(names: HubNames, policies: Policies, registry: Arc<dyn Registry>, events: Arc<dyn EventLog>, clock: Arc<dyn Clock>) -> Self {
+    /// A hub of these parts.
+    #[must_use]
+    pub fn new(parts: HubParts) -> Self {
+        let HubParts { names, boot, policies, command_limits: _, registry, events, commands, connection_log, clock } = parts;
         let metrics = Arc::new(Metrics::new(&refusals::RefusalReason::NAMES));
         Self {
             names,
+            boot,
             registry: Arc::new(counted_registry::CountedRegistry::new(registry, Arc::clone(&metrics))),
             events,
+            connection_log,
+            command_store: commands,
             policies,
             clock,
             presence: Presence::default(),
             identities: identities::IdentityCache::default(),
             refusals: refusals::Refusals::default(),
             readers: read_events::Readers::default(),
+            changes: changes::Changes,
             metrics,
         }
     }
@@ -86,8 +128,12 @@ impl Hub {
     pub fn identity_changed(&self, id: &DeviceId, identity: Option<&DeviceIdentity>) {
         self.identities.invalidate(id);
         self.presence.review(id, |right| right.review(identity));
-        if identity.is_none() {
+        let change = if let Some(identity) = identity {
+            Change::IdentityWritten(Arc::new(identity.clone()))
+        } else {
             self.presence.forget(id);
-        }
+            Change::IdentityDeleted(id.clone())
+        };
+        self.changes.publish(self.now(), change);
     }
 }

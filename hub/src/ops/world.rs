@@ -5,16 +5,19 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::Hub;
 use super::authenticate::{AuthenticateError, Origin, authenticate_device};
+use super::{Hub, HubParts};
+use crate::core::command::CommandLimits;
 use crate::core::device_id::DeviceId;
 use crate::core::host::HubNames;
 use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, SymmetricKey, Version};
 use crate::core::message::{Body, Message};
 use crate::core::policy::{BUILT_IN_POLICIES, Policies, Policy};
 use crate::core::sas::sign;
-use crate::core::session::{DeviceRight, Protocol};
+use crate::core::session::{BootId, DeviceRight, Protocol};
 use crate::core::time::{Clock, UnixMillis};
+use crate::store::memory::commands::MemoryCommands;
+use crate::store::memory::connection_log::MemoryConnectionLog;
 use crate::store::memory::event_log::MemoryEventLog;
 use crate::store::memory::registry::MemoryRegistry;
 use crate::store::{DeviceActivity, DeviceCount, ExpectationFailed, Expected, Registry, RegistryError, RegistryWrite};
@@ -39,6 +42,8 @@ pub struct World {
     pub clock: Arc<TestClock>,
     /// Its events.
     pub log: Arc<MemoryEventLog>,
+    /// Its commands.
+    pub commands: Arc<MemoryCommands>,
 }
 
 impl World {
@@ -60,8 +65,19 @@ impl World {
             })
             .collect();
         let names = HubNames::new("hub.example", &[]);
-        let hub = Hub::new(names, policies, registry, Arc::clone(&log) as _, Arc::clone(&clock) as _);
-        Self { hub: Arc::new(hub), clock, log }
+        let commands = Arc::new(MemoryCommands::default());
+        let hub = Hub::new(HubParts {
+            names,
+            boot: BootId(1),
+            policies,
+            command_limits: CommandLimits::default(),
+            registry,
+            events: Arc::clone(&log) as _,
+            commands: Arc::clone(&commands) as _,
+            connection_log: Arc::new(MemoryConnectionLog::default()),
+            clock: Arc::clone(&clock) as _,
+        });
+        Self { hub: Arc::new(hub), clock, log, commands }
     }
 
     pub async fn with_device(id: &str) -> Self {

@@ -18,13 +18,14 @@ use self::listeners::{Addresses, BoundPorts, Edge, Ports};
 use self::policies::PolicyError;
 use self::stores::{StoreError, Stores};
 use crate::config::{Config, HostName};
+use crate::core::command::CommandLimits;
 use crate::core::host::HubNames;
 use crate::core::session::DisconnectReason;
 use crate::core::time::Clock;
 use crate::net::certificate::CertificateError;
 use crate::net::{Admissions, BindError, CertificateFiles, ReloadingCertificate, StrangerLimits};
-use crate::ops::Hub;
 use crate::ops::flush_activity::flush_activity;
+use crate::ops::{Hub, HubParts};
 
 pub mod certificate_authority;
 pub mod clock;
@@ -120,8 +121,17 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
     }
     let policies = policies::load(&config.data, &config.policies)?;
     let admissions = Admissions::new(stranger_limits(config), Arc::clone(&clock));
-    let hub = Hub::new(hub_names(config), policies, Arc::clone(&stores.registry), Arc::clone(&stores.journal) as _, clock);
-    let hub = Arc::new(hub);
+    let hub = Arc::new(Hub::new(HubParts {
+        names: hub_names(config),
+        boot: stores.boot,
+        policies,
+        command_limits: CommandLimits::default(),
+        registry: Arc::clone(&stores.registry),
+        events: Arc::clone(&stores.journal) as _,
+        commands: Arc::clone(&stores.commands),
+        connection_log: Arc::clone(&stores.connection_log),
+        clock,
+    }));
     let health = Health::new(&hub, &stores.journal, &admissions, &certificate);
 
     let mut running = RunningHub {

@@ -10,11 +10,16 @@ use secrecy::zeroize::Zeroizing;
 use tokio::task::spawn_blocking;
 
 use crate::config::Config;
+use crate::core::session::BootId;
 use crate::core::time::Clock;
 use crate::store::Registry;
 use crate::store::ballast::{Ballast, DEFAULT_BALLAST_BYTES};
+use crate::store::commands::Commands;
+use crate::store::connection_log::{ConnectionLog, ConnectionLogError};
 use crate::store::data_folder::{DataFolder, DataFolderError};
 use crate::store::journal::{Journal, JournalConfig, JournalError};
+use crate::store::memory::commands::MemoryCommands;
+use crate::store::memory::connection_log::MemoryConnectionLog;
 use crate::store::sql::{OpenError, SqlRegistry};
 
 /// The stores can't be opened.
@@ -37,6 +42,9 @@ pub enum StoreError {
     /// The identities.
     #[error(transparent)]
     Registry(#[from] OpenError),
+    /// The connections' log.
+    #[error(transparent)]
+    ConnectionLog(#[from] ConnectionLogError),
     /// The file with the registry's URL.
     #[error("the registry's URL can't be read from {path}")]
     RegistryUrl {
@@ -53,6 +61,12 @@ pub struct Stores {
     pub registry: Arc<dyn Registry>,
     /// The events.
     pub journal: Arc<Journal>,
+    /// The commands.
+    pub commands: Arc<dyn Commands>,
+    /// The devices' connections.
+    pub connection_log: Arc<dyn ConnectionLog>,
+    /// Which life of the data this is.
+    pub boot: BootId,
     /// Locked until everything in it is closed.
     folder: DataFolder,
 }
@@ -68,13 +82,22 @@ impl Stores {
         let ballast = Arc::new(ballast);
         let journal = open_journal(&folder, config, &ballast, Arc::clone(clock)).await?;
         let registry = open_registry(&folder, config.registry_url_file.as_deref(), ballast).await?;
-        Ok(Self { registry: Arc::new(registry), journal: Arc::new(journal), folder })
+        let connection_log = MemoryConnectionLog::default();
+        let boot = connection_log.begin_boot(clock.now()).await?;
+        Ok(Self {
+            registry: Arc::new(registry),
+            journal: Arc::new(journal),
+            commands: Arc::new(MemoryCommands::default()),
+            connection_log: Arc::new(connection_log),
+            boot,
+            folder,
+        })
     }
 
     /// Waits until what was taken is on disk, and gives everything back.
     pub async fn close(self) {
-        let Self { registry, journal, folder } = self;
-        drop(registry);
+        let Self { registry, journal, commands, connection_log, boot: _, folder } = self;
+        drop((registry, commands, connection_log));
         // A panic in there has been logged by the journal.
         let _ = spawn_blocking(move || journal.close()).await;
         drop(folder);

@@ -15,6 +15,8 @@ use crate::core::identity::{DeviceIdentity, Version};
 use crate::core::time::UnixMillis;
 
 pub mod ballast;
+pub mod commands;
+pub mod connection_log;
 #[cfg(test)]
 pub mod contract;
 pub mod data_folder;
