@@ -196,8 +196,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         }
     }
 
-    /// Puts the next commands behind the answers. Whoever has been shut out gets none.
+    /// Puts the next commands behind the answers. Whoever has been shut out gets none, nor does who has just unsubscribed.
     fn publish_commands(&mut self) -> Result<(), DisconnectReason> {
+        if !self.mqtt.wants_commands() {
+            self.give_back_commands();
+        }
         if !self.mqtt.has_commands() {
             return Ok(());
         }
@@ -219,7 +222,6 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             subscribe(self.hub, &self.session, WINDOW_MAX_DELIVERIES);
         } else {
             unsubscribe(self.hub, &self.session);
-            self.give_back_commands();
         }
     }
 
