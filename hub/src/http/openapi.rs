@@ -13,7 +13,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::error::ErrorDocument;
-use super::{events, refusals};
+use super::{commands, events, refusals};
 
 /// The document. Every operation of our own has its place in `paths`.
 #[derive(OpenApi)]
@@ -25,11 +25,18 @@ use super::{events, refusals};
     ),
     paths(
         get_document,
+        commands::send,
+        commands::list,
+        commands::list_of_device,
+        commands::get,
+        commands::get_content,
+        commands::again,
         events::get_events,
         refusals::list_refusals,
         refusals::list_device_refusals,
     ),
     tags(
+        (name = "commands", description = "What back ends tell devices to do, and what became of it. Needs ServiceConnect."),
         (name = "events", description = "What devices send."),
         (name = "refusals", description = "Who was refused, and why."),
         (name = "document", description = "This document."),
