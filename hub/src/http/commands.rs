@@ -24,7 +24,7 @@ use super::message_headers::{self, Field};
 use super::openapi::Refusals;
 use super::registry::PathDevice;
 use super::{body, device_bound};
-use crate::core::command::{Acknowledgement, Command, COMMAND_MAX_BYTES, CommandId, Outcome};
+use crate::core::command::{Acknowledgement, COMMAND_MAX_BYTES, Command, CommandId, Outcome};
 use crate::core::device_id::DeviceId;
 use crate::core::message::{self, Message, encoding};
 use crate::ops::Hub;

@@ -108,7 +108,9 @@ pub fn damaged(command: CommandId, damage: &Damaged) -> Failure {
 fn lock_time(headers: &HeaderMap) -> Result<Option<Duration>, Failure> {
     let Some(value) = headers.get(&LOCK_TIME) else { return Ok(None) };
     let seconds = value.to_str().ok().and_then(|text| text.trim().parse().ok());
-    seconds.map(|seconds| Some(Duration::from_secs(seconds))).ok_or_else(|| Failure::argument_invalid(format!("{LOCK_TIME} is a number of seconds")))
+    seconds
+        .map(|seconds| Some(Duration::from_secs(seconds)))
+        .ok_or_else(|| Failure::argument_invalid(format!("{LOCK_TIME} is a number of seconds")))
 }
 
 /// `?reject`, as Node's client writes it, or `?reject=true`, as Java's does.

@@ -4,6 +4,8 @@
 
 pub mod authorization;
 pub mod body;
+#[cfg(test)]
+pub(crate) mod client;
 pub mod commands;
 pub mod connection;
 pub mod device_bound;

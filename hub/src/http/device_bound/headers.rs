@@ -14,8 +14,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::core::command::Delivery;
-use crate::core::command::draft::ACKNOWLEDGEMENT_PROPERTY;
-use crate::core::message::{Message, MessageId, Value};
+use crate::core::command::draft::{ACKNOWLEDGEMENT_PROPERTY, id_text};
+use crate::core::message::{Message, Value};
+use crate::http::events::json::uuid_text;
 use crate::http::message_headers::APPLICATION_PREFIX;
 
 /// The headers of a delivery.
@@ -36,8 +37,8 @@ pub fn of(delivery: &Delivery, message: &Message<'_>) -> HeaderMap {
 pub fn describe(message: &Message<'_>, headers: &mut HeaderMap) {
     let properties = &message.properties;
     let texts = [
-        ("iothub-messageid", properties.message_id.as_ref().map(id)),
-        ("iothub-correlationid", properties.correlation_id.as_ref().map(id)),
+        ("iothub-messageid", properties.message_id.as_ref().map(|id| id_text(id).into())),
+        ("iothub-correlationid", properties.correlation_id.as_ref().map(|id| id_text(id).into())),
         ("iothub-userid", properties.user_id.as_deref().map(String::from_utf8_lossy)),
         ("iothub-to", properties.to.as_deref().map(Cow::Borrowed)),
         ("iothub-expiry", properties.absolute_expiry_time.map(|time| time.to_string().into())),
@@ -69,15 +70,6 @@ fn header_value(text: &str) -> HeaderValue {
     HeaderValue::try_from(storable).expect("what a header can't hold was replaced")
 }
 
-fn id<'a>(id: &'a MessageId<'a>) -> Cow<'a, str> {
-    match id {
-        MessageId::String(text) => Cow::Borrowed(text),
-        MessageId::Ulong(number) => number.to_string().into(),
-        MessageId::Uuid(bytes) => uuid(*bytes).into(),
-        MessageId::Binary(bytes) => BASE64.encode(bytes).into(),
-    }
-}
-
 fn text<'a>(value: &'a Value<'a>) -> Cow<'a, str> {
     match value {
         Value::String(text) | Value::Symbol(text) => Cow::Borrowed(text),
@@ -95,7 +87,7 @@ fn text<'a>(value: &'a Value<'a>) -> Cow<'a, str> {
         Value::Double(number) => number.to_string().into(),
         Value::Char(character) => character.to_string().into(),
         Value::Timestamp(time) => time.to_string().into(),
-        Value::Uuid(bytes) => uuid(*bytes).into(),
+        Value::Uuid(bytes) => uuid_text(*bytes).into(),
         Value::Decimal32(bytes) => BASE64.encode(bytes).into(),
         Value::Decimal64(bytes) => BASE64.encode(bytes).into(),
         Value::Decimal128(bytes) => BASE64.encode(bytes).into(),

@@ -38,7 +38,7 @@ pub fn render(partition: PartitionId, event: &StoredEvent) -> String {
 #[derive(serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Event)]
-pub(super) struct EventJson<'a> {
+pub struct EventJson<'a> {
     /// The device's partition.
     partition: u16,
     /// The place in it: a number, as text.
@@ -261,7 +261,8 @@ fn tagged<S: Serializer>(serializer: S, kind: &str, value: &(impl Serialize + ?S
 }
 
 /// RFC 9562's form.
-fn uuid_text(bytes: [u8; 16]) -> String {
+#[must_use]
+pub fn uuid_text(bytes: [u8; 16]) -> String {
     let number = u128::from_be_bytes(bytes);
     format!(
         "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
