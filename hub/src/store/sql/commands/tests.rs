@@ -76,6 +76,7 @@ async fn listings_walk_an_index_and_sort_nothing() {
 /// `cargo test --release … a_group_of_512 -- --ignored --nocapture` says what a command costs.
 #[tokio::test]
 #[ignore = "measures"]
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and says what")]
 async fn a_group_of_512_cycles_costs() {
     const GROUPS: u64 = 20;
     const CYCLES: u64 = 512;
