@@ -55,7 +55,7 @@ pub const DEFAULT_OVERLAP: GoDuration = GoDuration::hours(24);
 pub struct DeviceSpec {
     /// The hub that the device belongs to. Can't be changed. A hub that reads the manifest from a folder takes it for its own and passes
     /// this over.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(required)]
     #[x_kube(validation = Rule::new("self == oldSelf").message("a device can't move to another hub: delete it, and make it there"))]
     pub hub_ref: Option<HubReference>,

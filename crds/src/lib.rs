@@ -6,6 +6,7 @@
 pub mod device;
 pub mod duration;
 pub mod plan;
+pub mod strict;
 
 pub use device::{Device, DeviceSpec, DeviceStatus};
 pub use duration::GoDuration;
