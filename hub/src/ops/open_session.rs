@@ -7,13 +7,13 @@ use crate::store::RegistryError;
 use crate::store::presence::Session;
 
 /// Opens the session of a device that has authenticated. The right is reviewed once more after the session can be seen by those who
-/// revoke: between them no change of the identity goes unnoticed. The session that comes back may have ended already.
+/// revoke: between them no change of the identity or of an authority goes unnoticed. The session that comes back may have ended already.
 pub async fn open_session(hub: &Hub, right: DeviceRight, origin: Origin) -> Result<Session, RegistryError> {
     let session = hub.presence.open(right, origin.protocol, origin.peer, hub.now());
     hub.metrics.connected(origin.protocol);
     match hub.identities.get(&*hub.registry, session.device_id()).await {
         Ok(identity) => {
-            if let Err(reason) = session.right().review(identity.as_deref()) {
+            if let Err(reason) = hub.review(session.right(), identity.as_deref()) {
                 session.end(reason);
             }
             tracing::info!(device = %session.device_id(), connection = %session.connection(), protocol = origin.protocol.name(), peer = %origin.peer, "device {} connected", session.device_id());
