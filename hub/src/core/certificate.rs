@@ -230,4 +230,4 @@ fn must_be_issued_to(certificate: &X509Certificate<'_>, device: &DeviceId) -> Re
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -39,7 +39,7 @@ struct Device {
 impl Device {
     fn dial(world: &World) -> Self {
         let (stream, server) = duplex(64 * 1024);
-        let served = tokio::spawn(serve_connection(Arc::clone(&world.hub), server, origin(), CONNECT_WITHIN, || ()));
+        let served = tokio::spawn(serve_connection(Arc::clone(&world.hub), server, stranger(), CONNECT_WITHIN, || ()));
         Self { stream, served }
     }
 
@@ -239,7 +239,7 @@ async fn the_door_is_told_who_has_proved_himself() {
         let told = Arc::new(AtomicBool::new(false));
         let (mut stream, server) = duplex(1024);
         let tell = Arc::clone(&told);
-        tokio::spawn(serve_connection(Arc::clone(&world.hub), server, origin(), CONNECT_WITHIN, move || {
+        tokio::spawn(serve_connection(Arc::clone(&world.hub), server, stranger(), CONNECT_WITHIN, move || {
             tell.store(true, Ordering::Relaxed)
         }));
         stream.write_all(&bytes_of(&Packet::Connect(connect(&token)))).await.unwrap();
@@ -453,7 +453,7 @@ async fn it_is_the_same_over_a_websocket() {
     let (client, server) = duplex(64 * 1024);
     let hub = Arc::clone(&world.hub);
     let served =
-        tokio::spawn(async move { serve_connection(hub, WebSocketBytes::over(server).await, origin(), CONNECT_WITHIN, || ()).await });
+        tokio::spawn(async move { serve_connection(hub, WebSocketBytes::over(server).await, stranger(), CONNECT_WITHIN, || ()).await });
     let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
     // One packet in three messages, then three packets in one.
     for part in bytes_of(&Packet::Connect(connect(&long_token()))).chunks(60) {
@@ -471,7 +471,7 @@ async fn an_idle_connection_is_small() {
     let world = World::new();
     let (_client, server) = duplex(16);
     let stream = size_of_val(&server);
-    let future = serve_connection(Arc::clone(&world.hub), server, origin(), CONNECT_WITHIN, || ());
+    let future = serve_connection(Arc::clone(&world.hub), server, stranger(), CONNECT_WITHIN, || ());
     let own = size_of_val(&future) - stream;
     assert!(own <= 1280, "the future of a connection has {own} bytes beside its stream");
 }

@@ -58,7 +58,7 @@ fn updated(current: &DeviceIdentity, settings: Settings, author: Author) -> Devi
 }
 
 fn keys_of(identity: &DeviceIdentity) -> [&SymmetricKey; 2] {
-    let Authentication::SymmetricKey { primary, secondary } = &identity.authentication;
+    let Authentication::SymmetricKey { primary, secondary } = &identity.authentication else { panic!("it has no keys") };
     [primary, secondary]
 }
 
