@@ -12,8 +12,14 @@ const LIVE_EVERY: Duration = Duration::from_secs(60);
 
 /// Flushes; `previous` is when it last did so for connected devices. Returns the new such time.
 pub async fn flush_activity(hub: &Hub, previous: UnixMillis) -> UnixMillis {
-    if !write(hub, hub.presence.take_unflushed()).await {
-        return previous;
+    loop {
+        let activity = hub.presence.take_unflushed(hub.boot);
+        if activity.is_empty() {
+            break;
+        }
+        if !write(hub, activity).await {
+            return previous;
+        }
     }
     let now = hub.now();
     if now.since(previous) < LIVE_EVERY {
@@ -21,7 +27,7 @@ pub async fn flush_activity(hub: &Hub, previous: UnixMillis) -> UnixMillis {
     }
     let mut after = None;
     loop {
-        let (active, next) = hub.presence.active(after.as_ref(), previous);
+        let (active, next) = hub.presence.active(hub.boot, after.as_ref(), previous);
         if !write(hub, active).await {
             return previous;
         }

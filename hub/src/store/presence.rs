@@ -12,7 +12,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use tokio::sync::Notify;
 
 use crate::core::device_id::DeviceId;
-use crate::core::session::{ConnectionId, DeviceRight, DisconnectReason, Protocol};
+use crate::core::identity::GenerationId;
+use crate::core::session::{BootId, ConnectionId, DeviceRight, DisconnectReason, Protocol};
 use crate::core::time::UnixMillis;
 use crate::store::DeviceActivity;
 
@@ -41,7 +42,7 @@ struct Devices {
     /// How many devices have a session in `live`.
     connected: usize,
     /// What is not in the registry yet; bounded by [`UNFLUSHED_MAX`].
-    unflushed: HashMap<DeviceId, DeviceActivity>,
+    unflushed: BTreeMap<DeviceId, DeviceActivity>,
     /// Subscriptions of MQTT sessions with clean session 0, which outlive their connection (MQTT-3.1.2-4).
     mqtt: HashMap<DeviceId, Vec<MqttSubscription>>,
 }
@@ -124,7 +125,7 @@ impl Presence {
             self.take_overs.fetch_add(1, Ordering::Relaxed);
         }
         devices.insert(&session);
-        devices.note(id, Some(now), Some(now));
+        devices.note(id, &session.right().generation_id, Some(now), Some(now));
         told(&session);
         session
     }
@@ -137,7 +138,7 @@ impl Presence {
         let removed = devices.remove(session);
         let connected = devices.is_connected(id);
         if removed && !connected {
-            devices.note(id, Some(session.last_activity()), Some(now));
+            devices.note(id, &session.right().generation_id, Some(session.last_activity()), Some(now));
         }
         told(connected);
     }
@@ -176,8 +177,8 @@ impl Presence {
     }
 
     /// Notes that a device without a session (HTTPS) was active.
-    pub fn note_activity(&self, id: &DeviceId, now: UnixMillis) {
-        self.devices().note(id, Some(now), None);
+    pub fn note_activity(&self, right: &DeviceRight, now: UnixMillis) {
+        self.devices().note(&right.device_id, &right.generation_id, Some(now), None);
     }
 
     /// What is known about a device beside its identity. Disconnected from the moment in which its session ends, whether or not its
@@ -262,26 +263,46 @@ impl Presence {
         self.devices().mqtt.get(id).cloned()
     }
 
-    /// Takes what the registry should be told: of devices that came or went, and that use HTTPS.
-    pub fn take_unflushed(&self) -> Vec<DeviceActivity> {
-        let unflushed = std::mem::take(&mut self.devices().unflushed);
-        unflushed.into_values().collect()
+    /// Takes what the registry should be told of devices that came or went, or that use HTTPS: of 1000 of them at most. Whoever has a
+    /// session is connected in `boot`, the present life of the hub.
+    pub fn take_unflushed(&self, boot: BootId) -> Vec<DeviceActivity> {
+        let mut devices = self.devices();
+        let mut taken = Vec::new();
+        while taken.len() < PAGE
+            && let Some((id, mut activity)) = devices.unflushed.pop_first()
+        {
+            // One that went and has come back must not be written down as gone.
+            let mut sessions = devices.sessions_of(&id);
+            if sessions.any(|session| session.ended().is_none() && session.right().generation_id == activity.generation_id) {
+                activity.connected_boot = Some(boot);
+            }
+            taken.push(activity);
+        }
+        taken
     }
 
-    /// What the registry should be told of connected devices that were active since `since`: those of the next 1000 sessions after
-    /// `after`, and where to go on; `None` at the end.
-    pub fn active(&self, after: Option<&SessionKey>, since: UnixMillis) -> (Vec<DeviceActivity>, Option<SessionKey>) {
+    /// What the registry should be told of devices that are connected, in `boot`, and were active since `since`: those of the next 1000
+    /// sessions after `after`, and where to go on; `None` at the end.
+    pub fn active(&self, boot: BootId, after: Option<&SessionKey>, since: UnixMillis) -> (Vec<DeviceActivity>, Option<SessionKey>) {
         let page = self.sessions(after, PAGE);
-        let next = page.last().map(Session::key);
-        let active = page.iter().filter(|session| session.last_activity() >= since);
-        (active.map(DeviceActivity::of_session).collect(), next)
+        let active = page.iter().filter(|session| session.last_activity() >= since && session.ended().is_none());
+        let active = active.map(|session| DeviceActivity {
+            connected_boot: Some(boot),
+            last_activity_time: Some(session.last_activity()),
+            connection_state_updated_time: Some(session.since()),
+            ..DeviceActivity::none_of(session.device_id(), &session.right().generation_id)
+        });
+        (active.collect(), page.last().map(Session::key))
     }
 
     /// Puts back what could not be written.
     pub fn put_back(&self, activity: Vec<DeviceActivity>) {
         let mut devices = self.devices();
         for old in activity {
-            devices.note(&old.id, old.last_activity_time, old.connection_state_updated_time);
+            // What has come since is of a later life of the device, if it is not of the same.
+            if devices.unflushed.get(&old.id).is_none_or(|newer| newer.generation_id == old.generation_id) {
+                devices.note(&old.id, &old.generation_id, old.last_activity_time, old.connection_state_updated_time);
+            }
         }
     }
 
@@ -333,26 +354,29 @@ impl Devices {
         removed
     }
 
-    fn note(&mut self, id: &DeviceId, last_activity: Option<UnixMillis>, state_updated: Option<UnixMillis>) {
+    fn note(&mut self, id: &DeviceId, generation: &GenerationId, last_activity: Option<UnixMillis>, state_updated: Option<UnixMillis>) {
         if self.unflushed.len() >= UNFLUSHED_MAX && !self.unflushed.contains_key(id) {
             return;
         }
-        let entry = self.unflushed.entry(id.clone()).or_insert_with(|| DeviceActivity::of(id));
+        let none_yet = || DeviceActivity::none_of(id, generation);
+        let entry = self.unflushed.entry(id.clone()).or_insert_with(none_yet);
+        if entry.generation_id != *generation {
+            // That of another life of the device gives way: the registry would not take it.
+            *entry = none_yet();
+        }
         entry.last_activity_time = entry.last_activity_time.max(last_activity);
         entry.connection_state_updated_time = entry.connection_state_updated_time.max(state_updated);
     }
 }
 
 impl DeviceActivity {
-    fn of(id: &DeviceId) -> Self {
-        Self { id: id.clone(), last_activity_time: None, connection_state_updated_time: None }
-    }
-
-    fn of_session(session: &Session) -> Self {
+    fn none_of(id: &DeviceId, generation: &GenerationId) -> Self {
         Self {
-            last_activity_time: Some(session.last_activity()),
-            connection_state_updated_time: Some(session.since()),
-            ..Self::of(session.device_id())
+            id: id.clone(),
+            generation_id: generation.clone(),
+            connected_boot: None,
+            last_activity_time: None,
+            connection_state_updated_time: None,
         }
     }
 }
@@ -491,7 +515,7 @@ mod tests {
         presence.close(&ended, NOW, |connected| assert!(!connected));
         assert_eq!(presence.kept_subscriptions(id), None);
         assert_eq!(presence.view(id), PresenceView::default());
-        assert!(presence.take_unflushed().is_empty());
+        assert!(presence.take_unflushed(BootId(1)).is_empty());
     }
 
     #[test]
@@ -501,7 +525,33 @@ mod tests {
         ended.end(DisconnectReason::DeviceDisabled);
         delete(&presence, ended.device_id());
         presence.close(&ended, NOW, |_| {});
-        assert!(presence.take_unflushed().is_empty());
+        assert!(presence.take_unflushed(BootId(1)).is_empty());
+    }
+
+    #[test]
+    fn a_device_that_came_back_is_not_written_down_as_gone() {
+        let presence = Presence::default();
+        let boot = BootId(3);
+        let first = open(&presence, "1");
+        presence.close(&first, NOW, |_| {});
+        let second = open(&presence, "1");
+        let flushed = presence.take_unflushed(boot);
+        assert_eq!(flushed.iter().map(|seen| seen.connected_boot).collect::<Vec<_>>(), [Some(boot)]);
+        presence.close(&second, NOW, |_| {});
+        let flushed = presence.take_unflushed(boot);
+        assert_eq!(flushed.iter().map(|seen| seen.connected_boot).collect::<Vec<_>>(), [None]);
+    }
+
+    #[test]
+    fn only_the_present_life_of_a_device_is_written() {
+        let presence = Presence::default();
+        let older = open(&presence, "1");
+        presence.close(&older, NOW, |_| {});
+        let late = presence.take_unflushed(BootId(1));
+        presence.note_activity(open(&presence, "2").right(), NOW);
+        presence.put_back(late);
+        let flushed = presence.take_unflushed(BootId(1));
+        assert_eq!(flushed.iter().map(|seen| seen.generation_id.0.as_str()).collect::<Vec<_>>(), ["2"]);
     }
 
     #[test]
