@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::body;
 use crate::core::identity::change::Refused;
@@ -14,6 +16,17 @@ use crate::ops::{AppendError, RegistryError};
 
 /// When to come again after the registry or the log did not answer for a reason that says nothing about time.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// An error's body.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(example = json!({"Message": "ErrorCode:DeviceNotFound;there is no device pump", "ExceptionMessage": "Tracking ID:0123456789abcdef"}))]
+pub struct ErrorDocument {
+    /// `Tracking ID:` and what the hub's log calls the request by; empty for a 401.
+    exception_message: String,
+    /// `ErrorCode:`, Azure's name for the error, a semicolon, and a sentence for people.
+    message: String,
+}
 
 /// A request that was not done, as it is told to whoever made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,11 +147,9 @@ impl IntoResponse for Failure {
             _ => format!("Tracking ID:{:032x}", rand::random::<u128>()),
         };
         tracing::debug!(code = self.code, tracking_id, "answered {}: {}", self.code, self.text);
-        let document = serde_json::json!({
-            // Node's client splits at semicolons and shows only the part after the first.
-            "Message": format!("ErrorCode:{};{}", self.code, self.text.replace(';', ",")),
-            "ExceptionMessage": tracking_id,
-        });
+        // Node's client splits at semicolons and shows only the part after the first.
+        let message = format!("ErrorCode:{};{}", self.code, self.text.replace(';', ","));
+        let document = ErrorDocument { exception_message: tracking_id, message };
         let mut response = body::json(self.status, &document);
         response.headers_mut().insert("iothub-errorcode", HeaderValue::from_static(self.code));
         if let Some(after) = self.retry_after {

@@ -10,6 +10,7 @@ pub mod error;
 pub mod events;
 pub mod header_case;
 pub mod host;
+pub mod openapi;
 pub mod refusals;
 pub mod registry;
 pub mod router;

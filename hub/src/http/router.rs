@@ -11,7 +11,7 @@ use axum::{Extension, Router};
 
 use super::error::Failure;
 use super::websocket::Subprotocols;
-use super::{device_messaging, events, host, refusals, registry, websocket};
+use super::{device_messaging, events, host, openapi, refusals, registry, websocket};
 use crate::ops::Hub;
 
 /// Port 443: devices, back ends and WebSockets, as Azure has them.
@@ -49,9 +49,10 @@ fn websocket(subprotocols: Subprotocols) -> Router<Arc<Hub>> {
     Router::new().route("/$iothub/websocket", get(websocket::upgrade)).layer(Extension(subprotocols))
 }
 
-/// Our own. docs/api.md.
+/// Our own. docs/api.md, and described for programs in [`openapi`].
 fn own() -> Router<Arc<Hub>> {
     Router::new()
+        .route("/openapi.json", get(openapi::get_document))
         .route("/api/v1/events", get(events::get_events))
         .route("/api/v1/refusals", get(refusals::list_refusals))
         .route("/api/v1/devices/{id}/refusals", get(refusals::list_device_refusals))
