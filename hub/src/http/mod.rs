@@ -4,7 +4,9 @@
 
 pub mod authorization;
 pub mod body;
+pub mod changes;
 pub mod connection;
+pub mod connections;
 pub mod device_messaging;
 pub mod error;
 pub mod events;

@@ -13,7 +13,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::error::ErrorDocument;
-use super::{events, refusals};
+use super::{changes, connections, events, refusals};
 
 /// The document. Every operation of our own has its place in `paths`.
 #[derive(OpenApi)]
@@ -25,11 +25,17 @@ use super::{events, refusals};
     ),
     paths(
         get_document,
+        changes::get_changes,
+        connections::get_presence,
+        connections::list_connections,
+        connections::list_device_connections,
         events::get_events,
         refusals::list_refusals,
         refusals::list_device_refusals,
     ),
     tags(
+        (name = "changes", description = "What happens, live."),
+        (name = "presence", description = "Who is connected, and how connections went."),
         (name = "events", description = "What devices send."),
         (name = "refusals", description = "Who was refused, and why."),
         (name = "document", description = "This document."),

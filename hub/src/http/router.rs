@@ -11,7 +11,7 @@ use axum::{Extension, Router};
 
 use super::error::Failure;
 use super::websocket::Subprotocols;
-use super::{device_messaging, events, host, openapi, refusals, registry, websocket};
+use super::{changes, connections, device_messaging, events, host, openapi, refusals, registry, websocket};
 use crate::ops::Hub;
 
 /// Port 443: devices, back ends and WebSockets, as Azure has them.
@@ -53,7 +53,11 @@ fn websocket(subprotocols: Subprotocols) -> Router<Arc<Hub>> {
 fn own() -> Router<Arc<Hub>> {
     Router::new()
         .route("/openapi.json", get(openapi::get_document))
+        .route("/api/v1/changes", get(changes::get_changes))
+        .route("/api/v1/connections", get(connections::list_connections))
+        .route("/api/v1/devices/{id}/connections", get(connections::list_device_connections))
         .route("/api/v1/events", get(events::get_events))
+        .route("/api/v1/presence", get(connections::get_presence))
         .route("/api/v1/refusals", get(refusals::list_refusals))
         .route("/api/v1/devices/{id}/refusals", get(refusals::list_device_refusals))
 }

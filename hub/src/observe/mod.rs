@@ -18,6 +18,8 @@ pub struct Metrics {
     refusals: Family<ReasonLabel, Counter>,
     http_requests: Family<StatusLabel, Counter>,
     event_readers: Gauge,
+    change_watchers: Gauge,
+    connection_records_lost: Counter,
     registry_failures: Counter,
 }
 
@@ -26,6 +28,16 @@ pub struct Metrics {
 pub struct CountedReader(Gauge);
 
 impl Drop for CountedReader {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// A watcher of changes, counted until it is dropped.
+#[derive(Debug)]
+pub struct CountedWatcher(Gauge);
+
+impl Drop for CountedWatcher {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -93,6 +105,12 @@ impl Metrics {
         registry.register("refusals", "Devices and services refused, by reason", self.refusals.clone());
         registry.register("http_requests", "HTTP requests answered, by class of status", self.http_requests.clone());
         registry.register("event_readers", "Readers of events now", self.event_readers.clone());
+        registry.register("change_watchers", "Watchers of the change stream now", self.change_watchers.clone());
+        registry.register(
+            "connection_records_lost",
+            "Connects and disconnects that are missing in the connections' log, because it did not take them in time",
+            self.connection_records_lost.clone(),
+        );
         registry.register("registry_failures", "Calls of the registry that failed", self.registry_failures.clone());
     }
 
@@ -114,6 +132,18 @@ impl Metrics {
     pub fn reads_events(&self) -> CountedReader {
         self.event_readers.inc();
         CountedReader(self.event_readers.clone())
+    }
+
+    /// Somebody watches changes, until the answer is dropped.
+    #[must_use]
+    pub fn watches_changes(&self) -> CountedWatcher {
+        self.change_watchers.inc();
+        CountedWatcher(self.change_watchers.clone())
+    }
+
+    /// A connect or disconnect found no room in the buffer before the connections' log.
+    pub fn connection_record_lost(&self) {
+        self.connection_records_lost.inc();
     }
 
     /// A call of the registry failed.

@@ -337,7 +337,8 @@ impl Devices {
     }
 
     fn insert(&mut self, session: &Session) {
-        self.connected += usize::from(self.sessions_of(session.device_id()).next().is_none());
+        let first = self.sessions_of(session.device_id()).next().is_none();
+        self.connected += usize::from(first);
         *self.by_protocol.entry(session.protocol()).or_default() += 1;
         self.live.insert(session.key(), session.clone());
     }
@@ -346,7 +347,8 @@ impl Devices {
     fn remove(&mut self, session: &Session) -> bool {
         let removed = self.live.remove(&session.key()).is_some();
         if removed {
-            self.connected -= usize::from(self.sessions_of(session.device_id()).next().is_none());
+            let last = self.sessions_of(session.device_id()).next().is_none();
+            self.connected -= usize::from(last);
             if let Some(count) = self.by_protocol.get_mut(&session.protocol()) {
                 *count -= 1;
             }

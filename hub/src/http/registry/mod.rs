@@ -37,7 +37,7 @@ const OWNERSHIP: HeaderName = HeaderName::from_static("mooring-ownership");
 
 /// The device that the path names, percent-decoded.
 #[derive(Debug)]
-pub struct PathDevice(DeviceId);
+pub struct PathDevice(pub(super) DeviceId);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathDevice {
     type Rejection = Failure;
@@ -66,7 +66,7 @@ pub async fn put_device(
         Some(precondition) => Change::Update(settings, precondition),
     };
     match change_device(&hub, id.clone(), Request { change, author }).await? {
-        Outcome::Kept(identity) => Ok(device(&DeviceView::of(&hub, *identity))),
+        Outcome::Kept(identity) => Ok(device(&DeviceView::of(&hub, *identity).await)),
         Outcome::Deleted => Err(Refused::NotFound(id).into()),
     }
 }
