@@ -15,7 +15,7 @@ pub use self::ring::Published;
 use self::ring::{Ring, Span};
 use super::seats::Seats;
 
-mod ring;
+pub(super) mod ring;
 
 /// The most watchers at a time with the tokens of one policy: a forgotten loop must not take everybody's place.
 const WATCHERS_PER_POLICY_MAX: usize = 64;
