@@ -155,15 +155,14 @@ fn seven_digits(time: UnixMillis) -> String {
 mod tests {
     use super::*;
     use crate::core::session::{ConnectionId, DisconnectReason, Protocol};
-    use crate::ops::world::{NOW, identity};
+    use crate::ops::world::{NOW, identity, key};
 
     #[test]
     fn an_identity_is_shown_without_its_keys() {
         let mut written = identity("D");
         written.tags = Some(r#"{"site":"north"}"#.into());
         let text = render(&Change::IdentityWritten(std::sync::Arc::new(written.clone())));
-        let crate::core::identity::Authentication::SymmetricKey { primary, secondary } = &written.authentication else { return };
-        assert!(!text.contains(&primary.expose_base64()) && !text.contains(&secondary.expose_base64()), "{text}");
+        assert!([1, 2].iter().all(|byte| !text.contains(&key(*byte).expose_base64())), "{text}");
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["device"]["tags"], json!({"site": "north"}));
         assert_eq!(value["device"]["authentication"]["type"], "sas");
