@@ -40,6 +40,7 @@ pub fn close_session(hub: &Hub, session: &Session, reason: DisconnectReason) {
     let reason = session.ended().unwrap_or(reason);
     let now = hub.now();
     hub.presence.close(session, now, |connected| tell(hub, session, now, Some(reason), connected));
+    hub.commands.session_closed(session);
     hub.metrics.disconnected(session.protocol(), reason);
     tracing::info!(device = %session.device_id(), connection = %session.connection(), reason = reason.name(), "device {} disconnected: {}", session.device_id(), reason.name());
 }

@@ -83,7 +83,9 @@ impl World {
             connection_log: connections,
             clock: Arc::clone(&clock) as _,
         });
-        Self { hub: Arc::new(hub), clock, log, commands }
+        let hub = Arc::new(hub);
+        tokio::spawn(super::commands::run(Arc::clone(&hub)));
+        Self { hub, clock, log, commands }
     }
 
     pub async fn with_device(id: &str) -> Self {

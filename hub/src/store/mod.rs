@@ -22,6 +22,7 @@ pub mod connection_log;
 pub mod contract;
 pub mod data_folder;
 pub mod journal;
+pub mod mailbox;
 pub mod memory;
 pub mod modes;
 pub mod presence;

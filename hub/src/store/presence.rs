@@ -11,11 +11,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use tokio::sync::Notify;
 
+use crate::core::command::Delivery;
 use crate::core::device_id::DeviceId;
 use crate::core::identity::GenerationId;
 use crate::core::session::{BootId, ConnectionId, DeviceRight, DisconnectReason, Protocol};
 use crate::core::time::UnixMillis;
 use crate::store::DeviceActivity;
+use crate::store::mailbox::Mailbox;
 
 use self::flapping::Flapping;
 
@@ -76,6 +78,7 @@ struct SessionState {
     last_activity: AtomicI64,
     ended: OnceLock<DisconnectReason>,
     wake: Notify,
+    mailbox: Mailbox,
 }
 
 /// What is known about a device beside its identity.
@@ -115,6 +118,7 @@ impl Presence {
             last_activity: AtomicI64::new(now.0),
             ended: OnceLock::new(),
             wake: Notify::new(),
+            mailbox: Mailbox::default(),
             right,
         }));
         let mut devices = self.devices();
@@ -192,6 +196,11 @@ impl Presence {
             connection_state_updated_time: live().map(Session::since).max().or(unflushed.and_then(|a| a.connection_state_updated_time)),
             last_activity_time: live().map(Session::last_activity).max().max(unflushed.and_then(|a| a.last_activity_time)),
         }
+    }
+
+    /// The device's session on this connection; it may have ended.
+    pub fn session(&self, id: &DeviceId, connection: ConnectionId) -> Option<Session> {
+        self.devices().live.get(&(id.clone(), connection)).cloned()
     }
 
     /// How many devices are connected.
@@ -450,6 +459,39 @@ impl Session {
             let woken = self.0.wake.notified();
             if let Some(reason) = self.ended() {
                 return reason;
+            }
+            woken.await;
+        }
+    }
+
+    /// What the connection and the command desk leave for each other.
+    #[must_use]
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.0.mailbox
+    }
+
+    /// Puts a delivery into the mailbox and wakes the connection; gives it back when the session has ended or takes none any more.
+    pub fn deliver(&self, delivery: Delivery) -> Result<(), Delivery> {
+        if self.ended().is_some() {
+            return Err(delivery);
+        }
+        self.0.mailbox.put(delivery)?;
+        self.0.wake.notify_waiters();
+        Ok(())
+    }
+
+    /// Takes out the deliveries that wait for the connection, in order; none of a session that has ended.
+    #[must_use]
+    pub fn take_deliveries(&self) -> Vec<Delivery> {
+        if self.ended().is_some() { Vec::new() } else { self.0.mailbox.take() }
+    }
+
+    /// Waits until the session has ended or a delivery waits.
+    pub async fn wait_woken(&self) {
+        loop {
+            let woken = self.0.wake.notified();
+            if self.ended().is_some() || self.0.mailbox.has_any() {
+                return;
             }
             woken.await;
         }
