@@ -41,7 +41,7 @@ pub struct ConnectionView {
     /// Whose.
     device_id: String,
     /// Which of the hub's present life.
-    connection: u64,
+    connection: String,
     /// `mqtt` or `mqtt-ws`.
     protocol: &'static str,
     /// The IP address it came from.
@@ -74,10 +74,10 @@ pub struct DeviceConnectionsPage {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PastConnectionView {
-    /// In which life of the hub, a number that grows.
-    boot: u64,
+    /// In which life of the hub, a number, as text, that grows.
+    boot: String,
     /// Which of that life's.
-    connection: u64,
+    connection: String,
     /// `mqtt` or `mqtt-ws`.
     protocol: &'static str,
     /// The IP address it came from.
@@ -251,7 +251,7 @@ fn record_place(text: &str) -> Result<(BootId, ConnectionId), Failure> {
 fn connection(session: &Session) -> ConnectionView {
     ConnectionView {
         device_id: session.device_id().to_string(),
-        connection: session.connection().0,
+        connection: session.connection().to_string(),
         protocol: session.protocol().name(),
         address: session.peer().ip().to_string(),
         since: session.since().to_string(),
@@ -261,8 +261,8 @@ fn connection(session: &Session) -> ConnectionView {
 
 fn past_connection(record: &ConnectionRecord) -> PastConnectionView {
     PastConnectionView {
-        boot: record.boot.0,
-        connection: record.connection.0,
+        boot: record.boot.to_string(),
+        connection: record.connection.to_string(),
         protocol: record.protocol.name(),
         address: record.address.to_string(),
         connected_time: record.connected_time.to_string(),

@@ -5,14 +5,21 @@
 pub mod authorization;
 pub mod body;
 pub mod changes;
+#[cfg(test)]
+pub(crate) mod client;
+pub mod commands;
 pub mod connection;
 pub mod connections;
+pub mod device_bound;
 pub mod device_messaging;
 pub mod error;
 pub mod events;
+pub mod feedback;
 pub mod header_case;
 pub mod host;
+pub mod message_headers;
 pub mod openapi;
+pub mod path_case;
 pub mod refusals;
 pub mod registry;
 pub mod router;

@@ -13,7 +13,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::error::ErrorDocument;
-use super::{changes, connections, events, refusals};
+use super::{changes, commands, connections, events, refusals};
 
 /// The document. Every operation of our own has its place in `paths`.
 #[derive(OpenApi)]
@@ -29,6 +29,12 @@ use super::{changes, connections, events, refusals};
         connections::get_presence,
         connections::list_connections,
         connections::list_device_connections,
+        commands::send,
+        commands::list,
+        commands::list_of_device,
+        commands::get,
+        commands::get_content,
+        commands::again,
         events::get_events,
         refusals::list_refusals,
         refusals::list_device_refusals,
@@ -36,6 +42,7 @@ use super::{changes, connections, events, refusals};
     tags(
         (name = "changes", description = "What happens, live."),
         (name = "presence", description = "Who is connected, and how connections went."),
+        (name = "commands", description = "What back ends tell devices to do, and what became of it. Needs ServiceConnect."),
         (name = "events", description = "What devices send."),
         (name = "refusals", description = "Who was refused, and why."),
         (name = "document", description = "This document."),

@@ -1,4 +1,4 @@
-//! Identities are read: one, or a page of them, each with what is known about its device's presence.
+//! Identities are read: one, or a page of them, each with what is known about its device.
 
 use std::collections::HashMap;
 
@@ -25,6 +25,8 @@ pub struct DeviceView {
     pub connection_state_updated_time: Option<UnixMillis>,
     /// When the device last connected or sent; `None`: never.
     pub last_activity_time: Option<UnixMillis>,
+    /// How many commands wait for the device, locked ones included.
+    pub commands_pending: usize,
 }
 
 /// When the hub's earlier lives ended, as far as that is known: by their last heartbeats, which never change again.
@@ -43,8 +45,8 @@ impl EarlierBoots {
 }
 
 impl DeviceView {
-    /// The identity with its device's presence. What presence knows is later than what was flushed to the registry; who was connected in
-    /// an earlier life of the hub went when that ended.
+    /// The identity with its device's presence and queue. What presence knows is later than what was flushed to the registry; who was
+    /// connected in an earlier life of the hub went when that ended.
     pub async fn of(hub: &Hub, identity: DeviceIdentity) -> Self {
         let presence = hub.presence.view(&identity.device_id);
         let mut flushed = identity.connection_state_updated_time;
@@ -55,6 +57,7 @@ impl DeviceView {
             connected: presence.connected,
             connection_state_updated_time: presence.connection_state_updated_time.or(flushed),
             last_activity_time: presence.last_activity_time.or(identity.last_activity_time),
+            commands_pending: hub.commands.pending_of(&identity.device_id),
             identity,
         }
     }

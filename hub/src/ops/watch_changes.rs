@@ -8,12 +8,16 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::core::change::{Change, ChangeKind, ChangePosition, Transition};
+use crate::core::command::{CommandId, ReceiptId};
 use crate::core::device_id::DeviceId;
+use crate::core::session::ConnectionId;
 use crate::observe::CountedWatcher;
 use crate::ops::Hub;
 use crate::ops::authenticate::ServiceRight;
+use crate::ops::read_commands::{CommandFilter, CommandQuery, CommandView, list_commands};
 use crate::ops::seats::{NoSeat, Seat};
 use crate::store::RegistryError;
+use crate::store::commands::CommandsError;
 use crate::store::presence::{Session, SessionKey};
 
 pub use crate::ops::changes::Published;
@@ -81,13 +85,33 @@ pub enum News {
     /// How things stand is told from here on; what it knows and is not told is gone.
     SnapshotBegins,
     /// A part of how things stand.
-    Standing(Vec<Change>),
+    Standing(Vec<Standing>),
     /// That was how things stand.
     SnapshotEnds,
     /// Something has happened; never nothing.
     Changes(Vec<Arc<Published>>),
     /// It was too slow: so many changes of all kinds and devices are gone, some of which it may have wanted.
     Skipped(u64),
+}
+
+/// How one thing stands.
+#[derive(Debug)]
+pub enum Standing {
+    /// As if it had just become so.
+    Like(Change),
+    /// A command that has not ended.
+    Command(CommandView),
+}
+
+/// How things stand can't be read.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum WatchError {
+    /// Identities.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// Commands.
+    #[error(transparent)]
+    Commands(#[from] CommandsError),
 }
 
 /// Watches until it is dropped.
@@ -109,6 +133,8 @@ enum Stage {
     Begin,
     Identities { after: Option<DeviceId> },
     Sessions { after: Option<SessionKey> },
+    Commands { before: Option<CommandId> },
+    Receipts { after: Option<ReceiptId> },
     End,
 }
 
@@ -123,7 +149,9 @@ pub fn watch_changes(hub: &Arc<Hub>, right: &ServiceRight, interest: Interest, s
             stages.extend(match kind {
                 ChangeKind::Registry => Some(Stage::Identities { after: None }),
                 ChangeKind::Presence => Some(Stage::Sessions { after: None }),
-                ChangeKind::Refusal | ChangeKind::Command | ChangeKind::Receipt => None,
+                ChangeKind::Refusal => None,
+                ChangeKind::Command => Some(Stage::Commands { before: None }),
+                ChangeKind::Receipt => Some(Stage::Receipts { after: None }),
             });
         }
         stages.push_back(Stage::End);
@@ -145,7 +173,7 @@ fn place(hub: &Hub, from: Option<ChangePosition>) -> (u64, Option<ResetReason>) 
 
 impl Watcher {
     /// The next news; `None` when the hub is about to end. Loses nothing when it is dropped while it waits.
-    pub async fn next(&mut self) -> Result<Option<News>, RegistryError> {
+    pub async fn next(&mut self) -> Result<Option<News>, WatchError> {
         loop {
             if let Some(news) = self.look() {
                 return Ok(Some(news));
@@ -207,7 +235,7 @@ impl Watcher {
     }
 
     /// What one stage has to tell, and what is left of it.
-    async fn stand(&self, stage: Stage) -> Result<(Option<News>, Option<Stage>), RegistryError> {
+    async fn stand(&self, stage: Stage) -> Result<(Option<News>, Option<Stage>), WatchError> {
         Ok(match stage {
             Stage::Reset(reason) => (Some(News::Reset(reason)), None),
             Stage::Begin => (Some(News::SnapshotBegins), None),
@@ -220,10 +248,18 @@ impl Watcher {
                 let (sessions, after) = self.sessions(after);
                 (standing(sessions), after.map(|after| Stage::Sessions { after: Some(after) }))
             }
+            Stage::Commands { before } => {
+                let (commands, before) = self.commands(before).await?;
+                (standing(commands), before.map(|before| Stage::Commands { before: Some(before) }))
+            }
+            Stage::Receipts { after } => {
+                let (receipts, after) = self.receipts(after);
+                (standing(receipts), after.map(|after| Stage::Receipts { after: Some(after) }))
+            }
         })
     }
 
-    async fn identities(&self, after: Option<DeviceId>) -> Result<(Vec<Change>, Option<DeviceId>), RegistryError> {
+    async fn identities(&self, after: Option<DeviceId>) -> Result<(Vec<Standing>, Option<DeviceId>), RegistryError> {
         let registry = &self.hub.registry;
         let mut page = match (&self.interest.devices, &after) {
             (Devices::One(id), _) => registry.get(id).await?.into_iter().collect(),
@@ -238,16 +274,16 @@ impl Watcher {
         let whole = page.len() >= PAGE && !matches!(self.interest.devices, Devices::One(_));
         let last = page.last().map(|identity| identity.device_id.clone()).filter(|id| whole && self.interest.devices.include(id.as_str()));
         page.retain(|identity| self.interest.devices.include(identity.device_id.as_str()));
-        Ok((page.into_iter().map(|identity| Change::IdentityWritten(Arc::new(identity))).collect(), last))
+        Ok((page.into_iter().map(|identity| Standing::Like(Change::IdentityWritten(Arc::new(identity)))).collect(), last))
     }
 
-    fn sessions(&self, after: Option<SessionKey>) -> (Vec<Change>, Option<SessionKey>) {
+    fn sessions(&self, after: Option<SessionKey>) -> (Vec<Standing>, Option<SessionKey>) {
         let presence = &self.hub.presence;
         let (mut page, whole) = match (&self.interest.devices, &after) {
             (Devices::One(id), _) => (presence.sessions_of(id), false),
             (Devices::Prefix(prefix), None) => {
                 let mut page = presence.sessions_of(prefix);
-                let last = page.last().map(Session::key).unwrap_or((prefix.clone(), crate::core::session::ConnectionId(u64::MAX)));
+                let last = page.last().map(Session::key).unwrap_or((prefix.clone(), ConnectionId(u64::MAX)));
                 let more = presence.sessions(Some(&last), PAGE);
                 let whole = more.len() == PAGE;
                 page.extend(more);
@@ -261,12 +297,41 @@ impl Watcher {
         };
         let last = page.last().map(Session::key).filter(|(id, _)| whole && self.interest.devices.include(id.as_str()));
         page.retain(|session| session.ended().is_none() && self.interest.devices.include(session.device_id().as_str()));
-        (page.iter().map(|session| Change::Presence(connected(session))).collect(), last)
+        (page.iter().map(|session| Standing::Like(Change::Presence(connected(session)))).collect(), last)
+    }
+
+    async fn commands(&self, before: Option<CommandId>) -> Result<(Vec<Standing>, Option<CommandId>), CommandsError> {
+        let device = match &self.interest.devices {
+            Devices::One(id) => Some(id.clone()),
+            Devices::All | Devices::Prefix(_) => None,
+        };
+        let mut page = list_commands(&self.hub, CommandQuery { device, state: CommandFilter::Pending, before, limit: PAGE }).await?;
+        let last = page.last().filter(|_| page.len() == PAGE).map(|view| view.command.id);
+        page.retain(|view| self.interest.devices.include(view.command.device_id.as_str()));
+        Ok((page.into_iter().map(Standing::Command).collect(), last))
+    }
+
+    fn receipts(&self, after: Option<ReceiptId>) -> (Vec<Standing>, Option<ReceiptId>) {
+        let mut page = self.hub.commands.machine().receipts_after(after, PAGE);
+        let last = page.last().filter(|_| page.len() == PAGE).map(|receipt| receipt.id);
+        page.retain(|receipt| self.interest.devices.include(receipt.device_id.as_str()));
+        (page.into_iter().map(|receipt| Standing::Like(Change::Receipt(receipt))).collect(), last)
     }
 }
 
-fn standing(changes: Vec<Change>) -> Option<News> {
-    (!changes.is_empty()).then_some(News::Standing(changes))
+fn standing(standing: Vec<Standing>) -> Option<News> {
+    (!standing.is_empty()).then_some(News::Standing(standing))
+}
+
+impl Standing {
+    /// What it is about.
+    #[must_use]
+    pub fn kind(&self) -> ChangeKind {
+        match self {
+            Self::Like(change) => change.kind(),
+            Self::Command(_) => ChangeKind::Command,
+        }
+    }
 }
 
 fn connected(session: &Session) -> Transition {

@@ -19,7 +19,7 @@ pub(super) fn change(kind: &str, change: &Value, now: &str, style: Style) -> Str
     match kind {
         "presence" => {
             let came = change["state"] == "connected";
-            let from = format!("{} from {}, connection {}", text("protocol"), text("address"), change["connection"]);
+            let from = format!("{} from {}, connection {}", text("protocol"), text("address"), text("connection"));
             let stays = if !came && change["deviceConnected"] == true { ", the device has another connection" } else { "" };
             let more = if came { from } else { format!("{}: {from}{stays}", text("reason")) };
             line(&text("time"), &text("deviceId"), if came { GOOD } else { BAD }, &text("state"), &more)
@@ -68,7 +68,7 @@ mod tests {
     #[test]
     fn a_change_is_a_line() {
         let presence = json!({
-            "deviceId": "pump", "connection": 7, "protocol": "mqtt", "address": "192.0.2.1", "time": "T",
+            "deviceId": "pump", "connection": "7", "protocol": "mqtt", "address": "192.0.2.1", "time": "T",
             "state": "disconnected", "reason": "TakenOver", "deviceConnected": true
         });
         assert_eq!(
@@ -77,7 +77,7 @@ mod tests {
         );
         let command = json!({
             "command": {"id": "12", "deviceId": "pump", "state": "Invisible"},
-            "step": {"time": "T", "step": "Delivered", "protocol": "mqtt", "connection": 7, "deliveryCount": 2}
+            "step": {"time": "T", "step": "Delivered", "protocol": "mqtt", "connection": "7", "deliveryCount": 2}
         });
         assert_eq!(shown("command", &command), "T  pump                  command 12    Delivered for the 2. time over mqtt\n");
         let registry = json!({"operation": "deleted", "deviceId": "pump"});
@@ -89,7 +89,7 @@ mod tests {
         let evil = "\x1b]0;owned\x07\u{9b}31m";
         for kind in ["presence", "registry", "refusal", "command", "receipt", "reset", evil] {
             let data = json!({
-                "deviceId": evil, "claimed": evil, "time": evil, "state": evil, "reason": evil, "text": evil, "protocol": evil, "address": evil,
+                "deviceId": evil, "claimed": evil, "time": evil, "state": evil, "reason": evil, "text": evil, "protocol": evil, "address": evil, "connection": evil,
                 "operation": evil, "commandId": evil, "statusCode": evil, "enqueuedTimeUtc": evil, "device": {"status": evil},
                 "command": {"id": evil, "deviceId": evil}, "step": {"time": evil, "step": evil, "reason": evil, "protocol": evil}
             });

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::json;
 use crate::core::change::ChangePosition;
-use crate::ops::watch_changes::{News, Published, Watcher};
+use crate::ops::watch_changes::{News, Published, Standing, Watcher};
 
 /// How often a watcher without news is told that the stream is alive. Below the 60 s after which proxies commonly give up.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
@@ -107,13 +107,13 @@ impl Feed {
             News::SnapshotBegins => vec![Message::own("snapshot-begin", None, &json!({}))],
             News::SnapshotEnds => vec![Message::own("snapshot-end", position, &json!({}))],
             News::Skipped(count) => vec![Message::own("skipped", position, &json!({ "count": count }))],
-            News::Standing(changes) => {
-                let standing = |change: &crate::core::change::Change| Message {
-                    kind: change.kind().name(),
+            News::Standing(standing) => {
+                let part = |standing: &Standing| Message {
+                    kind: standing.kind().name(),
                     position: None,
-                    data: Data::Own(json::render(change)),
+                    data: Data::Own(json::render_standing(standing)),
                 };
-                changes.iter().map(standing).collect()
+                standing.iter().map(part).collect()
             }
             News::Changes(changes) => {
                 let told = |published: Arc<Published>| Message {

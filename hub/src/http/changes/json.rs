@@ -3,11 +3,14 @@
 use serde_json::{Value, json};
 
 use crate::core::change::{Change, Transition};
-use crate::core::command::{Command, Receipt, Receiver, Step, StepKind};
+use crate::core::command::{Command, Receipt, Step, StepKind};
 use crate::core::identity::DeviceIdentity;
-use crate::core::time::UnixMillis;
+use crate::http::commands::json::{CommandDocument, StepDocument};
+use crate::http::feedback::ReceiptDocument;
 use crate::http::registry::document;
+use crate::ops::read_commands::CommandView;
 use crate::ops::read_devices::DeviceView;
+use crate::ops::watch_changes::Standing;
 
 /// What of an identity changes without a change of the identity, and is told as what it is.
 const VOLATILE: [&str; 4] = ["connectionState", "connectionStateUpdatedTime", "lastActivityTime", "cloudToDeviceMessageCount"];
@@ -31,10 +34,18 @@ pub fn render(change: &Change) -> String {
             "reason": reason,
             "text": text,
         }),
-        Change::Command(what, step) => json!({ "command": command(what, step), "step": timeline_entry(step) }),
+        Change::Command(what, step) => json!({ "command": command(what, step), "step": StepDocument::of(step) }),
         Change::Receipt(what) => receipt(what),
     }
     .to_string()
+}
+
+/// How something stands, in the same form.
+pub fn render_standing(standing: &Standing) -> String {
+    match standing {
+        Standing::Like(change) => render(change),
+        Standing::Command(view) => json!({ "command": CommandDocument::of(view) }).to_string(),
+    }
 }
 
 /// The registry's document without keys, and without what is told by other kinds of changes.
@@ -44,6 +55,7 @@ fn device(identity: &DeviceIdentity) -> Value {
         connected: false,
         connection_state_updated_time: None,
         last_activity_time: None,
+        commands_pending: 0,
     };
     let mut device = document::of(&view);
     if let Some(fields) = device.as_object_mut() {
@@ -58,7 +70,7 @@ fn device(identity: &DeviceIdentity) -> Value {
 fn presence(transition: &Transition) -> Value {
     let mut presence = json!({
         "deviceId": transition.device_id.as_str(),
-        "connection": transition.connection.0,
+        "connection": transition.connection.to_string(),
         "protocol": transition.protocol.name(),
         "address": transition.address.to_string(),
         "time": transition.time.to_string(),
@@ -71,84 +83,22 @@ fn presence(transition: &Transition) -> Value {
     presence
 }
 
-fn command(command: &Command, step: &Step) -> Value {
-    json!({
-        "id": command.id.to_string(),
-        "deviceId": command.device_id.as_str(),
-        "generationId": command.generation_id.0,
-        "messageId": command.message_id,
-        "ack": command.ack.name(),
-        "sentBy": command.sent_by,
-        "againOf": command.again_of.map(|id| id.to_string()),
-        "state": match (command.ended, &step.kind) {
-            (Some((outcome, _)), _) => outcome.name(),
-            (None, StepKind::Delivered { .. }) => "Invisible",
-            (None, _) => "Enqueued",
-        },
-        "sizeBytes": command.size_bytes,
-        "enqueuedTime": command.enqueued_time.to_string(),
-        "expiryTime": command.expiry_time.to_string(),
-        "deliveryCount": command.delivery_count,
-        "endedTime": command.ended.map(|(_, time)| time.to_string()),
-    })
-}
-
-fn timeline_entry(step: &Step) -> Value {
-    let mut entry = json!({ "time": step.time.to_string() });
-    let by = |entry: &mut Value, receiver: &Receiver| {
-        entry["protocol"] = receiver.protocol.name().into();
-        if let Some(connection) = receiver.connection {
-            entry["connection"] = connection.0.into();
-        }
+/// A command as its last step has left it. Until when it is locked is not told here.
+fn command(command: &Command, step: &Step) -> CommandDocument {
+    let state = match (command.ended, &step.kind) {
+        (Some((outcome, _)), _) => outcome.name(),
+        (None, StepKind::Delivered { .. }) => "Invisible",
+        (None, _) => "Enqueued",
     };
-    entry["step"] = match &step.kind {
-        StepKind::Enqueued => "Enqueued",
-        StepKind::Delivered { receiver, delivery_count } => {
-            by(&mut entry, receiver);
-            entry["deliveryCount"] = (*delivery_count).into();
-            "Delivered"
-        }
-        StepKind::Returned(reason) => {
-            entry["reason"] = reason.name().into();
-            "Returned"
-        }
-        StepKind::Ended { outcome, receiver } => {
-            if let Some(receiver) = receiver {
-                by(&mut entry, receiver);
-            }
-            outcome.name()
-        }
-        StepKind::ReceiptRead => "ReceiptRead",
-        StepKind::ReceiptLost(loss) => {
-            entry["reason"] = loss.name().into();
-            "ReceiptLost"
-        }
-        StepKind::SentAgain(id) => {
-            entry["as"] = id.to_string().into();
-            "SentAgain"
-        }
-    }
-    .into();
-    entry
+    let can_be_sent_again = command.ended.is_some_and(|(outcome, _)| outcome.keeps_content());
+    CommandDocument::of(&CommandView { command: command.clone(), state, locked_until: None, can_be_sent_again })
 }
 
 /// Azure's record (facts §7.4), and which command it is of.
 fn receipt(receipt: &Receipt) -> Value {
-    json!({
-        "originalMessageId": receipt.original_message_id,
-        "description": receipt.outcome.status_code(),
-        "deviceGenerationId": receipt.generation_id.0,
-        "deviceId": receipt.device_id.as_str(),
-        "enqueuedTimeUtc": seven_digits(receipt.time),
-        "statusCode": receipt.outcome.status_code(),
-        "commandId": receipt.command.to_string(),
-    })
-}
-
-/// .NET's way to write a time: to a ten-millionth of a second.
-fn seven_digits(time: UnixMillis) -> String {
-    let text = time.to_string();
-    text.strip_suffix('Z').map_or(text.clone(), |start| format!("{start}0000Z"))
+    let mut data = json!(ReceiptDocument::of(receipt));
+    data["commandId"] = receipt.command.to_string().into();
+    data
 }
 
 #[cfg(test)]
@@ -184,14 +134,9 @@ mod tests {
         assert_eq!(
             value,
             json!({
-                "deviceId": "D", "connection": 7, "protocol": "mqtt-ws", "address": "192.0.2.1", "time": "2023-11-14T22:13:20.000Z",
+                "deviceId": "D", "connection": "7", "protocol": "mqtt-ws", "address": "192.0.2.1", "time": "2023-11-14T22:13:20.000Z",
                 "state": "disconnected", "reason": "TakenOver", "deviceConnected": true
             })
         );
-    }
-
-    #[test]
-    fn times_of_receipts_have_seven_digits() {
-        assert_eq!(seven_digits(NOW), "2023-11-14T22:13:20.0000000Z");
     }
 }

@@ -44,7 +44,7 @@ async fn who_is_connected_comes_page_by_page() {
     assert_eq!(
         page["connections"][1],
         json!({
-            "deviceId": "b", "connection": 2, "protocol": "mqtt", "address": "192.0.2.1",
+            "deviceId": "b", "connection": "2", "protocol": "mqtt", "address": "192.0.2.1",
             "since": "2023-11-14T22:13:20.000Z", "lastActivityTime": "2023-11-14T22:13:20.000Z"
         })
     );

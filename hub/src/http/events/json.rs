@@ -38,7 +38,7 @@ pub fn render(partition: PartitionId, event: &StoredEvent) -> String {
 #[derive(serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Event)]
-pub(super) struct EventJson<'a> {
+pub struct EventJson<'a> {
     /// The device's partition.
     partition: u16,
     /// The place in it: a number, as text.

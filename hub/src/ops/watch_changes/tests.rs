@@ -43,11 +43,18 @@ async fn told(watcher: &mut Watcher) -> Vec<String> {
             News::SnapshotBegins => words.push("begin".into()),
             News::SnapshotEnds => words.push("end of snapshot".into()),
             News::Skipped(count) => words.push(format!("skipped {count}")),
-            News::Standing(changes) => words.extend(changes.iter().map(|change| format!("stands {}", word(change)))),
+            News::Standing(standing) => words.extend(standing.iter().map(|standing| format!("stands {}", word(like(standing))))),
             News::Changes(changes) => words.extend(changes.iter().map(|published| word(&published.change))),
         }
     }
     words
+}
+
+fn like(standing: &Standing) -> &Change {
+    match standing {
+        Standing::Like(change) => change,
+        Standing::Command(view) => panic!("nobody sends commands here: {view:?}"),
+    }
 }
 
 fn word(change: &Change) -> String {
@@ -190,7 +197,7 @@ impl Belief {
     fn learn(&mut self, watcher: &Watcher, news: &News) {
         match news {
             News::SnapshotBegins => *self = Self { position: self.position, ..Self::default() },
-            News::Standing(changes) => changes.iter().for_each(|change| self.hear(change)),
+            News::Standing(standing) => standing.iter().for_each(|standing| self.hear(like(standing))),
             News::Changes(changes) => changes.iter().for_each(|published| self.hear(&published.change)),
             News::SnapshotEnds | News::Reset(_) | News::Skipped(_) => {}
         }
