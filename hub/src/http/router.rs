@@ -13,7 +13,8 @@ use super::device_bound::polls::Polls;
 use super::error::Failure;
 use super::websocket::Subprotocols;
 use super::{
-    changes, commands, connections, device_bound, device_messaging, events, feedback, host, openapi, path_case, refusals, registry, websocket,
+    changes, commands, connections, device_bound, device_messaging, events, feedback, host, openapi, path_case, refusals, registry,
+    websocket,
 };
 use crate::ops::Hub;
 

@@ -94,8 +94,7 @@ impl Handshake {
                 Err(error) => tracing::debug!(%peer, %error, "{peer} went away during its upgrade: {error}"),
             }
         }));
-        let headers =
-            [(header::CONNECTION, "Upgrade"), (header::UPGRADE, "websocket"), (header::SEC_WEBSOCKET_ACCEPT, accept.as_str())];
+        let headers = [(header::CONNECTION, "Upgrade"), (header::UPGRADE, "websocket"), (header::SEC_WEBSOCKET_ACCEPT, accept.as_str())];
         (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
     }
 }

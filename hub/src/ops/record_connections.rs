@@ -76,7 +76,9 @@ pub fn tell(hub: &Hub, session: &Session, time: UnixMillis, disconnected: Option
         kept => {
             hub.metrics.connection_record_lost();
             if kept == Kept::FirstLost {
-                tracing::error!("the connections' log does not take as much as comes: connects and disconnects are missing in it from now on");
+                tracing::error!(
+                    "the connections' log does not take as much as comes: connects and disconnects are missing in it from now on"
+                );
             }
         }
     }

@@ -354,7 +354,9 @@ async fn keep_connections(hub: Arc<Hub>) {
             done = prune_connections(&hub).await;
         }
         match &done {
-            Err(error) if !failing => warn!(%error, "connects and disconnects can't be written, and are kept in memory until they can: {error}"),
+            Err(error) if !failing => {
+                warn!(%error, "connects and disconnects can't be written, and are kept in memory until they can: {error}")
+            }
             Ok(()) if failing => info!("connects and disconnects are written again"),
             _ => {}
         }

@@ -42,9 +42,8 @@ async fn connect(world: &World) -> Session {
 async fn blocks(response: Response) -> Vec<(String, Option<String>, Value)> {
     let text = String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap();
     let field = |block: &str, name: &str| block.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
-    let block = |block: &str| {
-        Some((field(block, "event: ")?, field(block, "id: "), serde_json::from_str(&field(block, "data: ")?).unwrap()))
-    };
+    let block =
+        |block: &str| Some((field(block, "event: ")?, field(block, "id: "), serde_json::from_str(&field(block, "data: ")?).unwrap()));
     text.split("\n\n").filter_map(block).collect()
 }
 

@@ -7,9 +7,9 @@ use tower::ServiceExt as _;
 
 use crate::core::session::DisconnectReason;
 use crate::http::router;
+use crate::ops::Session;
 use crate::ops::open_session::{close_session, open_session};
 use crate::ops::world::{World, device_token, identity, origin, policy_token};
-use crate::ops::Session;
 use crate::store::Expected;
 use std::sync::Arc;
 
