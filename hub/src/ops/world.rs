@@ -125,6 +125,7 @@ pub fn identity(id: &str) -> DeviceIdentity {
         tags: None,
         managed_by: None,
         hold: None,
+        connected_boot: None,
         connection_state_updated_time: None,
         last_activity_time: None,
     }
