@@ -2,8 +2,7 @@
 //!
 //! A value is sent as it is, in UTF-8: ASCII, which is all that Azure allows, is itself. Clients that read header bytes as ISO 8859-1, as
 //! Node and Java do, get the same bytes back by writing it as ISO 8859-1 again. Line breaks and other control characters, which no header
-//! can hold, are U+FFFD; space at either end of a value is not the value's in HTTP, and is lost. Values that are not text are written as
-//! text: numbers in decimal, times in ISO 8601, bytes in Base64, null as nothing.
+//! can hold, are U+FFFD; space at either end of a value is not the value's in HTTP, and is lost. Null is an empty value.
 //!
 //! Names are sent in lower case, as HTTP/2 has them: this library knows no other, and the clients at hand lower them anyway.
 
@@ -13,7 +12,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::core::command::Delivery;
 use crate::core::command::draft::ACKNOWLEDGEMENT_PROPERTY;
-use crate::core::message::Message;
+use crate::core::message::{Message, MessageId};
 use crate::http::message_headers::APPLICATION_PREFIX;
 
 /// The headers of a delivery.
@@ -34,8 +33,8 @@ pub fn of(delivery: &Delivery, message: &Message<'_>) -> HeaderMap {
 pub fn describe(message: &Message<'_>, headers: &mut HeaderMap) {
     let properties = &message.properties;
     let texts = [
-        ("iothub-messageid", properties.message_id.as_ref().map(|id| id.to_text())),
-        ("iothub-correlationid", properties.correlation_id.as_ref().map(|id| id.to_text())),
+        ("iothub-messageid", properties.message_id.as_ref().map(MessageId::to_text)),
+        ("iothub-correlationid", properties.correlation_id.as_ref().map(MessageId::to_text)),
         ("iothub-userid", properties.user_id.as_deref().map(String::from_utf8_lossy)),
         ("iothub-to", properties.to.as_deref().map(Cow::Borrowed)),
         ("iothub-expiry", properties.absolute_expiry_time.map(|time| time.to_string().into())),
