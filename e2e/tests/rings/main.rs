@@ -2,6 +2,9 @@
 
 mod back_end;
 mod command;
+mod commands_crash;
+mod commands_http;
+mod commands_mqtt;
 mod crash;
 mod curl;
 mod device_sdks;

@@ -11,6 +11,13 @@ use super::identity::GenerationId;
 use super::session::{ConnectionId, Protocol};
 use super::time::UnixMillis;
 
+pub mod draft;
+pub mod feedback;
+pub mod machine;
+pub mod queue;
+pub mod turn;
+pub mod write;
+
 /// The largest command: body, system values, and property names and values together (Azure's limit), in bytes.
 pub const COMMAND_MAX_BYTES: usize = 64 * 1024;
 
@@ -204,6 +211,9 @@ pub enum ReturnReason {
 }
 
 impl ReturnReason {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::Abandoned, Self::LockExpired, Self::ConnectionClosed, Self::NotSent, Self::HubRestarted];
+
     /// The name in timelines.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -278,6 +288,9 @@ pub enum ReceiptLoss {
 }
 
 impl ReceiptLoss {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Expired, Self::DeliveryCountExceeded, Self::QueueFull, Self::DeviceDeleted];
+
     /// The name in timelines.
     #[must_use]
     pub fn name(self) -> &'static str {

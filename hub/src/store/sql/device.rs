@@ -7,6 +7,7 @@ use sea_orm::{ActiveValue, Condition, Set};
 
 use crate::core::device_id::DeviceId;
 use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, ManagedBy, SymmetricKey, Version};
+use crate::core::session::BootId;
 use crate::core::time::UnixMillis;
 use crate::store::RegistryError;
 
@@ -39,6 +40,7 @@ pub struct Model {
     pub hold_since: Option<i64>,
     pub connection_state_updated_time: Option<i64>,
     pub last_activity_time: Option<i64>,
+    pub connected_boot: Option<i64>,
 }
 
 /// A key as it lies in the table. Exists so that no `Debug` of a row shows it.
@@ -94,6 +96,7 @@ pub(super) fn to_row(identity: &DeviceIdentity) -> ActiveModel {
         hold_since: Set(identity.hold.as_ref().map(|hold| hold.since.0)),
         connection_state_updated_time: Set(identity.connection_state_updated_time.map(|time| time.0)),
         last_activity_time: Set(identity.last_activity_time.map(|time| time.0)),
+        connected_boot: Set(identity.connected_boot.map(|boot| boot.0.cast_signed())),
     }
 }
 
@@ -103,6 +106,7 @@ pub(super) fn to_replacement(identity: &DeviceIdentity) -> ActiveModel {
         device_id: ActiveValue::NotSet,
         connection_state_updated_time: ActiveValue::NotSet,
         last_activity_time: ActiveValue::NotSet,
+        connected_boot: ActiveValue::NotSet,
         ..to_row(identity)
     }
 }
@@ -146,6 +150,7 @@ fn parse(row: Model) -> Result<DeviceIdentity, String> {
         hold,
         connection_state_updated_time: row.connection_state_updated_time.map(UnixMillis),
         last_activity_time: row.last_activity_time.map(UnixMillis),
+        connected_boot: row.connected_boot.map(|boot| BootId(boot.cast_unsigned())),
     })
 }
 
