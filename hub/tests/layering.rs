@@ -20,7 +20,7 @@ const MAY_NAME: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates that only the named places may use.
-const STAYS_IN: [(&str, &[&str]); 7] = [
+const STAYS_IN: [(&str, &[&str]); 10] = [
     ("sea_orm", &["store/sql"]),
     ("sea_orm_migration", &["store/sql"]),
     ("axum", &["http", "serve"]),
@@ -28,6 +28,9 @@ const STAYS_IN: [(&str, &[&str]); 7] = [
     ("clap", &["cli"]),
     ("reqwest", &["cli"]),
     ("rcgen", &["serve"]),
+    ("mooring_crds", &["serve/manifests"]),
+    ("serde_norway", &["serve/manifests"]),
+    ("notify", &["serve/manifests"]),
 ];
 
 /// What the pure core must not know.
