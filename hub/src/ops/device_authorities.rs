@@ -34,3 +34,6 @@ pub fn replace_device_authorities(hub: &Hub, authorities: Authorities) {
     *hub.device_authorities.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(authorities);
     hub.presence.review_all(|right| hub.device_authorities.review(right));
 }
+
+#[cfg(test)]
+mod tests;

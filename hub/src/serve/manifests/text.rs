@@ -129,9 +129,8 @@ impl Document<'_> {
                 Some((API_VERSION, "Device")) => {
                     // Once more through text, because only then an error names the field.
                     let text = serde_norway::to_string(item).unwrap_or_default();
-                    let device = serde_norway::from_str(&text).map_err(|error| {
-                        self.problem_at(&["items"], &format!("items[{index}]: {}", without_place(&error.to_string())))
-                    })?;
+                    let device = serde_norway::from_str(&text)
+                        .map_err(|error| self.problem_at(&["items"], &format!("items[{index}]: {}", without_place(&error.to_string()))))?;
                     contents.devices.push(self.manifest(item, &device)?);
                 }
                 Some((version, kind)) => contents.passed_over.push(format!("{version} {kind}")),
@@ -151,7 +150,7 @@ impl Document<'_> {
             let field: Vec<&str> = text.split([':', ' ']).next().unwrap_or_default().split('.').collect();
             self.problem_at(&field, &text)
         })?;
-        Ok(Manifest { wanted: Arc::new(wanted), line: self.line_of(&["kind"]) })
+        Ok(Manifest { wanted: Arc::new(wanted), line: self.line_of(&[]) })
     }
 
     fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T, Problem> {
@@ -216,10 +215,13 @@ mod tests {
 
     #[test]
     fn a_file_may_have_many_documents_lists_and_strangers() {
-        let list = format!("apiVersion: v1\nkind: List\nitems:\n- {}  spec: {{deviceId: Listed}}\n", PUMP.replace('\n', "\n  ").trim_end_matches(' '));
+        let list = format!(
+            "apiVersion: v1\nkind: List\nitems:\n- {}  spec: {{deviceId: Listed}}\n",
+            PUMP.replace('\n', "\n  ").trim_end_matches(' ')
+        );
         let text = format!("# mine\n---\n{PUMP}spec: {{}}\n---\n# nothing\n---\napiVersion: v1\nkind: Secret\n---\n{list}");
         let contents = yaml(&text).unwrap();
-        assert_eq!(ids(&contents), [("pump", 4), ("Listed", 14)]);
+        assert_eq!(ids(&contents), [("pump", 3), ("Listed", 14)]);
         assert_eq!(contents.passed_over, ["v1 Secret"]);
         let json = r#"{"apiVersion": "mooring.dev/v1alpha1", "kind": "Device", "metadata": {"name": "d"}, "spec": {}}"#;
         assert_eq!(ids(&read(json.as_bytes(), Syntax::Json).unwrap()), [("d", 1)]);
@@ -231,9 +233,12 @@ mod tests {
         for (text, said) in [
             (format!("{PUMP}spec:\n  enabled: \"no\"\n"), "line 6, column 12: spec.enabled: invalid type"),
             (format!("{PUMP}spec:\n  colour: red\n"), "line 6: spec.colour: there is no such field"),
-            (format!("{PUMP}spec:\n  tags:\n    colour: x\n  authentication:\n    symmetricKey:\n      colour: x\n"), "line 10: spec.authentication.symmetricKey.colour"),
+            (
+                format!("{PUMP}spec:\n  tags:\n    colour: x\n  authentication:\n    symmetricKey:\n      colour: x\n"),
+                "line 10: spec.authentication.symmetricKey.colour",
+            ),
             (format!("{PUMP}spec: {{}}\nspecs: {{}}\n"), "line 6: specs"),
-            (format!("---\n{PUMP}spec: {{}}\n---\n{PUMP}spec:\n  deviceId: a b\n"), "line 12: spec.deviceId"),
+            (format!("---\n{PUMP}spec: {{}}\n---\n{PUMP}spec:\n  deviceId: a b\n"), "line 13: spec.deviceId"),
             (format!("{PUMP}spec:\n  authentication: {{}}\n"), "line 6: spec.authentication: exactly one"),
             ("kind: Device\n".to_owned(), "line 1: this is no manifest"),
             ("\napiVersion: mooring.dev/v1\nkind: Device\n".to_owned(), "line 2: this hub knows mooring.dev/v1alpha1"),
