@@ -23,3 +23,4 @@ mod revocation;
 mod serve;
 mod sessions;
 mod strangers;
+mod x509;
