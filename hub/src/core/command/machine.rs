@@ -15,7 +15,7 @@ use super::feedback::{FeedbackQueue, LockLost, ReceiptBatch};
 use super::queue::{CommandQueue, Entry, Lock};
 use super::turn::{Handout, PollId, Recipient, Turn};
 use super::write::{CommandWrite, Pending};
-use super::{Command, CommandId, CommandLimits, LockToken, Outcome, Receipt, Receiver, ReturnReason, Settlement, StepKind};
+use super::{Command, CommandId, CommandLimits, LockToken, Outcome, Receipt, ReceiptId, Receiver, ReturnReason, Settlement, StepKind};
 use crate::core::device_id::DeviceId;
 use crate::core::identity::GenerationId;
 use crate::core::session::ConnectionId;
@@ -227,6 +227,12 @@ impl CommandMachine {
         self.queues.contains_key(device) || self.feedback.has_any_of(device)
     }
 
+    /// The receipts that wait, after `after`, oldest first, at most `limit`; nobody receives them by that.
+    #[must_use]
+    pub fn receipts_after(&self, after: Option<ReceiptId>, limit: usize) -> Vec<Receipt> {
+        self.feedback.after(after, limit)
+    }
+
     /// Hands out the oldest receipts, at most `max`.
     pub fn receive_receipts(&mut self, max: usize, turn: &mut Turn<'_>) -> Option<ReceiptBatch> {
         self.feedback.receive(max, &self.limits, turn)
@@ -261,14 +267,18 @@ impl CommandMachine {
 
     /// Does what time does: commands expire, locks run out, polls end.
     pub fn time_passed(&mut self, turn: &mut Turn<'_>) {
+        let mut returned = Vec::new();
         while let Some((_, id)) = self.timers.first().copied().filter(|(time, _)| *time <= turn.now) {
             let device = self.devices.get(&id).cloned().expect("a command with a timer is pending");
-            let locked = self.queues.get(&device).and_then(|queue| queue.get(id)).is_some_and(|entry| entry.lock.is_some());
-            if locked {
+            if self.locked_until(id).is_some() {
                 self.give_back(&device, id, ReturnReason::LockExpired, turn);
+                returned.push(device);
             } else {
                 self.end(&device, id, Outcome::Expired, None, turn);
             }
+        }
+        // Only now, that nothing overdue is offered.
+        for device in returned {
             self.offer(&device, turn);
         }
         self.feedback.time_passed(&self.limits, turn);
@@ -408,3 +418,6 @@ impl CommandMachine {
         self.end_all(device, Outcome::DeviceDeleted, turn, |command| present != Some(&command.generation_id));
     }
 }
+
+#[cfg(test)]
+mod tests;
