@@ -399,7 +399,7 @@ fn ops() -> impl Strategy<Value = Vec<Op>> {
         1 => (of(), any::<bool>()).prop_map(|(of, is_made_anew)| Op::Delete { of, is_made_anew }),
         2 => (1..4_usize).prop_map(|max| Op::Receive { max }),
         2 => (any::<prop::sample::Index>(), settlement()).prop_map(|(which, settlement)| Op::SettleReceipts { which, settlement }),
-        5 => prop_oneof![0..20_u64, 20..100, 100..700].prop_map(|seconds| Op::Pass { seconds }),
+        5 => prop_oneof![0..20_u64, 20..100_u64, 100..700_u64].prop_map(|seconds| Op::Pass { seconds }),
         1 => Just(Op::Restart),
         1 => Just(Op::LoadAgain),
     ];
