@@ -13,6 +13,7 @@ mod device;
 mod events;
 mod serve;
 mod token;
+mod watch;
 
 /// A self-hosted IoT hub that speaks Azure IoT Hub's wire protocols.
 #[derive(Parser)]
@@ -29,6 +30,7 @@ enum Command {
     Device(device::DeviceCommand),
     Token(token::TokenCommand),
     Events(events::EventsCommand),
+    Watch(watch::WatchCommand),
 }
 
 /// Runs what the process was started for.
@@ -40,6 +42,7 @@ pub fn run() -> ExitCode {
         Command::Device(command) => talk(command.run()),
         Command::Token(command) => talk(command.run()),
         Command::Events(command) => talk(command.run()),
+        Command::Watch(command) => talk(command.run()),
     };
     outcome.unwrap_or_else(|error| {
         complain(&error);
