@@ -184,7 +184,8 @@ impl Registry {
     }
 }
 
-const API_VERSION: &str = "api-version=2021-04-12";
+/// The version of Azure's API that these commands speak.
+pub const API_VERSION: &str = "api-version=2021-04-12";
 
 /// The path of a device in the registry.
 #[must_use]

@@ -10,8 +10,10 @@ mod client;
 mod connection_string;
 mod dev;
 mod device;
+mod duration;
 mod events;
 mod serve;
+mod simulate;
 mod token;
 
 /// A self-hosted IoT hub that speaks Azure IoT Hub's wire protocols.
@@ -29,6 +31,7 @@ enum Command {
     Device(device::DeviceCommand),
     Token(token::TokenCommand),
     Events(events::EventsCommand),
+    Simulate(simulate::SimulateCommand),
 }
 
 /// Runs what the process was started for.
@@ -40,6 +43,7 @@ pub fn run() -> ExitCode {
         Command::Device(command) => talk(command.run()),
         Command::Token(command) => talk(command.run()),
         Command::Events(command) => talk(command.run()),
+        Command::Simulate(command) => runtime().and_then(|runtime| runtime.block_on(command.run())),
     };
     outcome.unwrap_or_else(|error| {
         complain(&error);
