@@ -11,6 +11,13 @@ use super::identity::GenerationId;
 use super::session::{ConnectionId, Protocol};
 use super::time::UnixMillis;
 
+pub mod draft;
+pub mod feedback;
+pub mod machine;
+pub mod queue;
+pub mod turn;
+pub mod write;
+
 /// The largest command: body, system values, and property names and values together (Azure's limit), in bytes.
 pub const COMMAND_MAX_BYTES: usize = 64 * 1024;
 

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use secrecy::{ExposeSecret as _, SecretSlice};
 
 use super::device_id::DeviceId;
+use super::session::BootId;
 use super::time::UnixMillis;
 
 pub mod change;
@@ -34,6 +35,8 @@ pub struct DeviceIdentity {
     pub managed_by: Option<ManagedBy>,
     /// Set by a person or a back end who shut the device out; wins over every manifest until lifted the same way.
     pub hold: Option<Hold>,
+    /// In which life of the hub it was connected, as last flushed; `None` when it was not. An earlier life's connection ended with it.
+    pub connected_boot: Option<BootId>,
     /// When it last connected or disconnected, as last flushed.
     pub connection_state_updated_time: Option<UnixMillis>,
     /// When it last connected or sent, as last flushed (at most once a minute, and on disconnect).

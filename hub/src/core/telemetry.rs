@@ -141,6 +141,13 @@ pub fn parse_expiry(text: &str) -> Result<Option<UnixMillis>, InvalidExpiry> {
 const LAST_TIME: UnixMillis = UnixMillis(253_402_207_200_000);
 
 fn check(message: &Message<'_>) -> Result<(), TelemetryRefused> {
+    check_fields(message)?;
+    let size = size(message);
+    if size > MESSAGE_MAX_BYTES { Err(TelemetryRefused::TooLarge(size)) } else { Ok(()) }
+}
+
+/// The rules that a message has in either direction: its ids, its symbols, and how many properties it has.
+pub fn check_fields(message: &Message<'_>) -> Result<(), TelemetryRefused> {
     let properties = &message.properties;
     if !properties.message_id.as_ref().is_none_or(|id| is_message_id(id) && is_short(id)) {
         return Err(TelemetryRefused::InvalidMessageId);
@@ -157,9 +164,7 @@ fn check(message: &Message<'_>) -> Result<(), TelemetryRefused> {
     }
     check_symbol("content-type", properties.content_type.as_deref())?;
     check_symbol("content-encoding", properties.content_encoding.as_deref())?;
-    message.annotations.iter().try_for_each(|(name, _)| check_symbol("name of an annotation", Some(name)))?;
-    let size = size(message);
-    if size > MESSAGE_MAX_BYTES { Err(TelemetryRefused::TooLarge(size)) } else { Ok(()) }
+    message.annotations.iter().try_for_each(|(name, _)| check_symbol("name of an annotation", Some(name)))
 }
 
 fn is_message_id(id: &MessageId<'_>) -> bool {

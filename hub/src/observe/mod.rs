@@ -6,6 +6,8 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
+use crate::core::command::Outcome;
+use crate::core::command::machine::Statistics;
 use crate::core::session::{DisconnectReason, Protocol};
 
 /// The hub's counters.
@@ -18,6 +20,12 @@ pub struct Metrics {
     refusals: Family<ReasonLabel, Counter>,
     http_requests: Family<StatusLabel, Counter>,
     event_readers: Gauge,
+    commands_enqueued: Counter,
+    command_deliveries: Family<ProtocolLabel, Counter>,
+    commands_ended: Family<OutcomeLabel, Counter>,
+    commands_pending: Gauge,
+    commands_invisible: Gauge,
+    receipts_waiting: Gauge,
     registry_failures: Counter,
 }
 
@@ -51,6 +59,11 @@ struct StatusLabel {
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct OutcomeLabel {
+    outcome: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ReasonLabel {
     reason: &'static str,
 }
@@ -64,6 +77,10 @@ impl Metrics {
         for protocol in Protocol::ALL.map(|protocol| ProtocolLabel { protocol: protocol.name() }) {
             drop(metrics.telemetry_messages.get_or_create(&protocol));
             drop(metrics.telemetry_bytes.get_or_create(&protocol));
+            drop(metrics.command_deliveries.get_or_create(&protocol));
+        }
+        for outcome in Outcome::ALL.map(Outcome::name) {
+            drop(metrics.commands_ended.get_or_create(&OutcomeLabel { outcome }));
         }
         for protocol in Protocol::CONNECTED.map(Protocol::name) {
             drop(metrics.connects.get_or_create(&ProtocolLabel { protocol }));
@@ -93,6 +110,12 @@ impl Metrics {
         registry.register("refusals", "Devices and services refused, by reason", self.refusals.clone());
         registry.register("http_requests", "HTTP requests answered, by class of status", self.http_requests.clone());
         registry.register("event_readers", "Readers of events now", self.event_readers.clone());
+        registry.register("commands_enqueued", "Commands taken for devices", self.commands_enqueued.clone());
+        registry.register("command_deliveries", "Commands handed to devices, each time", self.command_deliveries.clone());
+        registry.register("commands_ended", "Commands that ended, by how", self.commands_ended.clone());
+        registry.register("commands_pending", "Commands that have not ended now", self.commands_pending.clone());
+        registry.register("commands_invisible", "Commands that are locked by a delivery now", self.commands_invisible.clone());
+        registry.register("receipts_waiting", "Receipts in the feedback queue now", self.receipts_waiting.clone());
         registry.register("registry_failures", "Calls of the registry that failed", self.registry_failures.clone());
     }
 
@@ -114,6 +137,29 @@ impl Metrics {
     pub fn reads_events(&self) -> CountedReader {
         self.event_readers.inc();
         CountedReader(self.event_readers.clone())
+    }
+
+    /// A command was taken.
+    pub fn command_enqueued(&self) {
+        self.commands_enqueued.inc();
+    }
+
+    /// A command was handed to its device.
+    pub fn command_delivered(&self, protocol: Protocol) {
+        self.command_deliveries.get_or_create(&ProtocolLabel { protocol: protocol.name() }).inc();
+    }
+
+    /// A command ended.
+    pub fn command_ended(&self, outcome: Outcome) {
+        self.commands_ended.get_or_create(&OutcomeLabel { outcome: outcome.name() }).inc();
+    }
+
+    /// So much waits now.
+    pub fn commands_waiting(&self, statistics: Statistics) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.commands_pending.set(gauge(statistics.pending));
+        self.commands_invisible.set(gauge(statistics.invisible));
+        self.receipts_waiting.set(gauge(statistics.receipts_waiting));
     }
 
     /// A call of the registry failed.

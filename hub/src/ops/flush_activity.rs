@@ -12,7 +12,7 @@ const LIVE_EVERY: Duration = Duration::from_secs(60);
 pub async fn flush_activity(hub: &Hub, previous: UnixMillis) -> UnixMillis {
     let now = hub.now();
     let due = now.since(previous) >= LIVE_EVERY;
-    let activity = hub.presence.take_unflushed(if due { previous } else { UnixMillis(i64::MAX) });
+    let activity = hub.presence.take_unflushed(hub.boot, if due { previous } else { UnixMillis(i64::MAX) });
     if !activity.is_empty()
         && let Err(error) = hub.registry.record_activity(activity.clone()).await
     {

@@ -13,27 +13,36 @@ use crate::core::policy::Policies;
 use crate::core::session::BootId;
 use crate::core::time::{Clock, UnixMillis};
 use crate::observe::Metrics;
-use crate::store::commands::Commands;
+use crate::store::commands::Commands as CommandStore;
 use crate::store::connection_log::ConnectionLog;
 use crate::store::presence::Presence;
 use crate::store::{EventLog, Registry};
 
 // What a protocol holds on to between two verbs.
+pub use crate::store::commands::CommandsError;
 pub use crate::store::presence::{MqttSubscription, Session};
 pub use crate::store::{AppendError, Durability, EventBatch, Fate, ReadError, RegistryError, StoredEvent, Ticket, Watermark};
 
 pub mod authenticate;
 pub mod change_devices;
 pub mod changes;
+pub mod commands;
 pub mod counted_registry;
 pub mod flush_activity;
 pub mod identities;
 pub mod open_session;
+pub mod purge_commands;
+pub mod read_commands;
 pub mod read_devices;
 pub mod read_events;
+pub mod receive_commands;
+pub mod receive_feedback;
 pub mod refusals;
 pub mod registry_statistics;
+pub mod send_again;
+pub mod send_command;
 pub mod send_telemetry;
+pub mod settle_command;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]
@@ -52,7 +61,9 @@ pub struct Hub {
     /// The devices' connections of the last days.
     pub connection_log: Arc<dyn ConnectionLog>,
     /// The commands, as they are kept.
-    pub command_store: Arc<dyn Commands>,
+    pub command_store: Arc<dyn CommandStore>,
+    /// The way to the desk where commands are decided.
+    pub commands: commands::Commands,
     /// Who is connected.
     pub presence: Presence,
     /// Identities read lately.
@@ -86,7 +97,7 @@ pub struct HubParts {
     /// The events.
     pub events: Arc<dyn EventLog>,
     /// The commands.
-    pub commands: Arc<dyn Commands>,
+    pub commands: Arc<dyn CommandStore>,
     /// The devices' connections.
     pub connection_log: Arc<dyn ConnectionLog>,
     /// Where `now` comes from.
@@ -97,7 +108,7 @@ impl Hub {
     /// A hub of these parts.
     #[must_use]
     pub fn new(parts: HubParts) -> Self {
-        let HubParts { names, boot, policies, command_limits: _, registry, events, commands, connection_log, clock } = parts;
+        let HubParts { names, boot, policies, command_limits, registry, events, commands, connection_log, clock } = parts;
         let metrics = Arc::new(Metrics::new(&refusals::RefusalReason::NAMES));
         Self {
             names,
@@ -106,6 +117,7 @@ impl Hub {
             events,
             connection_log,
             command_store: commands,
+            commands: commands::Commands::new(command_limits),
             policies,
             clock,
             presence: Presence::default(),
@@ -132,6 +144,7 @@ impl Hub {
             Change::IdentityWritten(Arc::new(identity.clone()))
         } else {
             self.presence.forget(id);
+            self.commands.device_deleted(id);
             Change::IdentityDeleted(id.clone())
         };
         self.changes.publish(self.now(), change);

@@ -31,6 +31,7 @@ pub fn close_session(hub: &Hub, session: &Session, reason: DisconnectReason) {
     session.end(reason);
     let reason = session.ended().unwrap_or(reason);
     hub.presence.close(session, hub.now());
+    hub.commands.session_closed(session);
     hub.metrics.disconnected(session.protocol(), reason);
     tracing::info!(device = %session.device_id(), connection = %session.connection(), reason = reason.name(), "device {} disconnected: {}", session.device_id(), reason.name());
 }

@@ -92,7 +92,7 @@ pub async fn append_durably(hub: &Hub, right: &DeviceRight, batch: &mut EventBat
             Ok(_) => return Err(AppendRefused::Log(AppendError::Unavailable { retry_after: RETRY_AFTER })),
         }
     }
-    hub.presence.note_activity(&right.device_id, hub.now());
+    hub.presence.note_activity(right, hub.now());
     Ok(())
 }
 

@@ -77,7 +77,9 @@ impl World {
             connection_log: Arc::new(MemoryConnectionLog::default()),
             clock: Arc::clone(&clock) as _,
         });
-        Self { hub: Arc::new(hub), clock, log, commands }
+        let hub = Arc::new(hub);
+        tokio::spawn(super::commands::run(Arc::clone(&hub)));
+        Self { hub, clock, log, commands }
     }
 
     pub async fn with_device(id: &str) -> Self {
@@ -123,6 +125,7 @@ pub fn identity(id: &str) -> DeviceIdentity {
         tags: None,
         managed_by: None,
         hold: None,
+        connected_boot: None,
         connection_state_updated_time: None,
         last_activity_time: None,
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::Notify;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -25,7 +25,7 @@ use crate::core::time::Clock;
 use crate::net::certificate::CertificateError;
 use crate::net::{Admissions, BindError, CertificateFiles, ReloadingCertificate, StrangerLimits};
 use crate::ops::flush_activity::flush_activity;
-use crate::ops::{Hub, HubParts};
+use crate::ops::{Hub, HubParts, commands};
 
 pub mod certificate_authority;
 pub mod clock;
@@ -88,6 +88,7 @@ pub struct RunningHub {
     look_at_certificate: Arc<Notify>,
     listening: JoinSet<()>,
     upkeep: JoinSet<()>,
+    command_desk: JoinHandle<()>,
     shutdown_time: Duration,
 }
 
@@ -143,6 +144,7 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
         look_at_certificate: Arc::default(),
         listening: JoinSet::new(),
         upkeep: JoinSet::new(),
+        command_desk: tokio::spawn(commands::run(Arc::clone(&hub))),
         shutdown_time: config.limits.shutdown_time.get(),
         hub,
     };
@@ -183,6 +185,11 @@ impl RunningHub {
             warn!("connections did not end within {:?} and were cut", self.shutdown_time);
         }
         self.listening.shutdown().await;
+        self.hub.commands.stop();
+        if time::timeout(self.shutdown_time, &mut self.command_desk).await.is_err() {
+            warn!("the commands' store did not answer within {:?}, what was asked of it last may not have happened", self.shutdown_time);
+            self.command_desk.abort();
+        }
         self.upkeep.shutdown().await;
         // Long ago, so that everything not written yet is due.
         flush_activity(&self.hub, crate::core::time::UnixMillis(0)).await;

@@ -5,7 +5,8 @@
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use crate::core::command::{Command, CommandId, Outcome, Receipt, ReceiptId, Step};
+pub use crate::core::command::write::{CommandWrite, Pending};
+use crate::core::command::{Command, CommandId, Outcome, Step};
 use crate::core::device_id::DeviceId;
 use crate::core::time::UnixMillis;
 
@@ -33,45 +34,6 @@ pub trait Commands: Send + Sync + 'static {
 
     /// Forgets at most `limit` commands that ended before `ended_before`, with their timelines; says how many it forgot.
     async fn prune(&self, ended_before: UnixMillis, limit: usize) -> Result<usize, CommandsError>;
-}
-
-/// Everything that has not ended.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Pending {
-    /// Commands whose `ended` is `None`, by id.
-    pub commands: Vec<Command>,
-    /// Receipts in the feedback queue, by id.
-    pub receipts: Vec<Receipt>,
-    /// An id that no command has had: larger than any that was ever committed.
-    pub next_command: u64,
-    /// The same for receipts.
-    pub next_receipt: u64,
-}
-
-/// One change to what is kept.
-#[derive(Clone, Debug, PartialEq)]
-pub enum CommandWrite {
-    /// A new command; its `ended` is `None`.
-    Enqueue(Command, Bytes),
-    /// It has been delivered so often now.
-    DeliveryCount(CommandId, u32),
-    /// It has ended. A command that has ended already stays as it is. Its content goes unless [`Outcome::keeps_content`].
-    End {
-        /// Which.
-        command: CommandId,
-        /// How.
-        outcome: Outcome,
-        /// When.
-        time: UnixMillis,
-    },
-    /// One more entry of a timeline.
-    Step(CommandId, Step),
-    /// A receipt enters the feedback queue; a second one of the same command is not kept.
-    AddReceipt(Receipt),
-    /// Receipts have been received so often now.
-    ReceiptDeliveryCount(Vec<ReceiptId>, u32),
-    /// Receipts leave the feedback queue.
-    RemoveReceipts(Vec<ReceiptId>),
 }
 
 /// Which commands to list.

@@ -11,7 +11,8 @@ use tokio::sync::watch;
 
 use crate::core::device_id::DeviceId;
 use crate::core::event::{PartitionId, PartitionInfo, SequenceNumber, StartPosition};
-use crate::core::identity::{DeviceIdentity, Version};
+use crate::core::identity::{DeviceIdentity, GenerationId, Version};
+use crate::core::session::BootId;
 use crate::core::time::UnixMillis;
 
 pub mod ballast;
@@ -21,6 +22,7 @@ pub mod connection_log;
 pub mod contract;
 pub mod data_folder;
 pub mod journal;
+pub mod mailbox;
 pub mod memory;
 pub mod modes;
 pub mod presence;
@@ -39,7 +41,8 @@ pub trait Registry: Send + Sync + 'static {
     /// does not hinder the others; each sees the ones before it.
     async fn write(&self, writes: Vec<RegistryWrite>) -> Result<Vec<Result<(), ExpectationFailed>>, RegistryError>;
 
-    /// Records when devices connected, disconnected or sent. Not a change: versions stay. Identities that are gone are skipped.
+    /// Records when devices connected, disconnected or sent, and whether they are connected. Not a change: versions stay. Identities that
+    /// are gone are skipped, even when others of their names have come since.
     async fn record_activity(&self, activity: Vec<DeviceActivity>) -> Result<(), RegistryError>;
 
     /// How many identities there are.
@@ -53,7 +56,7 @@ pub struct RegistryWrite {
     pub id: DeviceId,
     /// What must be there for the write to happen.
     pub expected: Expected,
-    /// What is there afterwards; `None` deletes. Its activity times count only where nothing was there before: what
+    /// What is there afterwards; `None` deletes. Its activity counts only where nothing was there before: what
     /// [`Registry::record_activity`] has recorded is never undone by a writer who read before it.
     pub new: Option<DeviceIdentity>,
 }
@@ -72,14 +75,18 @@ pub enum Expected {
 #[error("the identity is not what the write expected")]
 pub struct ExpectationFailed;
 
-/// When a device was last seen; `None` leaves what is there.
+/// When a device was last seen, and whether it is there.
 #[derive(Clone, Debug)]
 pub struct DeviceActivity {
     /// Which.
     pub id: DeviceId,
-    /// When it last connected or sent.
+    /// Which life of that identity.
+    pub generation_id: GenerationId,
+    /// In which life of the hub it is connected; `None` when it is not.
+    pub connected_boot: Option<BootId>,
+    /// When it last connected or sent; `None` leaves what is there.
     pub last_activity_time: Option<UnixMillis>,
-    /// When it last connected or disconnected.
+    /// When it last connected or disconnected; `None` leaves what is there.
     pub connection_state_updated_time: Option<UnixMillis>,
 }
 

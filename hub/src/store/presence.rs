@@ -9,10 +9,13 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use tokio::sync::Notify;
 
+use crate::core::command::Delivery;
 use crate::core::device_id::DeviceId;
-use crate::core::session::{ConnectionId, DeviceRight, DisconnectReason, Protocol};
+use crate::core::identity::GenerationId;
+use crate::core::session::{BootId, ConnectionId, DeviceRight, DisconnectReason, Protocol};
 use crate::core::time::UnixMillis;
 use crate::store::DeviceActivity;
+use crate::store::mailbox::Mailbox;
 
 /// The devices' sessions. Cheap to share behind an `Arc`.
 #[derive(Debug, Default)]
@@ -56,6 +59,7 @@ struct SessionState {
     last_activity: AtomicI64,
     ended: OnceLock<DisconnectReason>,
     wake: Notify,
+    mailbox: Mailbox,
 }
 
 /// What is known about a device beside its identity.
@@ -81,6 +85,7 @@ impl Presence {
             last_activity: AtomicI64::new(now.0),
             ended: OnceLock::new(),
             wake: Notify::new(),
+            mailbox: Mailbox::default(),
             right,
         }));
         let older = self.devices().live.insert(session.device_id().clone(), session.clone());
@@ -98,7 +103,7 @@ impl Presence {
         let away = devices.is_live(session);
         if away {
             devices.live.remove(id);
-            devices.note(id, Some(session.last_activity()), Some(now));
+            devices.note(id, &session.right().generation_id, Some(session.last_activity()), Some(now));
         }
         away
     }
@@ -120,8 +125,8 @@ impl Presence {
     }
 
     /// Notes that a device without a session (HTTPS) was active.
-    pub fn note_activity(&self, id: &DeviceId, now: UnixMillis) {
-        self.devices().note(id, Some(now), None);
+    pub fn note_activity(&self, right: &DeviceRight, now: UnixMillis) {
+        self.devices().note(&right.device_id, &right.generation_id, Some(now), None);
     }
 
     /// What is known about a device beside its identity.
@@ -134,6 +139,11 @@ impl Presence {
             connection_state_updated_time: live.map(Session::since).or(unflushed.and_then(|a| a.connection_state_updated_time)),
             last_activity_time: live.map(Session::last_activity).max(unflushed.and_then(|a| a.last_activity_time)),
         }
+    }
+
+    /// The device's session; it may have ended.
+    pub fn session(&self, id: &DeviceId) -> Option<Session> {
+        self.devices().live.get(id).cloned()
     }
 
     /// How many devices are connected.
@@ -192,14 +202,17 @@ impl Presence {
         self.devices().mqtt.get(id).cloned()
     }
 
-    /// Takes what the registry should be told: of devices that went, that use HTTPS, and that have been active since `before` at the earliest.
-    pub fn take_unflushed(&self, active_since: UnixMillis) -> Vec<DeviceActivity> {
+    /// Takes what the registry should be told: of devices that went, that use HTTPS, and that have been active since `active_since`
+    /// at the earliest. Whoever has a session is connected in `boot`, the present life of the hub.
+    pub fn take_unflushed(&self, boot: BootId, active_since: UnixMillis) -> Vec<DeviceActivity> {
         let mut devices = self.devices();
         let mut activity = std::mem::take(&mut devices.unflushed);
         for (id, session) in &devices.live {
-            if session.last_activity() >= active_since {
-                let entry = activity.entry(id.clone()).or_insert_with(|| DeviceActivity::of(id));
-                entry.last_activity_time = Some(session.last_activity());
+            // One that went and has come back is told of too: it must not be written down as gone.
+            if session.last_activity() >= active_since || activity.contains_key(id) {
+                let entry = DeviceActivity::entry(&mut activity, id, &session.right().generation_id);
+                entry.connected_boot = Some(boot);
+                entry.last_activity_time = entry.last_activity_time.max(Some(session.last_activity()));
                 entry.connection_state_updated_time = Some(session.since());
             }
         }
@@ -210,7 +223,10 @@ impl Presence {
     pub fn put_back(&self, activity: Vec<DeviceActivity>) {
         let mut devices = self.devices();
         for old in activity {
-            devices.note(&old.id, old.last_activity_time, old.connection_state_updated_time);
+            // What has come since is of a later life of the device, if it is not of the same.
+            if devices.unflushed.get(&old.id).is_none_or(|newer| newer.generation_id == old.generation_id) {
+                devices.note(&old.id, &old.generation_id, old.last_activity_time, old.connection_state_updated_time);
+            }
         }
     }
 
@@ -230,19 +246,31 @@ impl Devices {
         self.live.get(session.device_id()).is_some_and(|live| live.connection() == session.connection())
     }
 
-    fn note(&mut self, id: &DeviceId, last_activity: Option<UnixMillis>, state_updated: Option<UnixMillis>) {
+    fn note(&mut self, id: &DeviceId, generation: &GenerationId, last_activity: Option<UnixMillis>, state_updated: Option<UnixMillis>) {
         if self.unflushed.len() >= UNFLUSHED_MAX && !self.unflushed.contains_key(id) {
             return;
         }
-        let entry = self.unflushed.entry(id.clone()).or_insert_with(|| DeviceActivity::of(id));
+        let entry = DeviceActivity::entry(&mut self.unflushed, id, generation);
         entry.last_activity_time = entry.last_activity_time.max(last_activity);
         entry.connection_state_updated_time = entry.connection_state_updated_time.max(state_updated);
     }
 }
 
 impl DeviceActivity {
-    fn of(id: &DeviceId) -> Self {
-        Self { id: id.clone(), last_activity_time: None, connection_state_updated_time: None }
+    /// The device's entry in `activity`. That of another life of the device gives way: the registry would not take it.
+    fn entry<'a>(activity: &'a mut HashMap<DeviceId, Self>, id: &DeviceId, generation: &GenerationId) -> &'a mut Self {
+        let none_yet = || Self {
+            id: id.clone(),
+            generation_id: generation.clone(),
+            connected_boot: None,
+            last_activity_time: None,
+            connection_state_updated_time: None,
+        };
+        let entry = activity.entry(id.clone()).or_insert_with(none_yet);
+        if entry.generation_id != *generation {
+            *entry = none_yet();
+        }
+        entry
     }
 }
 
@@ -312,6 +340,39 @@ impl Session {
         }
     }
 
+    /// What the connection and the command desk leave for each other.
+    #[must_use]
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.0.mailbox
+    }
+
+    /// Puts a delivery into the mailbox and wakes the connection; gives it back when the session has ended or takes none any more.
+    pub fn deliver(&self, delivery: Delivery) -> Result<(), Delivery> {
+        if self.ended().is_some() {
+            return Err(delivery);
+        }
+        self.0.mailbox.put(delivery)?;
+        self.0.wake.notify_waiters();
+        Ok(())
+    }
+
+    /// Takes out the deliveries that wait for the connection, in order; none of a session that has ended.
+    #[must_use]
+    pub fn take_deliveries(&self) -> Vec<Delivery> {
+        if self.ended().is_some() { Vec::new() } else { self.0.mailbox.take() }
+    }
+
+    /// Waits until the session has ended or a delivery waits.
+    pub async fn wait_woken(&self) {
+        loop {
+            let woken = self.0.wake.notified();
+            if self.ended().is_some() || self.0.mailbox.has_any() {
+                return;
+            }
+            woken.await;
+        }
+    }
+
     /// Ends it; the first reason stays.
     pub fn end(&self, reason: DisconnectReason) {
         if self.0.ended.set(reason).is_ok() {
@@ -374,7 +435,7 @@ mod tests {
         assert!(!presence.close(&ended, NOW));
         assert_eq!(presence.kept_subscriptions(id), None);
         assert_eq!(presence.view(id), PresenceView::default());
-        assert!(presence.take_unflushed(UnixMillis(0)).is_empty());
+        assert!(presence.take_unflushed(BootId(1), UnixMillis(0)).is_empty());
     }
 
     #[test]
@@ -384,7 +445,33 @@ mod tests {
         ended.end(DisconnectReason::DeviceDisabled);
         delete(&presence, ended.device_id());
         presence.close(&ended, NOW);
-        assert!(presence.take_unflushed(UnixMillis(0)).is_empty());
+        assert!(presence.take_unflushed(BootId(1), UnixMillis(0)).is_empty());
+    }
+
+    #[test]
+    fn a_device_that_came_back_is_not_written_down_as_gone() {
+        let presence = Presence::default();
+        let (boot, nobody_alive) = (BootId(3), UnixMillis(i64::MAX));
+        let first = open(&presence, "1");
+        presence.close(&first, NOW);
+        let second = open(&presence, "1");
+        let flushed = presence.take_unflushed(boot, nobody_alive);
+        assert_eq!(flushed.iter().map(|seen| seen.connected_boot).collect::<Vec<_>>(), [Some(boot)]);
+        presence.close(&second, NOW);
+        let flushed = presence.take_unflushed(boot, nobody_alive);
+        assert_eq!(flushed.iter().map(|seen| seen.connected_boot).collect::<Vec<_>>(), [None]);
+    }
+
+    #[test]
+    fn only_the_present_life_of_a_device_is_written() {
+        let presence = Presence::default();
+        let older = open(&presence, "1");
+        presence.close(&older, NOW);
+        let late = presence.take_unflushed(BootId(1), UnixMillis(i64::MAX));
+        presence.note_activity(open(&presence, "2").right(), NOW);
+        presence.put_back(late);
+        let flushed = presence.take_unflushed(BootId(1), UnixMillis(i64::MAX));
+        assert_eq!(flushed.iter().map(|seen| seen.generation_id.0.as_str()).collect::<Vec<_>>(), ["2"]);
     }
 
     #[test]

@@ -222,6 +222,7 @@ fn create(id: &DeviceId, settings: &Settings, author: &Author, now: UnixMillis, 
         tags: settings.tags.clone().flatten().map(|tags| tags.0),
         managed_by,
         hold,
+        connected_boot: None,
         connection_state_updated_time: None,
         last_activity_time: None,
     }

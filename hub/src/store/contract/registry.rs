@@ -7,6 +7,7 @@ use rand::{Rng as _, SeedableRng as _};
 
 use crate::core::device_id::DeviceId;
 use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, ManagedBy, SymmetricKey, Version};
+use crate::core::session::BootId;
 use crate::core::time::UnixMillis;
 use crate::store::memory::registry::MemoryRegistry;
 use crate::store::{DeviceActivity, DeviceCount, ExpectationFailed, Expected, Registry, RegistryWrite};
@@ -20,8 +21,9 @@ macro_rules! registry_contract {
             writes_only_what_was_expected,
             writes_of_a_batch_see_the_ones_before,
             a_failed_write_does_not_hinder_the_others,
-            a_write_leaves_the_activity_times_alone,
+            a_write_leaves_the_activity_alone,
             activity_is_no_change,
+            activity_of_an_earlier_life_leaves_the_present_one_alone,
             lists_in_byte_order,
             counts_what_may_connect,
             concurrent_writers_lose_nothing,
@@ -50,6 +52,7 @@ pub(crate) async fn keeps_every_field(registry: Arc<impl Registry>) {
         tags: Some(r#"{"site":"Zürich","floor":3}"#.to_owned()),
         managed_by: Some(ManagedBy::Kubernetes { namespace: "ns".to_owned(), name: "n".to_owned(), uid: "u-1".to_owned() }),
         hold: Some(Hold { by: "iothubowner".to_owned(), since: UnixMillis(i64::MAX) }),
+        connected_boot: Some(BootId(7)),
         connection_state_updated_time: Some(UnixMillis(5)),
         last_activity_time: Some(UnixMillis(6)),
         version: Version(i64::MIN),
@@ -64,8 +67,13 @@ pub(crate) async fn keeps_every_field(registry: Arc<impl Registry>) {
         write(&*registry, create(device)).await.expect("nobody is there yet");
         assert_eq!(get(&*registry, &device.device_id).await.as_ref(), Some(device));
     }
-    let emptied = DeviceIdentity { connection_state_updated_time: Some(UnixMillis(5)), last_activity_time: Some(UnixMillis(6)), ..plain };
-    let emptied = DeviceIdentity { device_id: full.device_id.clone(), ..emptied };
+    let emptied = DeviceIdentity {
+        device_id: full.device_id.clone(),
+        connected_boot: full.connected_boot,
+        connection_state_updated_time: full.connection_state_updated_time,
+        last_activity_time: full.last_activity_time,
+        ..plain
+    };
     write(&*registry, replace(&full, &emptied)).await.expect("in this version");
     assert_eq!(get(&*registry, &full.device_id).await, Some(emptied), "a field that is none again is none");
     assert_eq!(get(&*registry, &id("A-.+%_#*?!(),:;=@$'Z")).await, None, "ids are case-sensitive");
@@ -109,17 +117,18 @@ pub(crate) async fn a_failed_write_does_not_hinder_the_others(registry: Arc<impl
     assert_eq!(registry.list(None, 10).await.expect("answers"), vec![a, c]);
 }
 
-pub(crate) async fn a_write_leaves_the_activity_times_alone(registry: Arc<impl Registry>) {
+pub(crate) async fn a_write_leaves_the_activity_alone(registry: Arc<impl Registry>) {
     let device = DeviceIdentity { last_activity_time: Some(UnixMillis(1)), ..enabled_device("a", 1) };
     write(&*registry, create(&device)).await.expect("nobody is there yet");
-    registry.record_activity(vec![activity("a", Some(10), Some(20))]).await.expect("answers");
+    let seen = DeviceActivity { connected_boot: Some(BootId(3)), ..activity("a", Some(10), Some(20)) };
+    registry.record_activity(vec![seen]).await.expect("answers");
     // The writer had read before the activity was recorded.
     let stale = DeviceIdentity { last_activity_time: None, connection_state_updated_time: Some(UnixMillis(3)), ..enabled_device("a", 2) };
     write(&*registry, replace(&device, &stale)).await.expect("in this version");
     let now = get(&*registry, &device.device_id).await.expect("is there");
     assert_eq!(
-        (now.version, now.last_activity_time, now.connection_state_updated_time),
-        (Version(2), Some(UnixMillis(10)), Some(UnixMillis(20)))
+        (now.version, now.connected_boot, now.last_activity_time, now.connection_state_updated_time),
+        (Version(2), Some(BootId(3)), Some(UnixMillis(10)), Some(UnixMillis(20)))
     );
     // A new life begins with what the write says.
     let again = enabled_device("a", 3);
@@ -138,6 +147,26 @@ pub(crate) async fn activity_is_no_change(registry: Arc<impl Registry>) {
         DeviceIdentity { last_activity_time: Some(UnixMillis(10)), connection_state_updated_time: Some(UnixMillis(20)), ..device.clone() };
     assert_eq!(registry.list(None, 10).await.expect("answers"), vec![expected]);
     assert_eq!(write(&*registry, replace(&device, &enabled_device("a", 2))).await, Ok(()), "the version has not moved");
+
+    for connected_boot in [Some(BootId(1)), None] {
+        registry.record_activity(vec![DeviceActivity { connected_boot, ..activity("a", None, None) }]).await.expect("answers");
+        let now = get(&*registry, &device.device_id).await.expect("is there");
+        assert_eq!((now.connected_boot, now.last_activity_time), (connected_boot, Some(UnixMillis(10))), "connected, and away again");
+    }
+}
+
+pub(crate) async fn activity_of_an_earlier_life_leaves_the_present_one_alone(registry: Arc<impl Registry>) {
+    let device = DeviceIdentity { generation_id: GenerationId("the second".to_owned()), ..enabled_device("a", 1) };
+    write(&*registry, create(&device)).await.expect("nobody is there yet");
+    let seen = |generation: &str, boot, time| DeviceActivity {
+        generation_id: GenerationId(generation.to_owned()),
+        connected_boot: Some(BootId(boot)),
+        ..activity("a", Some(time), Some(time))
+    };
+    let batch = vec![seen("the first", 1, 10), seen("the second", 2, 5), seen("the first", 3, 20)];
+    registry.record_activity(batch).await.expect("identities that are gone are skipped");
+    let now = get(&*registry, &device.device_id).await.expect("is there");
+    assert_eq!((now.connected_boot, now.last_activity_time), (Some(BootId(2)), Some(UnixMillis(5))));
 }
 
 pub(crate) async fn lists_in_byte_order(registry: Arc<impl Registry>) {
@@ -265,14 +294,15 @@ fn random_device(name: &str, random: &mut StdRng) -> DeviceIdentity {
 
 fn random_activity(random: &mut StdRng) -> Vec<DeviceActivity> {
     let time = |random: &mut StdRng| random.random_bool(0.5).then(|| random.random_range(0..100));
-    ["a", "b", "c", "d"].map(|name| activity(name, time(random), time(random))).to_vec()
+    let boot = |random: &mut StdRng| random.random_bool(0.5).then(|| BootId(random.random_range(1..3)));
+    ["a", "b", "c", "d"].map(|name| DeviceActivity { connected_boot: boot(random), ..activity(name, time(random), time(random)) }).to_vec()
 }
 
 /// An enabled, unmanaged device.
 pub(crate) fn enabled_device(name: &str, version: i64) -> DeviceIdentity {
     DeviceIdentity {
         device_id: id(name),
-        generation_id: GenerationId(format!("generation of {name}")),
+        generation_id: generation_of(name),
         version: Version(version),
         wanted_status: DeviceStatus::Enabled,
         status_reason: None,
@@ -281,6 +311,7 @@ pub(crate) fn enabled_device(name: &str, version: i64) -> DeviceIdentity {
         tags: None,
         managed_by: None,
         hold: None,
+        connected_boot: None,
         connection_state_updated_time: None,
         last_activity_time: None,
     }
@@ -296,9 +327,15 @@ fn keys(primary: u8, secondary: u8) -> Authentication {
 fn activity(name: &str, last_activity: Option<i64>, connection_state_updated: Option<i64>) -> DeviceActivity {
     DeviceActivity {
         id: id(name),
+        generation_id: generation_of(name),
+        connected_boot: None,
         last_activity_time: last_activity.map(UnixMillis),
         connection_state_updated_time: connection_state_updated.map(UnixMillis),
     }
+}
+
+fn generation_of(name: &str) -> GenerationId {
+    GenerationId(format!("generation of {name}"))
 }
 
 fn create(device: &DeviceIdentity) -> RegistryWrite {

@@ -42,7 +42,8 @@ impl Registry for MemoryRegistry {
     async fn record_activity(&self, activity: Vec<DeviceActivity>) -> Result<(), RegistryError> {
         let mut identities = self.identities();
         for seen in activity {
-            if let Some(identity) = identities.get_mut(&seen.id) {
+            if let Some(identity) = identities.get_mut(&seen.id).filter(|identity| identity.generation_id == seen.generation_id) {
+                identity.connected_boot = seen.connected_boot;
                 identity.last_activity_time = seen.last_activity_time.or(identity.last_activity_time);
                 identity.connection_state_updated_time = seen.connection_state_updated_time.or(identity.connection_state_updated_time);
             }
@@ -64,13 +65,14 @@ fn apply(identities: &mut BTreeMap<DeviceId, DeviceIdentity>, write: RegistryWri
         (Some(current), Expected::Version(version)) if current.version == version => {}
         _ => return Err(ExpectationFailed),
     }
-    let seen = current.map(|current| (current.connection_state_updated_time, current.last_activity_time));
+    let seen = current.map(|current| (current.connected_boot, current.connection_state_updated_time, current.last_activity_time));
     match write.new {
         None => {
             identities.remove(&write.id);
         }
         Some(mut new) => {
-            if let Some((connection_state_updated_time, last_activity_time)) = seen {
+            if let Some((connected_boot, connection_state_updated_time, last_activity_time)) = seen {
+                new.connected_boot = connected_boot;
                 new.connection_state_updated_time = connection_state_updated_time;
                 new.last_activity_time = last_activity_time;
             }

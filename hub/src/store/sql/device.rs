@@ -7,6 +7,7 @@ use sea_orm::{ActiveValue, Condition, Set};
 
 use crate::core::device_id::DeviceId;
 use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, ManagedBy, SymmetricKey, Version};
+use crate::core::session::BootId;
 use crate::core::time::UnixMillis;
 use crate::store::RegistryError;
 
@@ -39,6 +40,7 @@ pub struct Model {
     pub hold_since: Option<i64>,
     pub connection_state_updated_time: Option<i64>,
     pub last_activity_time: Option<i64>,
+    pub connected_boot: Option<i64>,
 }
 
 /// A key as it lies in the table. Exists so that no `Debug` of a row shows it.
@@ -94,7 +96,13 @@ pub(super) fn to_row(identity: &DeviceIdentity) -> ActiveModel {
         hold_since: Set(identity.hold.as_ref().map(|hold| hold.since.0)),
         connection_state_updated_time: Set(identity.connection_state_updated_time.map(|time| time.0)),
         last_activity_time: Set(identity.last_activity_time.map(|time| time.0)),
+        connected_boot: Set(identity.connected_boot.map(boot_number)),
     }
+}
+
+/// A boot as it lies in the table.
+pub(super) fn boot_number(boot: BootId) -> i64 {
+    i64::try_from(boot.0).expect("boots are counted from 1, and no data lives through 2^63 of them")
 }
 
 /// The columns that replacing an identity sets: all but its key and what only the recording of activity may move.
@@ -103,6 +111,7 @@ pub(super) fn to_replacement(identity: &DeviceIdentity) -> ActiveModel {
         device_id: ActiveValue::NotSet,
         connection_state_updated_time: ActiveValue::NotSet,
         last_activity_time: ActiveValue::NotSet,
+        connected_boot: ActiveValue::NotSet,
         ..to_row(identity)
     }
 }
@@ -146,6 +155,7 @@ fn parse(row: Model) -> Result<DeviceIdentity, String> {
         hold,
         connection_state_updated_time: row.connection_state_updated_time.map(UnixMillis),
         last_activity_time: row.last_activity_time.map(UnixMillis),
+        connected_boot: row.connected_boot.map(|boot| BootId(boot.unsigned_abs())),
     })
 }
 

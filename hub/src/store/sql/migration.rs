@@ -14,7 +14,7 @@ pub(super) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateDevice)]
+        vec![Box::new(CreateDevice), Box::new(AddConnectedBoot)]
     }
 }
 
@@ -68,5 +68,25 @@ impl MigrationTrait for CreateDevice {
             .col(Column::HoldSince)
             .to_owned();
         manager.create_index(index).await
+    }
+}
+
+struct AddConnectedBoot;
+
+impl MigrationName for AddConnectedBoot {
+    fn name(&self) -> &'static str {
+        "m0002_add_connected_boot"
+    }
+}
+
+#[async_trait]
+impl MigrationTrait for AddConnectedBoot {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        // SQLite knows no ADD COLUMN IF NOT EXISTS.
+        if manager.has_column("device", "connected_boot").await? {
+            return Ok(());
+        }
+        let column = ColumnDef::new(device::Column::ConnectedBoot).big_integer().to_owned();
+        manager.alter_table(Table::alter().table(device::Entity).add_column(column).to_owned()).await
     }
 }

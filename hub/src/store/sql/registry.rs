@@ -115,10 +115,10 @@ async fn record(transaction: &DatabaseTransaction, batch: &[DeviceActivity]) -> 
         let times =
             [(Column::LastActivityTime, seen.last_activity_time), (Column::ConnectionStateUpdatedTime, seen.connection_state_updated_time)];
         let known = times.into_iter().filter_map(|(column, time)| time.map(|UnixMillis(time)| (column, time)));
-        let update = known.fold(Entity::update_many(), |update, (column, time)| update.col_expr(column, Expr::value(time)));
-        if seen.last_activity_time.is_some() || seen.connection_state_updated_time.is_some() {
-            update.filter(Column::DeviceId.eq(seen.id.as_str())).exec(transaction).await?;
-        }
+        let connected = Entity::update_many().col_expr(Column::ConnectedBoot, Expr::value(seen.connected_boot.map(device::boot_number)));
+        let update = known.fold(connected, |update, (column, time)| update.col_expr(column, Expr::value(time)));
+        let this = update.filter(Column::DeviceId.eq(seen.id.as_str())).filter(Column::GenerationId.eq(seen.generation_id.0.as_str()));
+        this.exec(transaction).await?;
     }
     Ok(())
 }

@@ -1,0 +1,410 @@
+//! The command machine: every rule about what becomes of a command between sender and device, and of its receipt.
+//!
+//! Owns all devices' queues, who takes deliveries, the feedback queue and everything that time does to them. One method per request; each
+//! adds to its [`Turn`] what is to be written and, once that is durable, done. Never waits, never looks at a clock, never holds a content.
+//!
+//! Call [`CommandMachine::time_passed`] first in every turn: the other methods rely on it that nothing is overdue.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use self::recipients::Recipients;
+pub use self::recipients::{Consumer, POLLS_OF_DEVICE_MAX, Poll};
+use super::draft::Draft;
+use super::feedback::{FeedbackQueue, LockLost, ReceiptBatch};
+use super::queue::{CommandQueue, Entry, Lock};
+use super::turn::{Handout, PollId, Recipient, Turn};
+use super::write::{CommandWrite, Pending};
+use super::{Command, CommandId, CommandLimits, LockToken, Outcome, Receipt, Receiver, ReturnReason, Settlement, StepKind};
+use crate::core::device_id::DeviceId;
+use crate::core::identity::GenerationId;
+use crate::core::session::ConnectionId;
+use crate::core::time::UnixMillis;
+
+mod recipients;
+
+/// The machine.
+#[derive(Debug)]
+pub struct CommandMachine {
+    limits: CommandLimits,
+    queues: HashMap<DeviceId, CommandQueue>,
+    /// Whose each command is; the first is the oldest.
+    devices: BTreeMap<CommandId, DeviceId>,
+    /// When time does something to a command: each is here once, at [`Entry::deadline`].
+    timers: BTreeSet<(UnixMillis, CommandId)>,
+    /// How many are locked.
+    invisible: usize,
+    recipients: Recipients,
+    feedback: FeedbackQueue,
+    next_command: u64,
+}
+
+/// There is no room for one more command.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NoRoom {
+    /// The device's queue.
+    #[error("{depth} commands wait for device {device} already; it takes no more before it has settled some, or they are purged")]
+    QueueFull {
+        /// Whose.
+        device: DeviceId,
+        /// How many wait.
+        depth: usize,
+    },
+    /// All queues together.
+    #[error("{pending} commands wait for devices of this hub, and it keeps no more")]
+    HubFull {
+        /// How many wait.
+        pending: usize,
+    },
+}
+
+/// How much waits.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Statistics {
+    /// Commands that have not ended, locked ones included.
+    pub pending: usize,
+    /// Those that are locked.
+    pub invisible: usize,
+    /// When the oldest was sent.
+    pub oldest: Option<UnixMillis>,
+    /// Receipts that nobody has taken.
+    pub receipts_waiting: usize,
+}
+
+impl CommandMachine {
+    /// An empty one.
+    #[must_use]
+    pub fn new(limits: CommandLimits) -> Self {
+        Self {
+            limits,
+            queues: HashMap::new(),
+            devices: BTreeMap::new(),
+            timers: BTreeSet::new(),
+            invisible: 0,
+            recipients: Recipients::default(),
+            feedback: FeedbackQueue::default(),
+            next_command: 0,
+        }
+    }
+
+    /// Begins anew with what the store has. Locks are lost, and what was delivered as often as may be is dead-lettered; connections go on
+    /// taking deliveries, polls do not.
+    pub fn load(&mut self, pending: Pending, turn: &mut Turn<'_>) {
+        let polls = self.recipients.drop_polls();
+        turn.decisions.in_vain.extend(polls);
+        self.queues.clear();
+        self.devices.clear();
+        self.timers.clear();
+        self.invisible = 0;
+        self.next_command = pending.next_command;
+        self.feedback = FeedbackQueue::load(pending.receipts, pending.next_receipt, &self.limits, turn);
+        let mut spent = Vec::new();
+        for command in pending.commands {
+            if command.delivery_count >= self.limits.delivery_count_max {
+                spent.push((command.device_id.clone(), command.id));
+            }
+            self.insert(Arc::new(command));
+        }
+        for (device, id) in spent {
+            self.end(&device, id, Outcome::DeliveryCountExceeded, None, turn);
+        }
+        self.time_passed(turn);
+        for device in self.recipients.devices() {
+            self.offer(&device, turn);
+        }
+    }
+
+    /// Takes a command, if there is room. What waited for a former life of the device ends first.
+    pub fn send(&mut self, draft: Draft, turn: &mut Turn<'_>) -> Result<Arc<Command>, NoRoom> {
+        self.end_former_lives(&draft.device_id, Some(&draft.generation_id), turn);
+        let depth = self.pending_of(&draft.device_id);
+        if depth >= self.limits.queue_depth_max {
+            return Err(NoRoom::QueueFull { device: draft.device_id, depth });
+        }
+        if self.devices.len() >= self.limits.pending_max {
+            return Err(NoRoom::HubFull { pending: self.devices.len() });
+        }
+        let command = Arc::new(Command {
+            id: CommandId(self.next_command),
+            device_id: draft.device_id,
+            generation_id: draft.generation_id,
+            message_id: draft.message_id,
+            ack: draft.ack,
+            sent_by: draft.sent_by,
+            again_of: draft.again_of,
+            size_bytes: u32::try_from(draft.content.len()).unwrap_or(u32::MAX),
+            enqueued_time: turn.now,
+            expiry_time: draft.expiry_time.unwrap_or_else(|| turn.now.plus(self.limits.default_ttl)),
+            delivery_count: 0,
+            ended: None,
+        });
+        self.next_command += 1;
+        turn.write(CommandWrite::Enqueue(Command::clone(&command), draft.content));
+        turn.step(&command, StepKind::Enqueued);
+        if let Some(former) = draft.again_of {
+            turn.late_step(former, StepKind::SentAgain(command.id));
+        }
+        self.insert(Arc::clone(&command));
+        self.offer(&command.device_id, turn);
+        Ok(command)
+    }
+
+    /// From now on a connection of the device takes deliveries; a later connection takes the place of an earlier one.
+    pub fn subscribe(&mut self, device: &DeviceId, generation: &GenerationId, consumer: Consumer, turn: &mut Turn<'_>) {
+        self.end_former_lives(device, Some(generation), turn);
+        self.recipients.subscribe(device, consumer);
+        self.offer(device, turn);
+    }
+
+    /// From now on the connection takes none. What it has, it keeps.
+    pub fn unsubscribe(&mut self, device: &DeviceId, connection: ConnectionId) {
+        self.recipients.unsubscribe(device, connection);
+    }
+
+    /// The connection is gone: what it has not settled goes back; deliveries in `unsent` never left the hub.
+    pub fn close(&mut self, device: &DeviceId, connection: ConnectionId, unsent: &[LockToken], turn: &mut Turn<'_>) {
+        self.unsubscribe(device, connection);
+        let Some(queue) = self.queues.get(device) else { return };
+        let held: Vec<(CommandId, LockToken)> = queue.held_by(connection).map(|(id, lock)| (id, lock.token)).collect();
+        for (id, token) in held {
+            let reason = if unsent.contains(&token) { ReturnReason::NotSent } else { ReturnReason::ConnectionClosed };
+            self.give_back(device, id, reason, turn);
+        }
+        self.offer(device, turn);
+    }
+
+    /// A request of the device waits for one command. It is answered with a handout, or among those in vain.
+    pub fn poll(&mut self, device: &DeviceId, generation: &GenerationId, poll: Poll, turn: &mut Turn<'_>) {
+        self.end_former_lives(device, Some(generation), turn);
+        if let Some(refused) = self.recipients.poll(device, poll) {
+            turn.decisions.in_vain.push(refused);
+        }
+        self.offer(device, turn);
+        self.recipients.end_polls(turn);
+    }
+
+    /// The device, as `by`, settles a delivery.
+    pub fn settle(
+        &mut self,
+        device: &DeviceId,
+        token: LockToken,
+        settlement: Settlement,
+        by: Receiver,
+        turn: &mut Turn<'_>,
+    ) -> Result<(), LockLost> {
+        let id = self.locked_with(device, token).ok_or(LockLost)?;
+        match settlement {
+            Settlement::Complete => self.end(device, id, Outcome::Completed, Some(by), turn),
+            Settlement::Reject => self.end(device, id, Outcome::Rejected, Some(by), turn),
+            Settlement::Abandon => self.give_back(device, id, ReturnReason::Abandoned, turn),
+        }
+        self.offer(device, turn);
+        Ok(())
+    }
+
+    /// A delivery never left the hub: it does not count.
+    pub fn not_sent(&mut self, device: &DeviceId, token: LockToken, turn: &mut Turn<'_>) {
+        if let Some(id) = self.locked_with(device, token) {
+            self.give_back(device, id, ReturnReason::NotSent, turn);
+            self.offer(device, turn);
+        }
+    }
+
+    /// Empties a device's queue, locked ones included; says how many there were.
+    pub fn purge(&mut self, device: &DeviceId, turn: &mut Turn<'_>) -> usize {
+        self.end_all(device, Outcome::Purged, turn, |_| true)
+    }
+
+    /// The device is deleted, or has been made anew as `present`: what waited for its former lives ends, and their receipts go.
+    pub fn forget(&mut self, device: &DeviceId, present: Option<&GenerationId>, turn: &mut Turn<'_>) {
+        self.end_former_lives(device, present, turn);
+        self.feedback.forget(device, present, turn);
+    }
+
+    /// Whether there is anything that [`Self::forget`] could take away.
+    #[must_use]
+    pub fn knows(&self, device: &DeviceId) -> bool {
+        self.queues.contains_key(device) || self.feedback.has_any_of(device)
+    }
+
+    /// Hands out the oldest receipts, at most `max`.
+    pub fn receive_receipts(&mut self, max: usize, turn: &mut Turn<'_>) -> Option<ReceiptBatch> {
+        self.feedback.receive(max, &self.limits, turn)
+    }
+
+    /// A back end settles receipts.
+    pub fn settle_receipts(&mut self, token: LockToken, settlement: Settlement, turn: &mut Turn<'_>) -> Result<(), LockLost> {
+        self.feedback.settle(token, settlement, &self.limits, turn)
+    }
+
+    /// The hub ends: what is locked goes back, so that its timeline says so. Nothing is offered any more.
+    pub fn shut_down(&mut self, turn: &mut Turn<'_>) {
+        let locked = self
+            .queues
+            .iter()
+            .flat_map(|(device, queue)| queue.iter().filter(|entry| entry.lock.is_some()).map(|entry| (entry.command.id, device.clone())));
+        let mut locked: Vec<(CommandId, DeviceId)> = locked.collect();
+        locked.sort_unstable_by_key(|(id, _)| *id);
+        for (id, device) in locked {
+            self.give_back(&device, id, ReturnReason::HubRestarted, turn);
+        }
+        let polls = self.recipients.drop_polls();
+        turn.decisions.in_vain.extend(polls);
+    }
+
+    /// When time does something next.
+    #[must_use]
+    pub fn deadline(&self) -> Option<UnixMillis> {
+        let command = self.timers.first().map(|(time, _)| *time);
+        [command, self.recipients.deadline(), self.feedback.deadline()].into_iter().flatten().min()
+    }
+
+    /// Does what time does: commands expire, locks run out, polls end.
+    pub fn time_passed(&mut self, turn: &mut Turn<'_>) {
+        while let Some((_, id)) = self.timers.first().copied().filter(|(time, _)| *time <= turn.now) {
+            let device = self.devices.get(&id).cloned().expect("a command with a timer is pending");
+            let locked = self.queues.get(&device).and_then(|queue| queue.get(id)).is_some_and(|entry| entry.lock.is_some());
+            if locked {
+                self.give_back(&device, id, ReturnReason::LockExpired, turn);
+            } else {
+                self.end(&device, id, Outcome::Expired, None, turn);
+            }
+            self.offer(&device, turn);
+        }
+        self.feedback.time_passed(&self.limits, turn);
+        self.recipients.end_polls(turn);
+    }
+
+    /// How many commands wait for a device, locked ones included.
+    #[must_use]
+    pub fn pending_of(&self, device: &DeviceId) -> usize {
+        self.queues.get(device).map_or(0, CommandQueue::len)
+    }
+
+    /// How much waits.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        let oldest = self.devices.first_key_value().and_then(|(id, device)| self.queues.get(device)?.get(*id));
+        Statistics {
+            pending: self.devices.len(),
+            invisible: self.invisible,
+            oldest: oldest.map(|entry| entry.command.enqueued_time),
+            receipts_waiting: self.feedback.len(),
+        }
+    }
+
+    /// Until when a command is locked; `None` when it is not.
+    #[must_use]
+    pub fn locked_until(&self, id: CommandId) -> Option<UnixMillis> {
+        let queue = self.queues.get(self.devices.get(&id)?)?;
+        queue.get(id)?.lock.as_ref().map(|lock| lock.until)
+    }
+
+    /// Whether this is the present lock of one of the device's commands.
+    #[must_use]
+    pub fn is_locked(&self, device: &DeviceId, token: LockToken) -> bool {
+        self.locked_with(device, token).is_some()
+    }
+
+    fn locked_with(&self, device: &DeviceId, token: LockToken) -> Option<CommandId> {
+        self.queues.get(device)?.locked_with(token)
+    }
+
+    fn insert(&mut self, command: Arc<Command>) {
+        self.devices.insert(command.id, command.device_id.clone());
+        self.timers.insert((command.expiry_time, command.id));
+        self.queues.entry(command.device_id.clone()).or_default().push(command);
+    }
+
+    /// Hands out what waits to whoever takes it.
+    fn offer(&mut self, device: &DeviceId, turn: &mut Turn<'_>) {
+        let Some(queue) = self.queues.get_mut(device) else { return };
+        loop {
+            if queue.first_enqueued().is_none() {
+                return;
+            }
+            let held = |connection| queue.held_by(connection).count();
+            let Some(free) = self.recipients.next_for(device, held) else { return };
+            let entry = queue.first_enqueued().expect("looked for just now");
+            let receiver = Receiver { protocol: free.protocol, connection: free.connection };
+            let (token, until) = ((turn.fresh_token)(), turn.now.plus(free.lock_time.unwrap_or(self.limits.lock_time)));
+            self.timers.remove(&(entry.deadline(), entry.command.id));
+            let command = Arc::make_mut(&mut entry.command);
+            command.delivery_count += 1;
+            let delivery_count = command.delivery_count;
+            entry.lock = Some(Box::new(Lock { token, until, receiver }));
+            self.timers.insert((until, entry.command.id));
+            self.invisible += 1;
+            turn.write(CommandWrite::DeliveryCount(entry.command.id, delivery_count));
+            turn.step(&entry.command, StepKind::Delivered { receiver, delivery_count });
+            let command = Arc::clone(&entry.command);
+            turn.decisions.handouts.push(Handout { to: free.recipient, receiver, command, token, locked_until: until });
+        }
+    }
+
+    /// Puts a locked command back to its place, unless it has been delivered too often or its time is up.
+    fn give_back(&mut self, device: &DeviceId, id: CommandId, reason: ReturnReason, turn: &mut Turn<'_>) {
+        let Some(entry) = self.queues.get_mut(device).and_then(|queue| queue.get_mut(id)) else { return };
+        if reason == ReturnReason::NotSent {
+            let command = Arc::make_mut(&mut entry.command);
+            command.delivery_count = command.delivery_count.saturating_sub(1);
+            turn.write(CommandWrite::DeliveryCount(id, command.delivery_count));
+        }
+        if entry.command.delivery_count >= self.limits.delivery_count_max {
+            self.end(device, id, Outcome::DeliveryCountExceeded, None, turn);
+        } else if entry.command.expiry_time <= turn.now {
+            self.end(device, id, Outcome::Expired, None, turn);
+        } else {
+            self.timers.remove(&(entry.deadline(), id));
+            self.invisible -= usize::from(entry.lock.take().is_some());
+            self.timers.insert((entry.deadline(), id));
+            turn.step(&entry.command, StepKind::Returned(reason));
+        }
+    }
+
+    /// Ends a command, for good.
+    fn end(&mut self, device: &DeviceId, id: CommandId, outcome: Outcome, receiver: Option<Receiver>, turn: &mut Turn<'_>) {
+        let Some(queue) = self.queues.get_mut(device) else { return };
+        let Some(entry) = queue.remove(id) else { return };
+        if queue.is_empty() {
+            self.queues.remove(device);
+        }
+        self.devices.remove(&id);
+        self.timers.remove(&(entry.deadline(), id));
+        let Entry { mut command, lock } = entry;
+        self.invisible -= usize::from(lock.is_some());
+        Arc::make_mut(&mut command).ended = Some((outcome, turn.now));
+        turn.write(CommandWrite::End { command: id, outcome, time: turn.now });
+        turn.step(&command, StepKind::Ended { outcome, receiver });
+        if command.ack.wants(outcome)
+            && let Some(original_message_id) = command.message_id.clone()
+        {
+            let (now, expiry_time) = (turn.now, turn.now.plus(self.limits.feedback_ttl));
+            self.feedback.add(&self.limits, turn, |id| Receipt {
+                id,
+                command: command.id,
+                original_message_id,
+                device_id: command.device_id.clone(),
+                generation_id: command.generation_id.clone(),
+                outcome,
+                time: now,
+                expiry_time,
+                delivery_count: 0,
+            });
+        }
+    }
+
+    /// Ends those of a device's commands that `which` chooses; says how many.
+    fn end_all(&mut self, device: &DeviceId, outcome: Outcome, turn: &mut Turn<'_>, which: impl Fn(&Command) -> bool) -> usize {
+        let Some(queue) = self.queues.get(device) else { return 0 };
+        let ids: Vec<CommandId> = queue.iter().map(|entry| &*entry.command).filter(|command| which(command)).map(|c| c.id).collect();
+        for id in &ids {
+            self.end(device, *id, outcome, None, turn);
+        }
+        ids.len()
+    }
+
+    fn end_former_lives(&mut self, device: &DeviceId, present: Option<&GenerationId>, turn: &mut Turn<'_>) {
+        self.end_all(device, Outcome::DeviceDeleted, turn, |command| present != Some(&command.generation_id));
+    }
+}

@@ -1,0 +1,115 @@
+//! The command desk: the one place where commands are decided, written and handed out.
+//!
+//! Owns the command machine and the way to it. Requests of all connections and back ends come in over one channel; [`run`] takes what
+//! waits, lets the machine decide each in order, commits the writes of the whole group at once, and only then lets anything be seen. While
+//! a group is being committed the next one gathers. Judges no message and knows no protocol.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
+
+use tokio::sync::{Semaphore, mpsc, oneshot};
+
+use self::request::{Answer, Note, Request};
+use crate::core::command::CommandLimits;
+use crate::core::command::machine::{CommandMachine, Statistics};
+use crate::core::command::turn::PollId;
+use crate::core::device_id::DeviceId;
+use crate::store::commands::CommandsError;
+use crate::store::presence::Session;
+
+mod contents;
+mod desk;
+pub(super) mod request;
+#[cfg(test)]
+mod tests;
+
+pub use self::desk::run;
+
+/// The most requests whose senders wait for an answer, polls not counted; others wait before the door.
+const UNANSWERED_MAX: usize = 4096;
+
+/// The way to the desk, and what can be read without waiting for it.
+pub struct Commands {
+    /// Unbounded in form. What is in it is bounded by [`UNANSWERED_MAX`], by the polls that connections wait for, and by what sessions can
+    /// have to say: one look, one goodbye, and a settlement for each delivery in their window.
+    requests: mpsc::UnboundedSender<Request>,
+    /// The other end, until the desk runs.
+    inbox: Mutex<Option<mpsc::UnboundedReceiver<Request>>>,
+    room: Semaphore,
+    machine: Mutex<CommandMachine>,
+    polls: AtomicU64,
+}
+
+impl Commands {
+    /// A desk that nobody sits at yet.
+    pub(super) fn new(limits: CommandLimits) -> Self {
+        let (requests, inbox) = mpsc::unbounded_channel();
+        Self {
+            requests,
+            inbox: Mutex::new(Some(inbox)),
+            room: Semaphore::new(UNANSWERED_MAX),
+            machine: Mutex::new(CommandMachine::new(limits)),
+            polls: AtomicU64::new(0),
+        }
+    }
+
+    /// How many commands wait for a device, locked ones included.
+    #[must_use]
+    pub fn pending_of(&self, device: &DeviceId) -> usize {
+        self.machine().pending_of(device)
+    }
+
+    /// How much waits.
+    #[must_use]
+    pub fn statistics(&self) -> Statistics {
+        self.machine().statistics()
+    }
+
+    /// Tells the desk to give back what is locked and to end, after all that was asked before.
+    pub fn stop(&self) {
+        self.tell(Note::Stop);
+    }
+
+    /// Asks, and waits until what was decided is durable.
+    pub(super) async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, CommandsError> {
+        let _room = self.room.acquire().await.map_err(|_| stopped())?;
+        let (answer, answered) = oneshot::channel();
+        self.requests.send(request(answer)).map_err(|_| stopped())?;
+        answered.await.unwrap_or_else(|_| Err(stopped()))
+    }
+
+    /// Sends what nobody waits for; after the desk has ended, into the void.
+    pub(super) fn tell(&self, note: Note) {
+        let _ = self.requests.send(Request::Note(note));
+    }
+
+    /// The identity is gone: its commands end, and its receipts leave the queue.
+    pub(super) fn device_deleted(&self, device: &DeviceId) {
+        if self.machine().knows(device) {
+            self.tell(Note::Deleted(device.clone()));
+        }
+    }
+
+    /// The session's connection is gone.
+    pub(super) fn session_closed(&self, session: &Session) {
+        if let Some(unsent) = session.mailbox().close() {
+            self.tell(Note::Closed(session.clone(), unsent));
+        }
+    }
+
+    pub(super) fn machine(&self) -> MutexGuard<'_, CommandMachine> {
+        self.machine.lock().expect("nothing panics while it holds this lock")
+    }
+
+    pub(super) fn next_poll(&self) -> PollId {
+        PollId(self.polls.fetch_add(1, Ordering::Relaxed))
+    }
+
+    pub(super) fn sender(&self) -> mpsc::UnboundedSender<Request> {
+        self.requests.clone()
+    }
+}
+
+fn stopped() -> CommandsError {
+    CommandsError::Unavailable("the hub is shutting down".to_owned())
+}

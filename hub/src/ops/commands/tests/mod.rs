@@ -1,0 +1,1 @@
+//! The desk and the verbs of commands, on stores in memory.

@@ -1,0 +1,60 @@
+//! What has become of commands, for people and back ends: of all of them, as long as they are kept.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::core::command::{Command, CommandId, Step};
+use crate::core::time::UnixMillis;
+use crate::ops::Hub;
+use crate::store::commands::CommandsError;
+pub use crate::store::commands::{CommandFilter, CommandQuery};
+
+/// A command and the state it is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandView {
+    /// The command.
+    pub command: Command,
+    /// `Enqueued`, `Invisible`, or the name of its outcome.
+    pub state: &'static str,
+    /// Until when it is locked.
+    pub locked_until: Option<UnixMillis>,
+    /// Whether its content is kept, so that [`send_again`](crate::ops::send_again::send_again) can send it.
+    pub can_be_sent_again: bool,
+}
+
+/// A command with all that has happened to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandHistory {
+    /// The command.
+    pub view: CommandView,
+    /// Its timeline, oldest first.
+    pub steps: Vec<Step>,
+}
+
+/// Commands, newest first.
+pub async fn list_commands(hub: &Arc<Hub>, query: CommandQuery) -> Result<Vec<CommandView>, CommandsError> {
+    let commands = hub.command_store.list(&query).await?;
+    Ok(commands.into_iter().map(|command| view(hub, command)).collect())
+}
+
+/// One command with its timeline; `None` when it never was, or is no longer kept.
+pub async fn get_command(hub: &Arc<Hub>, id: CommandId) -> Result<Option<CommandHistory>, CommandsError> {
+    let Some(command) = hub.command_store.command(id).await? else { return Ok(None) };
+    let steps = hub.command_store.steps(id).await?;
+    Ok(Some(CommandHistory { view: view(hub, command), steps }))
+}
+
+/// A command's message in its stored form; `None` when it is not kept (any more).
+pub async fn command_content(hub: &Arc<Hub>, id: CommandId) -> Result<Option<Bytes>, CommandsError> {
+    Ok(hub.command_store.contents(&[id]).await?.pop().map(|(_, content)| content))
+}
+
+fn view(hub: &Hub, command: Command) -> CommandView {
+    let Some((outcome, _)) = command.ended else {
+        let locked_until = hub.commands.machine().locked_until(command.id);
+        let state = if locked_until.is_some() { "Invisible" } else { "Enqueued" };
+        return CommandView { command, state, locked_until, can_be_sent_again: false };
+    };
+    CommandView { command, state: outcome.name(), locked_until: None, can_be_sent_again: outcome.keeps_content() }
+}

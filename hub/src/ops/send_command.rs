@@ -1,0 +1,62 @@
+//! A back end sends a command: checked, put into its device's queue, durable when this says so.
+
+use std::sync::Arc;
+
+use crate::core::command::draft::{MessageRefused, draft};
+use crate::core::command::machine::NoRoom;
+use crate::core::command::{Acknowledgement, Command, CommandId};
+use crate::core::device_id::DeviceId;
+use crate::core::message::Message;
+use crate::ops::Hub;
+use crate::ops::commands::request::Request;
+use crate::store::RegistryError;
+use crate::store::commands::CommandsError;
+
+/// What somebody wants to send.
+#[derive(Debug)]
+pub struct NewCommand<'a> {
+    /// The message. Its absolute-expiry-time is the command's own expiry.
+    pub message: Message<'a>,
+    /// Which receipts are wanted; they need a message-id. Said to the device as the application property `iothub-ack`.
+    pub ack: Acknowledgement,
+    /// The policy that sends it.
+    pub sent_by: String,
+    /// Of which command it is a repetition.
+    pub again_of: Option<CommandId>,
+}
+
+/// Why a command is not taken. Each says what the sender can do.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SendRefused {
+    /// There is no such device.
+    #[error("there is no device {0}")]
+    UnknownDevice(DeviceId),
+    /// The message can't be a command.
+    #[error(transparent)]
+    Message(#[from] MessageRefused),
+    /// The device's queue, or the hub's, is full.
+    #[error(transparent)]
+    NoRoom(#[from] NoRoom),
+    /// The commands' store does not answer; whether the command was taken is not known.
+    #[error(transparent)]
+    Store(#[from] CommandsError),
+    /// The registry does not answer.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// Sends a command to a device, whether it is connected or not, enabled or not.
+pub async fn send_command(hub: &Arc<Hub>, to: DeviceId, command: NewCommand<'_>) -> Result<Command, SendRefused> {
+    let NewCommand { message, ack, sent_by, again_of } = command;
+    let identity = hub.identities.get(&*hub.registry, &to).await?.ok_or_else(|| SendRefused::UnknownDevice(to.clone()))?;
+    let mut draft = draft(message, ack, sent_by, &identity, hub.now())?;
+    draft.again_of = again_of;
+    let command = hub.commands.ask(|answer| Request::Send(draft, answer)).await??;
+    // Once more, now that whoever deletes the device can see the command: between them no deletion goes unnoticed.
+    let identity = hub.identities.get(&*hub.registry, &to).await?;
+    if identity.is_none_or(|identity| identity.generation_id != command.generation_id) {
+        hub.commands.device_deleted(&to);
+        return Err(SendRefused::UnknownDevice(to));
+    }
+    Ok(Arc::unwrap_or_clone(command))
+}

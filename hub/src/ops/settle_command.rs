@@ -1,0 +1,51 @@
+//! A device settles a delivery: it is done, not wanted, or to come again.
+
+use std::sync::Arc;
+
+use crate::core::command::feedback::LockLost;
+use crate::core::command::{LockToken, Receiver, Settlement};
+use crate::core::session::{DeviceRight, Protocol};
+use crate::ops::authenticate::still_good;
+use crate::ops::commands::request::{DeviceSettles, Note, Request};
+use crate::ops::{Hub, Session};
+use crate::store::RegistryError;
+use crate::store::commands::CommandsError;
+
+/// Why a settlement does not count.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum SettleError {
+    /// Nothing is locked with that token, or not any more.
+    #[error(transparent)]
+    LockLost(#[from] LockLost),
+    /// The device's right has lapsed.
+    #[error("the device may no longer settle")]
+    NoLongerGood,
+    /// The commands' store does not answer; whether it counted is not known.
+    #[error(transparent)]
+    Store(#[from] CommandsError),
+    /// The registry does not answer.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+/// A connection's device settles; nobody waits for it, and a lost lock is nobody's fault. Nothing that arrives after the session has
+/// ended counts.
+pub fn settle_of_session(hub: &Hub, session: &Session, token: LockToken, settlement: Settlement) {
+    if session.ended().is_some() {
+        return;
+    }
+    session.touch(hub.now());
+    let by = Receiver { protocol: session.protocol(), connection: Some(session.connection()) };
+    hub.commands.tell(Note::Settle(DeviceSettles { device: session.device_id().clone(), token, settlement, by }));
+}
+
+/// A device without a session (HTTPS) settles; durable when this returns `Ok`.
+pub async fn settle_command(hub: &Arc<Hub>, right: &DeviceRight, token: LockToken, settlement: Settlement) -> Result<(), SettleError> {
+    if !still_good(hub, right).await? {
+        return Err(SettleError::NoLongerGood);
+    }
+    hub.presence.note_activity(&right.device_id, hub.now());
+    let by = Receiver { protocol: Protocol::Https, connection: None };
+    let settles = DeviceSettles { device: right.device_id.clone(), token, settlement, by };
+    Ok(hub.commands.ask(|answer| Request::Settle(settles, answer)).await??)
+}

@@ -1,0 +1,79 @@
+//! What a session and the command desk leave for each other: deliveries one way, the wish for deliveries the other.
+//!
+//! Bounded by the window that the connection asks for. Small, because every idle connection has one. Wakes nobody.
+
+use std::sync::{Mutex, MutexGuard};
+
+use crate::core::command::{Delivery, LockToken};
+
+/// The mailbox of one session.
+#[derive(Debug, Default)]
+pub struct Mailbox(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// Boxed, because hardly ever any wait.
+    waiting: Option<Box<Waiting>>,
+    window: u16,
+    /// Whether the desk has been told to look at the window and has not looked yet.
+    told: bool,
+    /// Whether the desk has had to do with this session.
+    used: bool,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Waiting(Vec<Delivery>);
+
+impl Mailbox {
+    /// How many unsettled deliveries the connection takes from now on. Says whether the desk has to be told to look: not when it has been
+    /// already, so that there is at most one such note for each session.
+    pub fn set_window(&self, window: u16) -> bool {
+        let mut state = self.state();
+        if state.closed || state.window == window {
+            return false;
+        }
+        state.window = window;
+        state.used = true;
+        !std::mem::replace(&mut state.told, true)
+    }
+
+    /// The desk looks: how many deliveries does the connection take?
+    pub fn look(&self) -> u16 {
+        let mut state = self.state();
+        state.told = false;
+        state.window
+    }
+
+    /// The connection is gone: takes the tokens of what it never took out, and takes nothing in any more. `None` when the desk never had
+    /// to do with it, or has been told before.
+    pub fn close(&self) -> Option<Vec<LockToken>> {
+        let mut state = self.state();
+        state.window = 0;
+        let first = !std::mem::replace(&mut state.closed, true);
+        let unsent = state.waiting.take().map(|waiting| waiting.0.iter().map(|delivery| delivery.token).collect());
+        (first && state.used).then(|| unsent.unwrap_or_default())
+    }
+
+    /// Puts a delivery in, or gives it back when it is closed.
+    pub(super) fn put(&self, delivery: Delivery) -> Result<(), Delivery> {
+        let mut state = self.state();
+        if state.closed {
+            return Err(delivery);
+        }
+        state.waiting.get_or_insert_default().0.push(delivery);
+        Ok(())
+    }
+
+    pub(super) fn take(&self) -> Vec<Delivery> {
+        self.state().waiting.take().map(|waiting| waiting.0).unwrap_or_default()
+    }
+
+    pub(super) fn has_any(&self) -> bool {
+        self.state().waiting.is_some()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().expect("nothing panics while it holds this lock")
+    }
+}
