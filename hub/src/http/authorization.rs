@@ -1,9 +1,9 @@
-//! Where a request carries its token and where it comes from; the extractors that let a back end in, by permission.
+//! Where a request carries its token and where it comes from; the extractors that let in back ends, by permission, and devices.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::{ConnectInfo, FromRequestParts, RawPathParams};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use percent_encoding::percent_decode_str;
@@ -11,9 +11,9 @@ use percent_encoding::percent_decode_str;
 use super::connection::HttpConnection;
 use super::error::Failure;
 use crate::core::policy::Permission;
-use crate::core::session::Protocol;
+use crate::core::session::{DeviceRight, Protocol};
 use crate::ops::Hub;
-use crate::ops::authenticate::{Origin, authenticate_service};
+use crate::ops::authenticate::{Origin, authenticate_device, authenticate_service};
 
 /// Where a request comes from. Whoever accepts connections puts the other end's address into each request's extensions.
 #[must_use]
@@ -34,6 +34,22 @@ pub struct RegistryWriter {
     pub policy: String,
 }
 
+/// Somebody who may send commands, and read what became of them.
+#[derive(Debug)]
+pub struct BackEnd {
+    /// Their policy.
+    pub policy: String,
+}
+
+/// The device that the path's `id` names, or somebody who may speak for it.
+#[derive(Debug)]
+pub struct Device {
+    /// What it proved.
+    pub right: DeviceRight,
+    /// Where it is.
+    pub origin: Origin,
+}
+
 impl FromRequestParts<Arc<Hub>> for RegistryReader {
     type Rejection = Failure;
 
@@ -50,15 +66,41 @@ impl FromRequestParts<Arc<Hub>> for RegistryWriter {
     }
 }
 
+impl FromRequestParts<Arc<Hub>> for BackEnd {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, Failure> {
+        authorize(parts, hub, Permission::ServiceConnect).await.map(|policy| Self { policy })
+    }
+}
+
+impl FromRequestParts<Arc<Hub>> for Device {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, hub: &Arc<Hub>) -> Result<Self, Failure> {
+        // What is not UTF-8 is nobody's name, and is refused as that.
+        let path = RawPathParams::from_request_parts(parts, hub).await.ok();
+        let claimed = path.iter().flatten().find(|(name, _)| *name == "id").map_or_else(String::new, |(_, id)| id.to_owned());
+        let (token, origin) = (token(&parts.headers, &parts.uri), origin(parts));
+        let right = authenticate_device(hub, &claimed, token.as_deref(), origin).await?;
+        tell_authenticated(parts);
+        Ok(Self { right, origin })
+    }
+}
+
 /// The policy that lets the request in.
 async fn authorize(parts: &Parts, hub: &Hub, permission: Permission) -> Result<String, Failure> {
     let token = token(&parts.headers, &parts.uri);
     let path = percent_decode_str(parts.uri.path()).decode_utf8_lossy();
     let policy = authenticate_service(hub, token.as_deref(), permission, &path, origin(parts)).await?.policy;
+    tell_authenticated(parts);
+    Ok(policy)
+}
+
+fn tell_authenticated(parts: &Parts) {
     if let Some(connection) = parts.extensions.get::<HttpConnection>() {
         connection.authenticated();
     }
-    Ok(policy)
 }
 
 /// The token: the header `Authorization`, or else the query parameter of that name, as clients of 2015 and browsers' `EventSource` send it.

@@ -5,15 +5,36 @@ use std::time::Duration;
 
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use super::body;
+use crate::core::command::draft::MessageRefused;
+use crate::core::command::feedback::LockLost;
+use crate::core::command::machine::NoRoom;
 use crate::core::identity::change::Refused;
 use crate::ops::authenticate::AuthenticateError;
 use crate::ops::change_devices::ChangeError;
-use crate::ops::{AppendError, RegistryError};
+use crate::ops::purge_commands::PurgeError;
+use crate::ops::receive_commands::ReceiveError;
+use crate::ops::send_again::SendAgainRefused;
+use crate::ops::send_command::SendRefused;
+use crate::ops::settle_command::SettleError;
+use crate::ops::{AppendError, CommandsError, RegistryError};
 
 /// When to come again after the registry or the log did not answer for a reason that says nothing about time.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// An error's body.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "PascalCase")]
+#[schema(example = json!({"Message": "ErrorCode:DeviceNotFound;there is no device pump", "ExceptionMessage": "Tracking ID:0123456789abcdef"}))]
+pub struct ErrorDocument {
+    /// `Tracking ID:` and what the hub's log calls the request by; empty for a 401.
+    exception_message: String,
+    /// `ErrorCode:`, Azure's name for the error, a semicolon, and a sentence for people.
+    message: String,
+}
 
 /// A request that was not done, as it is told to whoever made it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -115,6 +136,95 @@ impl From<AuthenticateError> for Failure {
     }
 }
 
+impl From<CommandsError> for Failure {
+    fn from(error: CommandsError) -> Self {
+        tracing::warn!(%error, "a request could not be served: {error}");
+        match error {
+            CommandsError::Full => Self::unavailable("the hub's disk is full", RETRY_AFTER),
+            CommandsError::Unavailable(_) => Self::unavailable("commands can't be read or written now", RETRY_AFTER),
+            CommandsError::Damaged { command, .. } => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "ServerError", format!("what is stored of command {command} can't be read"))
+            }
+        }
+    }
+}
+
+/// 404001, 413001, 400004, 403009, 403004 and 403002.
+impl From<SendRefused> for Failure {
+    fn from(refused: SendRefused) -> Self {
+        let text = refused.to_string();
+        let (status, code) = match refused {
+            SendRefused::UnknownDevice(_) => (StatusCode::NOT_FOUND, "DeviceNotFound"),
+            SendRefused::Message(MessageRefused::TooLarge(_)) => (StatusCode::PAYLOAD_TOO_LARGE, "MessageTooLarge"),
+            SendRefused::Message(MessageRefused::ExpiryTooFar(_)) => (StatusCode::FORBIDDEN, "InvalidMessageExpiryTime"),
+            SendRefused::Message(
+                MessageRefused::AlreadyExpired(_)
+                | MessageRefused::PropertyName(_)
+                | MessageRefused::PropertyValue(_)
+                | MessageRefused::Message(_),
+            ) => (StatusCode::BAD_REQUEST, "ArgumentInvalid"),
+            SendRefused::NoRoom(NoRoom::QueueFull { .. }) => (StatusCode::FORBIDDEN, "DeviceMaximumQueueDepthExceeded"),
+            SendRefused::NoRoom(NoRoom::HubFull { .. }) => (StatusCode::FORBIDDEN, "IotHubQuotaExceeded"),
+            SendRefused::Store(error) => return error.into(),
+            SendRefused::Registry(error) => return error.into(),
+        };
+        Self::new(status, code, text)
+    }
+}
+
+impl From<SendAgainRefused> for Failure {
+    fn from(refused: SendAgainRefused) -> Self {
+        let text = refused.to_string();
+        match refused {
+            SendAgainRefused::UnknownCommand(_) => Self::new(StatusCode::NOT_FOUND, "CommandNotFound", text),
+            SendAgainRefused::NotEnded(_) | SendAgainRefused::NotDeadLettered { .. } => {
+                Self::new(StatusCode::CONFLICT, "InvalidOperation", text)
+            }
+            SendAgainRefused::Damaged(_) => Self::new(StatusCode::INTERNAL_SERVER_ERROR, "ServerError", text),
+            SendAgainRefused::Refused(refused) => refused.into(),
+            SendAgainRefused::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReceiveError> for Failure {
+    fn from(error: ReceiveError) -> Self {
+        match error {
+            ReceiveError::NoLongerGood => Self::unauthorized(),
+            ReceiveError::Store(error) => error.into(),
+            ReceiveError::Registry(error) => error.into(),
+        }
+    }
+}
+
+/// 412002.
+impl From<LockLost> for Failure {
+    fn from(lost: LockLost) -> Self {
+        Self::new(StatusCode::PRECONDITION_FAILED, "DeviceMessageLockLost", lost.to_string())
+    }
+}
+
+impl From<SettleError> for Failure {
+    fn from(error: SettleError) -> Self {
+        match error {
+            SettleError::LockLost(lost) => lost.into(),
+            SettleError::NoLongerGood => Self::unauthorized(),
+            SettleError::Store(error) => error.into(),
+            SettleError::Registry(error) => error.into(),
+        }
+    }
+}
+
+impl From<PurgeError> for Failure {
+    fn from(error: PurgeError) -> Self {
+        match error {
+            PurgeError::UnknownDevice(_) => Self::new(StatusCode::NOT_FOUND, "DeviceNotFound", error.to_string()),
+            PurgeError::Store(error) => error.into(),
+            PurgeError::Registry(error) => error.into(),
+        }
+    }
+}
+
 impl From<AppendError> for Failure {
     fn from(error: AppendError) -> Self {
         match error {
@@ -134,11 +244,9 @@ impl IntoResponse for Failure {
             _ => format!("Tracking ID:{:032x}", rand::random::<u128>()),
         };
         tracing::debug!(code = self.code, tracking_id, "answered {}: {}", self.code, self.text);
-        let document = serde_json::json!({
-            // Node's client splits at semicolons and shows only the part after the first.
-            "Message": format!("ErrorCode:{};{}", self.code, self.text.replace(';', ",")),
-            "ExceptionMessage": tracking_id,
-        });
+        // Node's client splits at semicolons and shows only the part after the first.
+        let message = format!("ErrorCode:{};{}", self.code, self.text.replace(';', ","));
+        let document = ErrorDocument { exception_message: tracking_id, message };
         let mut response = body::json(self.status, &document);
         response.headers_mut().insert("iothub-errorcode", HeaderValue::from_static(self.code));
         if let Some(after) = self.retry_after {

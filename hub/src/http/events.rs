@@ -6,7 +6,7 @@
 //! whatever `from` says. A block with an `id` alone, which makes no event, moves it on while nothing comes.
 //! The end is the end of the response, or a block `event: problem` first when there was more to come.
 
-mod json;
+pub mod json;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -22,10 +22,12 @@ use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::time::{Instant, sleep_until, timeout};
+use utoipa::IntoParams;
 
 use super::authorization::token;
 use super::connection::{Closing, HttpConnection};
-use super::error::Failure;
+use super::error::{ErrorDocument, Failure};
+use super::openapi::Refusals;
 use crate::core::device_id::DeviceId;
 use crate::core::event::{Offset, PartitionId, SequenceNumber, StartPosition, StreamPosition};
 use crate::core::policy::Permission;
@@ -33,6 +35,7 @@ use crate::core::session::Protocol;
 use crate::ops::authenticate::{Origin, ServiceRight, authenticate_service};
 use crate::ops::read_events::{EventReader, Page, ReadEventsError, Selection, read_events};
 use crate::ops::{Hub, ReadError};
+use json::EventJson;
 
 /// How often a stream without events says that it is alive. Below the 60 s after which proxies commonly give up.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
@@ -44,15 +47,41 @@ const FAREWELL_TIME: Duration = Duration::from_secs(5);
 const RETRY_AFTER_MS: u32 = 2000;
 
 /// The query.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 pub struct EventsQuery {
+    /// One partition, a number from 0; all of them, merged, when absent.
     partition: Option<String>,
+    /// `earliest`, `latest` (when absent), `offset:N`, `sequence:N` or `time:<ISO 8601>`; the event that is named is wanted too.
     from: Option<String>,
+    /// Only what this device sent.
     device: Option<String>,
+    /// `true`, when absent, waits for more; `false` ends with what is there now.
     follow: Option<String>,
 }
 
-/// Handles `GET /api/v1/events`.
+/// Handles `GET /api/v1/events`: what devices send, as server-sent events. Needs ServiceConnect.
+#[utoipa::path(
+    get,
+    path = "/api/v1/events",
+    tag = "events",
+    params(
+        EventsQuery,
+        ("Last-Event-ID" = Option<String>, Header, description = "An event's id: the stream goes on behind it, whatever `from` says."),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "Blocks `event: message` whose data is one event, without end. A last one, `event: problem`, says in its data's \
+                `message` why there is no more.",
+            content_type = "text/event-stream",
+            body = EventJson,
+        ),
+        (status = 404, description = "PartitionNotFound.", body = ErrorDocument),
+        (status = 429, description = "ThrottlingException: the policy has 64 readers already.", body = ErrorDocument),
+        Refusals,
+    ),
+)]
 pub async fn get_events(
     State(hub): State<Arc<Hub>>,
     ConnectInfo(peer): ConnectInfo<SocketAddr>,

@@ -4,12 +4,20 @@
 
 pub mod authorization;
 pub mod body;
+#[cfg(test)]
+pub(crate) mod client;
+pub mod commands;
 pub mod connection;
+pub mod device_bound;
 pub mod device_messaging;
 pub mod error;
 pub mod events;
+pub mod feedback;
 pub mod header_case;
 pub mod host;
+pub mod message_headers;
+pub mod openapi;
+pub mod path_case;
 pub mod refusals;
 pub mod registry;
 pub mod router;

@@ -1,17 +1,18 @@
-//! Every route, on one page.
+//! Every route, on one page. Azure's are written in lower case here, because they are compared without it ([`path_case`]).
 
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state, map_request};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 
+use super::device_bound::polls::Polls;
 use super::error::Failure;
 use super::websocket::Subprotocols;
-use super::{device_messaging, events, host, refusals, registry, websocket};
+use super::{commands, device_bound, device_messaging, events, feedback, host, openapi, path_case, refusals, registry, websocket};
 use crate::ops::Hub;
 
 /// Port 443: devices, back ends and WebSockets, as Azure has them.
@@ -30,7 +31,9 @@ pub fn api(hub: Arc<Hub>) -> Router {
 fn whole(routes: Router<Arc<Hub>>, hub: Arc<Hub>) -> Router {
     let ours = from_fn_with_state(Arc::clone(&hub), host::only_ours);
     let counted = from_fn_with_state(Arc::clone(&hub), count);
-    routes.method_not_allowed_fallback(no_method).fallback(no_route).layer(ours).layer(counted).with_state(hub)
+    let whole = routes.method_not_allowed_fallback(no_method).fallback(no_route).layer(ours).layer(counted).with_state(hub);
+    // A layer of a router comes behind its choice of a route, so this one is another router's.
+    Router::new().fallback_service(whole).layer(map_request(async |request| path_case::without_case(request)))
 }
 
 async fn count(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
@@ -41,7 +44,12 @@ async fn count(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Res
 
 /// What devices call. Facts §7.2.
 fn device() -> Router<Arc<Hub>> {
-    Router::new().route("/devices/{id}/messages/events", post(device_messaging::post_events))
+    Router::new()
+        .route("/devices/{id}/messages/events", post(device_messaging::post_events))
+        .route("/devices/{id}/messages/devicebound", get(device_bound::receive))
+        .route("/devices/{id}/messages/devicebound/{token}", delete(device_bound::complete_or_reject))
+        .route("/devices/{id}/messages/devicebound/{token}/abandon", post(device_bound::abandon))
+        .layer(Extension(Arc::<Polls>::default()))
 }
 
 /// Where devices go whose network lets HTTPS through alone. Facts §1.2.
@@ -49,9 +57,15 @@ fn websocket(subprotocols: Subprotocols) -> Router<Arc<Hub>> {
     Router::new().route("/$iothub/websocket", get(websocket::upgrade)).layer(Extension(subprotocols))
 }
 
-/// Our own. docs/api.md.
+/// Our own. docs/api.md, and described for programs in [`openapi`].
 fn own() -> Router<Arc<Hub>> {
     Router::new()
+        .route("/openapi.json", get(openapi::get_document))
+        .route("/api/v1/commands", get(commands::list))
+        .route("/api/v1/commands/{id}", get(commands::get))
+        .route("/api/v1/commands/{id}/content", get(commands::get_content))
+        .route("/api/v1/commands/{id}/send-again", post(commands::again))
+        .route("/api/v1/devices/{id}/commands", get(commands::list_of_device).post(commands::send))
         .route("/api/v1/events", get(events::get_events))
         .route("/api/v1/refusals", get(refusals::list_refusals))
         .route("/api/v1/devices/{id}/refusals", get(refusals::list_device_refusals))
@@ -63,6 +77,10 @@ fn service() -> Router<Arc<Hub>> {
         .route("/devices", get(registry::list_devices).post(registry::bulk::change_devices))
         .route("/devices/", get(registry::list_devices))
         .route("/devices/{id}", get(registry::get_device).put(registry::put_device).delete(registry::delete_device))
+        .route("/devices/{id}/commands", delete(commands::purge))
+        .route("/messages/servicebound/feedback", get(feedback::receive))
+        .route("/messages/servicebound/feedback/{token}", delete(feedback::complete))
+        .route("/messages/servicebound/feedback/{token}/abandon", post(feedback::abandon))
         .route("/statistics/devices", get(registry::device_statistics))
         .route("/statistics/service", get(registry::service_statistics))
 }

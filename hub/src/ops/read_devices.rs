@@ -1,4 +1,4 @@
-//! Identities are read: one, or a page of them, each with what is known about its device's presence.
+//! Identities are read: one, or a page of them, each with what is known about its device.
 
 use crate::core::device_id::DeviceId;
 use crate::core::identity::DeviceIdentity;
@@ -20,10 +20,12 @@ pub struct DeviceView {
     pub connection_state_updated_time: Option<UnixMillis>,
     /// When the device last connected or sent; `None`: never.
     pub last_activity_time: Option<UnixMillis>,
+    /// How many commands wait for the device, locked ones included.
+    pub commands_pending: usize,
 }
 
 impl DeviceView {
-    /// The identity with its device's presence. What presence knows is later than what was flushed to the registry.
+    /// The identity with its device's presence and queue. What presence knows is later than what was flushed to the registry.
     #[must_use]
     pub fn of(hub: &Hub, identity: DeviceIdentity) -> Self {
         let presence = hub.presence.view(&identity.device_id);
@@ -31,6 +33,7 @@ impl DeviceView {
             connected: presence.connected,
             connection_state_updated_time: presence.connection_state_updated_time.or(identity.connection_state_updated_time),
             last_activity_time: presence.last_activity_time.or(identity.last_activity_time),
+            commands_pending: hub.commands.pending_of(&identity.device_id),
             identity,
         }
     }

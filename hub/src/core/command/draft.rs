@@ -130,7 +130,8 @@ fn check_property(name: &str, value: &Value<'_>) -> Result<(), MessageRefused> {
 }
 
 /// An id as a receipt says it, which knows text alone.
-fn id_text(id: &MessageId<'_>) -> String {
+#[must_use]
+pub fn id_text(id: &MessageId<'_>) -> String {
     match id {
         MessageId::String(text) => text.clone().into_owned(),
         MessageId::Ulong(number) => number.to_string(),

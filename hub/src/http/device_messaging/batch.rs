@@ -8,10 +8,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 
-use super::fields;
 use crate::core::message::{Body, Message};
 use crate::core::telemetry::{self, MESSAGE_MAX_BYTES, Occasion, Stamps};
 use crate::http::error::Failure;
+use crate::http::message_headers;
 use crate::ops::EventBatch;
 use crate::ops::send_telemetry::stage;
 
@@ -75,10 +75,11 @@ impl Entry<'_> {
         };
         let mut message = Message { body: Body::Data(vec![bytes]), ..Message::default() };
         for (name, value) in &self.properties {
-            if !fields::concern_messages(name) {
+            if !message_headers::concern_messages(name) {
                 return Err(Failure::argument_invalid(format!("the property {name:?} does not begin with iothub-app- or another iothub-")));
             }
-            fields::set(&mut message, name, value)?;
+            message_headers::check_devices_value(name, value)?;
+            message_headers::set(&mut message, name, value)?;
         }
         Ok(message)
     }

@@ -1,7 +1,11 @@
+use std::net::SocketAddr;
+use std::time::Duration;
+
 use axum::Router;
 use axum::extract::connect_info::MockConnectInfo;
 use axum::response::Response;
 use axum::routing::post;
+use http_body_util::BodyExt as _;
 use serde_json::{Value as Json, json};
 use tower::ServiceExt as _;
 
@@ -11,6 +15,7 @@ use crate::core::event::{PartitionId, SequenceNumber};
 use crate::core::identity::{DeviceIdentity, DeviceStatus};
 use crate::core::message::{Body as Payload, MessageId, Value, encoding};
 use crate::core::time::UnixMillis;
+use crate::http::body::DISCARDED_MAX_BYTES;
 use crate::ops::AppendError;
 use crate::ops::world::{World, device_token, identity};
 use crate::store::Expected;

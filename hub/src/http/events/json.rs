@@ -34,22 +34,41 @@ pub fn render(partition: PartitionId, event: &StoredEvent) -> String {
     if json.contains(['\n', '\r']) { json.replace(['\n', '\r'], " ") } else { json }
 }
 
-#[derive(serde::Serialize)]
+/// One event.
+#[derive(serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct EventJson<'a> {
+#[schema(as = Event)]
+pub struct EventJson<'a> {
+    /// The device's partition.
     partition: u16,
+    /// The place in it: a number, as text.
     offset: String,
+    /// Grows by one within the partition, but where events are gone.
     sequence_number: u64,
+    /// When the hub took it.
+    #[schema(format = DateTime)]
     enqueued_time: String,
+    /// Who sent it, as the hub knows, not as the message says.
     #[serde(skip_serializing_if = "Option::is_none")]
     device_id: Option<&'a str>,
+    /// What is set of AMQP's properties: `message-id`, `user-id` (Base64), `to`, `correlation-id`, `content-type`, ….
+    #[schema(value_type = Object)]
     system_properties: SystemProperties<'a>,
+    /// The hub's stamps, and those that a device may set.
+    #[schema(value_type = Object)]
     annotations: Entries<'a>,
+    /// The device's own. Strings, booleans and null are themselves, every other type an object with one field that is named for it.
+    #[schema(value_type = Object)]
     properties: Entries<'a>,
+    /// `value` or `sequence` for AMQP's other two kinds of body, whose encoding is then in `bodyBase64`.
     #[serde(skip_serializing_if = "Option::is_none")]
     body_type: Option<&'static str>,
+    /// The payload, always.
+    #[schema(content_encoding = "base64")]
     body_base64: String,
+    /// The payload as JSON, or as text where it is text.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Value)]
     body: Option<BodyJson<'a>>,
     /// Why the stored event can't be read; then `bodyBase64` is all of it.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -242,7 +261,8 @@ fn tagged<S: Serializer>(serializer: S, kind: &str, value: &(impl Serialize + ?S
 }
 
 /// RFC 9562's form.
-fn uuid_text(bytes: [u8; 16]) -> String {
+#[must_use]
+pub fn uuid_text(bytes: [u8; 16]) -> String {
     let number = u128::from_be_bytes(bytes);
     format!(
         "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",

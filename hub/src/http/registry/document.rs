@@ -183,7 +183,7 @@ pub fn of(view: &DeviceView) -> Value {
         "connectionStateUpdatedTime": time(view.connection_state_updated_time),
         "statusUpdatedTime": time(identity.status_updated_time),
         "lastActivityTime": time(view.last_activity_time),
-        "cloudToDeviceMessageCount": 0,
+        "cloudToDeviceMessageCount": view.commands_pending,
         "authentication": {
             "symmetricKey": { "primaryKey": primary.expose_base64(), "secondaryKey": secondary.expose_base64() },
             "x509Thumbprint": { "primaryThumbprint": null, "secondaryThumbprint": null },

@@ -37,7 +37,7 @@ const OWNERSHIP: HeaderName = HeaderName::from_static("mooring-ownership");
 
 /// The device that the path names, percent-decoded.
 #[derive(Debug)]
-pub struct PathDevice(DeviceId);
+pub struct PathDevice(pub(super) DeviceId);
 
 impl<S: Send + Sync> FromRequestParts<S> for PathDevice {
     type Rejection = Failure;

@@ -1,25 +1,51 @@
-//! `iothub-…`: what a device says about a message, as HTTP headers or in a batch's properties.
+//! `iothub-…`: what is said about a message in HTTP headers, or in a batch's properties.
+//!
+//! Owns the names, and what HTTP allows in values. Never judges what the message then is: `core` does, for each direction.
 
 use std::borrow::Cow;
 
+use axum::http::HeaderMap;
+
+use super::error::Failure;
+use super::header_case::Spellings;
 use crate::core::message::{Message, MessageId, Value};
 use crate::core::telemetry::parse_expiry;
 use crate::core::time::UnixMillis;
-use crate::http::error::Failure;
 
 const PREFIX: &str = "iothub-";
-const APPLICATION_PREFIX: &str = "iothub-app-";
+/// In front of the names of application properties.
+pub const APPLICATION_PREFIX: &str = "iothub-app-";
+
+/// What one header, or one property of a batch's message, says: its name, as the sender spelt it where that is known, and its value.
+pub type Field<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+/// What the headers say about a message. Values are UTF-8, which for Azure's clients is ASCII.
+pub fn of<'a>(headers: &'a HeaderMap, spellings: Option<&Spellings>) -> Result<Vec<Field<'a>>, Failure> {
+    let mut fields = Vec::new();
+    for (name, value) in headers {
+        if concern_messages(name.as_str()) {
+            let value =
+                str::from_utf8(value.as_bytes()).map_err(|_| Failure::argument_invalid(format!("the header {name} is not UTF-8")))?;
+            let spelt = spellings.and_then(|spellings| spellings.of(name.as_str()));
+            fields.push((spelt.map_or(Cow::Borrowed(name.as_str()), Cow::Owned), Cow::Borrowed(value)));
+        }
+    }
+    Ok(fields)
+}
 
 /// Whether a header of this name says something about the message.
-pub(super) fn concern_messages(name: &str) -> bool {
+pub fn concern_messages(name: &str) -> bool {
     strip_prefix_without_case(name, PREFIX).is_some()
 }
 
 /// Sets what `name` says. Names are compared without case, except for the part behind `iothub-app-`, which is the property's own name.
 /// Names with `iothub-` that mean nothing here are passed over, as Azure does; among them are those that only the hub may set.
-pub(super) fn set<'a>(message: &mut Message<'a>, name: &'a str, value: &'a str) -> Result<(), Failure> {
+pub fn set<'a>(message: &mut Message<'a>, name: &'a str, value: &'a str) -> Result<(), Failure> {
     if let Some(property) = strip_prefix_without_case(name, APPLICATION_PREFIX) {
-        check_token(name, property, "a property's name").and_then(|()| check_characters(name, value, "a property's value"))?;
+        if property.is_empty() {
+            return Err(Failure::argument_invalid(format!("{name}: a property's name has at least one character")));
+        }
+        check_characters(name, property, "a property's name")?;
         set_property(message, Cow::Borrowed(property), value);
         return Ok(());
     }
@@ -41,6 +67,14 @@ pub(super) fn set<'a>(message: &mut Message<'a>, name: &'a str, value: &'a str) 
         _ => {}
     }
     Ok(())
+}
+
+/// Refuses a property whose value a device may not send over HTTPS. Back ends may send any text.
+pub fn check_devices_value(name: &str, value: &str) -> Result<(), Failure> {
+    match strip_prefix_without_case(name, APPLICATION_PREFIX) {
+        Some(_) => check_characters(name, value, "a property's value"),
+        None => Ok(()),
+    }
 }
 
 /// Of two properties of the same name the later counts.
@@ -65,13 +99,6 @@ fn expiry(name: &str, value: &str) -> Result<Option<UnixMillis>, Failure> {
         return Ok(None);
     }
     parse_expiry(value).map_err(|error| Failure::argument_invalid(format!("{name} is {value:?}, but {error}")))
-}
-
-fn check_token(field: &str, name: &str, what: &str) -> Result<(), Failure> {
-    if name.is_empty() {
-        return Err(Failure::argument_invalid(format!("{field}: {what} has at least one character")));
-    }
-    check_characters(field, name, what)
 }
 
 /// What names and values of properties are made of over HTTPS (RFC 9110's token characters).

@@ -1,0 +1,96 @@
+//! A command's properties as the headers in which a device gets them. Facts §7.2.
+//!
+//! A value is sent as it is, in UTF-8: ASCII, which is all that Azure allows, is itself. Clients that read header bytes as ISO 8859-1, as
+//! Node and Java do, get the same bytes back by writing it as ISO 8859-1 again. Line breaks and other control characters, which no header
+//! can hold, are U+FFFD; space at either end of a value is not the value's in HTTP, and is lost. Values that are not text are written as
+//! text: numbers in decimal, times in ISO 8601, bytes in Base64, null as nothing.
+//!
+//! Names are sent in lower case, as HTTP/2 has them: this library knows no other, and the clients at hand lower them anyway.
+
+use std::borrow::Cow;
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use crate::core::command::Delivery;
+use crate::core::command::draft::{ACKNOWLEDGEMENT_PROPERTY, id_text};
+use crate::core::message::{Message, Value};
+use crate::http::events::json::uuid_text;
+use crate::http::message_headers::APPLICATION_PREFIX;
+
+/// The headers of a delivery.
+#[must_use]
+pub fn of(delivery: &Delivery, message: &Message<'_>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    describe(message, &mut headers);
+    // Node's client cuts off the first and the last character.
+    set(&mut headers, header::ETAG, &format!("\"{}\"", delivery.token));
+    set(&mut headers, HeaderName::from_static("iothub-sequencenumber"), &delivery.command.to_string());
+    set(&mut headers, HeaderName::from_static("iothub-enqueuedtime"), &delivery.enqueued_time.to_string());
+    set(&mut headers, HeaderName::from_static("iothub-deliverycount"), &delivery.delivery_count.to_string());
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers
+}
+
+/// Adds what the message itself says. Its content type is there twice: as Azure's clients look for it, and as HTTP has it.
+pub fn describe(message: &Message<'_>, headers: &mut HeaderMap) {
+    let properties = &message.properties;
+    let texts = [
+        ("iothub-messageid", properties.message_id.as_ref().map(|id| id_text(id).into())),
+        ("iothub-correlationid", properties.correlation_id.as_ref().map(|id| id_text(id).into())),
+        ("iothub-userid", properties.user_id.as_deref().map(String::from_utf8_lossy)),
+        ("iothub-to", properties.to.as_deref().map(Cow::Borrowed)),
+        ("iothub-expiry", properties.absolute_expiry_time.map(|time| time.to_string().into())),
+        ("iothub-contenttype", properties.content_type.as_deref().map(Cow::Borrowed)),
+        ("iothub-contentencoding", properties.content_encoding.as_deref().map(Cow::Borrowed)),
+        ("content-encoding", properties.content_encoding.as_deref().map(Cow::Borrowed)),
+    ];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            set(headers, HeaderName::from_static(name), &text);
+        }
+    }
+    set(headers, header::CONTENT_TYPE, properties.content_type.as_deref().unwrap_or("application/octet-stream"));
+    for (name, value) in &message.application_properties {
+        let name = if name == ACKNOWLEDGEMENT_PROPERTY { name.to_string() } else { format!("{APPLICATION_PREFIX}{name}") };
+        // No command is taken with a property that is not named as a header can be.
+        if let Ok(name) = HeaderName::try_from(name) {
+            headers.append(name, header_value(&text(value)));
+        }
+    }
+}
+
+fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
+    headers.insert(name, header_value(text));
+}
+
+fn header_value(text: &str) -> HeaderValue {
+    let storable = text.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}");
+    HeaderValue::try_from(storable).expect("what a header can't hold was replaced")
+}
+
+fn text<'a>(value: &'a Value<'a>) -> Cow<'a, str> {
+    match value {
+        Value::String(text) | Value::Symbol(text) => Cow::Borrowed(text),
+        Value::Null => Cow::Borrowed(""),
+        Value::Boolean(value) => value.to_string().into(),
+        Value::Ubyte(number) => number.to_string().into(),
+        Value::Ushort(number) => number.to_string().into(),
+        Value::Uint(number) => number.to_string().into(),
+        Value::Ulong(number) => number.to_string().into(),
+        Value::Byte(number) => number.to_string().into(),
+        Value::Short(number) => number.to_string().into(),
+        Value::Int(number) => number.to_string().into(),
+        Value::Long(number) => number.to_string().into(),
+        Value::Float(number) => number.to_string().into(),
+        Value::Double(number) => number.to_string().into(),
+        Value::Char(character) => character.to_string().into(),
+        Value::Timestamp(time) => time.to_string().into(),
+        Value::Uuid(bytes) => uuid_text(*bytes).into(),
+        Value::Decimal32(bytes) => BASE64.encode(bytes).into(),
+        Value::Decimal64(bytes) => BASE64.encode(bytes).into(),
+        Value::Decimal128(bytes) => BASE64.encode(bytes).into(),
+        Value::Binary(bytes) | Value::Encoded(bytes) => BASE64.encode(bytes).into(),
+    }
+}
