@@ -92,6 +92,18 @@ pub fn subscribe(id: u16, filter: &str, qos: u8) -> Vec<u8> {
     packet(0x82, &body)
 }
 
+/// PUBACK (MQTT 3.4).
+#[must_use]
+pub fn puback(id: u16) -> Vec<u8> {
+    packet(0x40, &id.to_be_bytes())
+}
+
+/// The filter of a device's commands.
+#[must_use]
+pub fn commands_filter(device: &str) -> String {
+    format!("devices/{device}/messages/devicebound/#")
+}
+
 /// Any packet: its first byte, its length, its body.
 #[must_use]
 pub fn packet(first: u8, body: &[u8]) -> Vec<u8> {
@@ -139,6 +151,17 @@ pub enum Packet {
     },
     /// PINGRESP.
     PingResp,
+    /// PUBLISH: a command.
+    Publish {
+        /// Packet id; none with QoS 0.
+        id: Option<u16>,
+        /// Whether it may have been sent before.
+        duplicate: bool,
+        /// The topic.
+        topic: String,
+        /// The payload.
+        payload: Vec<u8>,
+    },
     /// Anything else: first byte and body.
     Other(u8, Vec<u8>),
 }
@@ -218,6 +241,17 @@ impl Connection {
         Ok(())
     }
 
+    /// Subscribes to the device's commands with QoS 1.
+    ///
+    /// # Errors
+    /// When that is not granted.
+    pub async fn subscribe_to_commands(&mut self, device: &str) -> Result<()> {
+        self.send(&subscribe(1, &commands_filter(device), 1)).await?;
+        let answer = self.next().await?;
+        ensure!(answer == Some(Packet::SubAck { id: 1, code: 1 }), "{answer:?} instead of SUBACK");
+        Ok(())
+    }
+
     /// The next packet; `None` when the hub has closed the connection.
     ///
     /// # Errors
@@ -284,8 +318,21 @@ fn decode(first: u8, body: &[u8]) -> Packet {
         (0x40, &[high, low]) => Packet::PubAck(u16::from_be_bytes([high, low])),
         (0x90, &[high, low, code]) => Packet::SubAck { id: u16::from_be_bytes([high, low]), code },
         (0xd0, &[]) => Packet::PingResp,
-        _ => Packet::Other(first, body.to_vec()),
+        _ => decode_publish(first, body).unwrap_or_else(|| Packet::Other(first, body.to_vec())),
     }
+}
+
+/// PUBLISH (MQTT 3.3) of QoS 0 or 1; `None` for anything else.
+fn decode_publish(first: u8, body: &[u8]) -> Option<Packet> {
+    let (length, rest) = body.split_first_chunk::<2>()?;
+    let (topic, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    let (id, payload) = match first & 0xf7 {
+        0x30 => (None, rest),
+        0x32 => rest.split_first_chunk().map(|(id, rest)| (Some(u16::from_be_bytes(*id)), rest))?,
+        _ => return None,
+    };
+    let topic = String::from_utf8(topic.to_vec()).ok()?;
+    Some(Packet::Publish { id, duplicate: first & 0x08 != 0, topic, payload: payload.to_vec() })
 }
 
 /// The topic that a device publishes to.

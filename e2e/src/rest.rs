@@ -1,7 +1,7 @@
 //! The registry's REST API and the device API, as any HTTP client sees them.
 
 use anyhow::{Context, Result, ensure};
-use reqwest::header::HeaderMap;
+use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
@@ -101,7 +101,8 @@ impl Rest {
         let url = format!("{}{path}{separator}api-version={API_VERSION}", self.base);
         let mut request = self.client.request(method.clone(), url).header("Authorization", self.credential.token()).body(body);
         for (name, value) in headers {
-            request = request.header(*name, *value);
+            // Values are UTF-8, which reqwest's own conversion would not take.
+            request = request.header(*name, HeaderValue::from_bytes(value.as_bytes())?);
         }
         let what = format!("the answer to {method} {path}");
         let response = within(&what, request.send()).await?.with_context(|| what.clone())?;

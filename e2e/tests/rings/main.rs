@@ -2,6 +2,8 @@
 
 mod back_end;
 mod command;
+mod commands_crash;
+mod commands_mqtt;
 mod crash;
 mod curl;
 mod device_sdks;

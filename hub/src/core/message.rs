@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use super::time::UnixMillis;
 
 pub mod encoding;
+pub mod text;
 
 /// A message without the annotations that are stamped on it when it is read (sequence number, offset, enqueued time).
 #[derive(Clone, Debug, Default, PartialEq)]

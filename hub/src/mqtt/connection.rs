@@ -1,14 +1,14 @@
 //! The one place where MQTT meets a socket: bytes in, verbs of the hub, bytes out.
 //!
 //! Owns the buffers, the timers and the order of things: what one read brought is appended as one batch, after the session was asked
-//! whether it still lives; the PUBACKs that have become due leave in one write. Decides nothing about packets.
+//! whether it still lives; the PUBACKs that have become due and the next commands leave in one write. Decides nothing about packets.
 
-use std::future::{Future, poll_fn};
+use std::future::{Future, poll_fn, ready};
 use std::io;
 use std::mem::MaybeUninit;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Poll, ready};
+use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
@@ -16,12 +16,16 @@ use tokio::time::{sleep_until, timeout};
 
 use self::admit::{Admitted, admit};
 use super::codec::{Decoded, Limits, decode};
+use super::deliveries::WINDOW_MAX_DELIVERIES;
 use super::session::{MqttSession, Step, Violation, leaves_will};
+use crate::core::command::Settlement;
 use crate::core::session::DisconnectReason;
 use crate::core::telemetry::Stamps;
 use crate::ops::authenticate::Origin;
 use crate::ops::open_session::close_session;
+use crate::ops::receive_commands::{not_sent, subscribe, unsubscribe};
 use crate::ops::send_telemetry::{self, AppendRefused};
+use crate::ops::settle_command::settle_of_session;
 use crate::ops::{Durability, EventBatch, Hub, Session};
 
 mod admit;
@@ -114,18 +118,28 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
 
     /// Serves the device until the connection or the session ends, and says why it did.
     async fn run(&mut self) -> DisconnectReason {
+        // Those of a kept MQTT session hold without another SUBSCRIBE (MQTT-3.1.2-4).
+        self.follow_subscriptions();
+        let reason = self.serve().await;
+        self.give_back_commands();
+        reason
+    }
+
+    async fn serve(&mut self) -> DisconnectReason {
         let session = self.session.clone();
-        let mut ended = pin!(session.wait_ended());
         let mut timer = pin!(sleep_until(self.mqtt.deadline().into()));
         loop {
-            if let Err(reason) = self.take_input(ended.as_mut()).await {
+            if let Err(reason) = self.take_input().await {
                 return reason;
             }
             self.give_back();
             let Self { stream, input, mqtt, durability, .. } = self;
             tokio::select! {
                 biased;
-                reason = ended.as_mut() => return reason,
+                () = session.wait_woken() => match session.ended() {
+                    Some(reason) => return reason,
+                    None => mqtt.deliver(session.take_deliveries()),
+                },
                 read = read_some(&mut **stream, input), if mqtt.may_read() => match read {
                     Ok(1..) => if let Err(reason) = mqtt.heard(now()) {
                         return reason;
@@ -133,6 +147,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                     Ok(0) | Err(_) => return DisconnectReason::ConnectionLost,
                 },
                 () = durability.changed(), if mqtt.waits() => {}
+                // Commands that had to let what the device sends go first.
+                () = ready(()), if mqtt.has_commands() => {}
                 () = timer.as_mut() => {
                     if let Err(reason) = mqtt.time_passed(now()) {
                         return reason;
@@ -143,12 +159,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         }
     }
 
-    /// Acts on every packet that has come whole, appends what they brought, and sends every answer that is due.
-    async fn take_input(&mut self, mut ended: Pin<&mut impl Future<Output = DisconnectReason>>) -> Result<(), DisconnectReason> {
+    /// Acts on every packet that has come whole, appends what they brought, and sends every answer that is due, and commands.
+    async fn take_input(&mut self) -> Result<(), DisconnectReason> {
         let taken = self.take_packets();
         if !self.batch.is_empty() {
             let append = send_telemetry::append(self.hub, &self.session, &mut self.batch);
-            match unless_ended(append, ended.as_mut()).await? {
+            match unless_ended(append, &self.session).await? {
                 Ok(ticket) => self.mqtt.appended(ticket),
                 Err(AppendRefused::SessionEnded(reason)) => return Err(reason),
                 Err(error) => {
@@ -163,16 +179,56 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         if self.mqtt.waits() {
             self.mqtt.durable(self.durability.now(), &mut self.output).map_err(|_| DisconnectReason::StoreUnavailable)?;
         }
+        self.publish_commands()?;
         if self.output.is_empty() {
             return Ok(());
         }
-        match unless_ended(timeout(WRITE_MAX, write(&mut *self.stream, &self.output)), ended).await? {
+        match unless_ended(timeout(WRITE_MAX, write(&mut *self.stream, &self.output)), &self.session).await? {
             Ok(Ok(())) => {
                 self.output.clear();
+                for token in self.mqtt.written() {
+                    settle_of_session(self.hub, &self.session, token, Settlement::Complete);
+                }
                 Ok(())
             }
             Ok(Err(_)) => Err(DisconnectReason::ConnectionLost),
             Err(_) => Err(DisconnectReason::TooSlow),
+        }
+    }
+
+    /// Puts the next commands behind the answers. Whoever has been shut out gets none, nor does who has just unsubscribed.
+    fn publish_commands(&mut self) -> Result<(), DisconnectReason> {
+        if !self.mqtt.wants_commands() {
+            self.give_back_commands();
+        }
+        if !self.mqtt.has_commands() {
+            return Ok(());
+        }
+        if let Some(reason) = self.session.ended() {
+            return Err(reason);
+        }
+        let Self { hub, session, mqtt, output, .. } = self;
+        mqtt.publish_commands(output, |delivery, error| {
+            let (device, command) = (session.device_id(), delivery.command);
+            tracing::warn!(%device, %command, %error, "command {command} is dead-lettered, MQTT can't say it: {error}");
+            settle_of_session(hub, session, delivery.token, Settlement::Reject);
+        });
+        Ok(())
+    }
+
+    /// Has commands delivered while the device has a subscription to them, and not otherwise.
+    fn follow_subscriptions(&mut self) {
+        if self.mqtt.wants_commands() {
+            subscribe(self.hub, &self.session, WINDOW_MAX_DELIVERIES);
+        } else {
+            unsubscribe(self.hub, &self.session);
+        }
+    }
+
+    /// Commands that were taken out of the session and never written have not been delivered.
+    fn give_back_commands(&mut self) {
+        for token in self.mqtt.take_unwritten() {
+            not_sent(self.hub, &self.session, token);
         }
     }
 
@@ -218,7 +274,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 send_telemetry::stage(message, occasion, &self.stamps, &mut self.batch)?;
                 self.mqtt.staged(receipt);
             }
-            Step::KeepSubscriptions => self.hub.presence.keep_subscriptions(&self.session, self.mqtt.subscriptions()),
+            Step::KeepSubscriptions => {
+                self.hub.presence.keep_subscriptions(&self.session, self.mqtt.subscriptions());
+                self.follow_subscriptions();
+            }
+            Step::Complete(token) => settle_of_session(self.hub, &self.session, token, Settlement::Complete),
             Step::Disconnect => return Ok(Taken::Disconnect),
         }
         Ok(Taken::Packet { length })
@@ -245,11 +305,11 @@ enum Taken {
 }
 
 /// `work`'s output, unless the session ends before it is done.
-async fn unless_ended<T>(work: impl Future<Output = T>, ended: impl Future<Output = DisconnectReason>) -> Result<T, DisconnectReason> {
+async fn unless_ended<T>(work: impl Future<Output = T>, session: &Session) -> Result<T, DisconnectReason> {
     tokio::select! {
         biased;
         done = work => Ok(done),
-        reason = ended => Err(reason),
+        reason = session.wait_ended() => Err(reason),
     }
 }
 
@@ -258,7 +318,7 @@ async fn read_some<S: AsyncRead + Unpin>(stream: &mut S, input: &mut Vec<u8>) ->
     poll_fn(|context| {
         let mut memory = [MaybeUninit::uninit(); READ_MAX_BYTES];
         let mut buffer = ReadBuf::uninit(&mut memory);
-        ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+        task::ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
         input.extend_from_slice(buffer.filled());
         Poll::Ready(Ok(buffer.filled().len()))
     })

@@ -7,6 +7,7 @@ pub mod acknowledgements;
 pub mod codec;
 pub mod connect;
 pub mod connection;
+pub mod deliveries;
 pub mod packet;
 pub mod session;
 pub mod topic;

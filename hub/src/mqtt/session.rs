@@ -1,13 +1,15 @@
 //! A device's MQTT session once it has been let in: packets, time and durability come in, packets and intents go out.
 //!
-//! Owns subscriptions, the order of acknowledgements, keep-alive and the fate of the will. Never touches a socket, a clock or the hub.
+//! Owns subscriptions, the order of acknowledgements and of commands, keep-alive and the fate of the will. Never touches a socket, a clock or the hub.
 
 use std::time::{Duration, Instant};
 
 use super::acknowledgements::{Acknowledgements, Receipt};
 use super::codec::{DecodeError, encode, encode_puback};
+use super::deliveries::{Deliveries, Unspeakable};
 use super::packet::{Delivery, Packet, PacketKind, Publish, QoS, SubAck, Subscribe, Unsubscribe};
 use super::topic::{self, Subscription, TopicError};
+use crate::core::command::{self, LockToken};
 use crate::core::device_id::DeviceId;
 use crate::core::message::Message;
 use crate::core::session::DisconnectReason;
@@ -45,8 +47,10 @@ pub enum Step<'a> {
     Done,
     /// Store the message; when it is staged, say so with [`MqttSession::staged`].
     Telemetry(Message<'a>, Occasion, Receipt),
-    /// Keep [`MqttSession::subscriptions`], before the answer is sent.
+    /// Keep [`MqttSession::subscriptions`], before the answer is sent, and deliver commands while [`MqttSession::wants_commands`].
     KeepSubscriptions,
+    /// The device has taken the command that this lock holds.
+    Complete(LockToken),
     /// The device took its leave.
     Disconnect,
 }
@@ -66,6 +70,7 @@ pub struct MqttSession {
     /// One for each kind of [`Subscription`] at most.
     subscriptions: Vec<MqttSubscription>,
     acknowledgements: Acknowledgements,
+    deliveries: Deliveries,
 }
 
 impl MqttSession {
@@ -81,6 +86,7 @@ impl MqttSession {
             token_ends_at: now.checked_add(token_lasts),
             subscriptions,
             acknowledgements: Acknowledgements::default(),
+            deliveries: Deliveries::default(),
         }
     }
 
@@ -137,8 +143,8 @@ impl MqttSession {
                 answer(&Packet::PingResp, output);
                 Ok(Step::Done)
             }
-            // Of a message that the hub has forgotten, or of none: harmless, and a device may be late.
-            Packet::PubAck(_) => Ok(Step::Done),
+            // For one that stands for nothing: harmless, and a device may be late.
+            Packet::PubAck(packet_id) => Ok(self.deliveries.acknowledged(packet_id).map_or(Step::Done, Step::Complete)),
             Packet::Disconnect => Ok(Step::Disconnect),
             Packet::Connect(_) => Err(Violation::SecondConnect),
             Packet::PubRec(_) | Packet::PubRel(_) | Packet::PubComp(_) => Err(Violation::ExactlyOnce),
@@ -172,6 +178,49 @@ impl MqttSession {
     #[must_use]
     pub fn may_read(&self) -> bool {
         self.acknowledgements.has_room()
+    }
+
+    /// Whether the device has a subscription to its commands.
+    #[must_use]
+    pub fn wants_commands(&self) -> bool {
+        self.command_qos().is_some()
+    }
+
+    /// Commands have come for the device; [`Self::publish_commands`] writes them.
+    pub fn deliver(&mut self, deliveries: Vec<command::Delivery>) {
+        self.deliveries.push(deliveries);
+    }
+
+    /// Whether commands wait to be written.
+    #[must_use]
+    pub fn has_commands(&self) -> bool {
+        self.deliveries.wait()
+    }
+
+    /// Appends the next commands to `output`, as far as it has room, unless the device has given up its subscription. `unspeakable` is
+    /// told of each that MQTT has no words for. To be called when nothing but the write is left to do: what is in `output` counts as
+    /// delivered.
+    pub fn publish_commands(&mut self, output: &mut Vec<u8>, unspeakable: impl FnMut(&command::Delivery, Unspeakable)) {
+        if let Some(qos) = self.command_qos() {
+            self.deliveries.publish(self.device.as_str(), qos, output, unspeakable);
+        }
+    }
+
+    /// The output has been written: answers the locks of commands that are done with, because QoS 0 knows no more.
+    #[must_use]
+    pub fn written(&mut self) -> Vec<LockToken> {
+        self.deliveries.written()
+    }
+
+    /// Takes back the commands that were never written.
+    pub fn take_unwritten(&mut self) -> impl Iterator<Item = LockToken> + use<> {
+        self.deliveries.take_waiting()
+    }
+
+    /// The quality of service with which the device wants its commands; `None` when it wants none.
+    fn command_qos(&self) -> Option<QoS> {
+        let is_for_commands = |kept: &&MqttSubscription| topic::subscription(self.device.as_str(), &kept.filter) == Some(Subscription::Commands);
+        self.subscriptions.iter().find(is_for_commands).and_then(|kept| QoS::from_number(kept.qos))
     }
 
     fn publish<'a>(&mut self, publish: &Publish<'a>) -> Result<Step<'a>, Violation> {
@@ -235,5 +284,7 @@ fn answer(packet: &Packet<'_>, output: &mut Vec<u8>) {
     encode(packet, output).expect("the hub's answers hold no text, and far fewer codes than a packet can");
 }
 
+#[cfg(test)]
+mod exchange;
 #[cfg(test)]
 mod tests;

@@ -1,4 +1,5 @@
-//! What a topic means: which message a PUBLISH carries, and which subscription a filter is.
+//! What a topic means: which message a PUBLISH carries, and which subscription a filter is. What the hub itself says on one is
+//! in `command`.
 //!
 //! Owns Azure's topic names and the property bag in them. Never decides whether a message is taken: what only the hub may say, and
 //! how large a message may be, is [`crate::core::telemetry`]'s.
@@ -7,6 +8,10 @@ use std::borrow::Cow;
 
 use crate::core::message::{Body, Message, MessageId, Properties, Value};
 use crate::core::telemetry::{APPLICATION_PROPERTIES_MAX, parse_expiry};
+
+mod command;
+
+pub use command::command;
 
 /// The most entries in a bag: all the application properties that a message may have, and room for the system properties beside them.
 /// It bounds the search for duplicates.

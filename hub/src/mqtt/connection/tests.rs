@@ -16,6 +16,8 @@ use crate::ops::AppendError;
 use crate::ops::world::{NOW, World, device_token, identity, key, origin};
 use crate::store::{EventLog as _, Expected};
 
+mod commands;
+
 const ACCEPTED: [u8; 4] = [0x20, 2, 0, 0];
 const ACCEPTED_WITH_SESSION: [u8; 4] = [0x20, 2, 1, 0];
 const NOT_AUTHORIZED: [u8; 4] = [0x20, 2, 0, 5];
@@ -464,8 +466,8 @@ async fn it_is_the_same_over_a_websocket() {
     assert_eq!(payloads(&world).await, [b"a", b"b"]);
 }
 
-#[test]
-fn an_idle_connection_is_small() {
+#[tokio::test]
+async fn an_idle_connection_is_small() {
     let world = World::new();
     let (_client, server) = duplex(16);
     let stream = size_of_val(&server);
