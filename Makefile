@@ -79,10 +79,10 @@ clippy:
 	@cargo clippy --quiet --workspace --all-targets -- --deny warnings
 
 postgres:
-	@e2e/postgres.sh cargo test --quiet --workspace --test registry_postgres
+	@e2e/postgres.sh cargo test --quiet --workspace --test stores_postgres
 
 unit:
-# Not tests/registry_postgres.rs, which is a phase of its own: it needs a server.
+# Not tests/stores_postgres.rs, which is a phase of its own: it needs a server.
 	@cargo test --quiet --workspace --lib --bins --test layering
 
 # Needs cargo-deny (`cargo install cargo-deny --locked`, some minutes); looks nothing up.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs a command with a throw-away PostgreSQL 15 on loopback: MOORING_TEST_POSTGRES_URL says where. The server and its data are gone
 # afterwards. The exit status is the command's.
-#   e2e/postgres.sh cargo test -p mooring-hub --test registry_postgres
+#   e2e/postgres.sh cargo test -p mooring-hub --test stores_postgres
 set -euo pipefail
 
 version=15

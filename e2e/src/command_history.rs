@@ -150,7 +150,16 @@ mod tests {
     #[test]
     fn what_happened_as_promised_is_passed() -> Result<()> {
         let not_sent = json!({ "step": "Returned", "reason": "NotSent" });
-        let steps = [step("Enqueued"), delivered(1), not_sent, delivered(1), step("Returned"), delivered(2), step("Completed"), step("ReceiptRead")];
+        let steps = [
+            step("Enqueued"),
+            delivered(1),
+            not_sent,
+            delivered(1),
+            step("Returned"),
+            delivered(2),
+            step("Completed"),
+            step("ReceiptRead"),
+        ];
         history()?.judge("m", &timeline(&steps, "Completed", 2))
     }
 

@@ -20,7 +20,7 @@ const MAY_NAME: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates that only the named places may use.
-const STAYS_IN: [(&str, &[&str]); 8] = [
+const STAYS_IN: [(&str, &[&str]); 11] = [
     ("sea_orm", &["store/sql"]),
     ("sea_orm_migration", &["store/sql"]),
     ("axum", &["http", "serve"]),
@@ -29,6 +29,9 @@ const STAYS_IN: [(&str, &[&str]); 8] = [
     ("reqwest", &["cli"]),
     ("rumqttc", &["cli/simulate"]),
     ("rcgen", &["serve"]),
+    ("mooring_crds", &["serve/manifests"]),
+    ("serde_norway", &["serve/manifests"]),
+    ("notify", &["serve/manifests"]),
 ];
 
 /// What the pure core must not know.

@@ -64,9 +64,13 @@ fn sdk_takes_commands(script: fn(&Hub) -> Result<Program>, ack: Acknowledgement)
         let mut device = script(&hub)?.env("IOTHUB_DEVICE_CONNECTION_STRING", &connection_string).start()?;
 
         let command = device.until("command").await?;
-        for (name, expected) in
-            [("messageId", "m-1"), ("correlationId", "c 1"), ("userId", "operator"), ("contentType", "application/json"), ("contentEncoding", "utf-8")]
-        {
+        for (name, expected) in [
+            ("messageId", "m-1"),
+            ("correlationId", "c 1"),
+            ("userId", "operator"),
+            ("contentType", "application/json"),
+            ("contentEncoding", "utf-8"),
+        ] {
             ensure!(command[name] == expected, "{name} is {}", command[name]);
         }
         ensure!(body(&command)? == br#"{"on":true}"#, "{command}");

@@ -3,6 +3,7 @@
 mod back_end;
 mod command;
 mod commands_crash;
+mod commands_http;
 mod commands_mqtt;
 mod crash;
 mod curl;

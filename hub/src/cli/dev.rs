@@ -40,6 +40,10 @@ pub struct Arguments {
     #[arg(long = "device", value_name = "ID", value_parser = parse_device_id)]
     devices: Vec<DeviceId>,
 
+    /// Follow the device manifests (mooring.dev/v1alpha1, YAML or JSON) in this folder; credentials go to `credentials` in the data folder
+    #[arg(long = "devices", value_name = "DIR")]
+    manifests: Option<PathBuf>,
+
     /// How to say on standard output that the hub is ready
     #[arg(long, value_enum, default_value_t = OutputName::Text, conflicts_with = "command")]
     output: OutputName,
@@ -75,6 +79,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         aliases: arguments.aliases,
         listen: arguments.listen,
         devices: arguments.devices,
+        manifests: arguments.manifests,
         output: match arguments.output {
             OutputName::Text => Output::Text,
             OutputName::Json => Output::Json,

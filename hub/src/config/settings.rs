@@ -91,6 +91,8 @@ section! {
         aliases: Vec<HostName> = "";
         /// The folder for events and identities. Required.
         data: Option<PathBuf> = "";
+        /// A folder of device manifests (mooring.dev/v1alpha1, YAML or JSON), which is followed. Credentials go to `credentials` in the data folder.
+        devices: Option<PathBuf> = "";
     }
 }
 
@@ -262,6 +264,8 @@ pub(super) struct File {
     aliases: Vec<HostName>,
     #[serde(default, deserialize_with = "value::deserialize")]
     data: Option<PathBuf>,
+    #[serde(default, deserialize_with = "value::deserialize")]
+    devices: Option<PathBuf>,
     #[serde(default)]
     listeners: Listeners,
     #[serde(default)]
@@ -282,9 +286,9 @@ pub(super) struct File {
 
 impl From<File> for Settings {
     fn from(file: File) -> Self {
-        let File { host_name, other_host_names, aliases, data, listeners, tls, registry, events, proxy_protocol, limits, log, policies } =
+        let File { host_name, other_host_names, aliases, data, devices, listeners, tls, registry, events, proxy_protocol, limits, log, policies } =
             file;
-        let general = General { host_name, other_host_names, aliases, data };
+        let general = General { host_name, other_host_names, aliases, data, devices };
         Self { general, listeners, tls, registry, events, proxy_protocol, limits, log, policies }
     }
 }

@@ -31,6 +31,8 @@ pub struct Config {
     pub aliases: Vec<HostName>,
     /// The folder for everything.
     pub data: PathBuf,
+    /// The folder of device manifests, if there is to be one.
+    pub devices: Option<PathBuf>,
     /// The certificate's file.
     pub certificate: PathBuf,
     /// The key's file.
@@ -124,6 +126,7 @@ impl Config {
             other_host_names: general.other_host_names,
             aliases: general.aliases,
             data: general.data.ok_or_else(|| missing("data"))?,
+            devices: general.devices,
             certificate: tls.certificate.ok_or_else(|| missing("tls.certificate"))?,
             key: tls.key.ok_or_else(|| missing("tls.key"))?,
             registry_url_file: registry.url_file,

@@ -211,6 +211,9 @@ pub enum ReturnReason {
 }
 
 impl ReturnReason {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::Abandoned, Self::LockExpired, Self::ConnectionClosed, Self::NotSent, Self::HubRestarted];
+
     /// The name in timelines.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -285,6 +288,9 @@ pub enum ReceiptLoss {
 }
 
 impl ReceiptLoss {
+    /// Every one.
+    pub const ALL: [Self; 4] = [Self::Expired, Self::DeliveryCountExceeded, Self::QueueFull, Self::DeviceDeleted];
+
     /// The name in timelines.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -267,7 +267,7 @@ pub async fn get_content(State(hub): State<Arc<Hub>>, _: BackEnd, PathCommand(id
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));
-    Ok((headers, device_bound::payload(&message)).into_response())
+    Ok((headers, message.body.to_bytes().into_owned()).into_response())
 }
 
 /// Handles `POST /api/v1/commands/{id}/send-again`: a dead-lettered command goes out once more, as a new one, with the hub's default TTL.

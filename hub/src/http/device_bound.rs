@@ -25,7 +25,6 @@ use super::error::Failure;
 use crate::core::command::feedback::LockLost;
 use crate::core::command::{CommandId, LockToken, Settlement};
 use crate::core::message::encoding::{self, Damaged};
-use crate::core::message::{Body, Message};
 use crate::ops::Hub;
 use crate::ops::receive_commands::next_command;
 use crate::ops::settle_command::settle_command;
@@ -65,7 +64,7 @@ pub async fn receive(
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let message = encoding::decode(&delivery.content).map_err(|damage| damaged(delivery.command, &damage))?;
-    Ok((headers::of(&delivery, &message), payload(&message)).into_response())
+    Ok((headers::of(&delivery, &message), message.body.to_bytes().into_owned()).into_response())
 }
 
 /// Handles `DELETE /devices/{id}/messages/deviceBound/{lockToken}`.
@@ -88,15 +87,6 @@ pub async fn abandon(
 ) -> Result<StatusCode, Failure> {
     settle_command(&hub, &right, token, Settlement::Abandon).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// The payload: the data sections one after the other, or the encoding of AMQP's other two kinds of body.
-#[must_use]
-pub fn payload(message: &Message<'_>) -> Vec<u8> {
-    match &message.body {
-        Body::Data(sections) | Body::Sequence(sections) => sections.concat(),
-        Body::Value(encoded) => encoded.to_vec(),
-    }
 }
 
 /// A command that can't be read; the reason is for the owner, in the log.

@@ -6,7 +6,7 @@
 //! whatever `from` says. A block with an `id` alone, which makes no event, moves it on while nothing comes.
 //! The end is the end of the response, or a block `event: problem` first when there was more to come.
 
-pub mod json;
+mod json;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;

@@ -219,7 +219,8 @@ impl MqttSession {
 
     /// The quality of service with which the device wants its commands; `None` when it wants none.
     fn command_qos(&self) -> Option<QoS> {
-        let is_for_commands = |kept: &&MqttSubscription| topic::subscription(self.device.as_str(), &kept.filter) == Some(Subscription::Commands);
+        let is_for_commands =
+            |kept: &&MqttSubscription| topic::subscription(self.device.as_str(), &kept.filter) == Some(Subscription::Commands);
         self.subscriptions.iter().find(is_for_commands).and_then(|kept| QoS::from_number(kept.qos))
     }
 

@@ -27,6 +27,37 @@ pub struct Metrics {
     commands_invisible: Gauge,
     receipts_waiting: Gauge,
     registry_failures: Counter,
+    manifests: Family<StateLabel, Gauge>,
+    manifest_problems: Gauge,
+}
+
+/// How devices stand that have a manifest in the hub's folder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ManifestState {
+    /// As the manifest wants.
+    InHub,
+    /// Shut out by a person or a back end.
+    Held,
+    /// Not carried out.
+    Refused,
+    /// Did not go through, and tried again.
+    Failed,
+    /// Without a manifest any more, and still there.
+    Missing,
+}
+
+impl ManifestState {
+    const ALL: [Self; 5] = [Self::InHub, Self::Held, Self::Refused, Self::Failed, Self::Missing];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::InHub => "InHub",
+            Self::Held => "Held",
+            Self::Refused => "Refused",
+            Self::Failed => "Failed",
+            Self::Missing => "Missing",
+        }
+    }
 }
 
 /// A reader of events, counted until it is dropped.
@@ -68,6 +99,11 @@ struct ReasonLabel {
     reason: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StateLabel {
+    state: &'static str,
+}
+
 impl Metrics {
     /// All at zero, and there: a rate misses the first of what appears only when it has happened. `refusals` are the reasons for which
     /// somebody can be refused.
@@ -90,6 +126,9 @@ impl Metrics {
         }
         for reason in refusals {
             drop(metrics.refusals.get_or_create(&ReasonLabel { reason }));
+        }
+        for state in ManifestState::ALL.map(ManifestState::name) {
+            drop(metrics.manifests.get_or_create(&StateLabel { state }));
         }
         for status in STATUS_CLASSES {
             drop(metrics.http_requests.get_or_create(&StatusLabel { status }));
@@ -117,6 +156,9 @@ impl Metrics {
         registry.register("commands_invisible", "Commands that are locked by a delivery now", self.commands_invisible.clone());
         registry.register("receipts_waiting", "Receipts in the feedback queue now", self.receipts_waiting.clone());
         registry.register("registry_failures", "Calls of the registry that failed", self.registry_failures.clone());
+        registry.register("manifests", "Devices of the manifest folder, by how they stand", self.manifests.clone());
+        let help = "Files of the manifest folder that can't be taken as they are, and the folder itself if it can't be read";
+        registry.register("manifest_problems", help, self.manifest_problems.clone());
     }
 
     /// Messages were appended.
@@ -165,6 +207,16 @@ impl Metrics {
     /// A call of the registry failed.
     pub fn registry_failed(&self) {
         self.registry_failures.inc();
+    }
+
+    /// So many devices of the manifest folder stand so.
+    pub fn manifests(&self, state: ManifestState, devices: usize) {
+        self.manifests.get_or_create(&StateLabel { state: state.name() }).set(i64::try_from(devices).unwrap_or(i64::MAX));
+    }
+
+    /// So much is wrong with the manifest folder.
+    pub fn manifest_problems(&self, problems: usize) {
+        self.manifest_problems.set(i64::try_from(problems).unwrap_or(i64::MAX));
     }
 
     /// A device connected.

@@ -60,7 +60,7 @@ pub async fn next_command(
     if !still_good(hub, right).await? {
         return Err(ReceiveError::NoLongerGood);
     }
-    hub.presence.note_activity(&right.device_id, hub.now());
+    hub.presence.note_activity(right, hub.now());
     let poll = Poll {
         id: hub.commands.next_poll(),
         protocol: origin.protocol,

@@ -44,7 +44,7 @@ pub async fn settle_command(hub: &Arc<Hub>, right: &DeviceRight, token: LockToke
     if !still_good(hub, right).await? {
         return Err(SettleError::NoLongerGood);
     }
-    hub.presence.note_activity(&right.device_id, hub.now());
+    hub.presence.note_activity(right, hub.now());
     let by = Receiver { protocol: Protocol::Https, connection: None };
     let settles = DeviceSettles { device: right.device_id.clone(), token, settlement, by };
     Ok(hub.commands.ask(|answer| Request::Settle(settles, answer)).await??)

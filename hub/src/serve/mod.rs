@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use self::health::Health;
 use self::listeners::{Addresses, BoundPorts, Edge, Ports};
+use self::manifests::{Manifests, ManifestsError};
 use self::policies::PolicyError;
 use self::stores::{StoreError, Stores};
 use crate::config::{Config, HostName};
@@ -34,6 +35,7 @@ pub mod health;
 pub mod http_server;
 pub mod listeners;
 pub mod logs;
+pub mod manifests;
 pub mod policies;
 pub mod private_file;
 pub mod protocols;
@@ -69,6 +71,9 @@ pub enum StartError {
     /// The stores.
     #[error("the hub's data can't be opened")]
     Stores(#[from] StoreError),
+    /// The folder of manifests.
+    #[error("the devices' manifests can't be followed")]
+    Manifests(#[from] ManifestsError),
     /// The log filter.
     #[error(transparent)]
     Log(#[from] logs::LogError),
@@ -96,7 +101,8 @@ pub struct RunningHub {
 pub async fn run(config: &Config) -> Result<(), StartError> {
     let clock: Arc<dyn Clock> = Arc::new(clock::SystemClock);
     let stores = Stores::open(config, &clock).await?;
-    let running = start(config, stores, clock, Ports::Exactly)?;
+    let mut running = start(config, stores, clock, Ports::Exactly)?;
+    running.follow_manifests(config).await?;
     let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
     let mut told_to_stop = Box::pin(told_to_stop()?);
     loop {
@@ -177,6 +183,16 @@ impl RunningHub {
         self.https_left_out.as_ref()
     }
 
+    /// Carries out what the folder of manifests says, if there is to be one, and follows it from then on.
+    pub async fn follow_manifests(&mut self, config: &Config) -> Result<(), ManifestsError> {
+        if let Some(folder) = &config.devices {
+            let mut manifests = Manifests::open(&self.hub, folder, &config.data)?;
+            manifests.carry_out_once().await;
+            self.upkeep.spawn(manifests.follow());
+        }
+        Ok(())
+    }
+
     /// Takes no more connections, ends the sessions, and closes the stores. Takes no longer than it may.
     pub async fn stop(mut self) {
         self.health.set_open(false);
@@ -248,6 +264,9 @@ fn describe(text: &mut String, config: &Config, certificate: &ReloadingCertifica
     match &config.registry_url_file {
         Some(path) => writeln!(text, "  keep identities in the PostgreSQL database that {} names", path.display())?,
         None => writeln!(text, "  keep identities in {}, in SQLite", config.data.display())?,
+    }
+    if let Some(folder) = &config.devices {
+        writeln!(text, "  carry out the device manifests in {}", folder.display())?;
     }
     writeln!(
         text,

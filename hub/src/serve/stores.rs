@@ -18,9 +18,7 @@ use crate::store::commands::Commands;
 use crate::store::connection_log::{ConnectionLog, ConnectionLogError};
 use crate::store::data_folder::{DataFolder, DataFolderError};
 use crate::store::journal::{Journal, JournalConfig, JournalError};
-use crate::store::memory::commands::MemoryCommands;
-use crate::store::memory::connection_log::MemoryConnectionLog;
-use crate::store::sql::{OpenError, SqlRegistry};
+use crate::store::sql::{Database, OpenError, SqlCommands, SqlConnectionLog, SqlRegistry};
 
 /// The stores can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -39,9 +37,9 @@ pub enum StoreError {
     /// The events.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The identities.
+    /// The identities, commands and connections.
     #[error(transparent)]
-    Registry(#[from] OpenError),
+    Database(#[from] OpenError),
     /// The connections' log.
     #[error(transparent)]
     ConnectionLog(#[from] ConnectionLogError),
@@ -67,6 +65,8 @@ pub struct Stores {
     pub connection_log: Arc<dyn ConnectionLog>,
     /// Which life of the data this is.
     pub boot: BootId,
+    /// What the registry, the commands and the connections' log are kept in.
+    database: Database,
     /// Locked until everything in it is closed.
     folder: DataFolder,
 }
@@ -81,23 +81,25 @@ impl Stores {
         let ballast = Ballast::open(path.clone(), DEFAULT_BALLAST_BYTES).map_err(|source| StoreError::Ballast { path, source })?;
         let ballast = Arc::new(ballast);
         let journal = open_journal(&folder, config, &ballast, Arc::clone(clock)).await?;
-        let registry = open_registry(&folder, config.registry_url_file.as_deref(), ballast).await?;
-        let connection_log = MemoryConnectionLog::default();
+        let database = open_database(&folder, config.registry_url_file.as_deref(), ballast).await?;
+        let connection_log = SqlConnectionLog::new(database.clone());
         let boot = connection_log.begin_boot(clock.now()).await?;
         Ok(Self {
-            registry: Arc::new(registry),
+            registry: Arc::new(SqlRegistry::new(database.clone())),
             journal: Arc::new(journal),
-            commands: Arc::new(MemoryCommands::default()),
+            commands: Arc::new(SqlCommands::new(database.clone())),
             connection_log: Arc::new(connection_log),
             boot,
+            database,
             folder,
         })
     }
 
     /// Waits until what was taken is on disk, and gives everything back.
     pub async fn close(self) {
-        let Self { registry, journal, commands, connection_log, boot: _, folder } = self;
+        let Self { registry, journal, commands, connection_log, boot: _, database, folder } = self;
         drop((registry, commands, connection_log));
+        database.close().await;
         // A panic in there has been logged by the journal.
         let _ = spawn_blocking(move || journal.close()).await;
         drop(folder);
@@ -125,12 +127,12 @@ async fn open_journal(
     }
 }
 
-async fn open_registry(folder: &DataFolder, url_file: Option<&Path>, ballast: Arc<Ballast>) -> Result<SqlRegistry, StoreError> {
+async fn open_database(folder: &DataFolder, url_file: Option<&Path>, ballast: Arc<Ballast>) -> Result<Database, StoreError> {
     Ok(match url_file {
-        None => SqlRegistry::open_sqlite(&folder.registry(), Some(Arc::new(move || ballast.release()))).await?,
+        None => Database::open_sqlite(&folder.registry(), Some(Arc::new(move || ballast.release()))).await?,
         Some(path) => {
             let text = fs::read_to_string(path).map_err(|source| StoreError::RegistryUrl { path: path.to_path_buf(), source })?;
-            SqlRegistry::open_postgres(&SecretString::from(Zeroizing::new(text).trim())).await?
+            Database::open_postgres(&SecretString::from(Zeroizing::new(text).trim())).await?
         }
     })
 }

@@ -14,8 +14,17 @@ use super::modes;
 pub const FORMAT: u32 = 1;
 
 /// What lies in the folder itself and is nobody else's business: it holds the devices' keys, the policies' keys, and what goes with them.
-const PRIVATE_FILES: [&str; 8] =
-    ["FORMAT", "lock", "ballast", "registry.sqlite", "registry.sqlite-wal", "registry.sqlite-shm", "policies.json", "hub.json"];
+const PRIVATE_FILES: [&str; 9] = [
+    "FORMAT",
+    "lock",
+    "ballast",
+    "registry.sqlite",
+    "registry.sqlite-wal",
+    "registry.sqlite-shm",
+    "policies.json",
+    "manifests.json",
+    "hub.json",
+];
 
 /// A data folder, locked for this process for as long as this lives.
 #[derive(Debug)]

@@ -1,7 +1,5 @@
 //! A command before it is taken: what is refused, what the hub says in the sender's place, and the form in which it will be kept.
 
-use std::fmt::Write as _;
-
 use bytes::Bytes;
 
 use super::{Acknowledgement, COMMAND_MAX_BYTES, CommandId, TTL_MAX};
@@ -88,7 +86,7 @@ pub fn draft(
     Ok(Draft {
         device_id: to.device_id.clone(),
         generation_id: to.generation_id.clone(),
-        message_id: message.properties.message_id.as_ref().map(id_text),
+        message_id: message.properties.message_id.as_ref().map(|id| id.to_text().into_owned()),
         ack,
         sent_by,
         again_of: None,
@@ -126,19 +124,5 @@ fn check_property(name: &str, value: &Value<'_>) -> Result<(), MessageRefused> {
             Err(MessageRefused::PropertyValue(name.to_owned()))
         }
         _ => Ok(()),
-    }
-}
-
-/// An id as a receipt says it, which knows text alone.
-#[must_use]
-pub fn id_text(id: &MessageId<'_>) -> String {
-    match id {
-        MessageId::String(text) => text.clone().into_owned(),
-        MessageId::Ulong(number) => number.to_string(),
-        MessageId::Uuid(bytes) => super::LockToken(*bytes).to_string(),
-        MessageId::Binary(bytes) => bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
-            let _ = write!(text, "{byte:02x}");
-            text
-        }),
     }
 }

@@ -2,21 +2,17 @@
 //!
 //! A value is sent as it is, in UTF-8: ASCII, which is all that Azure allows, is itself. Clients that read header bytes as ISO 8859-1, as
 //! Node and Java do, get the same bytes back by writing it as ISO 8859-1 again. Line breaks and other control characters, which no header
-//! can hold, are U+FFFD; space at either end of a value is not the value's in HTTP, and is lost. Values that are not text are written as
-//! text: numbers in decimal, times in ISO 8601, bytes in Base64, null as nothing.
+//! can hold, are U+FFFD; space at either end of a value is not the value's in HTTP, and is lost. Null is an empty value.
 //!
 //! Names are sent in lower case, as HTTP/2 has them: this library knows no other, and the clients at hand lower them anyway.
 
 use std::borrow::Cow;
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::core::command::Delivery;
-use crate::core::command::draft::{ACKNOWLEDGEMENT_PROPERTY, id_text};
-use crate::core::message::{Message, Value};
-use crate::http::events::json::uuid_text;
+use crate::core::command::draft::ACKNOWLEDGEMENT_PROPERTY;
+use crate::core::message::{Message, MessageId};
 use crate::http::message_headers::APPLICATION_PREFIX;
 
 /// The headers of a delivery.
@@ -37,8 +33,8 @@ pub fn of(delivery: &Delivery, message: &Message<'_>) -> HeaderMap {
 pub fn describe(message: &Message<'_>, headers: &mut HeaderMap) {
     let properties = &message.properties;
     let texts = [
-        ("iothub-messageid", properties.message_id.as_ref().map(|id| id_text(id).into())),
-        ("iothub-correlationid", properties.correlation_id.as_ref().map(|id| id_text(id).into())),
+        ("iothub-messageid", properties.message_id.as_ref().map(MessageId::to_text)),
+        ("iothub-correlationid", properties.correlation_id.as_ref().map(MessageId::to_text)),
         ("iothub-userid", properties.user_id.as_deref().map(String::from_utf8_lossy)),
         ("iothub-to", properties.to.as_deref().map(Cow::Borrowed)),
         ("iothub-expiry", properties.absolute_expiry_time.map(|time| time.to_string().into())),
@@ -56,7 +52,7 @@ pub fn describe(message: &Message<'_>, headers: &mut HeaderMap) {
         let name = if name == ACKNOWLEDGEMENT_PROPERTY { name.to_string() } else { format!("{APPLICATION_PREFIX}{name}") };
         // No command is taken with a property that is not named as a header can be.
         if let Ok(name) = HeaderName::try_from(name) {
-            headers.append(name, header_value(&text(value)));
+            headers.append(name, header_value(&value.to_text().unwrap_or_default()));
         }
     }
 }
@@ -68,29 +64,4 @@ fn set(headers: &mut HeaderMap, name: HeaderName, text: &str) {
 fn header_value(text: &str) -> HeaderValue {
     let storable = text.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}");
     HeaderValue::try_from(storable).expect("what a header can't hold was replaced")
-}
-
-fn text<'a>(value: &'a Value<'a>) -> Cow<'a, str> {
-    match value {
-        Value::String(text) | Value::Symbol(text) => Cow::Borrowed(text),
-        Value::Null => Cow::Borrowed(""),
-        Value::Boolean(value) => value.to_string().into(),
-        Value::Ubyte(number) => number.to_string().into(),
-        Value::Ushort(number) => number.to_string().into(),
-        Value::Uint(number) => number.to_string().into(),
-        Value::Ulong(number) => number.to_string().into(),
-        Value::Byte(number) => number.to_string().into(),
-        Value::Short(number) => number.to_string().into(),
-        Value::Int(number) => number.to_string().into(),
-        Value::Long(number) => number.to_string().into(),
-        Value::Float(number) => number.to_string().into(),
-        Value::Double(number) => number.to_string().into(),
-        Value::Char(character) => character.to_string().into(),
-        Value::Timestamp(time) => time.to_string().into(),
-        Value::Uuid(bytes) => uuid_text(*bytes).into(),
-        Value::Decimal32(bytes) => BASE64.encode(bytes).into(),
-        Value::Decimal64(bytes) => BASE64.encode(bytes).into(),
-        Value::Decimal128(bytes) => BASE64.encode(bytes).into(),
-        Value::Binary(bytes) | Value::Encoded(bytes) => BASE64.encode(bytes).into(),
-    }
 }

@@ -261,8 +261,7 @@ fn tagged<S: Serializer>(serializer: S, kind: &str, value: &(impl Serialize + ?S
 }
 
 /// RFC 9562's form.
-#[must_use]
-pub fn uuid_text(bytes: [u8; 16]) -> String {
+fn uuid_text(bytes: [u8; 16]) -> String {
     let number = u128::from_be_bytes(bytes);
     format!(
         "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",

@@ -39,7 +39,9 @@ fn publish(deliveries: &mut Deliveries, qos: QoS) -> Vec<(u8, Option<(u16, bool)
     }
     let (mut rest, mut published) = (&output[..], Vec::new());
     while !rest.is_empty() {
-        let Ok(Decoded::Packet { packet: Packet::Publish(publish), length }) = decode(rest, Limits::CONNECTED) else { panic!("no PUBLISH") };
+        let Ok(Decoded::Packet { packet: Packet::Publish(publish), length }) = decode(rest, Limits::CONNECTED) else {
+            panic!("no PUBLISH")
+        };
         assert!(publish.topic.starts_with("devices/D/messages/devicebound/%24.to=") && !publish.retain);
         published.push((
             publish.payload[0],

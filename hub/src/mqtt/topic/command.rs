@@ -87,10 +87,7 @@ mod tests {
 
     #[test]
     fn a_command_without_properties_has_its_address() {
-        assert_eq!(
-            command("D", &Message::default()),
-            "devices/D/messages/devicebound/%24.to=%2Fdevices%2FD%2Fmessages%2FdeviceBound"
-        );
+        assert_eq!(command("D", &Message::default()), "devices/D/messages/devicebound/%24.to=%2Fdevices%2FD%2Fmessages%2FdeviceBound");
     }
 
     #[test]

@@ -56,6 +56,8 @@ pub struct DevOptions {
     pub listen: IpAddr,
     /// Devices to create if they are missing.
     pub devices: Vec<DeviceId>,
+    /// A folder of device manifests to follow.
+    pub manifests: Option<PathBuf>,
     /// How to say that the hub is ready.
     pub output: Output,
     /// What to run beside the hub.
@@ -123,12 +125,14 @@ pub async fn run(options: DevOptions) -> Result<u8, DevError> {
     // The stores come first: they lock the folder.
     let stores = Stores::open(&config, &clock).await.map_err(StartError::from)?;
     let certificates = certificates(&options, &folder.path, &*clock)?;
-    let running = start(&config, stores, Arc::clone(&clock), Ports::OnALaptop)?;
+    let mut running = start(&config, stores, Arc::clone(&clock), Ports::OnALaptop)?;
     if let Some(reason) = running.https_left_out() {
         warn!(
             "port {HTTPS_PORT} is left out: {reason}. Without it there are no WebSockets and no HTTPS for devices; MQTT on {MQTT_PORT} and the API on {API_PORT}, Azure's for services included, are there"
         );
     }
+    // Before the devices that are asked for by name: one that has a manifest is made as that wants it.
+    running.follow_manifests(&config).await.map_err(StartError::from)?;
     let outcome = run_beside(&options, &folder.path, &certificates, &running, &*clock).await;
     running.stop().await;
     outcome
@@ -196,6 +200,7 @@ fn configuration(options: &DevOptions, data: &Path) -> Config {
         other_host_names: host_names.chain([HostName::localhost()]).collect(),
         aliases: options.aliases.clone(),
         data: data.to_path_buf(),
+        devices: options.manifests.clone(),
         certificate: data.join("tls/server.pem"),
         key: data.join("tls/server.key"),
         registry_url_file: None,

@@ -152,3 +152,27 @@ fn is_wanted(filter: &CommandFilter, ended: Option<Outcome>) -> bool {
         CommandFilter::Ended(outcomes) => ended.is_some_and(|outcome| outcomes.contains(&outcome)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::MemoryCommands;
+    use crate::store::commands::Commands;
+    use crate::store::contract::commands::{self as contract, commands_contract};
+
+    #[derive(Default)]
+    struct Place(Arc<MemoryCommands>);
+
+    impl Place {
+        async fn open(&self) -> Arc<dyn Commands> {
+            Arc::<MemoryCommands>::clone(&self.0)
+        }
+    }
+
+    async fn place() -> Place {
+        Place::default()
+    }
+
+    commands_contract!(place);
+}

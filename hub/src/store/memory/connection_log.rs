@@ -85,3 +85,27 @@ impl Tables {
         record
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::MemoryConnectionLog;
+    use crate::store::connection_log::ConnectionLog;
+    use crate::store::contract::connection_log::{self as contract, connection_log_contract};
+
+    #[derive(Default)]
+    struct Place(Arc<MemoryConnectionLog>);
+
+    impl Place {
+        async fn open(&self) -> Arc<dyn ConnectionLog> {
+            Arc::<MemoryConnectionLog>::clone(&self.0)
+        }
+    }
+
+    async fn place() -> Place {
+        Place::default()
+    }
+
+    connection_log_contract!(place);
+}

@@ -18,7 +18,6 @@ use sea_orm_migration::MigratorTrait as _;
 use secrecy::{ExposeSecret as _, SecretString};
 
 use super::migration::Migrator;
-use crate::store::RegistryError;
 
 /// Called when the disk is full: frees the ballast, and says whether that made a difference.
 pub type MakeRoom = Arc<dyn Fn() -> bool + Send + Sync>;
@@ -49,7 +48,7 @@ const TRANSACTION_ATTEMPTS: usize = 5;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file can't be made.
-    #[error("the registry {path} can't be opened")]
+    #[error("the database {path} can't be opened")]
     File {
         /// Which.
         path: PathBuf,
@@ -57,19 +56,37 @@ pub enum OpenError {
         source: io::Error,
     },
     /// The URL is none. It holds a password, so it is not shown.
-    #[error("the registry's PostgreSQL URL is not valid")]
+    #[error("the PostgreSQL URL is not valid")]
     Url(#[source] sqlx::Error),
     /// The database does not let us in.
-    #[error("the registry's database can't be reached")]
+    #[error("the database can't be reached")]
     Connect(#[source] sqlx::Error),
     /// The tables are not what this version expects, or are a newer version's.
-    #[error("the registry's tables can't be brought up to date")]
+    #[error("the database's tables can't be brought up to date")]
     Migrate(#[source] DbErr),
 }
 
-/// A database with up-to-date tables.
+/// The database did not do what it was asked to.
+#[derive(Debug)]
+pub(super) enum DatabaseError {
+    /// No space, even after room was made.
+    Full,
+    /// Anything else, in the database's words.
+    Unavailable(String),
+}
+
+impl From<DbErr> for DatabaseError {
+    fn from(error: DbErr) -> Self {
+        match Failure::of(&error) {
+            Failure::Full => Self::Full,
+            Failure::BrokenOff | Failure::Other => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
+/// A database with up-to-date tables. Clones are the same one.
 #[derive(Clone)]
-pub(super) struct Database {
+pub struct Database {
     /// SQLite has one writer at a time: a single connection is its queue, and no transaction ever waits in `BEGIN`.
     writer: DatabaseConnection,
     readers: DatabaseConnection,
@@ -77,8 +94,9 @@ pub(super) struct Database {
 }
 
 impl Database {
-    /// Opens the file, or makes it, readable by its owner alone: it holds the devices' keys.
-    pub(super) async fn open_sqlite(path: &Path, make_room: Option<MakeRoom>) -> Result<Self, OpenError> {
+    /// Opens the file, or makes it, readable by its owner alone: it holds the devices' keys. When the disk is full, `make_room` is called,
+    /// and the write tried once more.
+    pub async fn open_sqlite(path: &Path, make_room: Option<MakeRoom>) -> Result<Self, OpenError> {
         // SQLite gives its -wal and -shm files the mode of the database file.
         OpenOptions::new()
             .create(true)
@@ -104,8 +122,8 @@ impl Database {
         Ok(Self { writer, readers: readers.into(), make_room })
     }
 
-    /// Connects to PostgreSQL and brings the tables of the URL's database up to date.
-    pub(super) async fn open_postgres(url: &SecretString) -> Result<Self, OpenError> {
+    /// Connects to `postgres://user:password@host/database` and brings the tables of the URL's database up to date.
+    pub async fn open_postgres(url: &SecretString) -> Result<Self, OpenError> {
         let options: PgConnectOptions = url.expose_secret().parse().map_err(OpenError::Url)?;
         let pool = PgPoolOptions::new()
             .max_connections(POSTGRES_CONNECTIONS)
@@ -118,6 +136,16 @@ impl Database {
         Ok(Self { writer: connection.clone(), readers: connection, make_room: None })
     }
 
+    /// Waits until nobody uses a connection, and closes them. SQLite's write-ahead log is folded into its file by the last one, which
+    /// must be one that may write.
+    pub async fn close(self) {
+        for connections in [self.readers, self.writer] {
+            if let Err(error) = connections.close().await {
+                tracing::warn!(%error, "could not close the database: {error}");
+            }
+        }
+    }
+
     /// For reads. Each sees everything that was committed before it began.
     pub(super) fn readers(&self) -> &DatabaseConnection {
         &self.readers
@@ -125,7 +153,7 @@ impl Database {
 
     /// Runs `work` in one transaction and commits it: all of it is on disk when this returns `Ok`. Begins anew, a bounded number of times,
     /// when the database broke the transaction off, and once when the disk was full and room could be made.
-    pub(super) async fn write<I: Sync + ?Sized, T>(&self, input: &I, work: Work<I, T>) -> Result<T, RegistryError> {
+    pub(super) async fn write<I: Sync + ?Sized, T>(&self, input: &I, work: Work<I, T>) -> Result<T, DatabaseError> {
         let mut room_made = false;
         for _ in 0..TRANSACTION_ATTEMPTS {
             let error = match self.try_write(input, work).await {
@@ -136,15 +164,15 @@ impl Database {
                 Failure::Full if !room_made => {
                     room_made = true;
                     if !self.make_room.as_ref().is_some_and(|make_room| make_room()) {
-                        return Err(RegistryError::Full);
+                        return Err(DatabaseError::Full);
                     }
                 }
-                Failure::Full => return Err(RegistryError::Full),
+                Failure::Full => return Err(DatabaseError::Full),
                 Failure::BrokenOff => {}
-                Failure::Other => return Err(unavailable(&error)),
+                Failure::Other => return Err(error.into()),
             }
         }
-        Err(RegistryError::Unavailable("other transactions were always faster".to_owned()))
+        Err(DatabaseError::Unavailable("other transactions were always faster".to_owned()))
     }
 
     async fn try_write<I: Sync + ?Sized, T>(&self, input: &I, work: Work<I, T>) -> Result<T, DbErr> {
@@ -163,14 +191,6 @@ impl Database {
                 Err(error)
             }
         }
-    }
-}
-
-/// What a read's or a transaction's error is to those outside.
-pub(super) fn unavailable(error: &DbErr) -> RegistryError {
-    match Failure::of(error) {
-        Failure::Full => RegistryError::Full,
-        Failure::BrokenOff | Failure::Other => RegistryError::Unavailable(error.to_string()),
     }
 }
 
@@ -223,7 +243,7 @@ mod tests {
         database.writer.execute_unprepared(statement).await.expect("a pragma");
     }
 
-    async fn store_a_megabyte(database: &Database) -> Result<(), RegistryError> {
+    async fn store_a_megabyte(database: &Database) -> Result<(), DatabaseError> {
         database
             .write(&(), |transaction, ()| {
                 Box::pin(async move {
@@ -256,7 +276,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let mut database = Database::open_sqlite(&folder.path().join("registry.sqlite"), None).await.expect("opens");
         pragma(&database, "PRAGMA max_page_count = 100").await;
-        assert!(matches!(store_a_megabyte(&database).await, Err(RegistryError::Full)), "without ballast");
+        assert!(matches!(store_a_megabyte(&database).await, Err(DatabaseError::Full)), "without ballast");
 
         let asked = Arc::new(AtomicUsize::new(0));
         let counter = Arc::clone(&asked);
@@ -264,7 +284,7 @@ mod tests {
             counter.fetch_add(1, Ordering::Relaxed);
             true
         }));
-        assert!(matches!(store_a_megabyte(&database).await, Err(RegistryError::Full)), "ballast was not enough");
+        assert!(matches!(store_a_megabyte(&database).await, Err(DatabaseError::Full)), "ballast was not enough");
         assert_eq!(asked.load(Ordering::Relaxed), 1, "asked once");
 
         pragma(&database, "PRAGMA max_page_count = 100000").await;

@@ -96,13 +96,8 @@ pub(super) fn to_row(identity: &DeviceIdentity) -> ActiveModel {
         hold_since: Set(identity.hold.as_ref().map(|hold| hold.since.0)),
         connection_state_updated_time: Set(identity.connection_state_updated_time.map(|time| time.0)),
         last_activity_time: Set(identity.last_activity_time.map(|time| time.0)),
-        connected_boot: Set(identity.connected_boot.map(boot_number)),
+        connected_boot: Set(identity.connected_boot.map(|boot| boot.0.cast_signed())),
     }
-}
-
-/// A boot as it lies in the table.
-pub(super) fn boot_number(boot: BootId) -> i64 {
-    i64::try_from(boot.0).expect("boots are counted from 1, and no data lives through 2^63 of them")
 }
 
 /// The columns that replacing an identity sets: all but its key and what only the recording of activity may move.
@@ -155,7 +150,7 @@ fn parse(row: Model) -> Result<DeviceIdentity, String> {
         hold,
         connection_state_updated_time: row.connection_state_updated_time.map(UnixMillis),
         last_activity_time: row.last_activity_time.map(UnixMillis),
-        connected_boot: row.connected_boot.map(|boot| BootId(boot.unsigned_abs())),
+        connected_boot: row.connected_boot.map(|boot| BootId(boot.cast_unsigned())),
     })
 }
 

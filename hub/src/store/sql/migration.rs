@@ -4,17 +4,20 @@
 
 use sea_orm::DbBackend;
 use sea_orm_migration::async_trait::async_trait;
-use sea_orm_migration::sea_query::{ColumnDef, Index, Table};
+use sea_orm_migration::sea_query::{ColumnDef, Index, Table, TableCreateStatement};
 use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, MigratorTrait, SchemaManager};
 
 use super::device;
+
+mod commands;
+mod connections;
 
 /// All steps, oldest first. A database with a step that is not here was made by a newer version and is refused.
 pub(super) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateDevice), Box::new(AddConnectedBoot)]
+        vec![Box::new(CreateDevice), Box::new(AddConnectedBoot), Box::new(commands::CreateCommand), Box::new(connections::CreateConnection)]
     }
 }
 
@@ -30,16 +33,10 @@ impl MigrationName for CreateDevice {
 impl MigrationTrait for CreateDevice {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
         use device::Column;
-        let mut device_id = ColumnDef::new(Column::DeviceId);
-        device_id.text().not_null().primary_key();
-        if manager.get_database_backend() == DbBackend::Postgres {
-            // Ids are listed in byte order everywhere; a locale's order would be another one on every server.
-            device_id.extra("COLLATE \"C\"");
-        }
         let table = Table::create()
             .table(device::Entity)
             .if_not_exists()
-            .col(device_id)
+            .col(device_id(manager).primary_key())
             .col(ColumnDef::new(Column::GenerationId).text().not_null())
             .col(ColumnDef::new(Column::Version).big_integer().not_null())
             .col(ColumnDef::new(Column::WantedStatus).text().not_null())
@@ -68,6 +65,23 @@ impl MigrationTrait for CreateDevice {
             .col(Column::HoldSince)
             .to_owned();
         manager.create_index(index).await
+    }
+}
+
+/// The column of a device's id.
+fn device_id(manager: &SchemaManager<'_>) -> ColumnDef {
+    let mut column = ColumnDef::new("device_id").text().not_null().to_owned();
+    if manager.get_database_backend() == DbBackend::Postgres {
+        // Ids are listed in byte order everywhere; a locale's order would be another one on every server.
+        column.extra("COLLATE \"C\"");
+    }
+    column
+}
+
+/// Lays the rows of a new table out by its key of several columns, in one tree rather than in two. PostgreSQL has no such tables.
+fn in_order_of_key(manager: &SchemaManager<'_>, table: &mut TableCreateStatement) {
+    if manager.get_database_backend() == DbBackend::Sqlite {
+        table.extra("WITHOUT ROWID");
     }
 }
 

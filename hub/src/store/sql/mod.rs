@@ -1,11 +1,25 @@
 //! What the hub keeps in SQL: SQLite beside the hub, or PostgreSQL, through the same code.
 //!
-//! sea-orm's entities, statements and errors never leave this folder. Nothing here decides what an identity turns into.
+//! sea-orm's entities, statements and errors never leave this folder. Nothing here decides what an identity or a command turns into.
 
+mod command;
+mod command_group;
+mod command_step;
+mod commands;
+mod connection;
+mod connection_log;
 mod database;
 mod device;
 mod migration;
+mod receipt;
 mod registry;
+mod rows;
+mod words;
 
-pub use database::{MakeRoom, OpenError};
+#[cfg(test)]
+mod tests;
+
+pub use commands::SqlCommands;
+pub use connection_log::SqlConnectionLog;
+pub use database::{Database, MakeRoom, OpenError};
 pub use registry::SqlRegistry;

@@ -1,16 +1,13 @@
 //! The [`Registry`] in SQL. Each write is one conditional statement, so that the database itself is the judge of who was first.
 
-use std::path::Path;
-
 use async_trait::async_trait;
 use sea_orm::sea_query::{Expr, Func, OnConflict};
 use sea_orm::{
     ColumnTrait as _, ConnectionTrait, DatabaseTransaction, DbErr, EntityTrait as _, PaginatorTrait as _, QueryFilter as _,
     QueryOrder as _, QuerySelect as _,
 };
-use secrecy::SecretString;
 
-use super::database::{Database, MakeRoom, OpenError, unavailable};
+use super::database::{Database, DatabaseError};
 use super::device::{self, Column, Entity};
 use crate::core::device_id::DeviceId;
 use crate::core::identity::DeviceIdentity;
@@ -26,21 +23,32 @@ const ACTIVITY_BATCH: usize = 1000;
 pub struct SqlRegistry(Database);
 
 impl SqlRegistry {
-    /// Opens the file, or makes it. When the disk is full, `make_room` is called, and the write tried once more.
-    pub async fn open_sqlite(path: &Path, make_room: Option<MakeRoom>) -> Result<Self, OpenError> {
-        Database::open_sqlite(path, make_room).await.map(Self)
+    /// Those in this database.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self(database)
     }
+}
 
-    /// Connects to `postgres://user:password@host/database`.
-    pub async fn open_postgres(url: &SecretString) -> Result<Self, OpenError> {
-        Database::open_postgres(url).await.map(Self)
+impl From<DatabaseError> for RegistryError {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Full => Self::Full,
+            DatabaseError::Unavailable(reason) => Self::Unavailable(reason),
+        }
+    }
+}
+
+impl From<DbErr> for RegistryError {
+    fn from(error: DbErr) -> Self {
+        DatabaseError::from(error).into()
     }
 }
 
 #[async_trait]
 impl Registry for SqlRegistry {
     async fn get(&self, id: &DeviceId) -> Result<Option<DeviceIdentity>, RegistryError> {
-        let row = Entity::find_by_id(id.as_str()).one(self.0.readers()).await.map_err(|error| unavailable(&error))?;
+        let row = Entity::find_by_id(id.as_str()).one(self.0.readers()).await?;
         row.map(device::from_row).transpose()
     }
 
@@ -49,22 +57,21 @@ impl Registry for SqlRegistry {
         if let Some(after) = after {
             query = query.filter(Column::DeviceId.gt(after.as_str()));
         }
-        let rows = query.all(self.0.readers()).await.map_err(|error| unavailable(&error))?;
+        let rows = query.all(self.0.readers()).await?;
         rows.into_iter().map(device::from_row).collect()
     }
 
     async fn write(&self, writes: Vec<RegistryWrite>) -> Result<Vec<Result<(), ExpectationFailed>>, RegistryError> {
-        self.0
-            .write(&writes, |transaction, writes| {
-                Box::pin(async move {
-                    let mut answers = Vec::with_capacity(writes.len());
-                    for write in writes {
-                        answers.push(if apply(transaction, write).await? { Ok(()) } else { Err(ExpectationFailed) });
-                    }
-                    Ok(answers)
-                })
+        let answers = self.0.write(&writes, |transaction, writes| {
+            Box::pin(async move {
+                let mut answers = Vec::with_capacity(writes.len());
+                for write in writes {
+                    answers.push(if apply(transaction, write).await? { Ok(()) } else { Err(ExpectationFailed) });
+                }
+                Ok(answers)
             })
-            .await
+        });
+        Ok(answers.await?)
     }
 
     async fn record_activity(&self, mut activity: Vec<DeviceActivity>) -> Result<(), RegistryError> {
@@ -80,7 +87,7 @@ impl Registry for SqlRegistry {
         // One statement, so that the two numbers are of one moment; answered from the index `device_status` alone.
         let enabled = Expr::case(device::enabled(), 1);
         let counts = Entity::find().select_only().expr(Expr::cust("COUNT(*)")).expr(Func::count(enabled));
-        let counts = counts.into_tuple::<(i64, i64)>().one(self.0.readers()).await.map_err(|error| unavailable(&error))?;
+        let counts = counts.into_tuple::<(i64, i64)>().one(self.0.readers()).await?;
         let (total, enabled) = counts.unwrap_or_default();
         Ok(DeviceCount { total: total.unsigned_abs(), enabled: enabled.unsigned_abs() })
     }
@@ -115,7 +122,8 @@ async fn record(transaction: &DatabaseTransaction, batch: &[DeviceActivity]) -> 
         let times =
             [(Column::LastActivityTime, seen.last_activity_time), (Column::ConnectionStateUpdatedTime, seen.connection_state_updated_time)];
         let known = times.into_iter().filter_map(|(column, time)| time.map(|UnixMillis(time)| (column, time)));
-        let connected = Entity::update_many().col_expr(Column::ConnectedBoot, Expr::value(seen.connected_boot.map(device::boot_number)));
+        let connected =
+            Entity::update_many().col_expr(Column::ConnectedBoot, Expr::value(seen.connected_boot.map(|boot| boot.0.cast_signed())));
         let update = known.fold(connected, |update, (column, time)| update.col_expr(column, Expr::value(time)));
         let this = update.filter(Column::DeviceId.eq(seen.id.as_str())).filter(Column::GenerationId.eq(seen.generation_id.0.as_str()));
         this.exec(transaction).await?;
@@ -125,15 +133,14 @@ async fn record(transaction: &DatabaseTransaction, batch: &[DeviceActivity]) -> 
 
 #[cfg(test)]
 mod tests {
-    use tempfile::TempDir;
-
     use super::*;
     use crate::store::contract::registry::{self as contract, enabled_device, registry_contract};
+    use crate::store::sql::OpenError;
+    use crate::store::sql::tests::Folder;
 
-    async fn open() -> (SqlRegistry, TempDir) {
-        let folder = tempfile::tempdir().expect("a folder");
-        let registry = SqlRegistry::open_sqlite(&folder.path().join("registry.sqlite"), None).await.expect("opens");
-        (registry, folder)
+    async fn open() -> (SqlRegistry, Folder) {
+        let folder = Folder::new();
+        (SqlRegistry::new(folder.database().await), folder)
     }
 
     registry_contract!(open);
@@ -145,7 +152,7 @@ mod tests {
         let write = RegistryWrite { id: device.device_id.clone(), expected: Expected::Absent, new: Some(device.clone()) };
         assert_eq!(registry.write(vec![write]).await.expect("writes"), vec![Ok(())]);
         // Not closed: the second one finds what a killed hub leaves behind, write-ahead log included.
-        let again = SqlRegistry::open_sqlite(&folder.path().join("registry.sqlite"), None).await.expect("opens again");
+        let again = SqlRegistry::new(folder.database().await);
         assert_eq!(again.get(&device.device_id).await.expect("reads"), Some(device));
     }
 
@@ -154,7 +161,7 @@ mod tests {
         let (registry, folder) = open().await;
         let unknown = "INSERT INTO seaql_migrations (version, applied_at) VALUES ('m9999_of_tomorrow', 0)";
         registry.0.write(&unknown, |transaction, sql| Box::pin(transaction.execute_unprepared(sql))).await.expect("writes");
-        let again = SqlRegistry::open_sqlite(&folder.path().join("registry.sqlite"), None).await;
+        let again = Database::open_sqlite(&folder.file(), None).await;
         assert!(matches!(again.err(), Some(OpenError::Migrate(_))), "refused");
     }
 

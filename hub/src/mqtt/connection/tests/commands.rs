@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::core::command::{Acknowledgement, Command, CommandId, Outcome, ReturnReason, Settlement, StepKind};
-use crate::core::message::Body;
+use crate::core::message::{Body, MessageId, Properties};
 use crate::mqtt::deliveries::WINDOW_MAX_DELIVERIES;
 use crate::mqtt::packet::Unsubscribe;
 use crate::ops::receive_feedback::{receive_feedback, settle_feedback};
@@ -25,9 +25,14 @@ fn seen(payload: &[u8], packet_id: u16, duplicate: bool) -> Seen {
 }
 
 async fn send(world: &World, payload: &[u8]) -> Command {
-    let message = Message { body: Body::Data(vec![payload.into()]), ..Message::default() };
+    let message = Message { properties: with_id(), body: Body::Data(vec![payload.into()]), ..Message::default() };
     let command = NewCommand { message, ack: Acknowledgement::Full, sent_by: "service".into(), again_of: None };
     send_command(&world.hub, identity("D").device_id, command).await.unwrap()
+}
+
+/// Without a message-id there is no receipt.
+fn with_id() -> Properties<'static> {
+    Properties { message_id: Some(MessageId::String("m".into())), ..Properties::default() }
 }
 
 /// Takes the receipts that there are now: which command, and how it ended. Whatever was told to the desk before has been done then.
@@ -334,11 +339,12 @@ async fn a_command_that_mqtt_cannot_say_is_dead_lettered() {
     let mut device = Device::subscribed(&world).await;
     // Each character takes six in a topic.
     let long = "é".repeat(11_000);
-    let message = Message { application_properties: vec![("p".into(), Value::String(long.as_str().into()))], ..Message::default() };
+    let application_properties = vec![("p".into(), Value::String(long.as_str().into()))];
+    let message = Message { properties: with_id(), application_properties, ..Message::default() };
     let command = NewCommand { message, ack: Acknowledgement::Negative, sent_by: "service".into(), again_of: None };
     let refused = send_command(&world.hub, identity("D").device_id, command).await.unwrap();
     send(&world, b"on").await;
-    assert_eq!(device.command().await, seen(b"on", 1, false));
+    assert_eq!(device.command().await, seen(b"on", 2, false));
     device.hears_only_pings().await;
     assert_eq!(receipts(&world).await, [(refused.id, Outcome::Rejected)]);
 }

@@ -1,0 +1,125 @@
+//! From a plan to a request, and from an identity to what the plan looks at. Pure: reads no registry, and writes none.
+
+use jiff::Timestamp;
+use mooring_crds::plan::{Changes, Hold, IdentityAuthentication, IdentityView, Owner, RotationStep, Step, WantedAuthentication};
+use serde_json::{Map, Value};
+
+use super::records::{RotationRecord, fingerprint};
+use crate::core::identity::change::{
+    Author, Change, Claim, InvalidTags, Precondition, Request, Settings, StatusReason, StatusReasonTooLong, Tags,
+};
+use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, ManagedBy, SymmetricKey};
+
+/// A step that this hub can't take.
+#[derive(Debug, thiserror::Error)]
+pub enum CarryOutError {
+    /// Too long.
+    #[error(transparent)]
+    StatusReason(#[from] StatusReasonTooLong),
+    /// Too long.
+    #[error(transparent)]
+    Tags(#[from] InvalidTags),
+    /// A way to authenticate that this hub does not have.
+    #[error("this hub authenticates devices by symmetricKey alone, not by {0}")]
+    Authentication(&'static str),
+}
+
+/// What the plan looks at.
+#[must_use]
+pub fn view(identity: &DeviceIdentity) -> IdentityView {
+    let tags = identity.tags.as_deref().and_then(|tags| serde_json::from_str::<Map<String, Value>>(tags).ok());
+    IdentityView {
+        owner: match &identity.managed_by {
+            None => Owner::Nobody,
+            Some(ManagedBy::ManifestFolder) => Owner::ThisManifest,
+            Some(other @ ManagedBy::Kubernetes { .. }) => Owner::Another(other.to_string()),
+        },
+        hold: identity.hold.as_ref().map(|hold| Hold { by: hold.by.clone(), since: hold.since.to_string() }),
+        enabled: identity.wanted_status == DeviceStatus::Enabled,
+        status_reason: identity.status_reason.clone(),
+        authentication: match &identity.authentication {
+            Authentication::SymmetricKey { .. } => IdentityAuthentication::Keys { as_brought: false },
+        },
+        tags: tags.unwrap_or_default(),
+    }
+}
+
+/// What takes the step, in the name of the folder; `None` when there is nothing to do.
+pub fn request(step: &Step, current: Option<&DeviceIdentity>, new_key: impl FnMut() -> SymmetricKey) -> Result<Option<Request>, CarryOutError> {
+    // What was planned holds for what was looked at, and for nothing else.
+    let as_seen = current.map_or(Precondition::Any, |identity| Precondition::ETag(identity.version.etag()));
+    let (change, claim) = match step {
+        Step::Nothing => return Ok(None),
+        Step::Create(changes) => (Change::Create(settings(changes, None, new_key)?), Claim::Own),
+        Step::Adopt(changes) => (Change::Update(settings(changes, current, new_key)?, as_seen), Claim::Adopt),
+        Step::Update(changes) => (Change::Update(settings(changes, current, new_key)?, as_seen), Claim::Own),
+        Step::Release => (Change::Update(Settings::default(), as_seen), Claim::Release),
+        Step::Delete => (Change::Delete(as_seen), Claim::Own),
+    };
+    Ok(Some(Request { change, author: Author::Manifest { source: ManagedBy::ManifestFolder, claim } }))
+}
+
+fn settings(
+    changes: &Changes,
+    current: Option<&DeviceIdentity>,
+    mut new_key: impl FnMut() -> SymmetricKey,
+) -> Result<Settings, CarryOutError> {
+    let (primary_key, secondary_key) = match (changes.rotation, current) {
+        (Some(RotationStep::Begin(_)), Some(current)) => (Some(new_key()), primary_key(current).cloned()),
+        (Some(RotationStep::Finish), Some(_)) => (None, Some(new_key())),
+        _ => (None, None),
+    };
+    match &changes.authentication {
+        None | Some(WantedAuthentication::GeneratedKeys) => {}
+        Some(other) => return Err(CarryOutError::Authentication(other.name())),
+    }
+    let status = |enabled| if enabled { DeviceStatus::Enabled } else { DeviceStatus::Disabled };
+    let reason = |reason: &Option<String>| reason.as_deref().map(StatusReason::parse).transpose();
+    let tags = |tags: &Map<String, Value>| {
+        let has_some = !tags.is_empty();
+        has_some.then(|| Tags::parse(&Value::Object(tags.clone()))).transpose()
+    };
+    Ok(Settings {
+        status: changes.enabled.map(status),
+        status_reason: changes.status_reason.as_ref().map(reason).transpose()?,
+        primary_key,
+        secondary_key,
+        tags: changes.tags.as_ref().map(tags).transpose()?,
+    })
+}
+
+/// The key that a device's credentials have.
+#[must_use]
+pub fn primary_key(identity: &DeviceIdentity) -> Option<&SymmetricKey> {
+    match &identity.authentication {
+        Authentication::SymmetricKey { primary, .. } => Some(primary),
+    }
+}
+
+/// What is written down about a rotation: before the step is taken, and once it is.
+#[must_use]
+pub fn rotation_records(
+    step: &Step,
+    current: Option<&DeviceIdentity>,
+    known: Option<&RotationRecord>,
+    now: Timestamp,
+) -> (Option<RotationRecord>, Option<RotationRecord>) {
+    let rotation = match step {
+        Step::Create(changes) | Step::Adopt(changes) | Step::Update(changes) => changes.rotation,
+        Step::Nothing | Step::Release | Step::Delete => None,
+    };
+    let settled = known.map(|known| RotationRecord { replaces: None, ..known.clone() });
+    match (rotation, current.and_then(primary_key)) {
+        (Some(RotationStep::Begin(requested_at)), Some(primary)) => {
+            let begun = RotationRecord { requested_at, begun_at: Some(now), replaces: None };
+            (Some(RotationRecord { replaces: Some(fingerprint(primary)), ..begun.clone() }), Some(begun))
+        }
+        (Some(RotationStep::Note(requested_at) | RotationStep::Begin(requested_at)), _) => {
+            (known.cloned(), Some(RotationRecord { requested_at, begun_at: None, replaces: None }))
+        }
+        (Some(RotationStep::Finish), _) => (known.cloned(), settled.map(|known| RotationRecord { begun_at: None, ..known })),
+        // One that was begun and not carried out, by a hub that crashed, and that nobody asks for any more is forgotten.
+        (None, Some(primary)) => (known.cloned(), known.filter(|known| known.seen(primary).is_some()).and(settled)),
+        (None, None) => (known.cloned(), settled),
+    }
+}

@@ -1,0 +1,491 @@
+//! Device manifests without Kubernetes: a folder is followed, and what its files say is carried out in the registry.
+//!
+//! Owns when things are done, and what is never done: a device goes only when its manifest is known to be gone. That is, it was in this
+//! folder; every other file in there can be understood; something is left there that speaks for it, an empty list at least; and it stays
+//! away for [`DELETION_GRACE`]. A folder that vanishes, is not mounted, or is emptied all at once takes nothing with it.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use mooring_crds::plan::{Standing, Step, Wanted, plan, plan_deletion};
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
+use tokio::time;
+use tracing::{debug, info, warn};
+
+use self::carry_out::{primary_key, request, rotation_records, view};
+use self::credentials::{CredentialsError, CredentialsFolder};
+use self::folder::{FolderError, ManifestFolder, SETTLE_TIME};
+use self::records::{Record, Records, RecordsError};
+use self::roster::{DEVICES_MAX, Entry, Roster};
+use super::policies::new_key;
+use crate::core::device_id::DeviceId;
+use crate::core::identity::DeviceIdentity;
+use crate::core::identity::change::{Outcome, Refused, Request};
+use crate::core::time::UnixMillis;
+use crate::observe::ManifestState;
+use crate::ops::change_devices::{ChangeError, change_devices};
+use crate::ops::{Hub, RegistryError};
+
+mod carry_out;
+mod credentials;
+mod folder;
+mod records;
+mod roster;
+#[cfg(test)]
+mod tests;
+mod text;
+
+/// How long a manifest has to stay away before its device goes: editors and `git` remove a file and write it anew.
+const DELETION_GRACE: Duration = Duration::from_secs(2);
+
+/// How long to wait for the next word from the folder before it is looked at; several words come for one change.
+const DEBOUNCE_TIME: Duration = Duration::from_millis(100);
+
+/// A folder that never falls silent is looked at all the same.
+const DEBOUNCE_ROUNDS_MAX: usize = 20;
+
+/// How often the folder is looked at without a word: network file systems send none.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
+
+/// How soon what did not go through is tried again.
+const RETRY_AFTER: Duration = Duration::from_secs(2);
+
+/// How often every device is compared with the registry, at least; and for each device that many times this, so that a large folder
+/// costs a few percent of a core.
+const COMPARE_EVERY: Duration = Duration::from_secs(10);
+const COMPARE_EVERY_PER_DEVICE: Duration = Duration::from_millis(1);
+
+/// How many devices change in one transaction: enough for group commit, and few enough that others get their turn.
+const BATCH: usize = 200;
+
+/// How often a look is repeated, at most, because files are being written while the hub starts.
+const SETTLING_LOOKS_MAX: usize = 10;
+
+/// The folder can't be followed.
+#[derive(Debug, thiserror::Error)]
+pub enum ManifestsError {
+    /// What was carried out before.
+    #[error(transparent)]
+    Records(#[from] RecordsError),
+    /// Where credentials go.
+    #[error(transparent)]
+    Credentials(#[from] CredentialsError),
+}
+
+/// Carries out what a folder says.
+pub struct Manifests {
+    hub: Arc<Hub>,
+    folder: ManifestFolder,
+    folder_error: Option<String>,
+    roster: Roster,
+    credentials: Arc<CredentialsFolder>,
+    records: Records,
+    /// What each device was made to be when it was last looked at, so that only what has changed is looked at again.
+    done: HashMap<DeviceId, Arc<Wanted>>,
+    /// Since when a device's manifest is missing.
+    missing: BTreeMap<DeviceId, UnixMillis>,
+    standings: BTreeMap<DeviceId, DeviceStanding>,
+    compared_at: Option<UnixMillis>,
+    /// What was said last about what, so that it is said once.
+    said: BTreeMap<String, String>,
+}
+
+/// When the folder is looked at next, if it doesn't say a word before.
+enum Next {
+    WhenSettled,
+    Soon,
+    Later,
+}
+
+impl Next {
+    fn after(self) -> Duration {
+        match self {
+            Self::WhenSettled => SETTLE_TIME,
+            Self::Soon => RETRY_AFTER,
+            Self::Later => LOOK_EVERY,
+        }
+    }
+}
+
+/// How a device stands that has a manifest.
+enum DeviceStanding {
+    InHub,
+    Held(String),
+    Refused(String),
+    /// It did not go through, and is tried again.
+    Failed(String),
+}
+
+/// What is to be looked at.
+enum Task {
+    /// A manifest that is there.
+    Manifest(Entry),
+    /// One that is gone.
+    Gone(Record),
+}
+
+/// What follows when a request went through.
+struct Consequence {
+    record: Option<Record>,
+    standing: Option<DeviceStanding>,
+}
+
+impl Manifests {
+    /// Of a folder, for a hub with this data folder. The folder itself may come later.
+    pub fn open(hub: &Arc<Hub>, folder: &Path, data: &Path) -> Result<Self, ManifestsError> {
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_path_buf());
+        Ok(Self {
+            credentials: Arc::new(CredentialsFolder::open(data, hub.names.primary())?),
+            records: Records::load(data)?,
+            hub: Arc::clone(hub),
+            folder: ManifestFolder::new(&folder),
+            folder_error: None,
+            roster: Roster::default(),
+            done: HashMap::new(),
+            missing: BTreeMap::new(),
+            standings: BTreeMap::new(),
+            compared_at: None,
+            said: BTreeMap::new(),
+        })
+    }
+
+    /// Carries out what the folder says now. What is being written at the moment is waited for, but not for long.
+    pub async fn carry_out_once(&mut self) {
+        for _ in 0..SETTLING_LOOKS_MAX {
+            match self.round().await {
+                Next::WhenSettled => time::sleep(SETTLE_TIME).await,
+                Next::Soon | Next::Later => break,
+            }
+        }
+        let (devices, folder, credentials) = (self.roster.devices.len(), self.folder.path().display(), self.credentials.path().display());
+        info!(devices, "manifests: {devices} devices in {folder}; their credentials are in {credentials}");
+    }
+
+    /// Follows the folder, for as long as it is polled.
+    pub async fn follow(mut self) {
+        let wake = Arc::new(Notify::new());
+        let mut watch: Option<(RecommendedWatcher, (u64, u64))> = None;
+        let mut wait = Duration::ZERO;
+        loop {
+            let _ = time::timeout(wait, wake.notified()).await;
+            for _ in 0..DEBOUNCE_ROUNDS_MAX {
+                if time::timeout(DEBOUNCE_TIME, wake.notified()).await.is_err() {
+                    break;
+                }
+            }
+            let identity = self.folder.identity();
+            if watch.as_ref().map(|(_, of)| *of) != identity {
+                watch = identity.and_then(|identity| Some((watched(self.folder.path(), &wake)?, identity)));
+            }
+            wait = self.round().await.after();
+        }
+    }
+
+    /// Looks at the folder, carries out what it says, and answers when to look again.
+    async fn round(&mut self) -> Next {
+        let unsettled = self.look().await;
+        let now = self.hub.now();
+        let gone = self.gone(now);
+        let compare = self.is_time_to_compare(now);
+        let due = self.due(gone, compare);
+        if let Err(error) = self.work(due).await {
+            warn!(%error, "manifests: the registry does not answer, and is asked again soon: {error}");
+            self.done.clear();
+        } else if compare {
+            self.compared_at = Some(now);
+        }
+        if let Err(error) = self.records.save() {
+            warn!(error = &error as &dyn std::error::Error, "manifests: {error}");
+        }
+        self.say();
+        self.count();
+        match () {
+            () if unsettled => Next::WhenSettled,
+            () if !self.missing.is_empty() || self.done.len() < self.roster.devices.len() => Next::Soon,
+            () => Next::Later,
+        }
+    }
+
+    /// Reads what has changed. Answers whether something is being written.
+    async fn look(&mut self) -> bool {
+        let mut folder = std::mem::replace(&mut self.folder, ManifestFolder::new(Path::new("")));
+        let now = self.hub.now();
+        let looked = spawn_blocking(move || {
+            let look = folder.look(now);
+            (folder, look)
+        });
+        let (folder, look) = match looked.await {
+            Ok(looked) => looked,
+            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        };
+        self.folder = folder;
+        self.folder_error = match &look {
+            Ok(_) => None,
+            Err(FolderError::Read { source, .. }) => Some(format!("it can't be read ({source}); everything stays as it is")),
+            Err(error @ FolderError::TooMany(_)) => Some(format!("{error}; everything stays as it is")),
+        };
+        let look = look.unwrap_or_default();
+        if look.changed {
+            self.roster = Roster::of(self.folder.good());
+            let devices = &self.roster.devices;
+            self.done.retain(|id, _| devices.contains_key(id));
+            self.standings.retain(|id, _| devices.contains_key(id));
+        }
+        look.unsettled
+    }
+
+    /// The devices whose manifests are gone for good.
+    fn gone(&mut self, now: UnixMillis) -> Vec<(DeviceId, Record)> {
+        let is_missing = |id: &DeviceId, record: &Record| record.folder == self.folder.path() && !self.roster.devices.contains_key(id);
+        let missing = self.records.iter().filter(|(id, record)| is_missing(id, record));
+        self.missing = missing.map(|(id, _)| (id.clone(), *self.missing.get(id).unwrap_or(&now))).collect();
+        if self.keeps_everything().is_some() {
+            return Vec::new();
+        }
+        let ripe = self.missing.iter().filter(|(_, since)| now.since(**since) >= DELETION_GRACE);
+        ripe.filter_map(|(id, _)| Some((id.clone(), self.records.get(id)?.clone()))).collect()
+    }
+
+    /// Why no device goes, whatever is missing.
+    fn keeps_everything(&self) -> Option<&'static str> {
+        match () {
+            () if self.folder_error.is_some() => Some("the folder can't be read"),
+            () if !self.folder.is_complete() => Some("a file in the folder can't be understood, and may be what speaks for them"),
+            () if self.roster.overflows => Some("the folder has too many devices"),
+            () if !self.roster.speaks => Some(
+                "no manifest at all is left in the folder, as if it were not mounted. To take the last ones away, put a file there that says \
+                 so: {\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": []}",
+            ),
+            () => None,
+        }
+    }
+
+    fn is_time_to_compare(&self, now: UnixMillis) -> bool {
+        let count = u32::try_from(self.roster.devices.len()).unwrap_or(u32::MAX);
+        let every = COMPARE_EVERY.max(COMPARE_EVERY_PER_DEVICE * count);
+        self.compared_at.is_none_or(|at| now.since(at) >= every || now < at)
+    }
+
+    /// What has changed, or everything.
+    fn due(&self, gone: Vec<(DeviceId, Record)>, everything: bool) -> Vec<(DeviceId, Task)> {
+        let is_due = |id: &DeviceId, entry: &Entry| everything || self.done.get(id) != Some(&entry.wanted);
+        let there = self.roster.devices.iter().filter(|(id, entry)| is_due(id, entry));
+        let there = there.map(|(id, entry)| (id.clone(), Task::Manifest(entry.clone())));
+        gone.into_iter().map(|(id, record)| (id, Task::Gone(record))).chain(there).collect()
+    }
+
+    async fn work(&mut self, due: Vec<(DeviceId, Task)>) -> Result<(), RegistryError> {
+        let mut due = due.into_iter().peekable();
+        while due.peek().is_some() {
+            self.work_on(due.by_ref().take(BATCH).collect()).await?;
+        }
+        Ok(())
+    }
+
+    async fn work_on(&mut self, tasks: Vec<(DeviceId, Task)>) -> Result<(), RegistryError> {
+        let (mut requests, mut waiting) = (Vec::new(), Vec::new());
+        let mut settled = Vec::new();
+        for (id, task) in tasks {
+            let identity = self.hub.registry.get(&id).await?;
+            let (request, consequence) = self.decide(&id, &task, identity.as_ref());
+            match request {
+                Some(request) => {
+                    requests.push((id.clone(), request));
+                    waiting.push((id, task, consequence));
+                }
+                None => settled.push((id, task, consequence, identity)),
+            }
+        }
+        // A rotation is written down before it is carried out; what can't be written down is not done.
+        if let Err(error) = self.records.save() {
+            return Err(RegistryError::Unavailable(format!("{error}, so nothing is changed")));
+        }
+        let answers = change_devices(&self.hub, requests).await?;
+        for ((id, task, consequence), answer) in waiting.into_iter().zip(answers) {
+            match answer {
+                Ok(Outcome::Kept(identity)) => settled.push((id, task, consequence, Some(*identity))),
+                Ok(Outcome::Deleted) => settled.push((id, task, consequence, None)),
+                Err(error) => self.did_not_go_through(&id, &task, &error),
+            }
+        }
+        self.settle(settled).await;
+        Ok(())
+    }
+
+    /// What is to be asked of the registry for one device, and what follows from it.
+    fn decide(&mut self, id: &DeviceId, task: &Task, identity: Option<&DeviceIdentity>) -> (Option<Request>, Consequence) {
+        let seen_identity = identity.map(view);
+        let known = self.records.get(id).and_then(|record| record.rotation.clone());
+        let now = Timestamp::from_millisecond(self.hub.now().0).unwrap_or_default();
+        let entry = match task {
+            Task::Gone(record) => {
+                let step = plan_deletion(record.deletion_policy, seen_identity.as_ref());
+                announce_departure(id, &step);
+                return (request(&step, identity, new_key).unwrap_or_default(), Consequence { record: None, standing: None });
+            }
+            Task::Manifest(entry) => entry,
+        };
+        let seen = known.as_ref().zip(identity.and_then(primary_key)).and_then(|(known, primary)| known.seen(primary));
+        let plan = plan(&entry.wanted, seen_identity.as_ref(), seen, now);
+        if let Standing::Refused(refusal) = &plan.standing {
+            let standing = DeviceStanding::Refused(format!("{}: {refusal}", refusal.reason()));
+            return (None, Consequence { record: None, standing: Some(standing) });
+        }
+        let request = match request(&plan.step, identity, new_key) {
+            Ok(request) => request,
+            Err(error) => {
+                let standing = Some(DeviceStanding::Refused(format!("Invalid: {error}")));
+                return (None, Consequence { record: self.records.get(id).cloned(), standing });
+            }
+        };
+        let (before, after) = rotation_records(&plan.step, identity, known.as_ref(), now);
+        let record = |rotation| Record {
+            folder: self.folder.path().to_path_buf(),
+            deletion_policy: entry.wanted.deletion_policy,
+            rotation,
+        };
+        let (before, after) = (before.map(|before| record(Some(before))), record(after));
+        if let Some(before) = before {
+            self.records.set(id, before);
+        }
+        let standing = match plan.standing {
+            Standing::Held(hold) => DeviceStanding::Held(format!(
+                "HeldInHub: {} has shut the device out, since {}; it stays out until it is let in the same way: mooring-hub device enable {id}",
+                hold.by, hold.since
+            )),
+            Standing::InHub | Standing::Refused(_) => DeviceStanding::InHub,
+        };
+        (request, Consequence { record: Some(after), standing: Some(standing) })
+    }
+
+    /// Somebody else was faster, or the rules say no: it is looked at again in a moment.
+    fn did_not_go_through(&mut self, id: &DeviceId, task: &Task, error: &ChangeError) {
+        self.done.remove(id);
+        match error {
+            ChangeError::Refused(Refused::ETagMismatch(_) | Refused::AlreadyExists(_) | Refused::NotFound(_)) => {
+                debug!(device = %id, "manifests: device {id} has changed meanwhile, and is looked at again");
+            }
+            error if matches!(task, Task::Manifest(_)) => {
+                self.standings.insert(id.clone(), DeviceStanding::Failed(format!("it could not be changed, and is tried again: {error}")));
+            }
+            error => warn!(device = %id, %error, "manifests: the manifest of device {id} is gone, and the device could not follow: {error}"),
+        }
+    }
+
+    /// Keeps what follows: records, standings, and credentials of what is there.
+    async fn settle(&mut self, settled: Vec<(DeviceId, Task, Consequence, Option<DeviceIdentity>)>) {
+        let credentials = Arc::clone(&self.credentials);
+        let kept = spawn_blocking(move || {
+            let keep = |(id, task, consequence, identity): (DeviceId, Task, Consequence, Option<DeviceIdentity>)| {
+                let outcome = match (&task, &consequence.record, identity) {
+                    (Task::Manifest(entry), Some(_), Some(identity)) => {
+                        credentials.keep(&id, &identity.authentication, entry.wanted.format).map(drop)
+                    }
+                    _ => credentials.remove(&id),
+                };
+                (id, task, consequence, outcome)
+            };
+            settled.into_iter().map(keep).collect::<Vec<_>>()
+        });
+        for (id, task, Consequence { record, mut standing }, outcome) in kept.await.unwrap_or_default() {
+            let kept = outcome.is_ok();
+            if let Err(error) = outcome {
+                standing = standing.map(|_| DeviceStanding::Failed(error.to_string()));
+            }
+            match record {
+                Some(record) => self.records.set(&id, record),
+                None if kept => self.records.remove(&id),
+                None => {}
+            }
+            if let (Task::Manifest(entry), true) = (task, kept) {
+                self.done.insert(id.clone(), entry.wanted);
+            }
+            if let Some(standing) = standing {
+                self.standings.insert(id, standing);
+            }
+        }
+    }
+
+    /// Says what is wrong, once, and that it is right again.
+    fn say(&mut self) {
+        let problems = self.problems();
+        for (subject, text) in &problems {
+            if self.said.get(subject) != Some(text) {
+                warn!(manifest = %subject, "manifests: {subject}: {text}");
+            }
+        }
+        for subject in self.said.keys().filter(|subject| !problems.contains_key(*subject)) {
+            info!(manifest = %subject, "manifests: {subject}: what was wrong is over");
+        }
+        self.said = problems;
+    }
+
+    /// What is wrong, by what it is about.
+    fn problems(&self) -> BTreeMap<String, String> {
+        let path = self.folder.path().display();
+        let mut problems: BTreeMap<String, String> = BTreeMap::new();
+        let folder = self.folder_error.clone().into_iter();
+        problems.extend(folder.map(|text| (format!("the folder {path}"), text)));
+        problems.extend(self.folder.problems().map(|(file, text)| (file.to_owned(), text.to_owned())));
+        problems.extend(self.roster.refused.iter().map(|(place, refusal)| (place.to_string(), format!("{}: {refusal}", refusal.reason()))));
+        for (id, standing) in &self.standings {
+            let place = self.roster.devices.get(id).map(|entry| entry.place.to_string()).unwrap_or_default();
+            match standing {
+                DeviceStanding::InHub => {}
+                DeviceStanding::Held(text) | DeviceStanding::Refused(text) | DeviceStanding::Failed(text) => {
+                    problems.insert(format!("{place}: device {id}"), text.clone());
+                }
+            }
+        }
+        for (file, contents) in self.folder.good().filter(|(_, contents)| !contents.passed_over.is_empty()) {
+            problems.entry(file.to_owned()).or_insert_with(|| format!("passed over, because it is no Device: {}", contents.passed_over.join(", ")));
+        }
+        if let (Some(why), false) = (self.keeps_everything(), self.missing.is_empty()) {
+            let text = format!("{} devices have no manifest any more and stay all the same: {why}", self.missing.len());
+            problems.insert(format!("the folder {path} lacks devices"), text);
+        }
+        if self.roster.overflows {
+            problems.insert(format!("the folder {path} overflows"), format!("only the first {DEVICES_MAX} devices are taken"));
+        }
+        problems
+    }
+
+    fn count(&self) {
+        let count = |state: fn(&DeviceStanding) -> bool| self.standings.values().filter(|standing| state(standing)).count();
+        let metrics = &self.hub.metrics;
+        metrics.manifests(ManifestState::InHub, count(|standing| matches!(standing, DeviceStanding::InHub)));
+        metrics.manifests(ManifestState::Held, count(|standing| matches!(standing, DeviceStanding::Held(_))));
+        let refused = count(|standing| matches!(standing, DeviceStanding::Refused(_))) + self.roster.refused.len();
+        metrics.manifests(ManifestState::Refused, refused);
+        metrics.manifests(ManifestState::Failed, count(|standing| matches!(standing, DeviceStanding::Failed(_))));
+        metrics.manifests(ManifestState::Missing, self.missing.len());
+        metrics.manifest_problems(self.folder.problems().count() + usize::from(self.folder_error.is_some()));
+    }
+}
+
+/// What takes a device away is said for each.
+fn announce_departure(id: &DeviceId, step: &Step) {
+    match step {
+        Step::Delete => info!(device = %id, "manifests: the manifest of device {id} is gone: the device is deleted"),
+        Step::Release => info!(device = %id, "manifests: the manifest of device {id} is gone: the device stays, and nobody manages it"),
+        Step::Nothing | Step::Create(_) | Step::Adopt(_) | Step::Update(_) => {}
+    }
+}
+
+/// Wakes when something happens in the folder. Without it, the folder is looked at now and then.
+fn watched(folder: &Path, wake: &Arc<Notify>) -> Option<RecommendedWatcher> {
+    let wake = Arc::clone(wake);
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // Looking at the folder is an access, too.
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            wake.notify_one();
+        }
+    });
+    let watching = watcher.and_then(|mut watcher| watcher.watch(folder, RecursiveMode::NonRecursive).map(|()| watcher));
+    watching.inspect_err(|error| warn!(%error, "manifests: changes are noticed only every {LOOK_EVERY:?}: {error}")).ok()
+}

@@ -1,0 +1,127 @@
+use std::sync::Arc;
+use std::time::Instant;
+
+use sea_orm::{DbBackend, QueryTrait as _};
+
+use super::*;
+use crate::core::command::{Receiver, StepKind};
+use crate::core::device_id::DeviceId;
+use crate::core::session::{ConnectionId, Protocol};
+use crate::store::contract::commands::{self as contract, command, commands_contract, receipt};
+use crate::store::sql::tests::Folder;
+
+struct Place(Folder);
+
+impl Place {
+    async fn open(&self) -> Arc<dyn Commands> {
+        Arc::new(SqlCommands::new(self.0.database().await))
+    }
+}
+
+async fn place() -> Place {
+    Place(Folder::new())
+}
+
+commands_contract!(place);
+
+async fn execute(database: &Database, text: &str) {
+    database.write(text, |transaction, text| Box::pin(transaction.execute_unprepared(text))).await.expect("executes");
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_named() {
+    let folder = Folder::new();
+    let database = folder.database().await;
+    let commands = SqlCommands::new(database.clone());
+    let enqueued = Step { time: UnixMillis(1), kind: StepKind::Enqueued };
+    let group = [CommandWrite::Enqueue(command(7, "a"), Bytes::new()), CommandWrite::Step(CommandId(7), enqueued)];
+    commands.commit(&group).await.expect("answers");
+    commands.commit(&[CommandWrite::AddReceipt(receipt(1, 7))]).await.expect("answers");
+    execute(&database, "UPDATE receipt SET outcome = 'Eaten'").await;
+    assert!(matches!(commands.load().await, Err(CommandsError::Damaged { command: CommandId(7), .. })));
+    execute(&database, "UPDATE command SET ack = 'perhaps'").await;
+    assert!(matches!(commands.load().await, Err(CommandsError::Damaged { command: CommandId(7), .. })));
+    assert!(matches!(commands.command(CommandId(7)).await, Err(CommandsError::Damaged { command: CommandId(7), .. })));
+    execute(&database, "UPDATE command_step SET kind = 'Lost'").await;
+    assert!(matches!(commands.steps(CommandId(7)).await, Err(CommandsError::Damaged { command: CommandId(7), .. })));
+}
+
+#[tokio::test]
+async fn listings_walk_an_index_and_sort_nothing() {
+    let folder = Folder::new();
+    let database = folder.database().await;
+    let device = Some(DeviceId::parse("a").expect("a device id"));
+    let ended = |outcomes: &[Outcome]| CommandFilter::Ended(outcomes.to_vec());
+    let cases = [
+        (None, CommandFilter::Any, "USING INTEGER PRIMARY KEY"),
+        (None, CommandFilter::Pending, "USING INDEX command_ended"),
+        (None, ended(&[Outcome::Expired]), "USING INDEX command_dead_lettered"),
+        (None, ended(&[Outcome::Completed]), "USING INTEGER PRIMARY KEY"),
+        (device.clone(), CommandFilter::Any, "USING INDEX command_device"),
+        (device.clone(), CommandFilter::Pending, "USING INDEX command_device"),
+        (device, ended(&Outcome::ALL), "USING INDEX command_device"),
+    ];
+    for (device, state, index) in cases {
+        let query = CommandQuery { device, state, before: Some(CommandId(9)), limit: 10 };
+        for listing in listings(&query) {
+            let mut explain = listing.build(DbBackend::Sqlite);
+            explain.sql.insert_str(0, "EXPLAIN QUERY PLAN ");
+            let plan = database.readers().query_all_raw(explain).await.expect("explains");
+            let plan: Vec<String> = plan.iter().map(|row| row.try_get("", "detail").expect("a text")).collect();
+            assert!(plan.len() == 1 && plan[0].contains(index), "{query:?}: {plan:?}");
+        }
+    }
+}
+
+/// `cargo test --release … a_group_of_512 -- --ignored --nocapture` says what a command costs.
+#[tokio::test]
+#[ignore = "measures"]
+#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and says what")]
+async fn a_group_of_512_cycles_costs() {
+    const GROUPS: u64 = 20;
+    const CYCLES: u64 = 512;
+    let folder = Folder::new();
+    let commands = SqlCommands::new(folder.database().await);
+    let mut spent = [0; 4];
+    for group in 0..GROUPS {
+        let ids = || group * CYCLES..(group + 1) * CYCLES;
+        let parts = [
+            ids().flat_map(enqueued).collect::<Vec<_>>(),
+            ids().flat_map(delivered).collect(),
+            ids().flat_map(completed).collect(),
+            ids().flat_map(read).collect(),
+        ];
+        for (part, spent) in parts.iter().zip(&mut spent) {
+            let began = Instant::now();
+            commands.commit(part).await.expect("answers");
+            *spent += began.elapsed().as_micros();
+        }
+    }
+    let per_cycle = spent.map(|micros| micros / u128::from(GROUPS * CYCLES));
+    println!("µs per command: enqueued, delivered, completed, receipt read: {per_cycle:?}, together {}", per_cycle.iter().sum::<u128>());
+}
+
+fn enqueued(id: u64) -> Vec<CommandWrite> {
+    let content = Bytes::from(vec![7; 300]);
+    vec![CommandWrite::Enqueue(command(id, &format!("device-{}", id % 1000)), content), step(id, StepKind::Enqueued)]
+}
+
+fn delivered(id: u64) -> Vec<CommandWrite> {
+    vec![CommandWrite::DeliveryCount(CommandId(id), 1), step(id, StepKind::Delivered { receiver: RECEIVER, delivery_count: 1 })]
+}
+
+fn completed(id: u64) -> Vec<CommandWrite> {
+    let (command, outcome, time) = (CommandId(id), Outcome::Completed, UnixMillis(1_700_000_000_000));
+    let ended = StepKind::Ended { outcome, receiver: Some(RECEIVER) };
+    vec![CommandWrite::End { command, outcome, time }, step(id, ended), CommandWrite::AddReceipt(receipt(id, id))]
+}
+
+fn read(id: u64) -> Vec<CommandWrite> {
+    vec![CommandWrite::RemoveReceipts(vec![ReceiptId(id)]), step(id, StepKind::ReceiptRead)]
+}
+
+const RECEIVER: Receiver = Receiver { protocol: Protocol::Mqtt, connection: Some(ConnectionId(4711)) };
+
+fn step(id: u64, kind: StepKind) -> CommandWrite {
+    CommandWrite::Step(CommandId(id), Step { time: UnixMillis(1_700_000_000_000), kind })
+}
