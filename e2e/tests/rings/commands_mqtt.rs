@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use e2e::commands::{BackEnd, step_names};
 use e2e::hub::Hub;
-use e2e::mqtt::{Connect, Connection, DISCONNECT, PING, Packet, commands_filter, puback};
+use e2e::mqtt::{Connection, DISCONNECT, PING, Packet, commands_filter, puback};
 use e2e::namespace::{HUB, isolated};
 use e2e::program::{Actor, Program};
 use e2e::rest::Rest;

@@ -11,13 +11,13 @@ use super::{Body, MessageId, Value};
 use crate::core::command::LockToken;
 
 impl MessageId<'_> {
-    /// The id as text: a number in decimal, a UUID in RFC 9562's form, bytes in base64.
+    /// The id as text, the same for devices and in receipts: a number in decimal, a UUID in RFC 9562's form, bytes in hexadecimal.
     #[must_use]
     pub fn to_text(&self) -> Cow<'_, str> {
         match self {
             Self::Ulong(number) => number.to_string().into(),
             Self::Uuid(bytes) => uuid_text(*bytes).into(),
-            Self::Binary(bytes) => BASE64.encode(bytes).into(),
+            Self::Binary(bytes) => bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into(),
             Self::String(text) => Cow::Borrowed(text),
         }
     }
@@ -105,7 +105,7 @@ mod tests {
     fn every_kind_of_id_has_a_text() {
         assert_eq!(MessageId::Ulong(7).to_text(), "7");
         assert_eq!(MessageId::Uuid([0x12; 16]).to_text(), "12121212-1212-1212-1212-121212121212");
-        assert_eq!(MessageId::Binary(b"id"[..].into()).to_text(), "aWQ=");
+        assert_eq!(MessageId::Binary(b"id"[..].into()).to_text(), "6964");
         assert_eq!(MessageId::String("é".into()).to_text(), "é");
     }
 
