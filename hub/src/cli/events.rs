@@ -1,7 +1,7 @@
 //! `mooring-hub events`: a person's tail of what devices send.
 
 mod pretty;
-mod stream;
+pub(super) mod stream;
 
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -150,7 +150,7 @@ fn status_of(error: &anyhow::Error) -> Option<StatusCode> {
 }
 
 /// False when nobody reads it any more.
-fn print(text: &str) -> Result<bool> {
+pub(super) fn print(text: &str) -> Result<bool> {
     let mut stdout = std::io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(true),

@@ -7,11 +7,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod client;
+mod command;
 mod connection_string;
 mod dev;
 mod device;
 mod duration;
 mod events;
+mod feedback;
 mod serve;
 mod simulate;
 mod token;
@@ -31,6 +33,8 @@ enum Command {
     Device(device::DeviceCommand),
     Token(token::TokenCommand),
     Events(events::EventsCommand),
+    Command(command::CommandCommand),
+    Feedback(feedback::FeedbackCommand),
     Simulate(simulate::SimulateCommand),
 }
 
@@ -43,6 +47,8 @@ pub fn run() -> ExitCode {
         Command::Device(command) => talk(command.run()),
         Command::Token(command) => talk(command.run()),
         Command::Events(command) => talk(command.run()),
+        Command::Command(command) => runtime().and_then(|runtime| runtime.block_on(command.run())),
+        Command::Feedback(command) => talk(command.run()),
         Command::Simulate(command) => runtime().and_then(|runtime| runtime.block_on(command.run())),
     };
     outcome.unwrap_or_else(|error| {

@@ -3,6 +3,7 @@
 //! Owns the arguments and the order of things: identities, devices, progress, end, summary. Never touches the hub but over the wire.
 
 mod arguments;
+mod back_end;
 mod behaviour;
 mod connection;
 mod device;
@@ -22,6 +23,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 use rand::RngCore as _;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -88,6 +90,9 @@ pub struct SimulateCommand {
     /// How many devices refuse every command, over HTTPS, since MQTT 3.1.1 has no refusal
     #[arg(long, value_name = "SHARE", default_value = "0%")]
     refuse: Share,
+    /// Send commands to random devices as well, so often, and show what becomes of each
+    #[arg(long, value_name = "RATE", value_parser = parse_rate, conflicts_with = "connection_strings")]
+    commands: Option<Duration>,
     /// How fast devices connect, all together
     #[arg(long, value_name = "RATE", default_value = "200/s", value_parser = parse_rate)]
     connect_rate: Duration,
@@ -142,7 +147,14 @@ impl SimulateCommand {
         });
         let begun = Instant::now();
         let devices = start(&fleet.members, &behaviours, &world, seed);
-        let stopped_by = self.watch(devices, &world).await?;
+        let told = match (self.commands, &fleet.registry) {
+            (Some(every), Some(_)) => {
+                let ids = fleet.members.iter().map(|member| member.id.clone()).collect();
+                back_end::start(self.hub.connect("service").await?, ids, every, seed)
+            }
+            _ => mpsc::channel(1).1,
+        };
+        let stopped_by = self.watch(devices, told, &world).await?;
         let elapsed = begun.elapsed();
         let removed = match &fleet.registry {
             Some(registry) if self.remove => Some(fleet::remove(registry, &fleet.members).await?),
@@ -190,7 +202,7 @@ impl SimulateCommand {
     }
 
     /// Shows how it goes until every device has ended, and tells them when to. Answers why they did.
-    async fn watch(&self, mut devices: JoinSet<()>, world: &World) -> Result<&'static str> {
+    async fn watch(&self, mut devices: JoinSet<()>, mut told: mpsc::Receiver<String>, world: &World) -> Result<&'static str> {
         let mut progress = Progress::new(&world.tally);
         let mut lines = interval_at(Instant::now() + progress.every(), progress.every());
         let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
@@ -206,6 +218,11 @@ impl SimulateCommand {
                     None => break,
                 },
                 _ = lines.tick() => {
+                    progress.show(&world.tally);
+                    continue;
+                }
+                Some(line) = told.recv() => {
+                    progress.say(&line);
                     progress.show(&world.tally);
                     continue;
                 }

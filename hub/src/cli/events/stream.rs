@@ -7,15 +7,15 @@ const BLOCK_MAX_BYTES: usize = 8 * 1024 * 1024;
 
 /// A block. One without data makes no event, but its id counts.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Block {
-    pub(super) event: String,
-    pub(super) id: Option<String>,
-    pub(super) data: Option<String>,
+pub(in crate::cli) struct Block {
+    pub(in crate::cli) event: String,
+    pub(in crate::cli) id: Option<String>,
+    pub(in crate::cli) data: Option<String>,
 }
 
 /// Cuts a stream into blocks, however it comes in pieces.
 #[derive(Debug, Default)]
-pub(super) struct Blocks {
+pub(in crate::cli) struct Blocks {
     unread: Vec<u8>,
     /// How much of `unread` is known to hold no end.
     searched: usize,
@@ -23,7 +23,7 @@ pub(super) struct Blocks {
 
 impl Blocks {
     /// The blocks that `piece` completes.
-    pub(super) fn push(&mut self, piece: &[u8]) -> Result<Vec<Block>> {
+    pub(in crate::cli) fn push(&mut self, piece: &[u8]) -> Result<Vec<Block>> {
         self.unread.extend_from_slice(piece);
         let mut blocks = Vec::new();
         let mut start = 0;
