@@ -4,6 +4,7 @@
 //! written a second time, from the specifications, so that a mistake in the hub is not repeated here.
 
 pub mod catalogue;
+pub mod changes;
 pub mod command_history;
 pub mod commands;
 pub mod connection_string;

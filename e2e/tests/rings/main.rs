@@ -1,6 +1,7 @@
 //! The end-to-end rings: the real binary, over the wire, with clients that others wrote. Each story has namespaces of its own.
 
 mod back_end;
+mod changes;
 mod command;
 mod commands_crash;
 mod commands_http;
@@ -14,6 +15,7 @@ mod namespaces;
 mod newcomer;
 mod operations;
 mod people;
+mod presence;
 mod refusals;
 mod registry_sdks;
 mod revocation;

@@ -1,9 +1,9 @@
 //! `mooring-hub events`: a person's tail of what devices send.
 
-mod pretty;
+pub(super) mod pretty;
 pub(super) mod stream;
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -17,8 +17,8 @@ use pretty::Style;
 use stream::{Block, Blocks};
 
 /// The first and the longest wait before the stream is opened again after it broke.
-const RETRY_FIRST: Duration = Duration::from_millis(500);
-const RETRY_LONGEST: Duration = Duration::from_secs(10);
+pub(super) const RETRY_FIRST: Duration = Duration::from_millis(500);
+pub(super) const RETRY_LONGEST: Duration = Duration::from_secs(10);
 
 /// Shows the events that devices send, as they come.
 #[derive(Debug, Args)]
@@ -103,7 +103,7 @@ impl EventsCommand {
     /// Prints what comes; keeps in `last_id` where to go on.
     async fn show(&self, mut response: Response, last_id: &mut Option<String>) -> Result<Ended> {
         let mut blocks = Blocks::default();
-        let style = Style { colour: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() };
+        let style = Style::of_output();
         loop {
             let chunk = match response.chunk().await {
                 Ok(Some(chunk)) => chunk,
@@ -140,12 +140,12 @@ fn parse(data: &str) -> Result<Value> {
 }
 
 /// Whether to try again: the hub is away for a moment, or has too much to do.
-fn may_pass(error: &anyhow::Error) -> bool {
+pub(super) fn may_pass(error: &anyhow::Error) -> bool {
     status_of(error).is_none_or(|status| status.is_server_error() || status == StatusCode::TOO_MANY_REQUESTS)
 }
 
 /// What the hub answered, if it did.
-fn status_of(error: &anyhow::Error) -> Option<StatusCode> {
+pub(super) fn status_of(error: &anyhow::Error) -> Option<StatusCode> {
     error.downcast_ref::<Refused>().map(|refused| refused.status)
 }
 
@@ -160,6 +160,6 @@ pub(super) fn print(text: &str) -> Result<bool> {
 }
 
 /// For the person, beside the events.
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let _ = writeln!(std::io::stderr().lock(), "{text}");
 }

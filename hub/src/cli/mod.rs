@@ -17,6 +17,7 @@ mod feedback;
 mod serve;
 mod simulate;
 mod token;
+mod watch;
 
 /// A self-hosted IoT hub that speaks Azure IoT Hub's wire protocols.
 #[derive(Parser)]
@@ -33,6 +34,7 @@ enum Command {
     Device(device::DeviceCommand),
     Token(token::TokenCommand),
     Events(events::EventsCommand),
+    Watch(watch::WatchCommand),
     Command(command::CommandCommand),
     Feedback(feedback::FeedbackCommand),
     Simulate(simulate::SimulateCommand),
@@ -47,6 +49,7 @@ pub fn run() -> ExitCode {
         Command::Device(command) => talk(command.run()),
         Command::Token(command) => talk(command.run()),
         Command::Events(command) => talk(command.run()),
+        Command::Watch(command) => talk(command.run()),
         Command::Command(command) => runtime().and_then(|runtime| runtime.block_on(command.run())),
         Command::Feedback(command) => talk(command.run()),
         Command::Simulate(command) => runtime().and_then(|runtime| runtime.block_on(command.run())),

@@ -1,12 +1,14 @@
 //! What happens in a hub, as it is told to those who watch: the nouns of the change stream.
 
 use ::core::net::IpAddr;
+use std::fmt;
 use std::sync::Arc;
 
 use super::command::{Command, Receipt, Step};
 use super::device_id::DeviceId;
 use super::identity::DeviceIdentity;
-use super::session::{ConnectionId, DisconnectReason, Protocol};
+use super::policy::Permission;
+use super::session::{BootId, ConnectionId, DisconnectReason, Protocol};
 use super::time::UnixMillis;
 
 /// One thing that has happened. Made after it is durable, where it is to be durable at all.
@@ -35,6 +37,120 @@ pub enum Change {
     Command(Arc<Command>, Step),
     /// There is a receipt.
     Receipt(Receipt),
+}
+
+/// What a change is about: what watchers choose by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChangeKind {
+    /// Identities.
+    Registry,
+    /// Devices' connections.
+    Presence,
+    /// Those who were not let in.
+    Refusal,
+    /// Commands.
+    Command,
+    /// Receipts.
+    Receipt,
+}
+
+impl ChangeKind {
+    /// Every one.
+    pub const ALL: [Self; 5] = [Self::Registry, Self::Presence, Self::Refusal, Self::Command, Self::Receipt];
+
+    /// The name on the wire.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Registry => "registry",
+            Self::Presence => "presence",
+            Self::Refusal => "refusal",
+            Self::Command => "command",
+            Self::Receipt => "receipt",
+        }
+    }
+
+    /// What somebody needs who watches it.
+    #[must_use]
+    pub fn permission(self) -> Permission {
+        match self {
+            Self::Registry | Self::Presence | Self::Refusal => Permission::RegistryRead,
+            Self::Command | Self::Receipt => Permission::ServiceConnect,
+        }
+    }
+}
+
+/// A word that is no kind of change.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is no kind of change; there are registry, presence, refusal, command and receipt")]
+pub struct UnknownChangeKind(pub String);
+
+/// The names on the wire, without case.
+impl std::str::FromStr for ChangeKind {
+    type Err = UnknownChangeKind;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.into_iter().find(|kind| kind.name().eq_ignore_ascii_case(text));
+        known.ok_or_else(|| UnknownChangeKind(text.to_owned()))
+    }
+}
+
+impl Change {
+    /// What it is about.
+    #[must_use]
+    pub fn kind(&self) -> ChangeKind {
+        match self {
+            Self::IdentityWritten(_) | Self::IdentityDeleted(_) => ChangeKind::Registry,
+            Self::Presence(_) => ChangeKind::Presence,
+            Self::Refused { .. } => ChangeKind::Refusal,
+            Self::Command(..) => ChangeKind::Command,
+            Self::Receipt(_) => ChangeKind::Receipt,
+        }
+    }
+
+    /// Whose it is. Of a refusal: whom the refused one said to be.
+    #[must_use]
+    pub fn device(&self) -> &str {
+        match self {
+            Self::IdentityWritten(identity) => identity.device_id.as_str(),
+            Self::IdentityDeleted(id) => id.as_str(),
+            Self::Presence(transition) => transition.device_id.as_str(),
+            Self::Refused { claimed, .. } => claimed,
+            Self::Command(command, _) => command.device_id.as_str(),
+            Self::Receipt(receipt) => receipt.device_id.as_str(),
+        }
+    }
+}
+
+/// Where a watcher stands in a hub's changes: before the one with this number, in this life of the hub. Opaque to clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangePosition {
+    /// In which life of the hub.
+    pub boot: BootId,
+    /// The number of the next change.
+    pub next: u64,
+}
+
+/// As `<boot>-<number>`.
+impl fmt::Display for ChangePosition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.boot, self.next)
+    }
+}
+
+/// A text that no hub gave out as a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a position is a text that this stream gave out, such as 3-1042")]
+pub struct InvalidChangePosition;
+
+impl std::str::FromStr for ChangePosition {
+    type Err = InvalidChangePosition;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let number = |text: &str| text.parse::<u64>().map_err(|_| InvalidChangePosition);
+        let (boot, next) = text.split_once('-').ok_or(InvalidChangePosition)?;
+        Ok(Self { boot: BootId(number(boot)?), next: number(next)? })
+    }
 }
 
 /// A device's connection began or ended.

@@ -72,6 +72,11 @@ impl Failure {
         Self { retry_after: Some(retry_after), ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", text) }
     }
 
+    /// Too much of it at once. 429001.
+    pub fn throttled(text: impl Into<String>, retry_after: Duration) -> Self {
+        Self { retry_after: Some(retry_after), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", text) }
+    }
+
     /// Azure's name for it.
     #[must_use]
     pub fn code(&self) -> &'static str {

@@ -4,10 +4,12 @@
 
 pub mod authorization;
 pub mod body;
+pub mod changes;
 #[cfg(test)]
 pub(crate) mod client;
 pub mod commands;
 pub mod connection;
+pub mod connections;
 pub mod device_bound;
 pub mod device_messaging;
 pub mod error;

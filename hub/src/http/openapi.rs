@@ -13,7 +13,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::error::ErrorDocument;
-use super::{commands, events, refusals};
+use super::{changes, commands, connections, events, refusals};
 
 /// The document. Every operation of our own has its place in `paths`.
 #[derive(OpenApi)]
@@ -25,6 +25,10 @@ use super::{commands, events, refusals};
     ),
     paths(
         get_document,
+        changes::get_changes,
+        connections::get_presence,
+        connections::list_connections,
+        connections::list_device_connections,
         commands::send,
         commands::list,
         commands::list_of_device,
@@ -36,6 +40,8 @@ use super::{commands, events, refusals};
         refusals::list_device_refusals,
     ),
     tags(
+        (name = "changes", description = "What happens, live."),
+        (name = "presence", description = "Who is connected, and how connections went."),
         (name = "commands", description = "What back ends tell devices to do, and what became of it. Needs ServiceConnect."),
         (name = "events", description = "What devices send."),
         (name = "refusals", description = "Who was refused, and why."),

@@ -12,7 +12,10 @@ use axum::{Extension, Router};
 use super::device_bound::polls::Polls;
 use super::error::Failure;
 use super::websocket::Subprotocols;
-use super::{commands, device_bound, device_messaging, events, feedback, host, openapi, path_case, refusals, registry, websocket};
+use super::{
+    changes, commands, connections, device_bound, device_messaging, events, feedback, host, openapi, path_case, refusals, registry,
+    websocket,
+};
 use crate::ops::Hub;
 
 /// Port 443: devices, back ends and WebSockets, as Azure has them.
@@ -61,12 +64,16 @@ fn websocket(subprotocols: Subprotocols) -> Router<Arc<Hub>> {
 fn own() -> Router<Arc<Hub>> {
     Router::new()
         .route("/openapi.json", get(openapi::get_document))
+        .route("/api/v1/changes", get(changes::get_changes))
+        .route("/api/v1/connections", get(connections::list_connections))
+        .route("/api/v1/devices/{id}/connections", get(connections::list_device_connections))
         .route("/api/v1/commands", get(commands::list))
         .route("/api/v1/commands/{id}", get(commands::get))
         .route("/api/v1/commands/{id}/content", get(commands::get_content))
         .route("/api/v1/commands/{id}/send-again", post(commands::again))
         .route("/api/v1/devices/{id}/commands", get(commands::list_of_device).post(commands::send))
         .route("/api/v1/events", get(events::get_events))
+        .route("/api/v1/presence", get(connections::get_presence))
         .route("/api/v1/refusals", get(refusals::list_refusals))
         .route("/api/v1/devices/{id}/refusals", get(refusals::list_device_refusals))
 }

@@ -1,4 +1,4 @@
-//! `GET /$iothub/websocket`: HTTP ends, and what the client asked for begins, on the same connection (RFC 6455 §4.2).
+//! HTTP ends, and what the client asked for begins, on the same connection (RFC 6455 §4.2): `GET /$iothub/websocket`, and the change stream.
 //!
 //! Owns the handshake. Never speaks what follows: `serve` says who does.
 
@@ -8,10 +8,11 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::extract::{FromRequestParts as _, Request};
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::future::BoxFuture;
-use hyper::upgrade::Upgraded;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
@@ -50,28 +51,52 @@ impl fmt::Debug for Subprotocols {
 /// Handles `GET /$iothub/websocket`.
 pub async fn upgrade(Extension(subprotocols): Extension<Subprotocols>, request: Request) -> Result<Response, Failure> {
     let (mut parts, _) = request.into_parts();
-    let key = accept_key(&parts.headers)?;
+    let handshake = handshake(&mut parts)?;
     let (name, speak) = subprotocols.choose(&parts.headers).ok_or_else(|| {
         let text = format!("Sec-WebSocket-Protocol has to name one of {subprotocols:?}");
         Failure::new(StatusCode::BAD_REQUEST, "InvalidProtocolVersion", text)
     })?;
     let peer = origin(&parts).peer;
     let Ok(connection) = HttpConnection::from_request_parts(&mut parts, &()).await;
-    let upgrading = hyper::upgrade::on(Request::from_parts(parts, axum::body::Body::empty()));
     let (speak, told) = (Arc::clone(speak), connection.clone());
-    connection.go_on_with(Box::pin(async move {
-        match upgrading.await {
-            Ok(upgraded) => speak(TokioIo::new(upgraded), peer, told).await,
-            Err(error) => tracing::debug!(%peer, %error, "{peer} went away during its upgrade: {error}"),
-        }
-    }));
-    let headers = [
-        (header::CONNECTION, "Upgrade"),
-        (header::UPGRADE, "websocket"),
-        (header::SEC_WEBSOCKET_ACCEPT, key.as_str()),
-        (header::SEC_WEBSOCKET_PROTOCOL, name),
-    ];
-    Ok((StatusCode::SWITCHING_PROTOCOLS, headers).into_response())
+    let mut switching = handshake.go_on_with(&connection, move |upgraded| speak(upgraded, peer, told));
+    switching.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
+    Ok(switching)
+}
+
+/// A client that has asked for a WebSocket in good form.
+pub struct Handshake {
+    accept: String,
+    upgrading: OnUpgrade,
+    peer: SocketAddr,
+}
+
+/// What a client has to say that wants a WebSocket.
+pub fn handshake(parts: &mut Parts) -> Result<Handshake, Failure> {
+    let accept = accept_key(&parts.headers)?;
+    let mut request = Request::new(axum::body::Body::empty());
+    std::mem::swap(request.extensions_mut(), &mut parts.extensions);
+    let upgrading = hyper::upgrade::on(&mut request);
+    std::mem::swap(request.extensions_mut(), &mut parts.extensions);
+    Ok(Handshake { accept, upgrading, peer: origin(parts).peer })
+}
+
+impl Handshake {
+    /// The answer, after which the connection does what `speak` does with it.
+    pub fn go_on_with<F>(self, connection: &HttpConnection, speak: impl FnOnce(TokioIo<Upgraded>) -> F + Send + 'static) -> Response
+    where
+        F: Future<Output = ()> + Send,
+    {
+        let Self { accept, upgrading, peer } = self;
+        connection.go_on_with(Box::pin(async move {
+            match upgrading.await {
+                Ok(upgraded) => speak(TokioIo::new(upgraded)).await,
+                Err(error) => tracing::debug!(%peer, %error, "{peer} went away during its upgrade: {error}"),
+            }
+        }));
+        let headers = [(header::CONNECTION, "Upgrade"), (header::UPGRADE, "websocket"), (header::SEC_WEBSOCKET_ACCEPT, accept.as_str())];
+        (StatusCode::SWITCHING_PROTOCOLS, headers).into_response()
+    }
 }
 
 /// The answer to the client's key, when it asks for a WebSocket at all.

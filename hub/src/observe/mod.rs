@@ -20,6 +20,8 @@ pub struct Metrics {
     refusals: Family<ReasonLabel, Counter>,
     http_requests: Family<StatusLabel, Counter>,
     event_readers: Gauge,
+    change_watchers: Gauge,
+    connection_records_lost: Counter,
     commands_enqueued: Counter,
     command_deliveries: Family<ProtocolLabel, Counter>,
     commands_ended: Family<OutcomeLabel, Counter>,
@@ -65,6 +67,16 @@ impl ManifestState {
 pub struct CountedReader(Gauge);
 
 impl Drop for CountedReader {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+/// A watcher of changes, counted until it is dropped.
+#[derive(Debug)]
+pub struct CountedWatcher(Gauge);
+
+impl Drop for CountedWatcher {
     fn drop(&mut self) {
         self.0.dec();
     }
@@ -149,6 +161,12 @@ impl Metrics {
         registry.register("refusals", "Devices and services refused, by reason", self.refusals.clone());
         registry.register("http_requests", "HTTP requests answered, by class of status", self.http_requests.clone());
         registry.register("event_readers", "Readers of events now", self.event_readers.clone());
+        registry.register("change_watchers", "Watchers of the change stream now", self.change_watchers.clone());
+        registry.register(
+            "connection_records_lost",
+            "Connects and disconnects that are missing in the connections' log, because it did not take them in time",
+            self.connection_records_lost.clone(),
+        );
         registry.register("commands_enqueued", "Commands taken for devices", self.commands_enqueued.clone());
         registry.register("command_deliveries", "Commands handed to devices, each time", self.command_deliveries.clone());
         registry.register("commands_ended", "Commands that ended, by how", self.commands_ended.clone());
@@ -179,6 +197,18 @@ impl Metrics {
     pub fn reads_events(&self) -> CountedReader {
         self.event_readers.inc();
         CountedReader(self.event_readers.clone())
+    }
+
+    /// Somebody watches changes, until the answer is dropped.
+    #[must_use]
+    pub fn watches_changes(&self) -> CountedWatcher {
+        self.change_watchers.inc();
+        CountedWatcher(self.change_watchers.clone())
+    }
+
+    /// A connect or disconnect found no room in the buffer before the connections' log.
+    pub fn connection_record_lost(&self) {
+        self.connection_records_lost.inc();
     }
 
     /// A command was taken.

@@ -77,6 +77,32 @@ pub async fn authenticate_service(
     }
 }
 
+/// Lets in a policy that has at least one of `permissions`, and says which of them it has.
+pub async fn authenticate_service_for_any(
+    hub: &Hub,
+    token: Option<&str>,
+    permissions: &[Permission],
+    path: &str,
+    origin: Origin,
+) -> Result<(ServiceRight, Vec<Permission>), AuthenticateError> {
+    let asked = Instant::now();
+    let (mut right, mut allowed, mut refused) = (None, Vec::new(), None);
+    for permission in permissions {
+        match judge_service(hub, token, *permission, path) {
+            Ok(proven) => {
+                right = Some(proven);
+                allowed.push(*permission);
+            }
+            Err(why) => refused = Some(why),
+        }
+    }
+    match (right, refused) {
+        (Some(right), _) => Ok((right, allowed)),
+        (None, Some((policy, reason))) => Err(refuse_since(hub, &policy, reason, origin, asked).await),
+        (None, None) => Err(AuthenticateError::Refused),
+    }
+}
+
 /// Refuses somebody for a reason that a protocol found, as all others are refused.
 pub async fn refuse(hub: &Hub, claimed: &str, reason: RefusalReason, origin: Origin) -> AuthenticateError {
     refuse_since(hub, claimed, reason, origin, Instant::now()).await
@@ -165,7 +191,7 @@ fn policy_credential(hub: &Hub, name: &str, token: &SasToken<'_>, permission: Pe
 async fn refuse_since(hub: &Hub, claimed: &str, reason: RefusalReason, origin: Origin, asked: Instant) -> AuthenticateError {
     hub.metrics.refused(reason.name());
     let refusal = Refusal { time: hub.now(), protocol: origin.protocol, peer: origin.peer, reason };
-    hub.refusals.tell(claimed, refusal, asked.into_std());
+    hub.refusals.tell(claimed, refusal, asked.into_std(), &hub.changes);
     sleep_until(asked + REFUSED_AFTER).await;
     AuthenticateError::Refused
 }

@@ -83,6 +83,8 @@ async fn write_to_the_end(hub: &Arc<Hub>, writes: Vec<RegistryWrite>) -> Result<
         let outcomes: HashMap<DeviceId, Option<DeviceIdentity>> =
             writes.iter().map(|write| (write.id.clone(), write.new.clone())).collect();
         let ids: Vec<DeviceId> = writes.iter().map(|write| write.id.clone()).collect();
+        // Whoever watches takes the last word for the true one.
+        let _in_order = hub.registry_order.lock().await;
         match hub.registry.write(writes).await {
             Ok(answers) => {
                 let answers = answers.iter().map(Result::is_ok).collect::<Vec<_>>();

@@ -1,24 +1,54 @@
-//! Tells the registry when devices were last seen: at most once a minute per connected device, and soon after it went.
+//! Tells the registry when devices were last seen: within a second when they came, went or used HTTPS, and at most once a minute of
+//! those that stay connected.
 
 use std::time::Duration;
 
 use crate::core::time::UnixMillis;
 use crate::ops::Hub;
+use crate::store::DeviceActivity;
 
 /// How often connected devices' last activity is written.
 const LIVE_EVERY: Duration = Duration::from_secs(60);
 
 /// Flushes; `previous` is when it last did so for connected devices. Returns the new such time.
 pub async fn flush_activity(hub: &Hub, previous: UnixMillis) -> UnixMillis {
+    loop {
+        let activity = hub.presence.take_unflushed(hub.boot);
+        if activity.is_empty() {
+            break;
+        }
+        if !write(hub, activity).await {
+            return previous;
+        }
+    }
     let now = hub.now();
-    let due = now.since(previous) >= LIVE_EVERY;
-    let activity = hub.presence.take_unflushed(hub.boot, if due { previous } else { UnixMillis(i64::MAX) });
-    if !activity.is_empty()
-        && let Err(error) = hub.registry.record_activity(activity.clone()).await
-    {
-        tracing::warn!(%error, "could not write when {} devices were last seen, will try again: {error}", activity.len());
-        hub.presence.put_back(activity);
+    if now.since(previous) < LIVE_EVERY {
         return previous;
     }
-    if due { now } else { previous }
+    let mut after = None;
+    loop {
+        let (active, next) = hub.presence.active(hub.boot, after.as_ref(), previous);
+        if !write(hub, active).await {
+            return previous;
+        }
+        if next.is_none() {
+            return now;
+        }
+        after = next;
+    }
+}
+
+/// Says whether it is written; otherwise it is put back.
+async fn write(hub: &Hub, activity: Vec<DeviceActivity>) -> bool {
+    if activity.is_empty() {
+        return true;
+    }
+    match hub.registry.record_activity(activity.clone()).await {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::warn!(%error, "could not write when {} devices were last seen, will try again: {error}", activity.len());
+            hub.presence.put_back(activity);
+            false
+        }
+    }
 }

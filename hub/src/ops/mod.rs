@@ -33,18 +33,22 @@ pub mod identities;
 pub mod open_session;
 pub mod purge_commands;
 pub mod read_commands;
+pub mod read_connections;
 pub mod read_devices;
 pub mod read_events;
 pub mod receive_commands;
 pub mod receive_feedback;
+pub mod record_connections;
 pub mod refusals;
 pub mod registry_statistics;
+pub mod seats;
 pub mod send_again;
 pub mod send_command;
 pub mod send_telemetry;
 pub mod settle_command;
 #[cfg(test)]
 mod tests;
+pub mod watch_changes;
 #[cfg(test)]
 pub(crate) mod world;
 
@@ -73,9 +77,15 @@ pub struct Hub {
     /// Who was refused lately, and why.
     pub refusals: refusals::Refusals,
     /// Who reads events now.
-    pub readers: read_events::Readers,
+    pub readers: seats::Seats,
     /// What has happened lately.
     pub changes: changes::Changes,
+    /// Connections that are not in the log yet.
+    pub unwritten_connections: record_connections::UnwrittenConnections,
+    /// When the hub's earlier lives ended.
+    pub earlier_boots: read_devices::EarlierBoots,
+    /// Held while identities are written and the change is told, so that changes are told in the order in which they were made.
+    pub(crate) registry_order: tokio::sync::Mutex<()>,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Where `now` comes from.
@@ -123,8 +133,11 @@ impl Hub {
             presence: Presence::default(),
             identities: identities::IdentityCache::default(),
             refusals: refusals::Refusals::default(),
-            readers: read_events::Readers::default(),
-            changes: changes::Changes,
+            readers: seats::Seats::new(read_events::READERS_PER_POLICY_MAX, usize::MAX),
+            changes: changes::Changes::default(),
+            unwritten_connections: record_connections::UnwrittenConnections::default(),
+            earlier_boots: read_devices::EarlierBoots::default(),
+            registry_order: tokio::sync::Mutex::default(),
             metrics,
         }
     }

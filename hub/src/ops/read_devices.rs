@@ -1,7 +1,12 @@
 //! Identities are read: one, or a page of them, each with what is known about its device.
 
+use std::collections::HashMap;
+
+use tokio::sync::OnceCell;
+
 use crate::core::device_id::DeviceId;
 use crate::core::identity::DeviceIdentity;
+use crate::core::session::BootId;
 use crate::core::time::UnixMillis;
 use crate::ops::Hub;
 use crate::store::RegistryError;
@@ -24,14 +29,33 @@ pub struct DeviceView {
     pub commands_pending: usize,
 }
 
+/// When the hub's earlier lives ended, as far as that is known: by their last heartbeats, which never change again.
+#[derive(Debug, Default)]
+pub struct EarlierBoots(OnceCell<HashMap<BootId, UnixMillis>>);
+
+impl EarlierBoots {
+    /// Empty while the connections' log does not answer: presence is told less exactly then, and not refused.
+    async fn ends(&self, hub: &Hub) -> Option<&HashMap<BootId, UnixMillis>> {
+        let read = self.0.get_or_try_init(async || Ok(hub.connection_log.last_heartbeats().await?.into_iter().collect())).await;
+        read.inspect_err(|error: &crate::store::connection_log::ConnectionLogError| {
+            tracing::warn!(%error, "when the hub's earlier lives ended can't be read: {error}");
+        })
+        .ok()
+    }
+}
+
 impl DeviceView {
-    /// The identity with its device's presence and queue. What presence knows is later than what was flushed to the registry.
-    #[must_use]
-    pub fn of(hub: &Hub, identity: DeviceIdentity) -> Self {
+    /// The identity with its device's presence and queue. What presence knows is later than what was flushed to the registry; who was
+    /// connected in an earlier life of the hub went when that ended.
+    pub async fn of(hub: &Hub, identity: DeviceIdentity) -> Self {
         let presence = hub.presence.view(&identity.device_id);
+        let mut flushed = identity.connection_state_updated_time;
+        if let Some(boot) = identity.connected_boot.filter(|boot| *boot != hub.boot) {
+            flushed = flushed.max(hub.earlier_boots.ends(hub).await.and_then(|ends| ends.get(&boot).copied()));
+        }
         Self {
             connected: presence.connected,
-            connection_state_updated_time: presence.connection_state_updated_time.or(identity.connection_state_updated_time),
+            connection_state_updated_time: presence.connection_state_updated_time.or(flushed),
             last_activity_time: presence.last_activity_time.or(identity.last_activity_time),
             commands_pending: hub.commands.pending_of(&identity.device_id),
             identity,
@@ -41,11 +65,17 @@ impl DeviceView {
 
 /// One device, or `None`.
 pub async fn get_device(hub: &Hub, id: &DeviceId) -> Result<Option<DeviceView>, RegistryError> {
-    Ok(hub.registry.get(id).await?.map(|identity| DeviceView::of(hub, identity)))
+    Ok(match hub.registry.get(id).await? {
+        Some(identity) => Some(DeviceView::of(hub, identity).await),
+        None => None,
+    })
 }
 
 /// The first devices after `after` in byte order of their ids, at most `limit` and [`PAGE_MAX`].
 pub async fn list_devices(hub: &Hub, after: Option<&DeviceId>, limit: usize) -> Result<Vec<DeviceView>, RegistryError> {
-    let page = hub.registry.list(after, limit.clamp(1, PAGE_MAX)).await?;
-    Ok(page.into_iter().map(|identity| DeviceView::of(hub, identity)).collect())
+    let mut views = Vec::new();
+    for identity in hub.registry.list(after, limit.clamp(1, PAGE_MAX)).await? {
+        views.push(DeviceView::of(hub, identity).await);
+    }
+    Ok(views)
 }

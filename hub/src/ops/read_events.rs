@@ -3,8 +3,7 @@
 //! Readers pull: nothing is read ahead of them but one page, so that a slow one costs the hub that page and nobody else anything.
 //! Order is kept within a partition. Merged, the partitions take turns, a page each, and nothing is promised about the order between two.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use crate::core::device_id::DeviceId;
 use crate::core::event::{Offset, PartitionId, SequenceNumber, StartPosition, StreamPosition};
@@ -13,13 +12,14 @@ use crate::core::message::encoding::find_annotation;
 use crate::observe::CountedReader;
 use crate::ops::Hub;
 use crate::ops::authenticate::ServiceRight;
+use crate::ops::seats::Seat;
 use crate::store::{Durability, EventLog, ReadError, StoredEvent};
 
 /// How much is read at once, in bytes of stored events; also how much a partition gives before the next one has its turn.
 const PAGE_BYTES: usize = 64 * 1024;
 
 /// The most readers at a time with the tokens of one policy: a forgotten loop of `curl` must not eat the hub's memory page by page.
-const READERS_PER_POLICY_MAX: usize = 64;
+pub(super) const READERS_PER_POLICY_MAX: usize = 64;
 
 /// What somebody wants to read.
 #[derive(Clone, Debug)]
@@ -86,7 +86,7 @@ struct Cursor {
 
 /// Opens a reader for somebody who may (with [`ServiceConnect`](crate::core::policy::Permission::ServiceConnect)).
 pub async fn read_events(hub: &Hub, right: &ServiceRight, selection: Selection) -> Result<EventReader, ReadEventsError> {
-    let seat = hub.readers.take_seat(&right.policy).ok_or(ReadEventsError::TooManyReaders)?;
+    let seat = hub.readers.take(&right.policy).map_err(|_| ReadEventsError::TooManyReaders)?;
     let count = hub.events.partition_count();
     let partitions = match (selection.partition, &selection.device) {
         (Some(partition), _) => vec![partition],
@@ -193,40 +193,6 @@ impl Cursor {
 
 fn is_from(event: &StoredEvent, device: &DeviceId) -> bool {
     matches!(find_annotation(&event.content, "iothub-connection-device-id"), Ok(Some(Value::String(id))) if id == device.as_str())
-}
-
-/// How many readers each policy has now.
-#[derive(Clone, Debug, Default)]
-pub struct Readers(Arc<Mutex<HashMap<String, usize>>>);
-
-/// One reader's place among them, free again when it is dropped.
-struct Seat {
-    readers: Readers,
-    policy: String,
-}
-
-impl Readers {
-    fn take_seat(&self, policy: &str) -> Option<Seat> {
-        let mut taken = self.0.lock().expect("nothing panics while it holds this lock");
-        let count = taken.entry(policy.to_owned()).or_default();
-        if *count == READERS_PER_POLICY_MAX {
-            return None;
-        }
-        *count += 1;
-        Some(Seat { readers: self.clone(), policy: policy.to_owned() })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut taken = self.readers.0.lock().expect("nothing panics while it holds this lock");
-        if let Some(count) = taken.get_mut(&self.policy) {
-            *count -= 1;
-            if *count == 0 {
-                taken.remove(&self.policy);
-            }
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,10 +9,12 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
+use crate::core::change::Change;
 use crate::core::policy::Permission;
 use crate::core::sas::MalformedToken;
 use crate::core::session::Protocol;
 use crate::core::time::UnixMillis;
+use crate::ops::changes::Changes;
 
 use self::log_budget::{Line, LogBudget};
 pub use self::peer_text::PeerText;
@@ -140,6 +142,18 @@ pub struct Refusal {
     pub reason: RefusalReason,
 }
 
+impl Refusal {
+    fn change(&self, claimed: &PeerText) -> Change {
+        Change::Refused {
+            claimed: claimed.as_str().into(),
+            time: self.time,
+            protocol: self.protocol,
+            address: self.peer.ip(),
+            reason: (self.reason.name(), self.reason.to_string().into()),
+        }
+    }
+}
+
 /// The refusals remembered, by the name that was claimed.
 pub struct Refusals {
     by_name: Mutex<LruCache<PeerText, VecDeque<Refusal>>>,
@@ -153,11 +167,14 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// Remembers one, and tells the log as far as it bears it.
-    pub fn tell(&self, claimed: &str, refusal: Refusal, now: Instant) {
+    /// Remembers one, and tells the log and those who watch as far as they bear it.
+    pub fn tell(&self, claimed: &str, refusal: Refusal, now: Instant, changes: &Changes) {
         let name = PeerText::from(claimed);
         match self.log_budget.line(now) {
-            Line::Written => log(&name, &refusal),
+            Line::Written => {
+                log(&name, &refusal);
+                changes.publish(refusal.time, refusal.change(&name));
+            }
             Line::FirstLeftOut => drop(tokio::spawn(log_left_out(Arc::clone(&self.log_budget)))),
             Line::LeftOut => {}
         }

@@ -16,6 +16,7 @@ use crate::core::policy::{BUILT_IN_POLICIES, Policies, Policy};
 use crate::core::sas::sign;
 use crate::core::session::{BootId, DeviceRight, Protocol};
 use crate::core::time::{Clock, UnixMillis};
+use crate::store::connection_log::ConnectionLog;
 use crate::store::memory::commands::MemoryCommands;
 use crate::store::memory::connection_log::MemoryConnectionLog;
 use crate::store::memory::event_log::MemoryEventLog;
@@ -53,6 +54,11 @@ impl World {
 
     /// Over another registry.
     pub fn on(registry: Arc<dyn Registry>) -> Self {
+        Self::living(BootId(1), registry, Arc::new(MemoryConnectionLog::default()))
+    }
+
+    /// A life of a hub, over stores that may have seen another.
+    pub fn living(boot: BootId, registry: Arc<dyn Registry>, connections: Arc<dyn ConnectionLog>) -> Self {
         let clock = Arc::new(TestClock(AtomicI64::new(NOW.0)));
         let log = Arc::new(MemoryEventLog::new(NonZeroU16::new(4).unwrap()));
         let policies: Policies = BUILT_IN_POLICIES
@@ -68,13 +74,13 @@ impl World {
         let commands = Arc::new(MemoryCommands::default());
         let hub = Hub::new(HubParts {
             names,
-            boot: BootId(1),
+            boot,
             policies,
             command_limits: CommandLimits::default(),
             registry,
             events: Arc::clone(&log) as _,
             commands: Arc::clone(&commands) as _,
-            connection_log: Arc::new(MemoryConnectionLog::default()),
+            connection_log: connections,
             clock: Arc::clone(&clock) as _,
         });
         let hub = Arc::new(hub);

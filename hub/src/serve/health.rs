@@ -18,6 +18,7 @@ use prometheus_client::registry::Registry;
 use super::readiness::Readiness;
 use crate::net::{Admissions, ReloadingCertificate};
 use crate::ops::Hub;
+use crate::ops::read_connections::flapping_count;
 use crate::store::journal::Journal;
 
 /// What probes and scrapers ask about.
@@ -92,6 +93,9 @@ impl Gauges {
         gauge(encoder, "connections", "Connections of all kinds", self.admissions.connections())?;
         gauge(encoder, "connections_unfinished", "Connections on which nobody has authenticated yet", self.admissions.unfinished())?;
         gauge(encoder, "devices_connected", "Devices with an open session", self.hub.presence.connected() as u64)?;
+        gauge(encoder, "devices_flapping", "Devices that connect again and again, a thousand at most", flapping_count(&self.hub) as u64)?;
+        let take_overs = self.hub.presence.counts().take_overs;
+        counter(encoder, "device_take_overs", "Device connections that ended an older one of their device", take_overs)?;
         if let Some(not_after) = self.certificate.not_after() {
             let seconds = u64::try_from(not_after.0.div_euclid(1000)).unwrap_or(0);
             gauge(encoder, "certificate_expiry_timestamp_seconds", "When the hub's certificate runs out", seconds)?;

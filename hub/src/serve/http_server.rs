@@ -64,7 +64,7 @@ pub struct HttpServer {
 enum Versions {
     /// HTTP/1.1, and what clients upgrade it to.
     One(http1::Builder),
-    /// HTTP/1.1 or HTTP/2, as the client begins. The choice has no time limit of its own, only that for authentication.
+    /// HTTP/1.1 or HTTP/2, as the client begins, and what clients upgrade the former to. The choice has no time limit of its own, only that for authentication.
     Both(auto::Builder<TokioExecutor>),
 }
 
@@ -77,7 +77,7 @@ impl HttpServer {
         Self { versions: Versions::One(builder), authentication_time: times.authentication, stop }
     }
 
-    /// Both versions of HTTP, until `stop`, without upgrades.
+    /// Both versions of HTTP, until `stop`.
     #[must_use]
     pub fn http1_and_2(times: HttpTimes, stop: CancellationToken) -> Self {
         let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -146,7 +146,7 @@ async fn serve_http(versions: Versions, connection: Connection, router: Router, 
             drive(connection, |connection| connection.graceful_shutdown(), &patience).await.map_err(Into::into)
         }
         Versions::Both(builder) => {
-            let connection = builder.serve_connection(stream, service);
+            let connection = builder.serve_connection_with_upgrades(stream, service);
             drive(connection, |connection| connection.graceful_shutdown(), &patience).await
         }
     };

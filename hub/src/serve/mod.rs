@@ -26,6 +26,7 @@ use crate::core::time::Clock;
 use crate::net::certificate::CertificateError;
 use crate::net::{Admissions, BindError, CertificateFiles, ReloadingCertificate, StrangerLimits};
 use crate::ops::flush_activity::flush_activity;
+use crate::ops::record_connections::{flush_connections, prune_connections};
 use crate::ops::{Hub, HubParts, commands};
 
 pub mod certificate_authority;
@@ -47,8 +48,14 @@ mod tests;
 /// How often the certificate's files are looked at.
 const CERTIFICATE_LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// How often it is looked whether a device's last activity has to be written.
-const ACTIVITY_LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How often connects and disconnects are written: what a crash may lose of them.
+const CONNECTIONS_WRITTEN_EVERY: Duration = Duration::from_millis(250);
+
+/// How often the hub notes that it lives, and when devices were last seen: how exactly it is known after a crash when that was.
+const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
+
+/// How often connections are looked for that have been kept long enough.
+const CONNECTIONS_PRUNED_EVERY: Duration = Duration::from_secs(60);
 
 /// How often sessions are told to end while the hub waits for them: one may have begun after the last time.
 const FAREWELL_EVERY: Duration = Duration::from_millis(50);
@@ -155,6 +162,7 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
         hub,
     };
     running.upkeep.spawn(keep_certificate(Arc::clone(&certificate), Arc::clone(&running.look_at_certificate)));
+    running.upkeep.spawn(keep_connections(Arc::clone(&running.hub)));
     running.upkeep.spawn(keep_activity(Arc::clone(&running.hub)));
     let edge = Edge { config, certificate, admissions, stop: running.stop.clone() };
     let routers = protocols::routers(&running.hub, &running.health, config.limits.authentication_time.get());
@@ -209,15 +217,21 @@ impl RunningHub {
         self.upkeep.shutdown().await;
         // Long ago, so that everything not written yet is due.
         flush_activity(&self.hub, crate::core::time::UnixMillis(0)).await;
+        if let Err(error) = flush_connections(&self.hub).await {
+            warn!(%error, "the last connects and disconnects could not be written: {error}");
+        }
         drop(self.hub);
         self.stores.close().await;
         info!("stopped");
     }
 
-    /// Ends sessions until all connections are gone.
+    /// Ends sessions until all connections are gone. Those who watch see the sessions end, and are then told that it is over.
     async fn drain(&mut self) {
         while !self.listening.is_empty() {
             self.hub.presence.end_all(DisconnectReason::HubShutdown);
+            if self.hub.presence.connected() == 0 {
+                self.hub.changes.end();
+            }
             let _ = time::timeout(FAREWELL_EVERY, self.listening.join_next()).await;
         }
     }
@@ -341,10 +355,40 @@ async fn keep_certificate(certificate: Arc<ReloadingCertificate>, look: Arc<Noti
     }
 }
 
+/// Writes connects and disconnects, and the hub's heartbeat.
+async fn keep_connections(hub: Arc<Hub>) {
+    let mut beat_at = time::Instant::now();
+    let mut prune_at = beat_at;
+    let mut failing = false;
+    loop {
+        time::sleep(CONNECTIONS_WRITTEN_EVERY).await;
+        let now = time::Instant::now();
+        if now < beat_at && hub.unwritten_connections.is_empty() {
+            continue;
+        }
+        beat_at = now + HEARTBEAT_EVERY;
+        let mut done = flush_connections(&hub).await;
+        if done.is_ok() && now >= prune_at {
+            prune_at = now + CONNECTIONS_PRUNED_EVERY;
+            done = prune_connections(&hub).await;
+        }
+        match &done {
+            Err(error) if !failing => {
+                warn!(%error, "connects and disconnects can't be written, and are kept in memory until they can: {error}")
+            }
+            Ok(()) if failing => info!("connects and disconnects are written again"),
+            _ => {}
+        }
+        failing = done.is_err();
+    }
+}
+
+/// Writes when devices were last seen, and lets go of changes that nobody can ask for any more.
 async fn keep_activity(hub: Arc<Hub>) {
     let mut flushed_at = hub.now();
     loop {
-        time::sleep(ACTIVITY_LOOK_EVERY).await;
+        time::sleep(HEARTBEAT_EVERY).await;
+        hub.changes.forget_old(hub.now());
         flushed_at = flush_activity(&hub, flushed_at).await;
     }
 }

@@ -1,9 +1,11 @@
-//! Who is connected to this process: one session per device, the newer one wins.
+//! Who is connected to this process. A session is a device's connection; over MQTT a device has one, and the newer one wins.
 //!
 //! Holds no identities and decides nothing about rights; a session is told that it has ended, and its connection closes itself.
+//! No call holds the lock for longer than a page takes, however many devices are connected.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::ops::Bound;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
@@ -17,21 +19,38 @@ use crate::core::time::UnixMillis;
 use crate::store::DeviceActivity;
 use crate::store::mailbox::Mailbox;
 
+use self::flapping::Flapping;
+
+pub mod flapping;
+
 /// The devices' sessions. Cheap to share behind an `Arc`.
 #[derive(Debug, Default)]
 pub struct Presence {
     devices: Mutex<Devices>,
+    /// Who connects again and again.
+    pub flapping: Flapping,
     connections: AtomicU64,
+    take_overs: AtomicU64,
 }
+
+/// Where a session stands among all of them: by device, in byte order, then by connection.
+pub type SessionKey = (DeviceId, ConnectionId);
 
 #[derive(Debug, Default)]
 struct Devices {
-    live: HashMap<DeviceId, Session>,
+    live: BTreeMap<SessionKey, Session>,
+    /// How many sessions of `live` there are over each protocol.
+    by_protocol: HashMap<Protocol, usize>,
+    /// How many devices have a session in `live`.
+    connected: usize,
     /// What is not in the registry yet; bounded by [`UNFLUSHED_MAX`].
-    unflushed: HashMap<DeviceId, DeviceActivity>,
+    unflushed: BTreeMap<DeviceId, DeviceActivity>,
     /// Subscriptions of MQTT sessions with clean session 0, which outlive their connection (MQTT-3.1.2-4).
     mqtt: HashMap<DeviceId, Vec<MqttSubscription>>,
 }
+
+/// How many sessions are looked at while the lock is held.
+const PAGE: usize = 1000;
 
 /// The most devices whose activity waits to be written; beyond it the times of some are written late, by their next activity.
 const UNFLUSHED_MAX: usize = 200_000;
@@ -73,9 +92,23 @@ pub struct PresenceView {
     pub last_activity_time: Option<UnixMillis>,
 }
 
+/// How many are connected, and how it has gone so far.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PresenceCounts {
+    /// Devices that have a session.
+    pub connected: usize,
+    /// Sessions over each protocol; one without any may be missing.
+    pub by_protocol: HashMap<Protocol, usize>,
+    /// Sessions that were ever opened.
+    pub connects: u64,
+    /// Of these, those that ended an older one of their device.
+    pub take_overs: u64,
+}
+
 impl Presence {
-    /// Opens a session; an older one of the same device ends as taken over.
-    pub fn open(&self, right: DeviceRight, protocol: Protocol, peer: SocketAddr, now: UnixMillis) -> Session {
+    /// Opens a session; an older one of the same device ends as taken over (MQTT-3.1.4-2). `told` is called before anybody else can
+    /// open or close a session, so that what is told of sessions is told in the order in which it happened.
+    pub fn open(&self, right: DeviceRight, protocol: Protocol, peer: SocketAddr, now: UnixMillis, told: impl FnOnce(&Session)) -> Session {
         let connection = ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed));
         let session = Session(Arc::new(SessionState {
             connection,
@@ -88,40 +121,63 @@ impl Presence {
             mailbox: Mailbox::default(),
             right,
         }));
-        let older = self.devices().live.insert(session.device_id().clone(), session.clone());
-        if let Some(older) = older {
+        let mut devices = self.devices();
+        let id = session.device_id();
+        for older in devices.sessions_of(id).cloned().collect::<Vec<_>>() {
+            devices.remove(&older);
             older.end(DisconnectReason::TakenOver);
+            self.take_overs.fetch_add(1, Ordering::Relaxed);
         }
+        devices.insert(&session);
+        devices.note(id, &session.right().generation_id, Some(now), Some(now));
+        told(&session);
         session
     }
 
-    /// Forgets a session whose connection is gone. Says whether the device is away now: false when a newer session has taken over, or when
-    /// the device is deleted.
-    pub fn close(&self, session: &Session, now: UnixMillis) -> bool {
+    /// Forgets a session whose connection is gone. `told`, called as in [`Self::open`], is given whether the device has another one.
+    pub fn close(&self, session: &Session, now: UnixMillis, told: impl FnOnce(bool)) {
         let mut devices = self.devices();
         let id = session.device_id();
-        let away = devices.is_live(session);
-        if away {
-            devices.live.remove(id);
+        // Not of one that has been taken over, nor of a deleted device.
+        let removed = devices.remove(session);
+        let connected = devices.is_connected(id);
+        if removed && !connected {
             devices.note(id, &session.right().generation_id, Some(session.last_activity()), Some(now));
         }
-        away
+        told(connected);
     }
 
-    /// Ends the device's session if `review` finds a reason. Its connection closes by itself; no verb of it succeeds from now on.
-    pub fn review(&self, id: &DeviceId, review: impl FnOnce(&DeviceRight) -> Result<(), DisconnectReason>) {
-        let session = self.devices().live.get(id).cloned();
-        if let Some((session, reason)) = session.and_then(|session| review(&session.0.right).err().map(|reason| (session, reason))) {
-            session.end(reason);
+    /// Ends the device's sessions for which `review` finds a reason. Their connections close by themselves; no verb of them succeeds
+    /// from now on.
+    pub fn review(&self, id: &DeviceId, review: impl Fn(&DeviceRight) -> Result<(), DisconnectReason>) {
+        let sessions: Vec<Session> = self.devices().sessions_of(id).cloned().collect();
+        for session in sessions {
+            if let Err(reason) = review(&session.0.right) {
+                session.end(reason);
+            }
         }
     }
 
     /// Ends all sessions.
     pub fn end_all(&self, reason: DisconnectReason) {
-        let sessions: Vec<Session> = self.devices().live.values().cloned().collect();
-        for session in sessions {
-            session.end(reason);
+        let mut after = None;
+        loop {
+            let page = self.sessions(after.as_ref(), PAGE);
+            let Some(last) = page.last() else { return };
+            after = Some(last.key());
+            page.iter().for_each(|session| session.end(reason));
         }
+    }
+
+    /// The sessions after `after`, at most `limit` and 1000.
+    pub fn sessions(&self, after: Option<&SessionKey>, limit: usize) -> Vec<Session> {
+        let devices = self.devices();
+        devices.after(after).take(limit.min(PAGE)).cloned().collect()
+    }
+
+    /// The sessions of one device.
+    pub fn sessions_of(&self, id: &DeviceId) -> Vec<Session> {
+        self.devices().sessions_of(id).cloned().collect()
     }
 
     /// Notes that a device without a session (HTTPS) was active.
@@ -129,37 +185,51 @@ impl Presence {
         self.devices().note(&right.device_id, &right.generation_id, Some(now), None);
     }
 
-    /// What is known about a device beside its identity.
+    /// What is known about a device beside its identity. Disconnected from the moment in which its session ends, whether or not its
+    /// connection has noticed.
     pub fn view(&self, id: &DeviceId) -> PresenceView {
         let devices = self.devices();
         let unflushed = devices.unflushed.get(id);
-        let live = devices.live.get(id);
+        let live = || devices.sessions_of(id).filter(|session| session.ended().is_none());
         PresenceView {
-            connected: live.is_some(),
-            connection_state_updated_time: live.map(Session::since).or(unflushed.and_then(|a| a.connection_state_updated_time)),
-            last_activity_time: live.map(Session::last_activity).max(unflushed.and_then(|a| a.last_activity_time)),
+            connected: live().next().is_some(),
+            connection_state_updated_time: live().map(Session::since).max().or(unflushed.and_then(|a| a.connection_state_updated_time)),
+            last_activity_time: live().map(Session::last_activity).max().max(unflushed.and_then(|a| a.last_activity_time)),
         }
     }
 
-    /// The device's session; it may have ended.
-    pub fn session(&self, id: &DeviceId) -> Option<Session> {
-        self.devices().live.get(id).cloned()
+    /// The device's session on this connection; it may have ended.
+    pub fn session(&self, id: &DeviceId, connection: ConnectionId) -> Option<Session> {
+        self.devices().live.get(&(id.clone(), connection)).cloned()
     }
 
     /// How many devices are connected.
     pub fn connected(&self) -> usize {
-        self.devices().live.len()
+        self.devices().connected
+    }
+
+    /// How many are connected, and how it has gone since the hub began.
+    pub fn counts(&self) -> PresenceCounts {
+        let devices = self.devices();
+        PresenceCounts {
+            connected: devices.connected,
+            by_protocol: devices.by_protocol.clone(),
+            connects: self.connections.load(Ordering::Relaxed),
+            take_overs: self.take_overs.load(Ordering::Relaxed),
+        }
     }
 
     /// Forgets all about a deleted device, so that another of the same name inherits nothing: its kept MQTT session, its unwritten
-    /// activity, and the session that has ended and whose connection has not noticed yet.
+    /// activity, and the sessions that have ended and whose connections have not noticed yet.
     pub fn forget(&self, id: &DeviceId) {
+        self.flapping.forget(id);
         let mut devices = self.devices();
         devices.unflushed.remove(id);
         devices.mqtt.remove(id);
         // One that has not ended belongs to the next device of that name already.
-        if devices.live.get(id).is_some_and(|session| session.ended().is_some()) {
-            devices.live.remove(id);
+        let ended: Vec<Session> = devices.sessions_of(id).filter(|session| session.ended().is_some()).cloned().collect();
+        for session in ended {
+            devices.remove(&session);
         }
     }
 
@@ -202,21 +272,36 @@ impl Presence {
         self.devices().mqtt.get(id).cloned()
     }
 
-    /// Takes what the registry should be told: of devices that went, that use HTTPS, and that have been active since `active_since`
-    /// at the earliest. Whoever has a session is connected in `boot`, the present life of the hub.
-    pub fn take_unflushed(&self, boot: BootId, active_since: UnixMillis) -> Vec<DeviceActivity> {
+    /// Takes what the registry should be told of devices that came or went, or that use HTTPS: of 1000 of them at most. Whoever has a
+    /// session is connected in `boot`, the present life of the hub.
+    pub fn take_unflushed(&self, boot: BootId) -> Vec<DeviceActivity> {
         let mut devices = self.devices();
-        let mut activity = std::mem::take(&mut devices.unflushed);
-        for (id, session) in &devices.live {
-            // One that went and has come back is told of too: it must not be written down as gone.
-            if session.last_activity() >= active_since || activity.contains_key(id) {
-                let entry = DeviceActivity::entry(&mut activity, id, &session.right().generation_id);
-                entry.connected_boot = Some(boot);
-                entry.last_activity_time = entry.last_activity_time.max(Some(session.last_activity()));
-                entry.connection_state_updated_time = Some(session.since());
+        let mut taken = Vec::new();
+        while taken.len() < PAGE
+            && let Some((id, mut activity)) = devices.unflushed.pop_first()
+        {
+            // One that went and has come back must not be written down as gone.
+            let mut sessions = devices.sessions_of(&id);
+            if sessions.any(|session| session.ended().is_none() && session.right().generation_id == activity.generation_id) {
+                activity.connected_boot = Some(boot);
             }
+            taken.push(activity);
         }
-        activity.into_values().collect()
+        taken
+    }
+
+    /// What the registry should be told of devices that are connected, in `boot`, and were active since `since`: those of the next 1000
+    /// sessions after `after`, and where to go on; `None` at the end.
+    pub fn active(&self, boot: BootId, after: Option<&SessionKey>, since: UnixMillis) -> (Vec<DeviceActivity>, Option<SessionKey>) {
+        let page = self.sessions(after, PAGE);
+        let active = page.iter().filter(|session| session.last_activity() >= since && session.ended().is_none());
+        let active = active.map(|session| DeviceActivity {
+            connected_boot: Some(boot),
+            last_activity_time: Some(session.last_activity()),
+            connection_state_updated_time: Some(session.since()),
+            ..DeviceActivity::none_of(session.device_id(), &session.right().generation_id)
+        });
+        (active.collect(), page.last().map(Session::key))
     }
 
     /// Puts back what could not be written.
@@ -243,34 +328,67 @@ impl Devices {
     }
 
     fn is_live(&self, session: &Session) -> bool {
-        self.live.get(session.device_id()).is_some_and(|live| live.connection() == session.connection())
+        self.live.contains_key(&session.key())
+    }
+
+    /// Whether the device has a session that has not ended.
+    fn is_connected(&self, id: &DeviceId) -> bool {
+        self.sessions_of(id).any(|session| session.ended().is_none())
+    }
+
+    fn sessions_of(&self, id: &DeviceId) -> impl Iterator<Item = &Session> {
+        self.live.range((id.clone(), ConnectionId(0))..=(id.clone(), ConnectionId(u64::MAX))).map(|(_, session)| session)
+    }
+
+    fn after(&self, after: Option<&SessionKey>) -> impl Iterator<Item = &Session> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.live.range((start, Bound::Unbounded)).map(|(_, session)| session)
+    }
+
+    fn insert(&mut self, session: &Session) {
+        let first = self.sessions_of(session.device_id()).next().is_none();
+        self.connected += usize::from(first);
+        *self.by_protocol.entry(session.protocol()).or_default() += 1;
+        self.live.insert(session.key(), session.clone());
+    }
+
+    /// Says whether it was there.
+    fn remove(&mut self, session: &Session) -> bool {
+        let removed = self.live.remove(&session.key()).is_some();
+        if removed {
+            let last = self.sessions_of(session.device_id()).next().is_none();
+            self.connected -= usize::from(last);
+            if let Some(count) = self.by_protocol.get_mut(&session.protocol()) {
+                *count -= 1;
+            }
+        }
+        removed
     }
 
     fn note(&mut self, id: &DeviceId, generation: &GenerationId, last_activity: Option<UnixMillis>, state_updated: Option<UnixMillis>) {
         if self.unflushed.len() >= UNFLUSHED_MAX && !self.unflushed.contains_key(id) {
             return;
         }
-        let entry = DeviceActivity::entry(&mut self.unflushed, id, generation);
+        let none_yet = || DeviceActivity::none_of(id, generation);
+        let entry = self.unflushed.entry(id.clone()).or_insert_with(none_yet);
+        if entry.generation_id != *generation {
+            // That of another life of the device gives way: the registry would not take it.
+            *entry = none_yet();
+        }
         entry.last_activity_time = entry.last_activity_time.max(last_activity);
         entry.connection_state_updated_time = entry.connection_state_updated_time.max(state_updated);
     }
 }
 
 impl DeviceActivity {
-    /// The device's entry in `activity`. That of another life of the device gives way: the registry would not take it.
-    fn entry<'a>(activity: &'a mut HashMap<DeviceId, Self>, id: &DeviceId, generation: &GenerationId) -> &'a mut Self {
-        let none_yet = || Self {
+    fn none_of(id: &DeviceId, generation: &GenerationId) -> Self {
+        Self {
             id: id.clone(),
             generation_id: generation.clone(),
             connected_boot: None,
             last_activity_time: None,
             connection_state_updated_time: None,
-        };
-        let entry = activity.entry(id.clone()).or_insert_with(none_yet);
-        if entry.generation_id != *generation {
-            *entry = none_yet();
         }
-        entry
     }
 }
 
@@ -285,6 +403,12 @@ impl Session {
     #[must_use]
     pub fn right(&self) -> &DeviceRight {
         &self.0.right
+    }
+
+    /// Where it stands among all sessions.
+    #[must_use]
+    pub fn key(&self) -> SessionKey {
+        (self.device_id().clone(), self.connection())
     }
 
     /// Which connection.
@@ -396,7 +520,7 @@ mod tests {
             credential: Credential::Policy("device".into()),
             good_until: NOW,
         };
-        presence.open(right, Protocol::Mqtt, SocketAddr::from(([192, 0, 2, 1], 4711)), NOW)
+        presence.open(right, Protocol::Mqtt, SocketAddr::from(([192, 0, 2, 1], 4711)), NOW, |_| {})
     }
 
     fn delete(presence: &Presence, id: &DeviceId) {
@@ -432,10 +556,10 @@ mod tests {
         // What the connection still does before it notices.
         presence.begin_mqtt_session(&ended, false);
         presence.keep_subscriptions(&ended, &subscription("a"));
-        assert!(!presence.close(&ended, NOW));
+        presence.close(&ended, NOW, |connected| assert!(!connected));
         assert_eq!(presence.kept_subscriptions(id), None);
         assert_eq!(presence.view(id), PresenceView::default());
-        assert!(presence.take_unflushed(BootId(1), UnixMillis(0)).is_empty());
+        assert!(presence.take_unflushed(BootId(1)).is_empty());
     }
 
     #[test]
@@ -444,21 +568,21 @@ mod tests {
         let ended = open(&presence, "1");
         ended.end(DisconnectReason::DeviceDisabled);
         delete(&presence, ended.device_id());
-        presence.close(&ended, NOW);
-        assert!(presence.take_unflushed(BootId(1), UnixMillis(0)).is_empty());
+        presence.close(&ended, NOW, |_| {});
+        assert!(presence.take_unflushed(BootId(1)).is_empty());
     }
 
     #[test]
     fn a_device_that_came_back_is_not_written_down_as_gone() {
         let presence = Presence::default();
-        let (boot, nobody_alive) = (BootId(3), UnixMillis(i64::MAX));
+        let boot = BootId(3);
         let first = open(&presence, "1");
-        presence.close(&first, NOW);
+        presence.close(&first, NOW, |_| {});
         let second = open(&presence, "1");
-        let flushed = presence.take_unflushed(boot, nobody_alive);
+        let flushed = presence.take_unflushed(boot);
         assert_eq!(flushed.iter().map(|seen| seen.connected_boot).collect::<Vec<_>>(), [Some(boot)]);
-        presence.close(&second, NOW);
-        let flushed = presence.take_unflushed(boot, nobody_alive);
+        presence.close(&second, NOW, |_| {});
+        let flushed = presence.take_unflushed(boot);
         assert_eq!(flushed.iter().map(|seen| seen.connected_boot).collect::<Vec<_>>(), [None]);
     }
 
@@ -466,12 +590,44 @@ mod tests {
     fn only_the_present_life_of_a_device_is_written() {
         let presence = Presence::default();
         let older = open(&presence, "1");
-        presence.close(&older, NOW);
-        let late = presence.take_unflushed(BootId(1), UnixMillis(i64::MAX));
+        presence.close(&older, NOW, |_| {});
+        let late = presence.take_unflushed(BootId(1));
         presence.note_activity(open(&presence, "2").right(), NOW);
         presence.put_back(late);
-        let flushed = presence.take_unflushed(BootId(1), UnixMillis(i64::MAX));
+        let flushed = presence.take_unflushed(BootId(1));
         assert_eq!(flushed.iter().map(|seen| seen.generation_id.0.as_str()).collect::<Vec<_>>(), ["2"]);
+    }
+
+    #[test]
+    fn sessions_come_in_pages_and_are_counted() {
+        let presence = Presence::default();
+        let right = |id: &str| DeviceRight {
+            device_id: DeviceId::parse(id).unwrap(),
+            generation_id: GenerationId("1".into()),
+            credential: Credential::Policy("device".into()),
+            good_until: NOW,
+        };
+        let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
+        let sessions: Vec<Session> =
+            ["c", "a", "b"].iter().map(|id| presence.open(right(id), Protocol::MqttWs, peer, NOW, |_| {})).collect();
+        let again = presence.open(right("a"), Protocol::Mqtt, peer, NOW, |_| {});
+        assert_eq!(sessions[1].ended(), Some(DisconnectReason::TakenOver));
+        presence.close(&sessions[1], NOW, |connected| assert!(connected, "by the newer one"));
+
+        let page = presence.sessions(None, 2);
+        assert_eq!(page.iter().map(|session| session.device_id().as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        let rest = presence.sessions(Some(&page[1].key()), 2);
+        assert_eq!(rest.iter().map(Session::connection).collect::<Vec<_>>(), [sessions[0].connection()]);
+
+        let counts = presence.counts();
+        assert_eq!((counts.connected, counts.connects, counts.take_overs), (3, 4, 1));
+        assert_eq!((counts.by_protocol[&Protocol::Mqtt], counts.by_protocol[&Protocol::MqttWs]), (1, 2));
+        presence.end_all(DisconnectReason::HubShutdown);
+        assert!(!presence.view(again.device_id()).connected, "as soon as it has ended");
+        for session in sessions.iter().chain([&again]) {
+            presence.close(session, NOW, |connected| assert!(!connected));
+        }
+        assert_eq!(presence.counts().connected, 0);
     }
 
     #[test]

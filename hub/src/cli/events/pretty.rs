@@ -1,5 +1,7 @@
 //! An event for people. Everything in it was written by somebody else: nothing that a terminal would obey gets through.
 
+use std::io::IsTerminal as _;
+
 use serde_json::{Map, Value};
 
 use crate::cli::device::sanitized;
@@ -12,21 +14,26 @@ const ONE_LINE_MAX: usize = 100;
 
 /// How it may look.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Style {
+pub(in crate::cli) struct Style {
     /// Whether the terminal shows colours.
-    pub(super) colour: bool,
+    pub(in crate::cli) colour: bool,
 }
 
 impl Style {
-    fn paint(self, code: &str, text: &str) -> String {
+    /// For standard output: colours when it is a terminal, unless NO_COLOR is set.
+    pub(in crate::cli) fn of_output() -> Self {
+        Self { colour: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none() }
+    }
+
+    pub(in crate::cli) fn paint(self, code: &str, text: &str) -> String {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
 
-    fn dim(self, text: &str) -> String {
+    pub(in crate::cli) fn dim(self, text: &str) -> String {
         self.paint("2", text)
     }
 
-    fn device(self, text: &str) -> String {
+    pub(in crate::cli) fn device(self, text: &str) -> String {
         self.paint("1;36", text)
     }
 }

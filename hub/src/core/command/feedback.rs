@@ -4,6 +4,7 @@
 //! expired, handed out too often, pushed out by newer ones, or with its device. Knows no devices' queues.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Bound;
 
 use super::turn::{Happening, Turn};
 use super::write::CommandWrite;
@@ -67,6 +68,13 @@ impl FeedbackQueue {
         let spent: Vec<ReceiptId> = spent.map(|waiting| waiting.receipt.id).collect();
         queue.lose(&spent, ReceiptLoss::DeliveryCountExceeded, turn);
         queue
+    }
+
+    /// The receipts after `after`, oldest first, at most `limit`; nobody receives them by that.
+    #[must_use]
+    pub fn after(&self, after: Option<ReceiptId>, limit: usize) -> Vec<Receipt> {
+        let start = after.map_or(Bound::Unbounded, Bound::Excluded);
+        self.receipts.range((start, Bound::Unbounded)).take(limit).map(|(_, waiting)| waiting.receipt.clone()).collect()
     }
 
     /// How many receipts there are.

@@ -15,7 +15,7 @@ use super::feedback::{FeedbackQueue, LockLost, ReceiptBatch};
 use super::queue::{CommandQueue, Entry, Lock};
 use super::turn::{Handout, PollId, Recipient, Turn};
 use super::write::{CommandWrite, Pending};
-use super::{Command, CommandId, CommandLimits, LockToken, Outcome, Receipt, Receiver, ReturnReason, Settlement, StepKind};
+use super::{Command, CommandId, CommandLimits, LockToken, Outcome, Receipt, ReceiptId, Receiver, ReturnReason, Settlement, StepKind};
 use crate::core::device_id::DeviceId;
 use crate::core::identity::GenerationId;
 use crate::core::session::ConnectionId;
@@ -225,6 +225,12 @@ impl CommandMachine {
     #[must_use]
     pub fn knows(&self, device: &DeviceId) -> bool {
         self.queues.contains_key(device) || self.feedback.has_any_of(device)
+    }
+
+    /// The receipts that wait, after `after`, oldest first, at most `limit`; nobody receives them by that.
+    #[must_use]
+    pub fn receipts_after(&self, after: Option<ReceiptId>, limit: usize) -> Vec<Receipt> {
+        self.feedback.after(after, limit)
     }
 
     /// Hands out the oldest receipts, at most `max`.

@@ -66,7 +66,7 @@ pub async fn put_device(
         Some(precondition) => Change::Update(settings, precondition),
     };
     match change_device(&hub, id.clone(), Request { change, author }).await? {
-        Outcome::Kept(identity) => Ok(device(&DeviceView::of(&hub, *identity))),
+        Outcome::Kept(identity) => Ok(device(&DeviceView::of(&hub, *identity).await)),
         Outcome::Deleted => Err(Refused::NotFound(id).into()),
     }
 }

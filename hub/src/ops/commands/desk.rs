@@ -248,7 +248,7 @@ impl Desk<'_> {
         };
         match to {
             Recipient::Connection(connection) => {
-                let session = self.hub.presence.session(device).filter(|session| session.connection() == connection);
+                let session = self.hub.presence.session(device, connection);
                 if session.is_none_or(|session| session.deliver(delivery).is_err()) {
                     self.hub.commands.tell(Note::Gone(device.clone(), connection, token));
                 }

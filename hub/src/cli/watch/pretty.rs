@@ -1,0 +1,99 @@
+//! A change for people, on one line. Much of it was written by somebody else: nothing that a terminal would obey gets through.
+
+use serde_json::Value;
+
+use crate::cli::device::sanitized;
+use crate::cli::events::pretty::Style;
+
+const GOOD: &str = "32";
+const BAD: &str = "31";
+const ODD: &str = "33";
+
+/// The change as a line: time, device, what happened, and what there is to say of it. `now` stands in for a time that it does not have.
+pub(super) fn change(kind: &str, change: &Value, now: &str, style: Style) -> String {
+    let text = |name: &str| sanitized(change[name].as_str().unwrap_or_default());
+    let line = |time: &str, device: &str, colour: &str, what: &str, more: &str| {
+        let what = style.paint(colour, &format!("{what:<12}"));
+        format!("{}  {}  {what}  {more}", style.dim(&sanitized(time)), style.device(&format!("{device:<20}"))).trim_end().to_owned() + "\n"
+    };
+    match kind {
+        "presence" => {
+            let came = change["state"] == "connected";
+            let from = format!("{} from {}, connection {}", text("protocol"), text("address"), text("connection"));
+            let stays = if !came && change["deviceConnected"] == true { ", the device has another connection" } else { "" };
+            let more = if came { from } else { format!("{}: {from}{stays}", text("reason")) };
+            line(&text("time"), &text("deviceId"), if came { GOOD } else { BAD }, &text("state"), &more)
+        }
+        "registry" => {
+            let held = if change["device"]["hold"].is_object() { ", held" } else { "" };
+            let status = sanitized(change["device"]["status"].as_str().unwrap_or_default());
+            line(now, &text("deviceId"), ODD, &format!("identity {}", text("operation")), &format!("{status}{held}"))
+        }
+        "refusal" => {
+            let more = format!("{}: {} ({} from {})", text("reason"), text("text"), text("protocol"), text("address"));
+            line(&text("time"), &text("claimed"), BAD, "refused", &more)
+        }
+        "command" => {
+            let (command, step) = (&change["command"], &change["step"]);
+            let of = |part: &Value, name: &str| sanitized(part[name].as_str().unwrap_or_default());
+            let count = step["deliveryCount"].as_u64().map(|count| format!(" for the {count}. time")).unwrap_or_default();
+            let over = step["protocol"].as_str().map(|protocol| format!(" over {}", sanitized(protocol))).unwrap_or_default();
+            let why = step["reason"].as_str().map(|reason| format!(": {}", sanitized(reason))).unwrap_or_default();
+            let time = if step.is_object() { of(step, "time") } else { now.to_owned() };
+            let what = if step.is_object() { of(step, "step") } else { of(command, "state") };
+            line(&time, &of(command, "deviceId"), ODD, &format!("command {}", of(command, "id")), &format!("{what}{count}{over}{why}"))
+        }
+        "receipt" => {
+            let more = format!("of command {}: {}", text("commandId"), text("statusCode"));
+            line(&text("enqueuedTimeUtc"), &text("deviceId"), ODD, "receipt", &more)
+        }
+        "snapshot-begin" => style.dim("how things stand:") + "\n",
+        "snapshot-end" => style.dim("what happens from now on:") + "\n",
+        "skipped" => style.paint(BAD, &format!("{} changes were missed: this came too slowly through", change["count"])) + "\n",
+        "reset" => style.paint(BAD, &format!("what happened meanwhile is not known ({})", text("reason"))) + "\n",
+        other => style.dim(&sanitized(other)) + "\n",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn shown(kind: &str, data: &Value) -> String {
+        change(kind, data, "now", Style { colour: false })
+    }
+
+    #[test]
+    fn a_change_is_a_line() {
+        let presence = json!({
+            "deviceId": "pump", "connection": "7", "protocol": "mqtt", "address": "192.0.2.1", "time": "T",
+            "state": "disconnected", "reason": "TakenOver", "deviceConnected": true
+        });
+        assert_eq!(
+            shown("presence", &presence),
+            "T  pump                  disconnected  TakenOver: mqtt from 192.0.2.1, connection 7, the device has another connection\n"
+        );
+        let command = json!({
+            "command": {"id": "12", "deviceId": "pump", "state": "Invisible"},
+            "step": {"time": "T", "step": "Delivered", "protocol": "mqtt", "connection": "7", "deliveryCount": 2}
+        });
+        assert_eq!(shown("command", &command), "T  pump                  command 12    Delivered for the 2. time over mqtt\n");
+        let registry = json!({"operation": "deleted", "deviceId": "pump"});
+        assert_eq!(shown("registry", &registry), "now  pump                  identity deleted\n");
+    }
+
+    #[test]
+    fn nobody_writes_to_the_terminal() {
+        let evil = "\x1b]0;owned\x07\u{9b}31m";
+        for kind in ["presence", "registry", "refusal", "command", "receipt", "reset", evil] {
+            let data = json!({
+                "deviceId": evil, "claimed": evil, "time": evil, "state": evil, "reason": evil, "text": evil, "protocol": evil, "address": evil, "connection": evil,
+                "operation": evil, "commandId": evil, "statusCode": evil, "enqueuedTimeUtc": evil, "device": {"status": evil},
+                "command": {"id": evil, "deviceId": evil}, "step": {"time": evil, "step": evil, "reason": evil, "protocol": evil}
+            });
+            assert!(!shown(kind, &data).contains(['\x1b', '\x07', '\u{9b}']), "{kind}");
+        }
+    }
+}

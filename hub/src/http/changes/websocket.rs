@@ -1,0 +1,60 @@
+//! The change stream over a WebSocket: one text message per change, as JSON.
+//!
+//! Listens only for the client's pings and its goodbye; whatever else it says is passed over.
+
+use std::time::Duration;
+
+use futures_util::{SinkExt as _, StreamExt as _};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::time::timeout;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role, WebSocketConfig};
+
+use super::feed::{Feed, Message};
+
+/// How long a client may take nothing of what it is sent; beyond that its connection counts as dead.
+const WRITE_MAX: Duration = Duration::from_secs(30);
+
+/// How long the farewell may take.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+
+/// The largest message that a client may send: it has nothing to say.
+const HEARD_MAX_BYTES: usize = 4 * 1024;
+
+/// Tells the client what `feed` brings, until either has enough.
+pub async fn tell(upgraded: TokioIo<Upgraded>, mut feed: Feed) {
+    let config = WebSocketConfig::default()
+        .read_buffer_size(HEARD_MAX_BYTES)
+        .max_message_size(Some(HEARD_MAX_BYTES))
+        .max_frame_size(Some(HEARD_MAX_BYTES));
+    let mut socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await;
+    loop {
+        tokio::select! {
+            messages = feed.next() => {
+                let Some(messages) = messages else { break };
+                if send(&mut socket, &messages).await.is_none() {
+                    return;
+                }
+            }
+            heard = socket.next() => match heard {
+                // Pongs have been queued for pings by the time they are seen here.
+                Some(Ok(message)) if !message.is_close() => {}
+                Some(_) | None => break,
+            },
+        }
+    }
+    let goodbye = CloseFrame { code: CloseCode::Away, reason: "".into() };
+    let _ = timeout(CLOSE_MAX, socket.close(Some(goodbye))).await;
+}
+
+/// `None`: the client is gone, or takes nothing.
+async fn send(socket: &mut WebSocketStream<TokioIo<Upgraded>>, messages: &[Message]) -> Option<()> {
+    for message in messages {
+        let text = tungstenite::Message::text(message.whole());
+        timeout(WRITE_MAX, socket.feed(text)).await.ok()?.ok()?;
+    }
+    timeout(WRITE_MAX, socket.flush()).await.ok()?.ok()
+}
