@@ -62,9 +62,7 @@ impl World {
         }
         if let Some(authentication) = changes.authentication {
             identity.authentication = match authentication {
-                WantedAuthentication::GeneratedKeys | WantedAuthentication::KeysOf(_) => {
-                    IdentityAuthentication::Keys { as_brought: true }
-                }
+                WantedAuthentication::GeneratedKeys | WantedAuthentication::KeysOf(_) => IdentityAuthentication::Keys { as_brought: true },
                 WantedAuthentication::Thumbprints { primary, secondary } => {
                     IdentityAuthentication::Thumbprints { primary: Some(primary), secondary }
                 }

@@ -161,9 +161,7 @@ fn device_id(device: &Device, spec: &DeviceSpec) -> Result<String, Invalid> {
 
 fn authentication(given: &Authentication) -> Result<WantedAuthentication, Invalid> {
     match (&given.symmetric_key, &given.x509_thumbprint, &given.x509_ca) {
-        (Some(keys), None, None) => {
-            Ok(keys.secret_ref.clone().map_or(WantedAuthentication::GeneratedKeys, WantedAuthentication::KeysOf))
-        }
+        (Some(keys), None, None) => Ok(keys.secret_ref.clone().map_or(WantedAuthentication::GeneratedKeys, WantedAuthentication::KeysOf)),
         (None, Some(thumbprints), None) => Ok(WantedAuthentication::Thumbprints {
             primary: thumbprint(&thumbprints.primary)?,
             secondary: thumbprints.secondary.as_deref().map(thumbprint).transpose()?,

@@ -223,7 +223,6 @@ impl SimulateCommand {
                 }
                 Some(line) = told.recv() => {
                     progress.say(&line);
-                    progress.show(&world.tally);
                     continue;
                 }
                 () = sleep_until(end.unwrap_or_else(Instant::now)), if end.is_some() && stopped_by.is_none() => "time",

@@ -286,8 +286,21 @@ pub(super) struct File {
 
 impl From<File> for Settings {
     fn from(file: File) -> Self {
-        let File { host_name, other_host_names, aliases, data, devices, listeners, tls, registry, events, proxy_protocol, limits, log, policies } =
-            file;
+        let File {
+            host_name,
+            other_host_names,
+            aliases,
+            data,
+            devices,
+            listeners,
+            tls,
+            registry,
+            events,
+            proxy_protocol,
+            limits,
+            log,
+            policies,
+        } = file;
         let general = General { host_name, other_host_names, aliases, data, devices };
         Self { general, listeners, tls, registry, events, proxy_protocol, limits, log, policies }
     }

@@ -25,17 +25,17 @@ pub(super) fn stage(stage: &Stage) -> String {
 /// All of a journey in one line, for where there are many.
 pub(in crate::cli) fn journey_in_one_line(journey: &Journey) -> String {
     let stages = journey.stages();
-    let mut last = None;
     let steps: Vec<String> = stages
         .iter()
         .filter(|stage| stage.name != "ReceiptRead")
         .map(|stage| {
-            let time = if last.replace(stage.after) == Some(stage.after) { String::new() } else { format!(" {}", shown(stage.after)) };
+            let time = shown(stage.after);
             match stage.name.as_str() {
-                "Receipt" => format!("receipt {}{time}", stage.remark),
-                "Returned" => format!("back ({}){time}", stage.remark),
+                // It comes to be with the end, whose time stands before it.
+                "Receipt" => format!("receipt {}", stage.remark),
+                "Returned" => format!("back ({}) {time}", stage.remark),
                 "Enqueued" => "enqueued".to_owned(),
-                name => format!("{}{time}", name.to_lowercase()),
+                name => format!("{} {time}", name.to_lowercase()),
             }
         })
         .collect();

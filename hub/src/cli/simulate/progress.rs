@@ -1,5 +1,6 @@
 //! How a simulation goes, for whoever watches: one line that is rewritten on a terminal, a line now and then elsewhere, a summary at the end.
 
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
@@ -14,33 +15,37 @@ use crate::cli::duration::shown;
 const REWRITTEN_EVERY: Duration = Duration::from_millis(500);
 const WRITTEN_EVERY: Duration = Duration::from_secs(10);
 
-/// Latencies on the line are of the last while: of so many lines at least.
-const LATENCIES_OF_LINES: u32 = 10;
+/// A terminal's line says how it went over so many lines, so that its numbers can be read before they change. The others: since the last.
+const LINES_TOLD_OF: usize = 10;
 
 /// The line of a running simulation, on standard error.
 pub(super) struct Progress {
     terminal: bool,
     begun: Instant,
-    before: Reading,
-    latencies_since: Latencies,
-    latencies_before: Latencies,
-    lines: u32,
+    /// The readings of the last lines, the oldest first; never empty.
+    readings: VecDeque<Reading>,
+    line: String,
 }
 
-/// The counters from which rates are made.
+/// The counters from which rates are made, at one moment.
 struct Reading {
     at: Instant,
     sent: u64,
     acknowledged: u64,
+    latencies: Latencies,
+}
+
+impl Reading {
+    fn take(tally: &Tally) -> Self {
+        Self { at: Instant::now(), sent: tally.sent.get(), acknowledged: tally.acknowledged.get(), latencies: tally.latencies() }
+    }
 }
 
 impl Progress {
     pub(super) fn new(tally: &Tally) -> Self {
-        let begun = Instant::now();
-        let none = tally.latencies();
-        let before = Reading { at: begun, sent: 0, acknowledged: 0 };
+        let first = Reading::take(tally);
         let terminal = std::io::stderr().is_terminal();
-        Self { terminal, begun, before, latencies_since: none.clone(), latencies_before: none, lines: 0 }
+        Self { terminal, begun: first.at, readings: VecDeque::from([first]), line: String::new() }
     }
 
     /// Between two lines.
@@ -50,22 +55,28 @@ impl Progress {
 
     /// Writes the line of now.
     pub(super) fn show(&mut self, tally: &Tally) {
-        let now = Reading { at: Instant::now(), sent: tally.sent.get(), acknowledged: tally.acknowledged.get() };
-        let latencies = tally.latencies();
-        let line = line(tally, now.at - self.begun, (&self.before, &now), &latencies.since(&self.latencies_since));
-        if self.lines.is_multiple_of(LATENCIES_OF_LINES) {
-            self.latencies_since = std::mem::replace(&mut self.latencies_before, latencies);
+        let now = Reading::take(tally);
+        self.line = line(tally, now.at - self.begun, &self.readings[0], &now);
+        self.readings.push_back(now);
+        if self.readings.len() > if self.terminal { LINES_TOLD_OF } else { 1 } {
+            self.readings.pop_front();
         }
-        (self.lines, self.before) = (self.lines + 1, now);
-        // Without wrapping, a line that is too long for the terminal is cut and can still be rewritten.
-        let text = if self.terminal { format!("\r\x1b[2K\x1b[?7l{line}\x1b[?7h") } else { format!("{line}\n") };
-        write(&text);
+        self.write_line();
     }
 
     /// Writes a line to standard output that stays, above the one that is rewritten.
     pub(super) fn say(&self, line: &str) {
         self.clear();
         let _ = writeln!(std::io::stdout().lock(), "{line}");
+        if self.terminal {
+            self.write_line();
+        }
+    }
+
+    fn write_line(&self) {
+        let line = &self.line;
+        // Without wrapping, a line that is too long for the terminal is cut and can still be rewritten.
+        write(&if self.terminal { format!("\r\x1b[2K\x1b[?7l{line}\x1b[?7h") } else { format!("{line}\n") });
     }
 
     /// Takes the line away, for what comes after it.
@@ -82,7 +93,8 @@ fn write(text: &str) {
     let _ = stderr.write_all(text.as_bytes()).and_then(|()| stderr.flush());
 }
 
-fn line(tally: &Tally, elapsed: Duration, (before, now): (&Reading, &Reading), recent: &Latencies) -> String {
+fn line(tally: &Tally, elapsed: Duration, before: &Reading, now: &Reading) -> String {
+    let recent = now.latencies.since(&before.latencies);
     let seconds = (now.at - before.at).as_secs_f64().max(f64::MIN_POSITIVE);
     let rate = |now: u64, before: u64| compact((now - before) as f64 / seconds);
     let mut line = format!("{:>5}  {} connected", clock(elapsed), tally.connected.get());
@@ -213,18 +225,20 @@ mod tests {
 
     #[test]
     fn the_line_says_how_it_goes() {
+        let none = Tally::new();
         let tally = tally();
-        let at = Instant::now();
-        let before = Reading { at, sent: 0, acknowledged: 0 };
-        let now = Reading { at: at + Duration::from_secs(2), sent: 20, acknowledged: 19 };
-        let shown = line(&tally, Duration::from_secs(75), (&before, &now), &tally.latencies());
-        assert_eq!(shown, "01:15  50 connected · 10 sent/s, 9.5 acknowledged/s, PUBACK 2.0 ms p50 2.0 ms p99 · 0 reconnects, 0 errors");
+        let before = Reading::take(&none);
+        let now = Reading { at: before.at + Duration::from_secs(2), ..Reading::take(&tally) };
+        assert_eq!(
+            line(&tally, Duration::from_secs(75), &before, &now),
+            "01:15  50 connected · 10 sent/s, 9.5 acknowledged/s, PUBACK 2.0 ms p50 2.0 ms p99 · 0 reconnects, 0 errors"
+        );
         tally.asleep.more();
         tally.commands_received.more();
-        let shown = line(&tally, Duration::from_secs(3675), (&before, &now), &tally.latencies().since(&tally.latencies()));
+        let later = Reading { at: now.at + Duration::from_secs(2), ..Reading::take(&tally) };
         assert_eq!(
-            shown,
-            "1:01:15  50 connected, 1 asleep · 10 sent/s, 9.5 acknowledged/s · 1 commands, 0 answered · 0 reconnects, 0 errors"
+            line(&tally, Duration::from_secs(3675), &now, &later),
+            "1:01:15  50 connected, 1 asleep · 0 sent/s, 0 acknowledged/s · 1 commands, 0 answered · 0 reconnects, 0 errors"
         );
     }
 

@@ -45,7 +45,11 @@ pub fn view(identity: &DeviceIdentity) -> IdentityView {
 }
 
 /// What takes the step, in the name of the folder; `None` when there is nothing to do.
-pub fn request(step: &Step, current: Option<&DeviceIdentity>, new_key: impl FnMut() -> SymmetricKey) -> Result<Option<Request>, CarryOutError> {
+pub fn request(
+    step: &Step,
+    current: Option<&DeviceIdentity>,
+    new_key: impl FnMut() -> SymmetricKey,
+) -> Result<Option<Request>, CarryOutError> {
     // What was planned holds for what was looked at, and for nothing else.
     let as_seen = current.map_or(Precondition::Any, |identity| Precondition::ETag(identity.version.etag()));
     let (change, claim) = match step {

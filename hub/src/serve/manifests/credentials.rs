@@ -110,11 +110,8 @@ impl CredentialsFolder {
                 format!("{document:#}\n")
             }
             CredentialsFormat::Env => {
-                let variables = [
-                    ("IOTHUB_DEVICE_CONNECTION_STRING", string.as_str()),
-                    ("IOTHUB_HOST_NAME", host),
-                    ("IOTHUB_DEVICE_ID", id.as_str()),
-                ];
+                let variables =
+                    [("IOTHUB_DEVICE_CONNECTION_STRING", string.as_str()), ("IOTHUB_HOST_NAME", host), ("IOTHUB_DEVICE_ID", id.as_str())];
                 variables.iter().map(|(name, value)| format!("{name}={}\n", quoted(value))).collect()
             }
         })
@@ -135,7 +132,8 @@ fn quoted(text: &str) -> String {
 /// Whether the file is there, is a file, is its owner's alone, and holds exactly this.
 fn is_kept(path: &Path, wanted: &[u8]) -> bool {
     let is_private = |metadata: &fs::Metadata| metadata.is_file() && metadata.mode() & 0o077 == 0 && metadata.len() == wanted.len() as u64;
-    fs::symlink_metadata(path).is_ok_and(|metadata| is_private(&metadata)) && fs::read(path).is_ok_and(|held| Zeroizing::new(held).as_slice() == wanted)
+    fs::symlink_metadata(path).is_ok_and(|metadata| is_private(&metadata))
+        && fs::read(path).is_ok_and(|held| Zeroizing::new(held).as_slice() == wanted)
 }
 
 /// A name for each id, and never the same for two: letters, digits, `-`, `_` and `.` stay, the rest is percent-encoded, and so is what
@@ -228,7 +226,9 @@ mod tests {
 
     #[test]
     fn names_stay_within_the_folder() {
-        for (device, name) in [("pump-1.a_B", "pump-1.a_B"), ("..", "%2E."), (".hidden", "%2Ehidden"), ("a%b", "a%25b"), ("a.new", "a%2Enew")] {
+        for (device, name) in
+            [("pump-1.a_B", "pump-1.a_B"), ("..", "%2E."), (".hidden", "%2Ehidden"), ("a%b", "a%25b"), ("a.new", "a%2Enew")]
+        {
             assert_eq!(file_name(&id(device)), name);
         }
         let long = file_name(&id(&"#".repeat(128)));

@@ -344,11 +344,8 @@ impl Manifests {
             }
         };
         let (before, after) = rotation_records(&plan.step, identity, known.as_ref(), now);
-        let record = |rotation| Record {
-            folder: self.folder.path().to_path_buf(),
-            deletion_policy: entry.wanted.deletion_policy,
-            rotation,
-        };
+        let record =
+            |rotation| Record { folder: self.folder.path().to_path_buf(), deletion_policy: entry.wanted.deletion_policy, rotation };
         let (before, after) = (before.map(|before| record(Some(before))), record(after));
         if let Some(before) = before {
             self.records.set(id, before);
@@ -373,7 +370,9 @@ impl Manifests {
             error if matches!(task, Task::Manifest(_)) => {
                 self.standings.insert(id.clone(), DeviceStanding::Failed(format!("it could not be changed, and is tried again: {error}")));
             }
-            error => warn!(device = %id, %error, "manifests: the manifest of device {id} is gone, and the device could not follow: {error}"),
+            error => {
+                warn!(device = %id, %error, "manifests: the manifest of device {id} is gone, and the device could not follow: {error}")
+            }
         }
     }
 
@@ -443,7 +442,9 @@ impl Manifests {
             }
         }
         for (file, contents) in self.folder.good().filter(|(_, contents)| !contents.passed_over.is_empty()) {
-            problems.entry(file.to_owned()).or_insert_with(|| format!("passed over, because it is no Device: {}", contents.passed_over.join(", ")));
+            problems
+                .entry(file.to_owned())
+                .or_insert_with(|| format!("passed over, because it is no Device: {}", contents.passed_over.join(", ")));
         }
         if let (Some(why), false) = (self.keeps_everything(), self.missing.is_empty()) {
             let text = format!("{} devices have no manifest any more and stay all the same: {why}", self.missing.len());

@@ -129,9 +129,8 @@ impl Document<'_> {
                 Some((API_VERSION, "Device")) => {
                     // Once more through text, because only then an error names the field.
                     let text = serde_norway::to_string(item).unwrap_or_default();
-                    let device = serde_norway::from_str(&text).map_err(|error| {
-                        self.problem_at(&["items"], &format!("items[{index}]: {}", without_place(&error.to_string())))
-                    })?;
+                    let device = serde_norway::from_str(&text)
+                        .map_err(|error| self.problem_at(&["items"], &format!("items[{index}]: {}", without_place(&error.to_string()))))?;
                     contents.devices.push(self.manifest(item, &device)?);
                 }
                 Some((version, kind)) => contents.passed_over.push(format!("{version} {kind}")),
@@ -216,7 +215,10 @@ mod tests {
 
     #[test]
     fn a_file_may_have_many_documents_lists_and_strangers() {
-        let list = format!("apiVersion: v1\nkind: List\nitems:\n- {}  spec: {{deviceId: Listed}}\n", PUMP.replace('\n', "\n  ").trim_end_matches(' '));
+        let list = format!(
+            "apiVersion: v1\nkind: List\nitems:\n- {}  spec: {{deviceId: Listed}}\n",
+            PUMP.replace('\n', "\n  ").trim_end_matches(' ')
+        );
         let text = format!("# mine\n---\n{PUMP}spec: {{}}\n---\n# nothing\n---\napiVersion: v1\nkind: Secret\n---\n{list}");
         let contents = yaml(&text).unwrap();
         assert_eq!(ids(&contents), [("pump", 4), ("Listed", 14)]);
@@ -231,7 +233,10 @@ mod tests {
         for (text, said) in [
             (format!("{PUMP}spec:\n  enabled: \"no\"\n"), "line 6, column 12: spec.enabled: invalid type"),
             (format!("{PUMP}spec:\n  colour: red\n"), "line 6: spec.colour: there is no such field"),
-            (format!("{PUMP}spec:\n  tags:\n    colour: x\n  authentication:\n    symmetricKey:\n      colour: x\n"), "line 10: spec.authentication.symmetricKey.colour"),
+            (
+                format!("{PUMP}spec:\n  tags:\n    colour: x\n  authentication:\n    symmetricKey:\n      colour: x\n"),
+                "line 10: spec.authentication.symmetricKey.colour",
+            ),
             (format!("{PUMP}spec: {{}}\nspecs: {{}}\n"), "line 6: specs"),
             (format!("---\n{PUMP}spec: {{}}\n---\n{PUMP}spec:\n  deviceId: a b\n"), "line 12: spec.deviceId"),
             (format!("{PUMP}spec:\n  authentication: {{}}\n"), "line 6: spec.authentication: exactly one"),
