@@ -2,6 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use e2e::catalogue::{LARGEST_BYTES, payload};
+use e2e::commands::BackEnd;
 use e2e::connection_string::ConnectionString;
 use e2e::events::Events;
 use e2e::hub::Hub;
@@ -44,6 +45,41 @@ async fn curl(hub: &Hub, who: &ConnectionString, method: &str, path: &str, heade
     let (headers, body) = printed.split_once("\r\n\r\n").context("no headers")?;
     let status = headers.split(' ').nth(1).context("no status")?.parse()?;
     Ok(Answer { status, headers: headers.to_owned(), body: body.to_owned() })
+}
+
+#[test]
+fn curl_receives_a_command() -> Result<()> {
+    isolated(async || {
+        let hub = Hub::start(&[DEVICE]).await?;
+        let device = hub.device(DEVICE)?;
+        let headers = [("iothub-messageid", "m-1"), ("iothub-contenttype", "text/plain"), ("iothub-app-unit", "21 °C")];
+        BackEnd::new(&hub)?.send(DEVICE, &headers, b"open").await?;
+        let path = format!("/devices/{DEVICE}/messages/deviceBound");
+        let received = curl(&hub, &device, "GET", &path, &[], None).await?;
+        ensure!(received.status == 200 && received.body == "open", "{} {}", received.headers, received.body);
+        for (name, value) in [
+            ("content-type", "text/plain"),
+            ("iothub-messageid", "m-1"),
+            ("iothub-app-unit", "21 °C"),
+            ("iothub-deliverycount", "1"),
+            ("iothub-contenttype", "text/plain"),
+        ] {
+            ensure!(received.header(name) == Some(value), "{name} in {}", received.headers);
+        }
+        let token = received.header("etag").context("no lock token")?.trim_matches('"').to_owned();
+        let settled = curl(&hub, &device, "DELETE", &format!("{path}/{token}?reject"), &[], None).await?;
+        ensure!(settled.status == 204, "{} {}", settled.headers, settled.body);
+
+        // Of a sender over HTTP/1.1, who can spell a property's name.
+        let own_api = format!("/api/v1/devices/{DEVICE}/commands");
+        let port = hub.ready.endpoints.api.rsplit(':').next().context("no port")?;
+        let sent = Program::named("curl").args(["-sS", "--fail", "--http1.1", "-H", "iothub-app-LeVel: high", "--data-binary", "x"]);
+        let sent = sent.args(["-H", &format!("Authorization: {}", hub.policy("service")?.token())]);
+        sent.arg("--cacert").arg(hub.ca_file()).arg(format!("https://{HUB}:{port}{own_api}")).output().await?;
+        let received = curl(&hub, &device, "GET", &path, &[], None).await?;
+        ensure!(received.headers.contains("iothub-app-LeVel: high"), "{}", received.headers);
+        Ok(())
+    })
 }
 
 #[test]

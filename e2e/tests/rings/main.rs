@@ -11,6 +11,7 @@ mod curl;
 mod device_sdks;
 mod disk_full;
 mod fleet;
+mod manifests;
 mod mosquitto;
 mod namespaces;
 mod newcomer;

@@ -141,6 +141,36 @@ section! {
 }
 
 section! {
+    /// Cloud-to-device commands.
+    Commands "commands" {
+        /// How long a command waits for its device, unless the sender gives it an expiry of its own.
+        default_ttl: Span<60, 172_800> = "1h";
+        /// How long a command that was delivered is locked. It goes back to its queue when it is not settled in that time.
+        lock_time: Span<5, 300> = "60s";
+        /// How often a command is delivered before it is dead-lettered.
+        delivery_count_max: Count<1, 100> = "10";
+        /// How many commands of one device may wait, delivered ones included.
+        queue_depth_max: Count<1, 1_000> = "50";
+        /// How many commands of all devices may wait; each takes about 500 bytes of memory.
+        pending_max: Count<1, 10_000_000> = "1000000";
+    }
+}
+
+section! {
+    /// Receipts of commands, for back ends.
+    Feedback "feedback" {
+        /// How long a receipt waits for a back end.
+        ttl: Span<60, 172_800> = "1h";
+        /// How long receipts that were received are locked.
+        lock_time: Span<5, 300> = "60s";
+        /// How often a receipt is handed out before it is dropped.
+        delivery_count_max: Count<1, 100> = "100";
+        /// How many receipts may wait; each takes about 500 bytes of memory. The oldest make room for new ones.
+        pending_max: Count<1, 10_000_000> = "500000";
+    }
+}
+
+section! {
     /// Load balancers before the hub that speak the PROXY protocol, version 2.
     ProxyProtocol "proxy_protocol" {
         /// Connections from these networks have to begin with a PROXY protocol header, and it is believed; not on the metrics port.
@@ -210,6 +240,10 @@ pub struct Settings {
     pub registry: Registry,
     /// `[events]`
     pub events: Events,
+    /// `[commands]`
+    pub commands: Commands,
+    /// `[feedback]`
+    pub feedback: Feedback,
     /// `[proxy_protocol]`
     pub proxy_protocol: ProxyProtocol,
     /// `[limits]`
@@ -228,6 +262,8 @@ impl Settings {
             Tls::describe(),
             Registry::describe(),
             Events::describe(),
+            Commands::describe(),
+            Feedback::describe(),
             ProxyProtocol::describe(),
             Limits::describe(),
             Log::describe(),
@@ -243,6 +279,8 @@ impl Settings {
             ("tls", key) => self.tls.set(key, text),
             ("registry", key) => self.registry.set(key, text),
             ("events", key) => self.events.set(key, text),
+            ("commands", key) => self.commands.set(key, text),
+            ("feedback", key) => self.feedback.set(key, text),
             ("proxy_protocol", key) => self.proxy_protocol.set(key, text),
             ("limits", key) => self.limits.set(key, text),
             ("log", key) => self.log.set(key, text),
@@ -275,6 +313,10 @@ pub(super) struct File {
     #[serde(default)]
     events: Events,
     #[serde(default)]
+    commands: Commands,
+    #[serde(default)]
+    feedback: Feedback,
+    #[serde(default)]
     proxy_protocol: ProxyProtocol,
     #[serde(default)]
     limits: Limits,
@@ -296,13 +338,15 @@ impl From<File> for Settings {
             tls,
             registry,
             events,
+            commands,
+            feedback,
             proxy_protocol,
             limits,
             log,
             policies,
         } = file;
         let general = General { host_name, other_host_names, aliases, data, devices };
-        Self { general, listeners, tls, registry, events, proxy_protocol, limits, log, policies }
+        Self { general, listeners, tls, registry, events, commands, feedback, proxy_protocol, limits, log, policies }
     }
 }
 

@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use super::host_name::HostName;
-use super::settings::{Events, File, Limits, Listeners, Log, PolicySettings, Setting, Settings};
+use super::settings::{Commands, Events, Feedback, File, Limits, Listeners, Log, PolicySettings, Setting, Settings};
 use super::value::InvalidValue;
+use crate::core::command::CommandLimits;
 use crate::core::policy::BUILT_IN_POLICIES;
 
 /// A setting from outside the file.
@@ -43,6 +44,8 @@ pub struct Config {
     pub listeners: Listeners,
     /// Partitions and retention.
     pub events: Events,
+    /// What commands and receipts are held to.
+    pub commands: CommandLimits,
     /// Networks whose PROXY protocol headers are required and believed.
     pub proxy_sources: Vec<ipnet::IpNet>,
     /// Limits.
@@ -118,9 +121,24 @@ fn parse(text: &str) -> Result<Settings, String> {
     toml::from_str::<File>(text).map(Settings::from).map_err(|error| error.to_string().trim_end().to_owned())
 }
 
+fn command_limits(commands: &Commands, feedback: &Feedback) -> CommandLimits {
+    let count = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
+    CommandLimits {
+        default_ttl: commands.default_ttl.get(),
+        lock_time: commands.lock_time.get(),
+        delivery_count_max: commands.delivery_count_max.get_u32(),
+        queue_depth_max: count(commands.queue_depth_max.get()),
+        pending_max: count(commands.pending_max.get()),
+        feedback_ttl: feedback.ttl.get(),
+        feedback_lock_time: feedback.lock_time.get(),
+        feedback_delivery_count_max: feedback.delivery_count_max.get_u32(),
+        feedback_max: count(feedback.pending_max.get()),
+    }
+}
+
 impl Config {
     fn check(settings: Settings) -> Result<Self, ConfigError> {
-        let Settings { general, listeners, tls, registry, events, proxy_protocol, limits, log, policies } = settings;
+        let Settings { general, listeners, tls, registry, events, commands, feedback, proxy_protocol, limits, log, policies } = settings;
         let config = Self {
             host_name: general.host_name.ok_or_else(|| missing("host_name"))?,
             other_host_names: general.other_host_names,
@@ -132,6 +150,7 @@ impl Config {
             registry_url_file: registry.url_file,
             listeners,
             events,
+            commands: command_limits(&commands, &feedback),
             proxy_sources: proxy_protocol.sources,
             limits,
             log,
@@ -199,6 +218,13 @@ mod tests {
 
     fn with(text: &str) -> Result<Config, String> {
         check(&format!("{WHOLE}{text}"))
+    }
+
+    #[test]
+    fn the_rules_of_commands_have_the_same_defaults_in_both_places() {
+        assert_eq!(check(WHOLE).unwrap().commands, CommandLimits::default());
+        let config = with("[commands]\nlock_time = \"5s\"\n[feedback]\npending_max = 7\n").unwrap();
+        assert_eq!((config.commands.lock_time.as_secs(), config.commands.feedback_max), (5, 7));
     }
 
     #[test]

@@ -387,7 +387,7 @@ pub struct CommandLimits {
     pub delivery_count_max: u32,
     /// How many commands of one device may wait, locked ones included.
     pub queue_depth_max: usize,
-    /// How many commands of all devices may wait; each takes about 300 bytes of memory.
+    /// How many commands of all devices may wait; each takes about 500 bytes of memory.
     pub pending_max: usize,
     /// How long a receipt waits: 1 minute to 2 days.
     pub feedback_ttl: Duration,
@@ -395,7 +395,7 @@ pub struct CommandLimits {
     pub feedback_lock_time: Duration,
     /// How often a receipt is handed out before it is dropped: 1 to 100.
     pub feedback_delivery_count_max: u32,
-    /// How many receipts may wait; each takes about 300 bytes of memory. The oldest make room for new ones.
+    /// How many receipts may wait; each takes about 500 bytes of memory. The oldest make room for new ones.
     pub feedback_max: usize,
 }
 

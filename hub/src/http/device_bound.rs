@@ -22,6 +22,7 @@ use axum::response::{IntoResponse as _, Response};
 
 use super::authorization::Device;
 use super::error::Failure;
+use super::header_case::Spellings;
 use crate::core::command::feedback::LockLost;
 use crate::core::command::{CommandId, LockToken, Settlement};
 use crate::core::message::encoding::{self, Damaged};
@@ -54,6 +55,7 @@ impl<S: Send + Sync> FromRequestParts<S> for LockTokenOf {
 pub async fn receive(
     State(hub): State<Arc<Hub>>,
     Extension(polls): Extension<Arc<Polls>>,
+    spellings: Option<Extension<Spellings>>,
     Device { right, origin }: Device,
     headers: HeaderMap,
 ) -> Result<Response, Failure> {
@@ -64,6 +66,9 @@ pub async fn receive(
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let message = encoding::decode(&delivery.content).map_err(|damage| damaged(delivery.command, &damage))?;
+    if let Some(Extension(spellings)) = spellings {
+        spellings.answer_with(headers::spellings(&message));
+    }
     Ok((headers::of(&delivery, &message), message.body.to_bytes().into_owned()).into_response())
 }
 

@@ -19,7 +19,6 @@ use self::manifests::{Manifests, ManifestsError};
 use self::policies::PolicyError;
 use self::stores::{StoreError, Stores};
 use crate::config::{Config, HostName};
-use crate::core::command::CommandLimits;
 use crate::core::host::HubNames;
 use crate::core::session::DisconnectReason;
 use crate::core::time::Clock;
@@ -139,7 +138,7 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
         names: hub_names(config),
         boot: stores.boot,
         policies,
-        command_limits: CommandLimits::default(),
+        command_limits: config.commands.clone(),
         registry: Arc::clone(&stores.registry),
         events: Arc::clone(&stores.journal) as _,
         commands: Arc::clone(&stores.commands),

@@ -6,22 +6,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard};
 
-use tokio::sync::Notify;
-
-use crate::core::command::Delivery;
 use crate::core::device_id::DeviceId;
 use crate::core::identity::GenerationId;
 use crate::core::session::{BootId, ConnectionId, DeviceRight, DisconnectReason, Protocol};
 use crate::core::time::UnixMillis;
 use crate::store::DeviceActivity;
-use crate::store::mailbox::Mailbox;
 
 use self::flapping::Flapping;
+pub use self::session::Session;
 
 pub mod flapping;
+mod session;
 
 /// The devices' sessions. Cheap to share behind an `Arc`.
 #[derive(Debug, Default)]
@@ -64,23 +62,6 @@ pub struct MqttSubscription {
     pub qos: u8,
 }
 
-/// One device's connection, while it lasts and a moment longer. Clones are the same session.
-#[derive(Clone, Debug)]
-pub struct Session(Arc<SessionState>);
-
-#[derive(Debug)]
-struct SessionState {
-    right: DeviceRight,
-    connection: ConnectionId,
-    protocol: Protocol,
-    peer: SocketAddr,
-    since: UnixMillis,
-    last_activity: AtomicI64,
-    ended: OnceLock<DisconnectReason>,
-    wake: Notify,
-    mailbox: Mailbox,
-}
-
 /// What is known about a device beside its identity.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PresenceView {
@@ -110,17 +91,7 @@ impl Presence {
     /// open or close a session, so that what is told of sessions is told in the order in which it happened.
     pub fn open(&self, right: DeviceRight, protocol: Protocol, peer: SocketAddr, now: UnixMillis, told: impl FnOnce(&Session)) -> Session {
         let connection = ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed));
-        let session = Session(Arc::new(SessionState {
-            connection,
-            protocol,
-            peer,
-            since: now,
-            last_activity: AtomicI64::new(now.0),
-            ended: OnceLock::new(),
-            wake: Notify::new(),
-            mailbox: Mailbox::default(),
-            right,
-        }));
+        let session = Session::new(right, connection, protocol, peer, now);
         let mut devices = self.devices();
         let id = session.device_id();
         for older in devices.sessions_of(id).cloned().collect::<Vec<_>>() {
@@ -152,7 +123,7 @@ impl Presence {
     pub fn review(&self, id: &DeviceId, review: impl Fn(&DeviceRight) -> Result<(), DisconnectReason>) {
         let sessions: Vec<Session> = self.devices().sessions_of(id).cloned().collect();
         for session in sessions {
-            if let Err(reason) = review(&session.0.right) {
+            if let Err(reason) = review(session.right()) {
                 session.end(reason);
             }
         }
@@ -392,119 +363,6 @@ impl DeviceActivity {
     }
 }
 
-impl Session {
-    /// Whose.
-    #[must_use]
-    pub fn device_id(&self) -> &DeviceId {
-        &self.0.right.device_id
-    }
-
-    /// What the device proved.
-    #[must_use]
-    pub fn right(&self) -> &DeviceRight {
-        &self.0.right
-    }
-
-    /// Where it stands among all sessions.
-    #[must_use]
-    pub fn key(&self) -> SessionKey {
-        (self.device_id().clone(), self.connection())
-    }
-
-    /// Which connection.
-    #[must_use]
-    pub fn connection(&self) -> ConnectionId {
-        self.0.connection
-    }
-
-    /// Over what.
-    #[must_use]
-    pub fn protocol(&self) -> Protocol {
-        self.0.protocol
-    }
-
-    /// From where.
-    #[must_use]
-    pub fn peer(&self) -> SocketAddr {
-        self.0.peer
-    }
-
-    /// Since when.
-    #[must_use]
-    pub fn since(&self) -> UnixMillis {
-        self.0.since
-    }
-
-    /// When the device last connected or sent.
-    #[must_use]
-    pub fn last_activity(&self) -> UnixMillis {
-        UnixMillis(self.0.last_activity.load(Ordering::Relaxed))
-    }
-
-    /// Notes that the device sent.
-    pub fn touch(&self, now: UnixMillis) {
-        self.0.last_activity.store(now.0, Ordering::Relaxed);
-    }
-
-    /// Why the session has ended, or `None`. To be asked after bytes were read and before they take effect: then nothing that arrives
-    /// after a revocation has returned takes effect.
-    #[must_use]
-    pub fn ended(&self) -> Option<DisconnectReason> {
-        self.0.ended.get().copied()
-    }
-
-    /// Waits until the session ends.
-    pub async fn wait_ended(&self) -> DisconnectReason {
-        loop {
-            let woken = self.0.wake.notified();
-            if let Some(reason) = self.ended() {
-                return reason;
-            }
-            woken.await;
-        }
-    }
-
-    /// What the connection and the command desk leave for each other.
-    #[must_use]
-    pub fn mailbox(&self) -> &Mailbox {
-        &self.0.mailbox
-    }
-
-    /// Puts a delivery into the mailbox and wakes the connection; gives it back when the session has ended or takes none any more.
-    pub fn deliver(&self, delivery: Delivery) -> Result<(), Delivery> {
-        if self.ended().is_some() {
-            return Err(delivery);
-        }
-        self.0.mailbox.put(delivery)?;
-        self.0.wake.notify_waiters();
-        Ok(())
-    }
-
-    /// Takes out the deliveries that wait for the connection, in order; none of a session that has ended.
-    #[must_use]
-    pub fn take_deliveries(&self) -> Vec<Delivery> {
-        if self.ended().is_some() { Vec::new() } else { self.0.mailbox.take() }
-    }
-
-    /// Waits until the session has ended or a delivery waits.
-    pub async fn wait_woken(&self) {
-        loop {
-            let woken = self.0.wake.notified();
-            if self.ended().is_some() || self.0.mailbox.has_any() {
-                return;
-            }
-            woken.await;
-        }
-    }
-
-    /// Ends it; the first reason stays.
-    pub fn end(&self, reason: DisconnectReason) {
-        if self.0.ended.set(reason).is_ok() {
-            self.0.wake.notify_waiters();
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -638,5 +496,40 @@ mod tests {
         older.end(DisconnectReason::DeviceDeleted);
         presence.forget(newer.device_id());
         assert!(presence.view(newer.device_id()).connected, "whoever disables it must find it");
+    }
+
+    #[test]
+    #[ignore = "measures"]
+    #[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and says what")]
+    fn a_million_sessions_cost() {
+        const SESSIONS: u32 = 1_000_000;
+        let presence = Presence::default();
+        let right = |number: u32| DeviceRight {
+            // In no order, as devices come.
+            device_id: DeviceId::parse(&format!("device-{:07}", u64::from(number) * 7919 % u64::from(SESSIONS))).unwrap(),
+            generation_id: GenerationId("1".into()),
+            credential: Credential::Policy("device".into()),
+            good_until: NOW,
+        };
+        let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
+        let timed = |what: &str, count: u32, work: &mut dyn FnMut()| {
+            let began = std::time::Instant::now();
+            work();
+            println!("{what}: {:?}", began.elapsed() / count);
+        };
+        let mut sessions = Vec::new();
+        timed("open one", SESSIONS, &mut || {
+            sessions.extend((0..SESSIONS).map(|number| presence.open(right(number), Protocol::Mqtt, peer, NOW, |_| {})));
+        });
+        timed("how many", 1000, &mut || (0..1000).for_each(|_| assert_eq!(presence.counts().connected, SESSIONS as usize)));
+        timed("view one", 1000, &mut || sessions.iter().take(1000).for_each(|one| assert!(presence.view(one.device_id()).connected)));
+        timed("a page of 1000", SESSIONS / 1000, &mut || {
+            let mut after = None;
+            while let Some(last) = presence.sessions(after.as_ref(), PAGE).last() {
+                after = Some(last.key());
+            }
+        });
+        timed("take 1000 that came", UNFLUSHED_MAX as u32 / 1000, &mut || while !presence.take_unflushed(BootId(1)).is_empty() {});
+        timed("close one", SESSIONS, &mut || sessions.iter().for_each(|one| presence.close(one, NOW, |_| {})));
     }
 }

@@ -14,7 +14,7 @@ use crate::core::time::UnixMillis;
 pub const ACKNOWLEDGEMENT_PROPERTY: &str = "iothub-ack";
 
 /// A command that may be taken if there is room for it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Draft {
     /// For whom.
     pub device_id: DeviceId,
@@ -124,5 +124,115 @@ fn check_property(name: &str, value: &Value<'_>) -> Result<(), MessageRefused> {
             Err(MessageRefused::PropertyValue(name.to_owned()))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::core::identity::{Authentication, DeviceStatus, SymmetricKey, Version};
+    use crate::core::message::Body;
+
+    const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    fn to() -> DeviceIdentity {
+        let key = || SymmetricKey::from_bytes(vec![1; 32]).unwrap();
+        DeviceIdentity {
+            device_id: DeviceId::parse("D").unwrap(),
+            generation_id: GenerationId("1".into()),
+            version: Version(1),
+            wanted_status: DeviceStatus::Enabled,
+            status_reason: None,
+            status_updated_time: None,
+            authentication: Authentication::SymmetricKey { primary: key(), secondary: key() },
+            tags: None,
+            managed_by: None,
+            hold: None,
+            connected_boot: None,
+            connection_state_updated_time: None,
+            last_activity_time: None,
+        }
+    }
+
+    fn message() -> Message<'static> {
+        Message { body: Body::Data(vec![b"x"[..].into()]), ..Message::default() }
+    }
+
+    fn check(message: Message<'_>) -> Result<Draft, MessageRefused> {
+        draft(message, Acknowledgement::Full, "service".to_owned(), &to(), NOW)
+    }
+
+    fn with_expiry(time: UnixMillis) -> Result<Option<UnixMillis>, MessageRefused> {
+        let mut message = message();
+        message.properties.absolute_expiry_time = Some(time);
+        check(message).map(|draft| draft.expiry_time)
+    }
+
+    fn with_property(name: &'static str, value: Value<'static>) -> Result<Draft, MessageRefused> {
+        check(Message { application_properties: vec![(name.into(), value)], ..message() })
+    }
+
+    #[test]
+    fn an_expiry_is_in_the_next_two_days_or_none() {
+        let soon = NOW.plus(Duration::from_millis(1));
+        assert_eq!(with_expiry(soon), Ok(Some(soon)));
+        assert_eq!(with_expiry(NOW.plus(TTL_MAX)), Ok(Some(NOW.plus(TTL_MAX))));
+        let far = NOW.plus(TTL_MAX + Duration::from_millis(1));
+        assert_eq!(with_expiry(far), Err(MessageRefused::ExpiryTooFar(far)));
+        assert_eq!(with_expiry(NOW), Err(MessageRefused::AlreadyExpired(NOW)));
+        assert_eq!(with_expiry(UnixMillis(-1)), Ok(None), "Go says so that there is none");
+    }
+
+    #[test]
+    fn a_property_is_what_an_http_header_can_carry() {
+        assert!(with_property("k-1.2_3", Value::String("gr\u{fc}\u{df}e \u{1f600} & =/".into())).is_ok());
+        assert!(with_property("k", Value::Null).is_ok());
+        for name in ["", "a b", "\u{e9}", "a/b", "a:b"] {
+            assert_eq!(with_property(name, Value::Null).unwrap_err(), MessageRefused::PropertyName(name.to_owned()), "{name}");
+        }
+        let refused = with_property("k", Value::String("a\nb".into())).unwrap_err();
+        assert_eq!(refused, MessageRefused::PropertyValue("k".to_owned()));
+    }
+
+    #[test]
+    fn a_device_sees_who_it_is_for_and_which_receipts_are_wanted() {
+        let mut given = message();
+        given.properties.message_id = Some(MessageId::String("".into()));
+        given.properties.correlation_id = Some(MessageId::String("".into()));
+        given.application_properties =
+            vec![("iothub-ack".into(), Value::String("nonsense".into())), ("iothub-connection-device-id".into(), Value::Null)];
+        let draft = check(given).unwrap();
+        assert_eq!((draft.message_id.as_deref(), draft.ack), (None, Acknowledgement::Full));
+        let stored = encoding::decode(&draft.content).unwrap();
+        assert_eq!(stored.properties.to.as_deref(), Some("/devices/D/messages/devicebound"));
+        assert_eq!((stored.properties.message_id, stored.properties.correlation_id), (None, None));
+        assert_eq!(stored.application_properties, [("iothub-ack".into(), Value::String("full".into()))]);
+    }
+
+    #[test]
+    fn sixty_four_kib_count_body_and_properties() {
+        let body = vec![0; COMMAND_MAX_BYTES - "iothub-ackfull".len()];
+        let of = |body: &[u8]| check(Message { body: Body::Data(vec![body.to_vec().into()]), ..Message::default() }).map(drop);
+        assert_eq!(of(&body), Ok(()));
+        assert_eq!(of(&[&body[..], b"x"].concat()), Err(MessageRefused::TooLarge(COMMAND_MAX_BYTES + 1)));
+    }
+
+    #[test]
+    fn an_id_is_text_in_a_receipt_whatever_it_is_in_a_message() {
+        for (id, text) in [
+            (MessageId::String("m-1".into()), "m-1"),
+            (MessageId::Ulong(7), "7"),
+            (MessageId::Uuid([0x11; 16]), "11111111-1111-1111-1111-111111111111"),
+            (MessageId::Binary(b"\x01\xff"[..].into()), "01ff"),
+        ] {
+            let mut message = message();
+            message.properties.message_id = Some(id);
+            assert_eq!(check(message).unwrap().message_id.as_deref(), Some(text));
+        }
+        let mut message = message();
+        message.properties.message_id = Some(MessageId::String("a b".into()));
+        assert_eq!(check(message).unwrap_err(), MessageRefused::Message(TelemetryRefused::InvalidMessageId));
     }
 }

@@ -267,14 +267,18 @@ impl CommandMachine {
 
     /// Does what time does: commands expire, locks run out, polls end.
     pub fn time_passed(&mut self, turn: &mut Turn<'_>) {
+        let mut returned = Vec::new();
         while let Some((_, id)) = self.timers.first().copied().filter(|(time, _)| *time <= turn.now) {
             let device = self.devices.get(&id).cloned().expect("a command with a timer is pending");
-            let locked = self.queues.get(&device).and_then(|queue| queue.get(id)).is_some_and(|entry| entry.lock.is_some());
-            if locked {
+            if self.locked_until(id).is_some() {
                 self.give_back(&device, id, ReturnReason::LockExpired, turn);
+                returned.push(device);
             } else {
                 self.end(&device, id, Outcome::Expired, None, turn);
             }
+        }
+        // Only now, that nothing overdue is offered.
+        for device in returned {
             self.offer(&device, turn);
         }
         self.feedback.time_passed(&self.limits, turn);
@@ -414,3 +418,6 @@ impl CommandMachine {
         self.end_all(device, Outcome::DeviceDeleted, turn, |command| present != Some(&command.generation_id));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -4,7 +4,7 @@
 //! Node and Java do, get the same bytes back by writing it as ISO 8859-1 again. Line breaks and other control characters, which no header
 //! can hold, are U+FFFD; space at either end of a value is not the value's in HTTP, and is lost. Null is an empty value.
 //!
-//! Names are sent in lower case, as HTTP/2 has them: this library knows no other, and the clients at hand lower them anyway.
+//! Names of properties are sent as their sender spelt them ([`spellings`]), but over HTTP/2, which has lower case alone.
 
 use std::borrow::Cow;
 
@@ -27,6 +27,12 @@ pub fn of(delivery: &Delivery, message: &Message<'_>) -> HeaderMap {
     set(&mut headers, HeaderName::from_static("iothub-deliverycount"), &delivery.delivery_count.to_string());
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers
+}
+
+/// The names of the headers of its properties, in their senders' spelling.
+pub fn spellings(message: &Message<'_>) -> impl Iterator<Item = String> {
+    let names = message.application_properties.iter().map(|(name, _)| name);
+    names.filter(|name| name.bytes().any(|byte| byte.is_ascii_uppercase())).map(|name| format!("{APPLICATION_PREFIX}{name}"))
 }
 
 /// Adds what the message itself says. Its content type is there twice: as Azure's clients look for it, and as HTTP has it.

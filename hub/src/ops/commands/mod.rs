@@ -73,6 +73,11 @@ impl Commands {
     /// Asks, and waits until what was decided is durable.
     pub(super) async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, CommandsError> {
         let _room = self.room.acquire().await.map_err(|_| stopped())?;
+        self.wait_for(request).await
+    }
+
+    /// The same for a poll, which may wait long: polls take nobody's room, the machine bounds them.
+    pub(super) async fn wait_for<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, CommandsError> {
         let (answer, answered) = oneshot::channel();
         self.requests.send(request(answer)).map_err(|_| stopped())?;
         answered.await.unwrap_or_else(|_| Err(stopped()))

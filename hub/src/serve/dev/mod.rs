@@ -211,6 +211,7 @@ fn configuration(options: &DevOptions, data: &Path) -> Config {
             metrics: Listen(Some(SocketAddr::new(metrics, METRICS_PORT))),
         },
         events: Default::default(),
+        commands: Default::default(),
         proxy_sources: Vec::new(),
         limits: Limits { connections: Count::from_text(CONNECTIONS).expect("it is in range"), ..Limits::default() },
         log: Log::default(),

@@ -262,7 +262,7 @@ mod tests {
         assert!(folder.look(LATER).unwrap().changed);
         assert_eq!((ids(&folder), folder.is_complete()), (vec!["a".to_owned()], true));
         let problem = folder.problems().next().unwrap().1.to_owned();
-        assert!(problem.starts_with("line 1, column") && problem.ends_with("still holds"), "{problem}");
+        assert!(problem.starts_with("line 2, column") && problem.ends_with("still holds"), "{problem}");
         fs::write(&path, manifest("b")).unwrap();
         folder.look(LATER).unwrap();
         assert_eq!((ids(&folder), folder.problems().count()), (vec!["b".to_owned()], 0));

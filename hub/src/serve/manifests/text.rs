@@ -150,7 +150,7 @@ impl Document<'_> {
             let field: Vec<&str> = text.split([':', ' ']).next().unwrap_or_default().split('.').collect();
             self.problem_at(&field, &text)
         })?;
-        Ok(Manifest { wanted: Arc::new(wanted), line: self.line_of(&["kind"]) })
+        Ok(Manifest { wanted: Arc::new(wanted), line: self.line_of(&[]) })
     }
 
     fn parse<T: serde::de::DeserializeOwned>(&self) -> Result<T, Problem> {
@@ -221,7 +221,7 @@ mod tests {
         );
         let text = format!("# mine\n---\n{PUMP}spec: {{}}\n---\n# nothing\n---\napiVersion: v1\nkind: Secret\n---\n{list}");
         let contents = yaml(&text).unwrap();
-        assert_eq!(ids(&contents), [("pump", 4), ("Listed", 14)]);
+        assert_eq!(ids(&contents), [("pump", 3), ("Listed", 14)]);
         assert_eq!(contents.passed_over, ["v1 Secret"]);
         let json = r#"{"apiVersion": "mooring.dev/v1alpha1", "kind": "Device", "metadata": {"name": "d"}, "spec": {}}"#;
         assert_eq!(ids(&read(json.as_bytes(), Syntax::Json).unwrap()), [("d", 1)]);
@@ -238,7 +238,7 @@ mod tests {
                 "line 10: spec.authentication.symmetricKey.colour",
             ),
             (format!("{PUMP}spec: {{}}\nspecs: {{}}\n"), "line 6: specs"),
-            (format!("---\n{PUMP}spec: {{}}\n---\n{PUMP}spec:\n  deviceId: a b\n"), "line 12: spec.deviceId"),
+            (format!("---\n{PUMP}spec: {{}}\n---\n{PUMP}spec:\n  deviceId: a b\n"), "line 13: spec.deviceId"),
             (format!("{PUMP}spec:\n  authentication: {{}}\n"), "line 6: spec.authentication: exactly one"),
             ("kind: Device\n".to_owned(), "line 1: this is no manifest"),
             ("\napiVersion: mooring.dev/v1\nkind: Device\n".to_owned(), "line 2: this hub knows mooring.dev/v1alpha1"),

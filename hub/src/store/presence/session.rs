@@ -1,0 +1,158 @@
+//! One session: what its device proved, whether it still lasts, and what waits for its connection.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use tokio::sync::Notify;
+
+use super::SessionKey;
+use crate::core::command::Delivery;
+use crate::core::device_id::DeviceId;
+use crate::core::session::{ConnectionId, DeviceRight, DisconnectReason, Protocol};
+use crate::core::time::UnixMillis;
+use crate::store::mailbox::Mailbox;
+
+/// One device's connection, while it lasts and a moment longer. Clones are the same session.
+#[derive(Clone, Debug)]
+pub struct Session(Arc<SessionState>);
+
+#[derive(Debug)]
+struct SessionState {
+    right: DeviceRight,
+    connection: ConnectionId,
+    protocol: Protocol,
+    peer: SocketAddr,
+    since: UnixMillis,
+    last_activity: AtomicI64,
+    ended: OnceLock<DisconnectReason>,
+    wake: Notify,
+    mailbox: Mailbox,
+}
+
+impl Session {
+    pub(super) fn new(right: DeviceRight, connection: ConnectionId, protocol: Protocol, peer: SocketAddr, now: UnixMillis) -> Self {
+        Self(Arc::new(SessionState {
+            connection,
+            protocol,
+            peer,
+            since: now,
+            last_activity: AtomicI64::new(now.0),
+            ended: OnceLock::new(),
+            wake: Notify::new(),
+            mailbox: Mailbox::default(),
+            right,
+        }))
+    }
+
+    /// Whose.
+    #[must_use]
+    pub fn device_id(&self) -> &DeviceId {
+        &self.0.right.device_id
+    }
+
+    /// What the device proved.
+    #[must_use]
+    pub fn right(&self) -> &DeviceRight {
+        &self.0.right
+    }
+
+    /// Where it stands among all sessions.
+    #[must_use]
+    pub fn key(&self) -> SessionKey {
+        (self.device_id().clone(), self.connection())
+    }
+
+    /// Which connection.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionId {
+        self.0.connection
+    }
+
+    /// Over what.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.0.protocol
+    }
+
+    /// From where.
+    #[must_use]
+    pub fn peer(&self) -> SocketAddr {
+        self.0.peer
+    }
+
+    /// Since when.
+    #[must_use]
+    pub fn since(&self) -> UnixMillis {
+        self.0.since
+    }
+
+    /// When the device last connected or sent.
+    #[must_use]
+    pub fn last_activity(&self) -> UnixMillis {
+        UnixMillis(self.0.last_activity.load(Ordering::Relaxed))
+    }
+
+    /// Notes that the device sent.
+    pub fn touch(&self, now: UnixMillis) {
+        self.0.last_activity.store(now.0, Ordering::Relaxed);
+    }
+
+    /// Why the session has ended, or `None`. To be asked after bytes were read and before they take effect: then nothing that arrives
+    /// after a revocation has returned takes effect.
+    #[must_use]
+    pub fn ended(&self) -> Option<DisconnectReason> {
+        self.0.ended.get().copied()
+    }
+
+    /// Waits until the session ends.
+    pub async fn wait_ended(&self) -> DisconnectReason {
+        loop {
+            let woken = self.0.wake.notified();
+            if let Some(reason) = self.ended() {
+                return reason;
+            }
+            woken.await;
+        }
+    }
+
+    /// What the connection and the command desk leave for each other.
+    #[must_use]
+    pub fn mailbox(&self) -> &Mailbox {
+        &self.0.mailbox
+    }
+
+    /// Puts a delivery into the mailbox and wakes the connection; gives it back when the session has ended or takes none any more.
+    pub fn deliver(&self, delivery: Delivery) -> Result<(), Delivery> {
+        if self.ended().is_some() {
+            return Err(delivery);
+        }
+        self.0.mailbox.put(delivery)?;
+        self.0.wake.notify_waiters();
+        Ok(())
+    }
+
+    /// Takes out the deliveries that wait for the connection, in order; none of a session that has ended.
+    #[must_use]
+    pub fn take_deliveries(&self) -> Vec<Delivery> {
+        if self.ended().is_some() { Vec::new() } else { self.0.mailbox.take() }
+    }
+
+    /// Waits until the session has ended or a delivery waits.
+    pub async fn wait_woken(&self) {
+        loop {
+            let woken = self.0.wake.notified();
+            if self.ended().is_some() || self.0.mailbox.has_any() {
+                return;
+            }
+            woken.await;
+        }
+    }
+
+    /// Ends it; the first reason stays.
+    pub fn end(&self, reason: DisconnectReason) {
+        if self.0.ended.set(reason).is_ok() {
+            self.0.wake.notify_waiters();
+        }
+    }
+}
