@@ -164,6 +164,7 @@ fn commanding(stage: &Stage, options: &Options) -> Result<Section> {
     let load = commands::Load {
         devices: options.command_devices,
         senders: options.command_senders,
+        readers: options.command_readers,
         window: options.command_window,
         payload_bytes: options.payload,
     };

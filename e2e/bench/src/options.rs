@@ -45,6 +45,9 @@ pub struct Options {
     /// Back ends that send commands, each on an HTTPS connection of its own.
     #[arg(long, default_value_t = 32)]
     pub command_senders: usize,
+    /// Back ends that read and complete receipts, each on an HTTPS connection of its own.
+    #[arg(long, default_value_t = 4)]
+    pub command_readers: usize,
     /// Commands on their way at once, from the request that sends one to the answer to the request that completes its receipt.
     #[arg(long, default_value_t = 256)]
     pub command_window: usize,

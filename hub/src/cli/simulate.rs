@@ -55,7 +55,7 @@ const PAYLOAD_MAX_BYTES: usize = 256 * 1024;
 /// They connect over MQTT and TLS as real devices do, send what a template says, and take commands. Their identities are made if they are
 /// missing, and stay unless --remove says otherwise.
 #[derive(Debug, Args)]
-#[command(after_help = template::HELP)]
+#[command(after_long_help = template::HELP)]
 pub struct SimulateCommand {
     /// How many devices
     #[arg(long, value_name = "NUMBER", default_value_t = 10)]

@@ -35,6 +35,7 @@ const FEEDBACK_PATH: &str = "/messages/serviceBound/feedback";
 pub struct Load {
     pub devices: usize,
     pub senders: usize,
+    pub readers: usize,
     /// Commands on their way at once.
     pub window: usize,
     pub payload_bytes: usize,
@@ -112,8 +113,10 @@ async fn measure(server: &Server, mqtt: Arc<ClientConfig>, https: &Arc<ClientCon
         let api = Client::new(connection::open(server.addresses.api, https, number).await?);
         tasks.spawn_local(send_commands(api, server.owner_token.clone(), load, Arc::clone(&window), Rc::clone(&board)));
     }
-    let api = Client::new(connection::open(server.addresses.api, https, load.senders).await?);
-    tasks.spawn_local(read_receipts(api, server.owner_token.clone(), Rc::clone(&board)));
+    for number in 0..load.readers {
+        let api = Client::new(connection::open(server.addresses.api, https, number).await?);
+        tasks.spawn_local(read_receipts(api, server.owner_token.clone(), Rc::clone(&board)));
+    }
 
     let measured = async {
         sleep(pace.warm_up).await;

@@ -63,13 +63,14 @@ async fn api(stage: &Stage, server: &Server, number: usize) -> Result<Client> {
     Ok(Client::new(connection::open(server.addresses.api, &stage.certificate.client(Some("http/1.1"))?, number).await?))
 }
 
-fn look(server: &Server, number: usize) -> Vec<u8> {
-    http::request("GET", &device_path(&Device::id(number)), &server.owner_token, &[], b"")
+/// The request that reads an identity.
+fn look(token: &str, number: usize) -> Vec<u8> {
+    http::request("GET", &device_path(&Device::id(number)), token, &[], b"")
 }
 
 async fn look_up(stage: &Stage, server: &Server, number: usize) -> Result<()> {
-    let answer = &mut api(stage, server, 0).await?;
-    let identity = answer.exchange(&look(server, number)).await?.json()?;
+    let mut api = api(stage, server, 0).await?;
+    let identity = api.exchange(&look(&server.owner_token, number)).await?.json()?;
     ensure!(identity["deviceId"] == Device::id(number), "the hub answered with {identity}");
     Ok(())
 }
@@ -84,12 +85,11 @@ async fn look_up_for_a_while(stage: &Stage, server: &Server, identities: usize, 
     for number in 0..CONNECTIONS {
         let mut api = api(stage, server, number).await?;
         let (latencies, next) = (Rc::clone(&latencies), Rc::clone(&next));
-        // Requests are made ahead of the clock; the token in them is the same.
-        let template = server.owner_token.clone();
+        let token = server.owner_token.clone();
         readers.spawn_local(async move {
             loop {
                 let place = next.replace(next.get() + 1) * STRIDE % identities;
-                let request = http::request("GET", &device_path(&Device::id(place)), &template, &[], b"");
+                let request = look(&token, place);
                 let sent = clock::now();
                 if sent >= end {
                     return anyhow::Ok(());

@@ -82,9 +82,8 @@ pub(super) enum Ended {
 
 impl Device {
     pub(super) fn new(identity: Identity, world: &World, seed: u64) -> Self {
-        // Two streams for each device, none of them another's.
-        let own = (seed << 32) ^ (identity.number as u64) << 1;
-        let (mut signals, mut whims) = (SmallRng::seed_from_u64(own), SmallRng::seed_from_u64(own | 1));
+        let mut own = SmallRng::seed_from_u64(seed ^ (identity.number as u64) << 32);
+        let (mut signals, mut whims) = (SmallRng::from_rng(&mut own), SmallRng::from_rng(&mut own));
         let memory = world.template.memory(&mut signals);
         let due = Instant::now() + world.interval.mul_f64(whims.random());
         Self { identity: Arc::new(identity), memory, signals, whims, made: 0, due, outbox: VecDeque::new() }
@@ -106,7 +105,10 @@ impl Device {
         let mut wait = RECONNECT_FIRST;
         loop {
             let ended = Box::pin(connection::run(&mut self, world)).await;
-            let pause = match ended {
+            if !matches!(ended, Ended::Refused(_)) {
+                wait = RECONNECT_FIRST;
+            }
+            match ended {
                 Ended::Done | Ended::Stopped => return,
                 Ended::Asleep => {
                     if self.sleep(world).await {
@@ -114,19 +116,11 @@ impl Device {
                     }
                     return;
                 }
-                Ended::Flapped => self.about(RECONNECT_FIRST),
-                Ended::Lost(reason) => {
-                    world.tally.failed(format!("{}: {reason}", self.identity.id));
-                    wait = RECONNECT_FIRST;
-                    self.about(wait)
-                }
-                Ended::Refused(reason) => {
-                    world.tally.failed(format!("{}: {reason}", self.identity.id));
-                    let pause = self.about(wait);
-                    wait = (wait * 2).min(RECONNECT_LONGEST);
-                    pause
-                }
-            };
+                Ended::Flapped => {}
+                Ended::Lost(reason) | Ended::Refused(reason) => world.tally.failed(format!("{}: {reason}", self.identity.id)),
+            }
+            let pause = self.about(wait);
+            wait = (wait * 2).min(RECONNECT_LONGEST);
             if !rest(pause, world).await {
                 return;
             }
