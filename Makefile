@@ -1,4 +1,4 @@
-# make run     a hub, three devices that send, and the live tail (needs Rust; a few minutes the first time)
+# make run     a hub, 50 simulated devices, commands and their receipts, live (needs Rust; a few minutes the first time)
 # make check   what every change must pass: formatting, lints, unit tests, the dependency law
 # make test    everything that proves a feature, with SDKs and tools that it installs itself, pinned
 # make soak    the long ones: hundreds of kills, fuzzing; not in continuous integration
@@ -21,7 +21,6 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS = $(mold)
 
 # The development profile: optimised dependencies, a quarter of the release profile's time to build.
 export MOORING_HUB_BIN ?= $(CARGO_TARGET_DIR)/debug/mooring-hub
-export EXAMPLE_DEVICES ?= $(CARGO_TARGET_DIR)/debug/example-devices
 
 tools := e2e/tools
 phase := @$(tools)/phase.sh

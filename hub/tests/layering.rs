@@ -20,13 +20,14 @@ const MAY_NAME: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates that only the named places may use.
-const STAYS_IN: [(&str, &[&str]); 10] = [
+const STAYS_IN: [(&str, &[&str]); 11] = [
     ("sea_orm", &["store/sql"]),
     ("sea_orm_migration", &["store/sql"]),
     ("axum", &["http", "serve"]),
     ("rustls", &["net", "serve", "cli"]),
     ("clap", &["cli"]),
     ("reqwest", &["cli"]),
+    ("rumqttc", &["cli/simulate"]),
     ("rcgen", &["serve"]),
     ("mooring_crds", &["serve/manifests"]),
     ("serde_norway", &["serve/manifests"]),

@@ -9,13 +9,14 @@ use crate::connection::Connection;
 const RESPONSE_LIMIT_BYTES: usize = 64 * 1024;
 
 /// The bytes of a request, made once and sent as often as needed.
-pub fn request(method: &str, target: &str, token: &str, content_type: &str, body: &[u8]) -> Vec<u8> {
+pub fn request(method: &str, target: &str, token: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let host = crate::tls::HOST;
     let length = body.len();
-    let head = format!(
-        "{method} {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
-    );
-    [head.as_bytes(), body].concat()
+    let mut head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\nAuthorization: {token}\r\nContent-Length: {length}\r\n");
+    for (name, value) in headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    [head.as_bytes(), b"\r\n", body].concat()
 }
 
 /// A connection with its buffer, which is kept from one exchange to the next.
@@ -24,7 +25,25 @@ pub struct Client {
     received: Vec<u8>,
 }
 
-/// The status, and where in `Client::received` the body lies.
+/// What the server said.
+pub struct Answer<'a> {
+    pub status: u16,
+    head: &'a str,
+    pub body: &'a [u8],
+}
+
+impl Answer<'_> {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut fields = self.head.split("\r\n").filter_map(|line| line.split_once(':'));
+        fields.find(|(field, _)| field.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim())
+    }
+
+    pub fn json(&self) -> Result<serde_json::Value> {
+        serde_json::from_slice(self.body).context("the answer is not JSON")
+    }
+}
+
+/// The status, and where in `Client::received` the head ends and the body lies.
 struct Response {
     status: u16,
     body_start: usize,
@@ -37,11 +56,11 @@ impl Client {
     }
 
     /// Sends `request` and waits for the whole answer, which must be a success.
-    pub async fn exchange(&mut self, request: &[u8]) -> Result<()> {
+    pub async fn exchange(&mut self, request: &[u8]) -> Result<Answer<'_>> {
         self.received.clear();
         self.connection.write_all(request).await?;
         self.connection.flush().await?;
-        let response = loop {
+        let Response { status, body_start, end } = loop {
             if self.connection.read_buf(&mut self.received).await? == 0 {
                 bail!("the server closed the connection before it had answered");
             }
@@ -52,11 +71,12 @@ impl Client {
                 bail!("the answer is longer than {RESPONSE_LIMIT_BYTES} bytes");
             }
         };
-        if !(200..300).contains(&response.status) {
-            let body = String::from_utf8_lossy(&self.received[response.body_start..response.end]);
-            bail!("the server answered {}: {body}", response.status);
+        let head = std::str::from_utf8(&self.received[..body_start]).context("the answer's head is not text")?;
+        let answer = Answer { status, head, body: &self.received[body_start..end] };
+        if !(200..300).contains(&status) {
+            bail!("the server answered {status}: {}", String::from_utf8_lossy(answer.body));
         }
-        Ok(())
+        Ok(answer)
     }
 }
 

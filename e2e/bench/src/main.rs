@@ -25,9 +25,9 @@ use anyhow::{Context, Result, bail};
 use serde_json::json;
 
 use crate::options::{Options, Scenario, Servers};
-use crate::report::{IDLE_COLUMNS, LOAD_COLUMNS, Metrics, Row, Section};
+use crate::report::{COMMAND_COLUMNS, IDENTITY_COLUMNS, IDLE_COLUMNS, LOAD_COLUMNS, Metrics, PRESENCE_COLUMNS, Row, Section};
 use crate::scenario::publish::Load;
-use crate::scenario::{connects, https, idle, publish};
+use crate::scenario::{commands, connects, https, identities, idle, presence, publish};
 use crate::server::{Kind, Stage};
 use crate::tls::Certificate;
 
@@ -45,7 +45,7 @@ type Measure = fn(&Stage, &Options) -> Result<Section>;
 
 fn main() -> Result<()> {
     let options = Options::read();
-    machine::make_room_for(options.idle.max(options.connections))?;
+    machine::make_room_for(options.idle.max(options.connections).max(options.command_devices))?;
     fs::create_dir_all(&options.work_folder).with_context(|| format!("making {}", options.work_folder.display()))?;
     let stage = stage(&options)?;
     if !options.anyway {
@@ -64,11 +64,14 @@ fn main() -> Result<()> {
     report::print(&serde_json::to_string_pretty(&facts)?);
 
     let mut sections = Vec::new();
-    let planned: [(Scenario, Measure); 6] = [
+    let planned: [(Scenario, Measure); 9] = [
         (Scenario::Publish, publishing),
         (Scenario::Idle, idling),
         (Scenario::Connects, connecting),
         (Scenario::Https, posting),
+        (Scenario::Commands, commanding),
+        (Scenario::Presence, resetting),
+        (Scenario::Identities, registering),
         (Scenario::WindowSweep, sweeping_windows),
         (Scenario::PayloadSweep, sweeping_payloads),
     ];
@@ -155,6 +158,32 @@ fn posting(stage: &Stage, options: &Options) -> Result<Section> {
     let run = || https::run(stage, options.https_connections, options.payload, options.pace());
     let rows = hub_only(stage, options.rounds, &parameters, run)?;
     Ok(Section { title: "HTTPS POST of telemetry", columns: LOAD_COLUMNS, rows })
+}
+
+fn commanding(stage: &Stage, options: &Options) -> Result<Section> {
+    let load = commands::Load {
+        devices: options.command_devices,
+        senders: options.command_senders,
+        readers: options.command_readers,
+        window: options.command_window,
+        payload_bytes: options.payload,
+    };
+    let parameters = format!("{} devices, {} senders, {} on their way, {} B", load.devices, load.senders, load.window, load.payload_bytes);
+    let rows = hub_only(stage, options.rounds, &parameters, || commands::run(stage, load, options.pace()))?;
+    Ok(Section { title: "Commands: sent over HTTPS, delivered over MQTT, receipts read and completed", columns: COMMAND_COLUMNS, rows })
+}
+
+fn resetting(stage: &Stage, options: &Options) -> Result<Section> {
+    let parameters = format!("{} resets", options.resets);
+    let rows = hub_only(stage, options.rounds, &parameters, || presence::run(stage, options.resets))?;
+    Ok(Section { title: "TCP reset until the API says Disconnected", columns: PRESENCE_COLUMNS, rows })
+}
+
+fn registering(stage: &Stage, options: &Options) -> Result<Section> {
+    let parameters = format!("{} identities, {} disabled", options.identities, options.disables);
+    let run = || identities::run(stage, options.identities, options.disables, options.pace());
+    let rows = hub_only(stage, options.rounds, &parameters, run)?;
+    Ok(Section { title: "Identities", columns: IDENTITY_COLUMNS, rows })
 }
 
 fn sweeping_windows(stage: &Stage, options: &Options) -> Result<Section> {

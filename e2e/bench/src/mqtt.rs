@@ -1,6 +1,6 @@
-//! As much of MQTT 3.1.1 as a device needs that only publishes with QoS 1. Bytes in, bytes out: no sockets, no clocks.
+//! As much of MQTT 3.1.1 as a device needs that publishes with QoS 1 and takes commands. Bytes in, bytes out: no sockets, no clocks.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 
 use crate::sas::Device;
 
@@ -96,6 +96,56 @@ impl Pubacks {
     }
 }
 
+/// SUBSCRIBE to one filter with QoS 1, as the first packet with an id.
+pub fn subscribe(filter: &str) -> Vec<u8> {
+    let mut body = FIRST_PACKET_ID.to_be_bytes().to_vec();
+    push_text(&mut body, filter);
+    body.push(1);
+    packet(0x82, &body)
+}
+
+pub fn puback(id: u16) -> [u8; PUBACK_BYTES] {
+    let [high, low] = id.to_be_bytes();
+    [PUBACK_HEADER[0], PUBACK_HEADER[1], high, low]
+}
+
+/// What a server tells a device that takes commands.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Told<'a> {
+    SubAck { granted: u8 },
+    Publish { topic: &'a str, id: u16 },
+    Other,
+}
+
+/// The first packet in `bytes` and its length; `None` when it is not whole yet.
+pub fn first_packet(bytes: &[u8]) -> Result<Option<(Told<'_>, usize)>> {
+    let (mut length, mut header) = (0, 1);
+    loop {
+        let Some(&byte) = bytes.get(header) else { return Ok(None) };
+        // MQTT 2.2.3: at most four bytes of length.
+        if header > 4 {
+            bail!("a packet's length does not end");
+        }
+        length |= usize::from(byte & 0x7F) << (7 * (header - 1));
+        header += 1;
+        if byte & 0x80 == 0 {
+            break;
+        }
+    }
+    let Some(body) = bytes.get(header..header + length) else { return Ok(None) };
+    let told = match (bytes[0], body) {
+        (0x90, [_, _, granted]) => Told::SubAck { granted: *granted },
+        // QoS 1, perhaps DUP.
+        (0x32 | 0x3A, [high, low, rest @ ..]) => {
+            let (topic, rest) = rest.split_at_checked(usize::from(u16::from_be_bytes([*high, *low]))).context("a topic is cut off")?;
+            let [high, low, ..] = rest else { bail!("a PUBLISH without its id") };
+            Told::Publish { topic: std::str::from_utf8(topic)?, id: u16::from_be_bytes([*high, *low]) }
+        }
+        _ => Told::Other,
+    };
+    Ok(Some((told, header + length)))
+}
+
 fn packet(first_byte: u8, body: &[u8]) -> Vec<u8> {
     let mut bytes = vec![first_byte];
     let mut rest = body.len();
@@ -131,6 +181,19 @@ mod tests {
         assert_eq!(out[..12], first);
         assert_eq!(out[12..][7..9], [0, 2]);
         assert_eq!(publish.encoded_bytes(), 12);
+    }
+
+    #[test]
+    fn what_a_device_is_told_is_whole_or_not_yet() {
+        let publish = packet(0x32, &[&[0, 3], b"a/b".as_slice(), &[1, 2], &[7; 300]].concat());
+        for cut in 0..publish.len() {
+            assert!(first_packet(&publish[..cut]).is_ok_and(|told| told.is_none()), "cut at {cut}");
+        }
+        let told = first_packet(&publish).ok().flatten().expect("it is whole");
+        assert_eq!(told, (Told::Publish { topic: "a/b", id: 0x102 }, publish.len()));
+        assert_eq!(first_packet(&[0x90, 3, 0, 1, 1]).ok().flatten(), Some((Told::SubAck { granted: 1 }, 5)));
+        assert_eq!(first_packet(&PINGRESP).ok().flatten(), Some((Told::Other, 2)));
+        assert!(first_packet(&[0x32, 3, 0, 9, 0]).is_err() && first_packet(&[0x32, 0xFF, 0xFF, 0xFF, 0xFF, 1]).is_err());
     }
 
     #[test]

@@ -39,10 +39,31 @@ pub struct Options {
     /// Connections that post over HTTPS.
     #[arg(long, default_value_t = 32)]
     pub https_connections: usize,
+    /// Connected devices that take commands.
+    #[arg(long, default_value_t = 1000)]
+    pub command_devices: usize,
+    /// Back ends that send commands, each on an HTTPS connection of its own.
+    #[arg(long, default_value_t = 32)]
+    pub command_senders: usize,
+    /// Back ends that read and complete receipts, each on an HTTPS connection of its own.
+    #[arg(long, default_value_t = 4)]
+    pub command_readers: usize,
+    /// Commands on their way at once, from the request that sends one to the answer to the request that completes its receipt.
+    #[arg(long, default_value_t = 256)]
+    pub command_window: usize,
+    /// Devices whose connection is reset.
+    #[arg(long, default_value_t = 500)]
+    pub resets: usize,
+    /// Identities in the registry.
+    #[arg(long, default_value_t = 1_000_000)]
+    pub identities: usize,
+    /// Connected devices of these that are disabled.
+    #[arg(long, default_value_t = 500)]
+    pub disables: usize,
     /// Threads of the generator.
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
-    /// A first impression in two minutes: one round, three seconds each, 2,000 idle connections, 1,000 connects.
+    /// A first impression in three minutes: one round, three seconds each, 2,000 idle connections, 1,000 connects, 20,000 identities.
     #[arg(long)]
     pub quick: bool,
     /// Measure on a busy machine too, to try the benchmark out: such numbers mean nothing.
@@ -75,6 +96,12 @@ pub enum Scenario {
     Connects,
     /// POST of telemetry (hub only).
     Https,
+    /// Commands from the request to the receipt (hub only).
+    Commands,
+    /// From a connection's reset until the API says so (hub only).
+    Presence,
+    /// A large registry: created, restarted, read, devices disabled (hub only).
+    Identities,
     /// Windows from 1 to 50 (hub only).
     WindowSweep,
     /// Payloads from 16 bytes to 64 KiB (hub only).
@@ -96,6 +123,10 @@ impl Options {
             options.seconds = options.seconds.min(3);
             options.idle = options.idle.min(2000);
             options.connects = options.connects.min(1000);
+            options.command_devices = options.command_devices.min(200);
+            options.resets = options.resets.min(100);
+            options.identities = options.identities.min(20_000);
+            options.disables = options.disables.min(100);
         }
         options
     }

@@ -49,6 +49,36 @@ pub const IDLE_COLUMNS: &[Column] = &[
     Column { metric: "rss_mib_full", heading: "RSS MiB after", decimals: 0 },
 ];
 
+pub const COMMAND_COLUMNS: &[Column] = &[
+    Column { metric: "per_second", heading: "cycles per s", decimals: 0 },
+    Column { metric: "server_cpu_us", heading: "server µs each", decimals: 1 },
+    Column { metric: "generator_cpu_us", heading: "generator µs each", decimals: 1 },
+    Column { metric: "delivery_p50_ms", heading: "send → delivery p50 ms", decimals: 2 },
+    Column { metric: "delivery_p99_ms", heading: "p99 ms", decimals: 2 },
+    Column { metric: "receipt_p50_ms", heading: "PUBACK → receipt p50 ms", decimals: 2 },
+    Column { metric: "receipt_p99_ms", heading: "p99 ms", decimals: 2 },
+    Column { metric: "server_cores", heading: "server cores", decimals: 2 },
+    Column { metric: "other_load_percent", heading: "others %", decimals: 0 },
+];
+
+pub const PRESENCE_COLUMNS: &[Column] = &[
+    Column { metric: "p50_ms", heading: "reset → offline p50 ms", decimals: 2 },
+    Column { metric: "p99_ms", heading: "p99 ms", decimals: 2 },
+    Column { metric: "max_ms", heading: "longest ms", decimals: 2 },
+];
+
+pub const IDENTITY_COLUMNS: &[Column] = &[
+    Column { metric: "creates_per_second", heading: "creates per s", decimals: 0 },
+    Column { metric: "create_cpu_us", heading: "server µs each", decimals: 1 },
+    Column { metric: "rss_mib", heading: "RSS MiB", decimals: 0 },
+    Column { metric: "ready_s", heading: "restart → ready s", decimals: 2 },
+    Column { metric: "rss_restarted_mib", heading: "RSS MiB then", decimals: 0 },
+    Column { metric: "lookups_per_second", heading: "lookups per s", decimals: 0 },
+    Column { metric: "lookup_p99_ms", heading: "lookup p99 ms", decimals: 2 },
+    Column { metric: "disable_p50_ms", heading: "disable → closed p50 ms", decimals: 2 },
+    Column { metric: "disable_p99_ms", heading: "p99 ms", decimals: 2 },
+];
+
 impl Row {
     /// The median of each metric over the rounds; of an even number the lower of the middle two.
     pub fn medians(&self) -> Metrics {

@@ -25,8 +25,13 @@ pub struct Device {
 }
 
 impl Device {
+    /// The name of the device with this number.
+    pub fn id(number: usize) -> String {
+        format!("bench-{number:05}")
+    }
+
     pub fn new(host: &str, number: usize) -> Self {
-        let id = format!("bench-{number:05}");
+        let id = Self::id(number);
         let key = BASE64.encode(hmac_sha256(KEY_SEED, id.as_bytes()));
         let token = sign(&format!("{host}/devices/{id}"), &key, None);
         Self {

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::clock;
 use crate::hub;
@@ -55,9 +56,13 @@ pub struct Addresses {
 
 /// A running server. Dropping it kills it and removes its data.
 pub struct Server {
+    kind: Kind,
+    command: Command,
     child: Child,
     folder: PathBuf,
     pub addresses: Addresses,
+    /// What lets one do everything with it; empty for a server that asks nobody.
+    pub owner_token: String,
 }
 
 impl Stage {
@@ -86,12 +91,13 @@ impl Stage {
             }
         }
         let log = File::create(folder.join("log"))?;
-        let child = command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn();
-        let child = child.with_context(|| format!("starting {}", command.get_program().display()))?;
-        let mut server = Server { child, folder, addresses };
-        server.wait_until_listening(kind).with_context(|| format!("{} did not start:\n{}", kind.name(), server.log_tail()))?;
-        if let Some(key) = owner_key {
-            let registered = hub::register(server.addresses.api, &self.certificate, &key, devices);
+        command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+        let child = spawn(&mut command)?;
+        let owner_token = owner_key.as_deref().map(hub::owner_token).unwrap_or_default();
+        let mut server = Server { kind, command, child, folder, addresses, owner_token };
+        server.wait_until_listening().with_context(|| format!("{} did not start:\n{}", kind.name(), server.log_tail()))?;
+        if kind == Kind::Hub {
+            let registered = hub::register(server.addresses.api, &self.certificate, &server.owner_token, 0..devices, 1);
             registered.with_context(|| format!("creating {devices} devices:\n{}", server.log_tail()))?;
         }
         Ok(server)
@@ -124,9 +130,23 @@ impl Server {
         lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
     }
 
-    fn wait_until_listening(&mut self, kind: Kind) -> Result<()> {
+    /// Tells it to stop, as an operator would, and waits for its end.
+    pub fn stop(&mut self) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("a process has an id")?;
+        kill_process(pid, Signal::TERM)?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// Starts it again over the same data, and waits until it listens.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.child = spawn(&mut self.command)?;
+        self.wait_until_listening().with_context(|| format!("it did not start again:\n{}", self.log_tail()))
+    }
+
+    fn wait_until_listening(&mut self) -> Result<()> {
         let deadline = clock::now() + START_LIMIT;
-        let needed = match kind {
+        let needed = match self.kind {
             Kind::Hub => vec![self.addresses.mqtt, self.addresses.https, self.addresses.api],
             Kind::Mosquitto => vec![self.addresses.mqtt],
         };
@@ -150,6 +170,10 @@ impl Drop for Server {
         let _ = self.child.wait();
         let _ = fs::remove_dir_all(&self.folder);
     }
+}
+
+fn spawn(command: &mut Command) -> Result<Child> {
+    command.spawn().with_context(|| format!("starting {}", command.get_program().display()))
 }
 
 /// Nothing is stored, nobody is checked, no delay for small packets: all of it in mosquitto's favour.

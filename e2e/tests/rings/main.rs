@@ -10,6 +10,7 @@ mod crash;
 mod curl;
 mod device_sdks;
 mod disk_full;
+mod fleet;
 mod manifests;
 mod mosquitto;
 mod namespaces;

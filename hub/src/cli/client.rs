@@ -34,6 +34,9 @@ const READ_TIMEOUT: Duration = Duration::from_secs(60);
 /// The port of the hub's own API.
 const API_PORT: u16 = 8443;
 
+/// The port of MQTT over TLS.
+const MQTT_PORT: u16 = 8883;
+
 /// Which hub. Without any of these: the one that `mooring-hub dev` runs on this machine.
 #[derive(Clone, Debug, Default, clap::Args)]
 #[command(next_help_heading = "Which hub (by default the one that `mooring-hub dev` runs on this machine)")]
@@ -60,6 +63,20 @@ enum Source {
     Policy(ConnectionString),
 }
 
+/// Where devices reach a hub, and how.
+pub struct DeviceEndpoints {
+    /// The hub's name, as it is in connection strings.
+    pub host_name: String,
+    /// Host and port.
+    pub mqtt: (String, u16),
+    /// Without a slash at its end; `None` where the hub has no port for it.
+    pub https: Option<String>,
+    /// Trusts the hub, and remembers nothing from one connection to the next: every device is a stranger.
+    pub tls: Arc<rustls::ClientConfig>,
+    /// For HTTPS.
+    pub http: reqwest::Client,
+}
+
 /// A hub, and the right to speak with it.
 #[derive(Clone, Debug)]
 pub struct HubClient {
@@ -76,29 +93,65 @@ impl HubArguments {
             Source::Policy(credentials) => credentials.clone(),
             Source::Document(document) => policy_of(document, policy)?,
         };
-        let ca_file = match (&self.ca_file, &source) {
-            (Some(file), _) => Some(file.as_path()),
-            (None, Source::Document(document)) => Some(document.ca_file.as_path()),
-            (None, Source::Policy(_)) => None,
-        };
         let api = match (&self.api, &source) {
             (Some(url), _) => url.trim_end_matches('/').to_owned(),
             (None, Source::Document(document)) => document.endpoints.api.clone(),
             (None, Source::Policy(credentials)) => format!("https://{}:{API_PORT}", credentials.host_name),
         };
+        let here = host_on_this_machine(Some(&source)).await;
+        Ok(HubClient { http: self.http_client(Some(&source), here)?, api, credentials })
+    }
+
+    /// Where devices of the hub `host_name` connect, or of the hub that was named; the API's address says nothing about that.
+    pub async fn device_endpoints(&self, host_name: Option<&str>) -> Result<DeviceEndpoints> {
+        let source = match (self.source(), host_name) {
+            (Ok(Source::Document(document)), Some(name)) if document.host_name != name => None,
+            (Ok(source), _) => Some(source),
+            (Err(_), Some(_)) => None,
+            (Err(error), None) => return Err(error),
+        };
+        let here = host_on_this_machine(source.as_ref()).await;
+        let (host_name, mqtt, https) = match (&source, host_name) {
+            (Some(Source::Document(document)), _) => {
+                let mqtt = host_and_port(&document.endpoints.mqtt).context("hub.json does not say where MQTT is")?;
+                // A laptop's hub has a certificate for localhost as well.
+                let mqtt = if here.is_some() { ("localhost".to_owned(), mqtt.1) } else { mqtt };
+                (document.host_name.clone(), mqtt, document.endpoints.https.clone())
+            }
+            (_, Some(name)) => (name.to_owned(), (name.to_owned(), MQTT_PORT), Some(format!("https://{name}"))),
+            (Some(Source::Policy(policy)), None) => {
+                let name = &policy.host_name;
+                (name.clone(), (name.clone(), MQTT_PORT), Some(format!("https://{name}")))
+            }
+            (None, None) => bail!("no hub was named"),
+        };
+        let mut tls = tls_config(self.ca_file(source.as_ref()))?;
+        tls.resumption = rustls::client::Resumption::disabled();
+        tls.alpn_protocols.clear();
+        Ok(DeviceEndpoints { host_name, mqtt, https, tls: Arc::new(tls), http: self.http_client(source.as_ref(), here)? })
+    }
+
+    fn ca_file<'a>(&'a self, source: Option<&'a Source>) -> Option<&'a Path> {
+        match (&self.ca_file, source) {
+            (Some(file), _) => Some(file),
+            (None, Some(Source::Document(document))) => Some(&document.ca_file),
+            (None, Some(Source::Policy(_)) | None) => None,
+        }
+    }
+
+    fn http_client(&self, source: Option<&Source>, here: Option<&str>) -> Result<reqwest::Client> {
+        let mut tls = tls_config(self.ca_file(source))?;
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let mut builder = reqwest::Client::builder()
-            .use_preconfigured_tls(tls_config(ca_file)?)
+            .use_preconfigured_tls(tls)
             .user_agent(concat!("mooring-hub/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(CONNECT_TIMEOUT)
             .read_timeout(READ_TIMEOUT)
             .no_proxy();
-        if let Source::Document(document) = &source
-            && tokio::net::lookup_host((document.host_name.as_str(), API_PORT)).await.is_err()
-        {
-            // A laptop's hub may have a name that only its devices' machines know. It is on this one.
-            builder = builder.resolve(&document.host_name, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        if let Some(host_name) = here {
+            builder = builder.resolve(host_name, SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         }
-        Ok(HubClient { http: builder.build().context("the HTTPS client can't be made")?, api, credentials })
+        builder.build().context("the HTTPS client can't be made")
     }
 
     /// The connection string of `policy` from hub.json, or the one that was given, whose policy it then has to be.
@@ -142,8 +195,13 @@ impl HubClient {
 
     /// Sends a request; what does not succeed is an error that a person can do something about.
     pub async fn send(&self, request: RequestBuilder) -> Result<Response> {
+        self.send_unless(StatusCode::OK, request).await
+    }
+
+    /// The same for a request that may be answered with `also`, which is no success, and then has something to say.
+    pub async fn send_unless(&self, also: StatusCode, request: RequestBuilder) -> Result<Response> {
         let response = request.send().await.map_err(|error| self.unreachable(error))?;
-        if response.status().is_success() {
+        if response.status().is_success() || response.status() == also {
             return Ok(response);
         }
         let status = response.status();
@@ -166,6 +224,19 @@ impl HubClient {
         };
         anyhow!(error.without_url()).context(advice)
     }
+}
+
+/// The name of a laptop's hub that only its devices' machines know. It is on this one.
+async fn host_on_this_machine(source: Option<&Source>) -> Option<&str> {
+    let Some(Source::Document(document)) = source else { return None };
+    let unknown = tokio::net::lookup_host((document.host_name.as_str(), API_PORT)).await.is_err();
+    unknown.then_some(&document.host_name)
+}
+
+/// Of `scheme://host:port`, where an IPv6 address has brackets.
+fn host_and_port(url: &str) -> Option<(String, u16)> {
+    let (host, port) = url.split_once("://")?.1.rsplit_once(':')?;
+    Some((host.trim_matches(['[', ']']).to_owned(), port.parse().ok()?))
 }
 
 /// The hub said no.
@@ -256,9 +327,7 @@ fn tls_config(ca_file: Option<&Path>) -> Result<rustls::ClientConfig> {
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(config)
+    Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
 fn is_certificate_error(error: &reqwest::Error) -> bool {

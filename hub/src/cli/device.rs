@@ -226,7 +226,8 @@ impl Registry {
     }
 }
 
-const API_VERSION: &str = "api-version=2021-04-12";
+/// The version of Azure's API that these commands speak.
+pub const API_VERSION: &str = "api-version=2021-04-12";
 
 /// The path of a device in the registry.
 #[must_use]
@@ -374,7 +375,8 @@ fn shown_time(device: &Value, field: &str) -> String {
 }
 
 /// Columns as wide as their widest cell, with two spaces between them.
-fn table<const N: usize>(rows: &[[String; N]]) -> String {
+#[must_use]
+pub fn table<const N: usize>(rows: &[[String; N]]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: [usize; N] = std::array::from_fn(width);
     let mut text = String::new();

@@ -7,11 +7,15 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod client;
+mod command;
 mod connection_string;
 mod dev;
 mod device;
+mod duration;
 mod events;
+mod feedback;
 mod serve;
+mod simulate;
 mod token;
 mod watch;
 
@@ -31,6 +35,9 @@ enum Command {
     Token(token::TokenCommand),
     Events(events::EventsCommand),
     Watch(watch::WatchCommand),
+    Command(command::CommandCommand),
+    Feedback(feedback::FeedbackCommand),
+    Simulate(simulate::SimulateCommand),
 }
 
 /// Runs what the process was started for.
@@ -43,6 +50,9 @@ pub fn run() -> ExitCode {
         Command::Token(command) => talk(command.run()),
         Command::Events(command) => talk(command.run()),
         Command::Watch(command) => talk(command.run()),
+        Command::Command(command) => runtime().and_then(|runtime| runtime.block_on(command.run())),
+        Command::Feedback(command) => talk(command.run()),
+        Command::Simulate(command) => runtime().and_then(|runtime| runtime.block_on(command.run())),
     };
     outcome.unwrap_or_else(|error| {
         complain(&error);

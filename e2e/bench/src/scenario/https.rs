@@ -23,7 +23,8 @@ pub fn run(stage: &Stage, connections: usize, payload_bytes: usize, pace: Pace) 
             let device = Device::new(HOST, number);
             let connection = connection::open(address, &client, number).await?;
             let target = format!("/devices/{}/messages/events?api-version=2021-04-12", device.id);
-            let request = http::request("POST", &target, &device.token, "application/octet-stream", &vec![0x5A; payload_bytes]);
+            let request =
+                http::request("POST", &target, &device.token, &[("Content-Type", "application/octet-stream")], &vec![0x5A; payload_bytes]);
             Ok(Poster { client: Client::new(connection), request })
         }
     };

@@ -1,6 +1,9 @@
 //! The scenarios: each runs one server once and says what it measured.
 
+pub mod commands;
 pub mod connects;
 pub mod https;
+pub mod identities;
 pub mod idle;
+pub mod presence;
 pub mod publish;

@@ -19,6 +19,7 @@ use crate::ops::world::{NOW, World, device_token, identity, key, origin};
 use crate::store::{EventLog as _, Expected};
 
 mod commands;
+mod simulated;
 
 const ACCEPTED: [u8; 4] = [0x20, 2, 0, 0];
 const ACCEPTED_WITH_SESSION: [u8; 4] = [0x20, 2, 1, 0];
