@@ -161,7 +161,8 @@ fn issued_devices_send_within_their_authoritys_prefix() -> Result<()> {
 
         let stranger = office.self_signed("stranger", "Nobody knows").await?;
         let foreign = office.issued("foreign", DEVICE, &stranger, own).await?;
-        for (id, made, reason) in [("press-2", &device, "common name is \"press-1\""), (DEVICE, &foreign, "issued by \"CN=Nobody knows\"")] {
+        for (id, made, reason) in [("press-2", &device, "common name is \"press-1\""), (DEVICE, &foreign, "issued by \"CN=Nobody knows\"")]
+        {
             ensure!(curl(&hub, id, made, "in vain").await? == "401", "{id}: let in");
             let refused = mosquitto_pub(&hub, id, made, "in vain").outcome().await?;
             ensure!(refused.stderr.contains("not authorised"), "{}", refused.stderr);

@@ -117,7 +117,8 @@ impl ProofArguments {
     fn authentication(self) -> Result<Value> {
         let Self { mut thumbprints, certificates, ca_signed } = self;
         for path in &certificates {
-            let certificate = CertificateDer::from_pem_file(path).with_context(|| format!("{} has no certificate in PEM form", path.display()))?;
+            let certificate =
+                CertificateDer::from_pem_file(path).with_context(|| format!("{} has no certificate in PEM form", path.display()))?;
             thumbprints.push(CertificateFingerprint::of(&certificate).thumbprint());
         }
         ensure!(thumbprints.len() <= 2, "a device has two thumbprints at most: a primary and a secondary");
@@ -244,7 +245,11 @@ fn has_certificate(device: &Value) -> bool {
 pub fn keys_of(device: &Value) -> Result<(Zeroizing<String>, Zeroizing<String>)> {
     let key = |name: &str| {
         let key = device["authentication"]["symmetricKey"][name].as_str();
-        let key = key.context(if has_certificate(device) { "the device authenticates by certificate and has no keys" } else { "the hub's answer has no keys" })?;
+        let key = key.context(if has_certificate(device) {
+            "the device authenticates by certificate and has no keys"
+        } else {
+            "the hub's answer has no keys"
+        })?;
         anyhow::Ok(Zeroizing::new(key.to_owned()))
     };
     Ok((key("primaryKey")?, key("secondaryKey")?))
