@@ -26,7 +26,7 @@ use crate::core::sas::sign;
 use crate::core::session::{BootId, Protocol};
 use crate::core::time::{Clock, UnixMillis};
 use crate::mqtt::codec::{Decoded, Limits, decode};
-use crate::mqtt::connection::serve_connection;
+use crate::mqtt::connection::{Stranger, serve_connection};
 use crate::mqtt::packet::{Connect, Delivery, Packet, PacketId, QoS, Subscribe};
 use crate::ops::authenticate::Origin;
 use crate::ops::receive_feedback::{receive_feedback, settle_feedback};
@@ -198,7 +198,7 @@ impl Outside {
                 accepted = listener.accept() => {
                     let (stream, peer) = accepted?;
                     let origin = Origin { protocol: Protocol::Mqtt, peer };
-                    tasks.push(Box::pin(serve_connection(Arc::clone(&hub), stream, origin, Duration::from_secs(10), || ())));
+                    tasks.push(Box::pin(serve_connection(Arc::clone(&hub), stream, Stranger { origin, certificate: None }, Duration::from_secs(10), || ())));
                 }
                 _ = tasks.next() => {}
             }
