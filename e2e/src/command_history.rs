@@ -69,6 +69,12 @@ impl CommandHistory {
         Ok(())
     }
 
+    /// Whether a receipt of every accepted command was read.
+    #[must_use]
+    pub fn has_all_receipts(&self) -> bool {
+        self.accepted.values().all(|message_id| self.receipts.contains_key(message_id))
+    }
+
     /// Judges an accepted command by its timeline, once its receipt has been read.
     ///
     /// # Errors

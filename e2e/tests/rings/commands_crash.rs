@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail, ensure};
 use e2e::command_history::CommandHistory;
 use e2e::commands::{self, BackEnd, step_names};
 use e2e::hub::Hub;
-use e2e::mqtt::{Connection, Packet, puback};
+use e2e::mqtt::{Connection, Packet, commands_filter, puback, subscribe};
 use e2e::namespace::isolated;
 use e2e::patience::within;
 use futures_util::future::try_join_all;
@@ -62,19 +62,27 @@ impl Story {
         };
         let sending = try_join_all(devices.iter().map(|device| self.send(&back_end, device, round)));
         let taking = try_join_all(devices.iter().map(|device| self.take(hub, device, Manner::Careless, &progress)));
-        tokio::try_join!(killing, sending, taking, self.read(&back_end))?;
+        let (receipts, _) = watch::channel(());
+        tokio::try_join!(killing, sending, taking, self.read(&back_end, &receipts))?;
         hub.kill9().await
     }
 
-    /// Takes all that is left, and judges every command once its receipt has been read.
+    /// Takes all that is left, and judges every command.
     async fn until_settled(&self, hub: &Hub, devices: &[&str]) -> Result<()> {
-        let (progress, _) = watch::channel(0);
+        let ((progress, _), (receipts, mut read)) = (watch::channel(0), watch::channel(()));
         let back_end = BackEnd::new(hub)?;
-        let taking = try_join_all(devices.iter().map(|device| self.take(hub, device, Manner::Careful, &progress)));
+        let reading = async { bail!("no more receipts: {:?}", self.read(&back_end, &receipts).await) };
+        let judging = async {
+            let taking = try_join_all(devices.iter().map(|device| self.take(hub, device, Manner::Careful, &progress)));
+            tokio::select! {
+                taken = taking => bail!("the devices were sent away: {taken:?}"),
+                all = within("the last receipts", read.wait_for(|()| self.history().has_all_receipts())) => { all??; }
+            }
+            self.judge(&back_end).await
+        };
         tokio::select! {
-            taken = taking => bail!("the devices were sent away: {taken:?}"),
-            read = self.read(&back_end) => bail!("no more receipts: {read:?}"),
-            judged = self.judge(&back_end) => judged,
+            failed = reading => failed,
+            judged = judging => judged,
         }
     }
 
@@ -99,12 +107,11 @@ impl Story {
     /// A device takes commands until the hub is gone.
     async fn take(&self, hub: &Hub, device: &str, manner: Manner, progress: &watch::Sender<u64>) -> Result<()> {
         let Ok(mut connection) = Connection::admitted(hub, device).await else { return Ok(()) };
-        // What was kept may come before SUBACK does.
-        if connection.send(&e2e::mqtt::subscribe(1, &e2e::mqtt::commands_filter(device), 1)).await.is_err() {
+        // What the kept subscription brings may come before SUBACK does.
+        if connection.send(&subscribe(1, &commands_filter(device), 1)).await.is_err() {
             return Ok(());
         }
         let mut held_back = None;
-        // The quiet of a device that gets nothing lasts as long as the others, not for ever.
         while let Some(packet) = connection.next().await? {
             let (packet_id, duplicate, payload) = match packet {
                 Packet::Publish { id: Some(id), duplicate, payload, .. } => (id, duplicate, payload),
@@ -131,7 +138,7 @@ impl Story {
     }
 
     /// A back end reads receipts until the hub is gone.
-    async fn read(&self, back_end: &BackEnd) -> Result<()> {
+    async fn read(&self, back_end: &BackEnd, progress: &watch::Sender<()>) -> Result<()> {
         while let Ok(batch) = back_end.receive().await {
             let Some((token, receipts)) = batch else { continue };
             self.history().read(&receipts)?;
@@ -139,6 +146,7 @@ impl Story {
                 break;
             }
             self.history().taken(&receipts)?;
+            progress.send_replace(());
         }
         Ok(())
     }

@@ -101,18 +101,15 @@ fn python_device_comes_back_to_its_commands() -> Result<()> {
         let mut device = Program::python("commands.py", &hub)?.env("IOTHUB_DEVICE_CONNECTION_STRING", hub.device(DEVICE)?.text).start()?;
         device.until("subscribed").await?;
         round_trip(&back_end, &mut device, b"before").await?;
-        // Another connection of the device's takes over, and goes: the SDK connects again.
-        let mut other = Connection::admitted(&hub, DEVICE).await?;
+        // Another connection of the device's takes over, and goes: the SDK connects again, whenever it likes.
+        drop(Connection::admitted(&hub, DEVICE).await?);
         device.until("disconnected").await?;
         let waiting = back_end.send(DEVICE, &[("iothub-ack", "positive"), ("iothub-messageid", "after")], b"after").await?;
-        let taken = other.next().await?;
-        ensure!(matches!(&taken, Some(Packet::Publish { duplicate: false, payload, .. }) if payload == b"after"), "{taken:?}");
-        drop(other);
         let command = device.until("command").await?;
         ensure!(body(&command)? == b"after", "{command}");
         ensure!(back_end.receipts(1).await?[0]["originalMessageId"] == "after");
         let history = back_end.history(&waiting).await?;
-        ensure!(step_names(&history) == ["Enqueued", "Delivered", "Returned", "Delivered", "Completed", "ReceiptRead"], "{history}");
+        ensure!(history["state"] == "Completed", "{history}");
         device.end().await?;
         Ok(())
     })

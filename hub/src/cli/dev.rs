@@ -44,6 +44,10 @@ pub struct Arguments {
     #[arg(long = "devices", value_name = "DIR")]
     manifests: Option<PathBuf>,
 
+    /// Let in devices registered as CA-signed whose certificate an authority in this file (PEM) has issued to their id; it is followed
+    #[arg(long = "device-ca", value_name = "FILE")]
+    device_ca: Option<PathBuf>,
+
     /// How to say on standard output that the hub is ready
     #[arg(long, value_enum, default_value_t = OutputName::Text, conflicts_with = "command")]
     output: OutputName,
@@ -80,6 +84,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         listen: arguments.listen,
         devices: arguments.devices,
         manifests: arguments.manifests,
+        device_ca: arguments.device_ca,
         output: match arguments.output {
             OutputName::Text => Output::Text,
             OutputName::Json => Output::Json,

@@ -20,6 +20,7 @@ pub fn configuration_page() -> String {
         let _ = writeln!(page, "| `{key}` | {} | {} | {default} |", setting.about, setting.form);
     }
     page.push_str(POLICIES);
+    page.push_str(DEVICE_AUTHORITIES);
     page
 }
 
@@ -57,6 +58,19 @@ A section brings keys of your own, or a policy of your own. Only in the file.
 | `permissions` | What the policy allows; for the five it is fixed, so leave it out. | a list, each RegistryRead, RegistryWrite, ServiceConnect or DeviceConnect | – |
 | `primary_key_file` | A file with the primary key. | a path; the file holds 16 to 64 bytes in Base64 | – |
 | `secondary_key_file` | A file with the secondary key. | a path; the file holds 16 to 64 bytes in Base64 | – |
+";
+
+const DEVICE_AUTHORITIES: &str = "
+## `[device_authorities.NAME]`
+
+Authorities that issue certificates to devices. A device that is registered as CA-signed comes in with a certificate whose common name
+is its id and behind which one of them stands. The files are read again when they change, and on SIGHUP; whoever came in by a certificate
+that is gone from them is sent away. At most 64. Only in the file.
+
+| key | what it decides | form | default |
+|---|---|---|---|
+| `file` | The authority's certificates, any of which may have signed; roots or intermediates. | a path; the file is PEM | – |
+| `id_prefix` | Only devices whose id begins so are the authority's. | the beginning of a device id | every device |
 ";
 
 #[cfg(test)]

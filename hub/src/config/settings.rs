@@ -227,6 +227,17 @@ pub struct PolicySettings {
     pub secondary_key_file: PathBuf,
 }
 
+/// An authority that issues certificates to devices.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthoritySettings {
+    /// PEM: one certificate, or several, any of which may have signed.
+    pub file: PathBuf,
+    /// Only devices whose id begins so are its own.
+    #[serde(default)]
+    pub id_prefix: String,
+}
+
 /// Every setting, as it was read: in range, but not yet looked at together.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -252,6 +263,8 @@ pub struct Settings {
     pub log: Log,
     /// `[policies.NAME]`
     pub policies: BTreeMap<String, PolicySettings>,
+    /// `[device_authorities.NAME]`
+    pub device_authorities: BTreeMap<String, AuthoritySettings>,
 }
 
 impl Settings {
@@ -324,6 +337,8 @@ pub(super) struct File {
     log: Log,
     #[serde(default)]
     policies: BTreeMap<String, PolicySettings>,
+    #[serde(default)]
+    device_authorities: BTreeMap<String, AuthoritySettings>,
 }
 
 impl From<File> for Settings {
@@ -344,9 +359,10 @@ impl From<File> for Settings {
             limits,
             log,
             policies,
+            device_authorities,
         } = file;
         let general = General { host_name, other_host_names, aliases, data, devices };
-        Self { general, listeners, tls, registry, events, commands, feedback, proxy_protocol, limits, log, policies }
+        Self { general, listeners, tls, registry, events, commands, feedback, proxy_protocol, limits, log, policies, device_authorities }
     }
 }
 

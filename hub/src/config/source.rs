@@ -5,10 +5,14 @@ use std::path::{Path, PathBuf};
 use std::{fs, io};
 
 use super::host_name::HostName;
-use super::settings::{Commands, Events, Feedback, File, Limits, Listeners, Log, PolicySettings, Setting, Settings};
+use super::settings::{AuthoritySettings, Commands, Events, Feedback, File, Limits, Listeners, Log, PolicySettings, Setting, Settings};
 use super::value::InvalidValue;
 use crate::core::command::CommandLimits;
+use crate::core::device_id::DeviceId;
 use crate::core::policy::BUILT_IN_POLICIES;
+
+/// The most authorities: each may be asked about each certificate that nobody knows.
+const DEVICE_AUTHORITIES_MAX: usize = 64;
 
 /// A setting from outside the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +58,8 @@ pub struct Config {
     pub log: Log,
     /// Policies with keys from files, by name.
     pub policies: BTreeMap<String, PolicySettings>,
+    /// Authorities that issue certificates to devices, by name.
+    pub device_authorities: BTreeMap<String, AuthoritySettings>,
 }
 
 /// The configuration does not hold. Displays what to change, and where.
@@ -138,7 +144,20 @@ fn command_limits(commands: &Commands, feedback: &Feedback) -> CommandLimits {
 
 impl Config {
     fn check(settings: Settings) -> Result<Self, ConfigError> {
-        let Settings { general, listeners, tls, registry, events, commands, feedback, proxy_protocol, limits, log, policies } = settings;
+        let Settings {
+            general,
+            listeners,
+            tls,
+            registry,
+            events,
+            commands,
+            feedback,
+            proxy_protocol,
+            limits,
+            log,
+            policies,
+            device_authorities,
+        } = settings;
         let config = Self {
             host_name: general.host_name.ok_or_else(|| missing("host_name"))?,
             other_host_names: general.other_host_names,
@@ -155,10 +174,12 @@ impl Config {
             limits,
             log,
             policies,
+            device_authorities,
         };
         config.check_listeners()?;
         config.check_limits()?;
         config.check_policies()?;
+        config.check_device_authorities()?;
         Ok(config)
     }
 
@@ -187,9 +208,8 @@ impl Config {
     fn check_policies(&self) -> Result<(), ConfigError> {
         for (name, policy) in &self.policies {
             let is_built_in = BUILT_IN_POLICIES.iter().any(|(built_in, _)| built_in == name);
-            let is_plain = (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
             let problem = match (is_built_in, policy.permissions.is_empty()) {
-                _ if !is_plain => "its name may have 1 to 64 letters, digits, hyphens, underscores and dots",
+                _ if !is_plain(name) => "its name may have 1 to 64 letters, digits, hyphens, underscores and dots",
                 (true, false) => "what this policy allows is fixed; leave permissions out",
                 (false, true) => "permissions are missing: RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect",
                 _ => continue,
@@ -198,6 +218,28 @@ impl Config {
         }
         Ok(())
     }
+
+    fn check_device_authorities(&self) -> Result<(), ConfigError> {
+        if self.device_authorities.len() > DEVICE_AUTHORITIES_MAX {
+            return Err(ConfigError::Contradiction(format!("there are at most {DEVICE_AUTHORITIES_MAX} device_authorities")));
+        }
+        for (name, authority) in &self.device_authorities {
+            let problem = if !is_plain(name) {
+                "its name may have 1 to 64 letters, digits, hyphens, underscores and dots"
+            } else if !authority.id_prefix.is_empty() && DeviceId::parse(&authority.id_prefix).is_err() {
+                "no device id begins with its id_prefix"
+            } else {
+                continue;
+            };
+            return Err(ConfigError::Contradiction(format!("device_authorities.{name}: {problem}")));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a section may be called that.
+fn is_plain(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
 fn missing(name: &str) -> ConfigError {

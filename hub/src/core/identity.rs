@@ -6,6 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use secrecy::{ExposeSecret as _, SecretSlice};
 
+use super::certificate::Thumbprint;
 use super::device_id::DeviceId;
 use super::session::BootId;
 use super::time::UnixMillis;
@@ -92,6 +93,15 @@ pub enum Authentication {
         /// Slot two, so that keys can be replaced one at a time.
         secondary: SymmetricKey,
     },
+    /// By a certificate of its own making, whose thumbprint is one of two. At least one is there.
+    SelfSigned {
+        /// Slot one.
+        primary: Option<Thumbprint>,
+        /// Slot two, so that certificates can be replaced one at a time.
+        secondary: Option<Thumbprint>,
+    },
+    /// By a certificate that an authority of the hub has issued to its id.
+    CertificateAuthority,
 }
 
 /// 16 to 64 secret bytes. Compared in constant time, never shown by `Debug`.

@@ -3,6 +3,7 @@
 //! Owns every decision (who may do what, what a message becomes, what an identity turns into). Never owns a socket, a clock,
 //! a task, a store or a wire format: `now` and random bytes are arguments, so each rule is tested in microseconds.
 
+pub mod certificate;
 pub mod change;
 pub mod command;
 pub mod device_id;

@@ -5,6 +5,8 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
+use super::certificate::CertificateFingerprint;
+use super::certificate::authorities::Issued;
 use super::device_id::DeviceId;
 use super::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, SymmetricKey};
 use super::time::UnixMillis;
@@ -69,7 +71,7 @@ pub enum DisconnectReason {
     KeepAliveTimeout,
     /// The device connected again, and the newer connection won (MQTT-3.1.4-2).
     TakenOver,
-    /// The token that opened the session ran out.
+    /// The token or the certificate that opened the session ran out.
     TokenExpired,
     /// The identity was disabled.
     DeviceDisabled,
@@ -171,6 +173,10 @@ pub enum Credential {
     DeviceKey(KeyFingerprint),
     /// The key of a shared access policy with DeviceConnect: a token service.
     Policy(String),
+    /// A self-signed certificate whose thumbprint the identity has.
+    SelfSigned(CertificateFingerprint),
+    /// A certificate that an authority of the hub stands behind.
+    Issued(Issued),
 }
 
 impl Credential {
@@ -180,6 +186,8 @@ impl Credential {
         match self {
             Self::DeviceKey(_) => r#"{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#,
             Self::Policy(_) => r#"{"scope":"hub","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#,
+            Self::SelfSigned(_) => r#"{"scope":"device","type":"x509Certificate","issuer":"external","acceptingIpFilterRule":null}"#,
+            Self::Issued(_) => r#"{"scope":"device","type":"x509CertificateAuthority","issuer":"external","acceptingIpFilterRule":null}"#,
         }
     }
 }
@@ -198,7 +206,8 @@ impl KeyFingerprint {
 }
 
 impl DeviceRight {
-    /// Whether the right survives what its identity has become; otherwise why not.
+    /// Whether the right survives what its identity has become; otherwise why not. Whether an authority still stands behind it is for
+    /// those to say who know the hub's authorities.
     pub fn review(&self, identity: Option<&DeviceIdentity>) -> Result<(), DisconnectReason> {
         let identity = identity.ok_or(DisconnectReason::DeviceDeleted)?;
         if identity.generation_id != self.generation_id {
@@ -213,6 +222,13 @@ impl DeviceRight {
                 let known = KeyFingerprint::of(primary) == *used || KeyFingerprint::of(secondary) == *used;
                 if known { Ok(()) } else { Err(DisconnectReason::KeyReplaced) }
             }
+            (Credential::DeviceKey(_), _) => Err(DisconnectReason::KeyReplaced),
+            (Credential::SelfSigned(used), Authentication::SelfSigned { primary, secondary }) => {
+                let known = used.is_one_of(primary.as_ref(), secondary.as_ref());
+                if known { Ok(()) } else { Err(DisconnectReason::CertificateReplaced) }
+            }
+            (Credential::Issued(_), Authentication::CertificateAuthority) => Ok(()),
+            (Credential::SelfSigned(_) | Credential::Issued(_), _) => Err(DisconnectReason::CertificateReplaced),
         }
     }
 }

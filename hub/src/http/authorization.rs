@@ -13,7 +13,7 @@ use super::error::Failure;
 use crate::core::policy::Permission;
 use crate::core::session::{DeviceRight, Protocol};
 use crate::ops::Hub;
-use crate::ops::authenticate::{Origin, authenticate_device, authenticate_service};
+use crate::ops::authenticate::{Origin, Proof, authenticate_device, authenticate_service};
 
 /// Where a request comes from. Whoever accepts connections puts the other end's address into each request's extensions.
 #[must_use]
@@ -82,7 +82,9 @@ impl FromRequestParts<Arc<Hub>> for Device {
         let path = RawPathParams::from_request_parts(parts, hub).await.ok();
         let claimed = path.iter().flatten().find(|(name, _)| *name == "id").map_or_else(String::new, |(_, id)| id.to_owned());
         let (token, origin) = (token(&parts.headers, &parts.uri), origin(parts));
-        let right = authenticate_device(hub, &claimed, token.as_deref(), origin).await?;
+        let certificate = parts.extensions.get().and_then(HttpConnection::certificate);
+        let proof = Proof { token: token.as_deref(), certificate: certificate.as_ref() };
+        let right = authenticate_device(hub, &claimed, proof, origin).await?;
         tell_authenticated(parts);
         Ok(Self { right, origin })
     }

@@ -12,6 +12,8 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
+use crate::core::certificate::PresentedChain;
+
 /// Stands for a request's connection. Whoever accepts connections puts it into each request's extensions; without it nobody listens.
 #[derive(Clone, Default)]
 pub struct HttpConnection(Arc<Shared>);
@@ -19,6 +21,7 @@ pub struct HttpConnection(Arc<Shared>);
 #[derive(Default)]
 struct Shared {
     on_authenticated: Option<Box<dyn Fn() + Send + Sync>>,
+    certificate: Mutex<Option<PresentedChain>>,
     authenticated: AtomicBool,
     sequel: Mutex<Option<BoxFuture<'static, ()>>>,
     last_answer: Notify,
@@ -36,10 +39,23 @@ impl Drop for Closing {
 }
 
 impl HttpConnection {
-    /// A connection that wants to know when somebody has authenticated on it.
+    /// A connection that wants to know when somebody has authenticated on it, and whose client presented that certificate.
     #[must_use]
-    pub fn new(on_authenticated: impl Fn() + Send + Sync + 'static) -> Self {
-        Self(Arc::new(Shared { on_authenticated: Some(Box::new(on_authenticated)), ..Shared::default() }))
+    pub fn new(certificate: Option<PresentedChain>, on_authenticated: impl Fn() + Send + Sync + 'static) -> Self {
+        let (on_authenticated, certificate) = (Some(Box::new(on_authenticated) as Box<_>), Mutex::new(certificate));
+        Self(Arc::new(Shared { on_authenticated, certificate, ..Shared::default() }))
+    }
+
+    /// The certificate that the client presented, whose key it has: each request is judged by it anew.
+    #[must_use]
+    pub fn certificate(&self) -> Option<PresentedChain> {
+        self.0.certificate.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The same, for what follows HTTP; the connection does not keep it.
+    #[must_use]
+    pub fn take_certificate(&self) -> Option<PresentedChain> {
+        self.0.certificate.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Somebody has: a stranger's limits end. To be said before the body is read.

@@ -18,6 +18,7 @@ use self::admit::{Admitted, admit};
 use super::codec::{Decoded, Limits, decode};
 use super::deliveries::WINDOW_MAX_DELIVERIES;
 use super::session::{MqttSession, Step, Violation, leaves_will};
+use crate::core::certificate::PresentedChain;
 use crate::core::command::Settlement;
 use crate::core::session::DisconnectReason;
 use crate::core::telemetry::Stamps;
@@ -45,13 +46,22 @@ const READ_MAX_BYTES: usize = 16 * 1024;
 /// Room that a batch sets aside beside what was read, in bytes, because every event is stored with its stamps.
 const STAMPS_ROOM_BYTES: usize = 4 * 1024;
 
+/// Who is at the other end, before anything is proved.
+#[derive(Debug)]
+pub struct Stranger {
+    /// Over what, and from where.
+    pub origin: Origin,
+    /// The certificate that it presented, whose key it has. Let go once the stranger is let in or refused.
+    pub certificate: Option<PresentedChain>,
+}
+
 /// Serves one connection until it ends. CONNECT must have come `connect_within` from now. `authenticated` is called once the device has
 /// proved who it is, before it is told so.
 #[expect(clippy::manual_async_fn, reason = "an async fn's future would hold the stream, which is large with TLS, twice")]
 pub fn serve_connection<S>(
     hub: Arc<Hub>,
     mut stream: S,
-    origin: Origin,
+    stranger: Stranger,
     connect_within: Duration,
     authenticated: impl FnOnce() + Send,
 ) -> impl Future<Output = ()> + Send
@@ -60,7 +70,7 @@ where
 {
     async move {
         // Boxed, so that what letting in needs is given back before the long, mostly idle life begins.
-        let admitted = Box::pin(admit(&hub, &mut stream, origin, connect_within, authenticated)).await;
+        let admitted = Box::pin(admit(&hub, &mut stream, stranger, connect_within, authenticated)).await;
         if let Some(connection) = &mut admitted.map(|admitted| Connection::new(&hub, &mut stream, admitted)) {
             let reason = connection.run().await;
             close_session(&hub, &connection.session, reason);

@@ -13,5 +13,5 @@ pub mod session;
 pub mod topic;
 pub mod websocket;
 
-pub use connection::serve_connection;
+pub use connection::{Stranger, serve_connection};
 pub use websocket::WebSocketBytes;

@@ -23,6 +23,7 @@ use super::metered::Metered;
 use super::proxy_protocol::{self, ProxySources};
 use super::refusals::Refusal;
 use super::tls::ServerNames;
+use crate::core::certificate::PresentedChain;
 
 /// Connections that the kernel keeps until they are accepted: a fleet that comes back at once. (The kernel's own bound is somaxconn.)
 const BACKLOG: u32 = 4096;
@@ -93,6 +94,14 @@ impl Connection {
     #[must_use]
     pub fn application_protocol(&self) -> Option<&[u8]> {
         self.stream.get_ref().1.alpn_protocol()
+    }
+
+    /// The certificate that the client presented, if it has one. That it has the key, too, was found out in the handshake; whether the
+    /// certificate is good for anything was not asked.
+    #[must_use]
+    pub fn client_certificate(&self) -> Option<PresentedChain> {
+        let chain = self.stream.get_ref().1.peer_certificates()?;
+        Some(PresentedChain::new(chain.iter().map(AsRef::as_ref)))
     }
 }
 

@@ -67,8 +67,8 @@ pub fn server_config(
     };
     let mut config = builder.with_cert_resolver(Arc::new(CertificateForName { certificate, names }));
     config.alpn_protocols = application_protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-    // A full handshake costs less than the memory that resumption would take for a million devices, and a token is checked on
-    // every connection anyway.
+    // A full handshake costs less than the memory that resumption would take for a million devices. And a resumed session would bring
+    // a certificate that was presented, and whose key was proved, some connections ago: here each connection proves it anew.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.send_tls13_tickets = 0;
     Ok(Arc::new(config))

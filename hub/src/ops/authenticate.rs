@@ -1,12 +1,14 @@
 //! Who is this, and may it do that? The answer to a stranger is always the same, in bytes and in time; the reason is for the owner.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
+use crate::core::certificate::PresentedChain;
 use crate::core::device_id::DeviceId;
-use crate::core::identity::{Authentication, DeviceStatus, SymmetricKey};
+use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, SymmetricKey};
 use crate::core::policy::Permission;
 use crate::core::sas::SasToken;
 use crate::core::session::{Credential, DeviceRight, KeyFingerprint, Protocol};
@@ -47,11 +49,20 @@ pub struct ServiceRight {
     pub good_until: crate::core::time::UnixMillis,
 }
 
-/// Lets in somebody who says to be `claimed`, with a SAS token: the device's own, or a policy's with DeviceConnect that speaks for an
-/// existing, enabled device.
-pub async fn authenticate_device(hub: &Hub, claimed: &str, token: Option<&str>, origin: Origin) -> Result<DeviceRight, AuthenticateError> {
+/// What somebody brings who says to be a device.
+#[derive(Debug, Clone, Copy)]
+pub struct Proof<'a> {
+    /// A SAS token. It counts alone when there is one: SDKs present a certificate that they have for other ends, too.
+    pub token: Option<&'a str>,
+    /// A certificate whose key the client has, as TLS has found out.
+    pub certificate: Option<&'a PresentedChain>,
+}
+
+/// Lets in somebody who says to be `claimed`: with a SAS token, the device's own, or a policy's with DeviceConnect that speaks for an
+/// existing, enabled device; or without one, with the device's certificate.
+pub async fn authenticate_device(hub: &Hub, claimed: &str, proof: Proof<'_>, origin: Origin) -> Result<DeviceRight, AuthenticateError> {
     let asked = Instant::now();
-    match judge_device(hub, claimed, token).await {
+    match judge_device(hub, claimed, proof).await {
         Ok(right) => Ok(right),
         Err(Judgement::Registry(error)) => {
             // A known name is refused from the cache while the registry is down; an unknown one must not be answered any sooner.
@@ -111,7 +122,7 @@ pub async fn refuse(hub: &Hub, claimed: &str, reason: RefusalReason, origin: Ori
 /// Asks again whether a right that was proven some time ago still holds: after a body has been read, say.
 pub async fn still_good(hub: &Hub, right: &DeviceRight) -> Result<bool, RegistryError> {
     let identity = hub.identities.get(&*hub.registry, &right.device_id).await?;
-    Ok(hub.now() <= right.good_until && right.review(identity.as_deref()).is_ok())
+    Ok(hub.now() <= right.good_until && hub.review(right, identity.as_deref()).is_ok())
 }
 
 enum Judgement {
@@ -125,21 +136,29 @@ impl From<RefusalReason> for Judgement {
     }
 }
 
-async fn judge_device(hub: &Hub, claimed: &str, token: Option<&str>) -> Result<DeviceRight, Judgement> {
+async fn judge_device(hub: &Hub, claimed: &str, proof: Proof<'_>) -> Result<DeviceRight, Judgement> {
     let device_id = DeviceId::parse(claimed).map_err(|_| RefusalReason::InvalidDeviceId)?;
-    let token = SasToken::parse(token.ok_or(RefusalReason::NoToken)?).map_err(RefusalReason::from)?;
+    let right = match proof {
+        Proof { token: Some(token), .. } => judge_token(hub, device_id, token).await?,
+        Proof { token: None, certificate: Some(chain) } => judge_certificate(hub, device_id, chain).await?,
+        Proof { token: None, certificate: None } => return Err(RefusalReason::NoToken.into()),
+    };
+    Ok(right)
+}
+
+async fn judge_token(hub: &Hub, device_id: DeviceId, token: &str) -> Result<DeviceRight, Judgement> {
+    let token = SasToken::parse(token).map_err(RefusalReason::from)?;
     let credential = match token.policy.as_deref() {
         Some(policy) => Some(policy_credential(hub, policy, &token, Permission::DeviceConnect)?),
         None => None,
     };
-    let identity =
-        hub.identities.get(&*hub.registry, &device_id).await.map_err(Judgement::Registry)?.ok_or(RefusalReason::UnknownDevice)?;
-    let credential = match credential {
-        Some(credential) => credential,
-        None => {
-            let Authentication::SymmetricKey { primary, secondary } = &identity.authentication;
+    let identity = identity(hub, &device_id).await?;
+    let credential = match (credential, &identity.authentication) {
+        (Some(credential), _) => credential,
+        (None, Authentication::SymmetricKey { primary, secondary }) => {
             Credential::DeviceKey(signing_key(&token, primary, secondary).ok_or(RefusalReason::SignedWithNeitherKey)?)
         }
+        (None, Authentication::SelfSigned { .. } | Authentication::CertificateAuthority) => return Err(RefusalReason::HasNoKeys.into()),
     };
     if !token.covers_device(&hub.names, device_id.as_str()) {
         return Err(RefusalReason::OtherResource(token.resource().as_ref().into()).into());
@@ -147,10 +166,38 @@ async fn judge_device(hub: &Hub, claimed: &str, token: Option<&str>) -> Result<D
     if let Some(expired) = token.expired_for(hub.now()) {
         return Err(RefusalReason::TokenExpired(expired).into());
     }
-    if identity.status() == DeviceStatus::Disabled {
-        return Err(RefusalReason::DeviceDisabled { held_by: identity.hold.as_ref().map(|hold| hold.by.clone()) }.into());
-    }
+    must_be_enabled(&identity)?;
     Ok(DeviceRight { generation_id: identity.generation_id.clone(), device_id, credential, good_until: token.good_until() })
+}
+
+async fn judge_certificate(hub: &Hub, device_id: DeviceId, chain: &PresentedChain) -> Result<DeviceRight, Judgement> {
+    let identity = identity(hub, &device_id).await?;
+    let (credential, good_until) = match &identity.authentication {
+        Authentication::SymmetricKey { .. } => return Err(RefusalReason::HasNoCertificate.into()),
+        Authentication::SelfSigned { primary, secondary } => chain
+            .prove_self_signed(primary.as_ref(), secondary.as_ref(), hub.now())
+            .map(|(fingerprint, good_until)| (Credential::SelfSigned(fingerprint), good_until)),
+        Authentication::CertificateAuthority => hub
+            .device_authorities
+            .current()
+            .prove(chain, &device_id, hub.now())
+            .map(|(issued, good_until)| (Credential::Issued(issued), good_until)),
+    }
+    .map_err(RefusalReason::from)?;
+    must_be_enabled(&identity)?;
+    Ok(DeviceRight { generation_id: identity.generation_id.clone(), device_id, credential, good_until })
+}
+
+async fn identity(hub: &Hub, device_id: &DeviceId) -> Result<Arc<DeviceIdentity>, Judgement> {
+    let found = hub.identities.get(&*hub.registry, device_id).await.map_err(Judgement::Registry)?;
+    Ok(found.ok_or(RefusalReason::UnknownDevice)?)
+}
+
+fn must_be_enabled(identity: &DeviceIdentity) -> Result<(), RefusalReason> {
+    match identity.status() {
+        DeviceStatus::Enabled => Ok(()),
+        DeviceStatus::Disabled => Err(RefusalReason::DeviceDisabled { held_by: identity.hold.as_ref().map(|hold| hold.by.clone()) }),
+    }
 }
 
 fn judge_service(hub: &Hub, token: Option<&str>, permission: Permission, path: &str) -> Result<ServiceRight, (String, RefusalReason)> {

@@ -10,7 +10,7 @@ use crate::core::device_id::DeviceId;
 use crate::core::host::HubNames;
 use crate::core::identity::DeviceIdentity;
 use crate::core::policy::Policies;
-use crate::core::session::BootId;
+use crate::core::session::{BootId, DeviceRight, DisconnectReason};
 use crate::core::time::{Clock, UnixMillis};
 use crate::observe::Metrics;
 use crate::store::commands::Commands as CommandStore;
@@ -28,6 +28,7 @@ pub mod change_devices;
 pub mod changes;
 pub mod commands;
 pub mod counted_registry;
+pub mod device_authorities;
 pub mod flush_activity;
 pub mod identities;
 pub mod open_session;
@@ -74,6 +75,8 @@ pub struct Hub {
     pub identities: identities::IdentityCache,
     /// The shared access policies.
     pub policies: Policies,
+    /// Who stands behind devices' certificates.
+    pub device_authorities: device_authorities::DeviceAuthorities,
     /// Who was refused lately, and why.
     pub refusals: refusals::Refusals,
     /// Who reads events now.
@@ -129,6 +132,7 @@ impl Hub {
             command_store: commands,
             commands: commands::Commands::new(command_limits),
             policies,
+            device_authorities: device_authorities::DeviceAuthorities::default(),
             clock,
             presence: Presence::default(),
             identities: identities::IdentityCache::default(),
@@ -148,11 +152,17 @@ impl Hub {
         self.clock.now()
     }
 
+    /// Whether a right survives what its identity has become and which authorities the hub believes; otherwise why not.
+    pub fn review(&self, right: &DeviceRight, identity: Option<&DeviceIdentity>) -> Result<(), DisconnectReason> {
+        right.review(identity)?;
+        self.device_authorities.review(right)
+    }
+
     /// Makes a durable change of an identity count, before the call that made it returns: nobody goes on with the old one, and a
     /// session that lost its right has ended. `identity` is what is there now, `None` when it was deleted.
     pub fn identity_changed(&self, id: &DeviceId, identity: Option<&DeviceIdentity>) {
         self.identities.invalidate(id);
-        self.presence.review(id, |right| right.review(identity));
+        self.presence.review(id, |right| self.review(right, identity));
         let change = if let Some(identity) = identity {
             Change::IdentityWritten(Arc::new(identity.clone()))
         } else {

@@ -9,7 +9,7 @@ use crate::store::presence::Session;
 use crate::store::presence::flapping::FLAPPING_WINDOW;
 
 /// Opens the session of a device that has authenticated. The right is reviewed once more after the session can be seen by those who
-/// revoke: between them no change of the identity goes unnoticed. The session that comes back may have ended already.
+/// revoke: between them no change of the identity or of an authority goes unnoticed. The session that comes back may have ended already.
 pub async fn open_session(hub: &Hub, right: DeviceRight, origin: Origin) -> Result<Session, RegistryError> {
     let now = hub.now();
     let session = hub.presence.open(right, origin.protocol, origin.peer, now, |session| tell(hub, session, now, None, true));
@@ -21,7 +21,7 @@ pub async fn open_session(hub: &Hub, right: DeviceRight, origin: Origin) -> Resu
     }
     match hub.identities.get(&*hub.registry, device).await {
         Ok(identity) => {
-            if let Err(reason) = session.right().review(identity.as_deref()) {
+            if let Err(reason) = hub.review(session.right(), identity.as_deref()) {
                 session.end(reason);
             }
             tracing::info!(device = %session.device_id(), connection = %session.connection(), protocol = origin.protocol.name(), peer = %origin.peer, "device {} connected", session.device_id());

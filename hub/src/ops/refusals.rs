@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use lru::LruCache;
 
+use crate::core::certificate::{CertificateRefused, Thumbprint};
 use crate::core::change::Change;
 use crate::core::policy::Permission;
 use crate::core::sas::MalformedToken;
@@ -44,7 +45,7 @@ pub enum RefusalReason {
         held_by: Option<String>,
     },
     /// Neither token nor certificate.
-    #[error("it brought no token")]
+    #[error("it brought neither a token nor a certificate")]
     NoToken,
     /// The token can't be read.
     #[error(transparent)]
@@ -58,6 +59,42 @@ pub enum RefusalReason {
     /// Not the device's key.
     #[error("its token is signed with neither key of the device")]
     SignedWithNeitherKey,
+    /// A device's own token, and the device proves itself by a certificate.
+    #[error("it brought a token of its own, but the device authenticates by certificate")]
+    HasNoKeys,
+    /// A certificate, and the device proves itself by tokens.
+    #[error("it brought a certificate and no token, but the device authenticates by symmetric keys")]
+    HasNoCertificate,
+    /// The certificate can't be read.
+    #[error("its certificate can't be read")]
+    UnreadableCertificate,
+    /// Self-signed, and not the device's.
+    #[error("its certificate has the SHA-256 thumbprint {0}, and the device has another")]
+    UnknownThumbprint(Thumbprint),
+    /// The certificate begins to hold later.
+    #[error("its certificate is not valid before {0}")]
+    CertificateNotYetValid(UnixMillis),
+    /// The certificate ran out.
+    #[error("its certificate expired at {0}")]
+    CertificateExpired(UnixMillis),
+    /// The certificate is issued to somebody else.
+    #[error("its certificate's common name is {}, which is not the device's id", .0.as_ref().map_or_else(|| "missing or not the only one".to_owned(), |name| format!("{name:?}")))]
+    OtherCommonName(Option<PeerText>),
+    /// Nobody that the hub believes stands behind the certificate.
+    #[error("no authority of this hub stands behind its certificate, which was issued by {issuer:?}")]
+    UnknownAuthority {
+        /// The last issuer in its chain.
+        issuer: PeerText,
+    },
+    /// The authority may not speak for this device.
+    #[error("the authority {authority} stands behind its certificate, but its id_prefix does not allow this device")]
+    AuthorityNotAllowed {
+        /// Its name in the configuration.
+        authority: String,
+    },
+    /// The chain breaks a rule.
+    #[error("its certificate's chain does not hold: {0}")]
+    UnsoundChain(PeerText),
     /// Not the policy's key.
     #[error("its token is signed with neither key of the policy {0:?}")]
     SignedWithNeitherPolicyKey(PeerText),
@@ -88,7 +125,7 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// Every [`Self::name`].
-    pub const NAMES: [&str; 15] = [
+    pub const NAMES: [&str; 25] = [
         "UnknownDevice",
         "InvalidDeviceId",
         "DeviceDisabled",
@@ -97,6 +134,16 @@ impl RefusalReason {
         "TokenExpired",
         "OtherResource",
         "SignedWithNeitherKey",
+        "HasNoKeys",
+        "HasNoCertificate",
+        "UnreadableCertificate",
+        "UnknownThumbprint",
+        "CertificateNotYetValid",
+        "CertificateExpired",
+        "OtherCommonName",
+        "UnknownAuthority",
+        "AuthorityNotAllowed",
+        "UnsoundChain",
         "SignedWithNeitherPolicyKey",
         "UnknownPolicy",
         "NotAllowed",
@@ -118,6 +165,16 @@ impl RefusalReason {
             Self::TokenExpired(_) => "TokenExpired",
             Self::OtherResource(_) => "OtherResource",
             Self::SignedWithNeitherKey => "SignedWithNeitherKey",
+            Self::HasNoKeys => "HasNoKeys",
+            Self::HasNoCertificate => "HasNoCertificate",
+            Self::UnreadableCertificate => "UnreadableCertificate",
+            Self::UnknownThumbprint(_) => "UnknownThumbprint",
+            Self::CertificateNotYetValid(_) => "CertificateNotYetValid",
+            Self::CertificateExpired(_) => "CertificateExpired",
+            Self::OtherCommonName(_) => "OtherCommonName",
+            Self::UnknownAuthority { .. } => "UnknownAuthority",
+            Self::AuthorityNotAllowed { .. } => "AuthorityNotAllowed",
+            Self::UnsoundChain(_) => "UnsoundChain",
             Self::SignedWithNeitherPolicyKey(_) => "SignedWithNeitherPolicyKey",
             Self::UnknownPolicy(_) => "UnknownPolicy",
             Self::NotAllowed { .. } => "NotAllowed",
@@ -125,6 +182,21 @@ impl RefusalReason {
             Self::ForeignHost(_) => "ForeignHost",
             Self::ClientIdAndUserName => "ClientIdAndUserName",
             Self::UnacceptableWill(_) => "UnacceptableWill",
+        }
+    }
+}
+
+impl From<CertificateRefused> for RefusalReason {
+    fn from(refused: CertificateRefused) -> Self {
+        match refused {
+            CertificateRefused::Unreadable => Self::UnreadableCertificate,
+            CertificateRefused::UnknownThumbprint(thumbprint) => Self::UnknownThumbprint(thumbprint),
+            CertificateRefused::NotYetValid(from) => Self::CertificateNotYetValid(from),
+            CertificateRefused::Expired(at) => Self::CertificateExpired(at),
+            CertificateRefused::OtherCommonName(name) => Self::OtherCommonName(name.as_deref().map(PeerText::from)),
+            CertificateRefused::UnknownAuthority { issuer } => Self::UnknownAuthority { issuer: issuer.as_str().into() },
+            CertificateRefused::NameNotAllowed { authority } => Self::AuthorityNotAllowed { authority },
+            CertificateRefused::Unsound(why) => Self::UnsoundChain(why.as_str().into()),
         }
     }
 }

@@ -5,8 +5,9 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use super::authenticate::{AuthenticateError, Origin, authenticate_device};
+use super::authenticate::{AuthenticateError, Origin, Proof, authenticate_device};
 use super::{Hub, HubParts};
+use crate::core::certificate::PresentedChain;
 use crate::core::command::CommandLimits;
 use crate::core::device_id::DeviceId;
 use crate::core::host::HubNames;
@@ -103,7 +104,11 @@ impl World {
     }
 
     pub async fn login(&self, id: &str, token: &str) -> Result<DeviceRight, AuthenticateError> {
-        authenticate_device(&self.hub, id, Some(token), origin()).await
+        authenticate_device(&self.hub, id, Proof { token: Some(token), certificate: None }, origin()).await
+    }
+
+    pub async fn present(&self, id: &str, chain: &PresentedChain) -> Result<DeviceRight, AuthenticateError> {
+        authenticate_device(&self.hub, id, Proof { token: None, certificate: Some(chain) }, origin()).await
     }
 
     pub fn last_reason(&self, name: &str) -> String {

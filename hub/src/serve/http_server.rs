@@ -97,7 +97,7 @@ impl HttpServer {
     /// Serves one connection until it ends, or the hub does; also what follows an upgrade.
     pub fn serve(self, connection: Connection, router: Router) -> impl Future<Output = ()> + Send {
         let admission = connection.admission.clone();
-        let handle = HttpConnection::new(move || admission.authenticated());
+        let handle = HttpConnection::new(connection.client_certificate(), move || admission.authenticated());
         let patience = Patience {
             handle: handle.clone(),
             authenticated_by: self.authentication_time.map(|time| Instant::now() + time),

@@ -13,6 +13,7 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::device_authorities::{AuthorityError, FollowedAuthorities};
 use self::health::Health;
 use self::listeners::{Addresses, BoundPorts, Edge, Ports};
 use self::manifests::{Manifests, ManifestsError};
@@ -24,6 +25,7 @@ use crate::core::session::DisconnectReason;
 use crate::core::time::Clock;
 use crate::net::certificate::CertificateError;
 use crate::net::{Admissions, BindError, CertificateFiles, ReloadingCertificate, StrangerLimits};
+use crate::ops::device_authorities::replace_device_authorities;
 use crate::ops::flush_activity::flush_activity;
 use crate::ops::record_connections::{flush_connections, prune_connections};
 use crate::ops::{Hub, HubParts, commands};
@@ -31,6 +33,7 @@ use crate::ops::{Hub, HubParts, commands};
 pub mod certificate_authority;
 pub mod clock;
 pub mod dev;
+pub mod device_authorities;
 pub mod health;
 pub mod http_server;
 pub mod listeners;
@@ -44,7 +47,7 @@ pub mod stores;
 #[cfg(test)]
 mod tests;
 
-/// How often the certificate's files are looked at.
+/// How often the files of the certificate and of the devices' authorities are looked at.
 const CERTIFICATE_LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// How often connects and disconnects are written: what a crash may lose of them.
@@ -68,6 +71,9 @@ pub enum StartError {
     /// The certificate.
     #[error("the hub's certificate can't be used")]
     Certificate(#[from] CertificateError),
+    /// An authority of devices.
+    #[error("an authority of devices can't be used")]
+    DeviceAuthority(#[from] AuthorityError),
     /// TLS.
     #[error("TLS can't be set up")]
     Tls(#[from] rustls::Error),
@@ -97,13 +103,14 @@ pub struct RunningHub {
     https_left_out: Option<BindError>,
     stop: CancellationToken,
     look_at_certificate: Arc<Notify>,
+    look_at_authorities: Arc<Notify>,
     listening: JoinSet<()>,
     upkeep: JoinSet<()>,
     command_desk: JoinHandle<()>,
     shutdown_time: Duration,
 }
 
-/// Runs a hub until the process is told to stop. SIGHUP makes it look at its certificate.
+/// Runs a hub until the process is told to stop. SIGHUP makes it look at its certificate and at the devices' authorities.
 pub async fn run(config: &Config) -> Result<(), StartError> {
     let clock: Arc<dyn Clock> = Arc::new(clock::SystemClock);
     let stores = Stores::open(config, &clock).await?;
@@ -117,7 +124,10 @@ pub async fn run(config: &Config) -> Result<(), StartError> {
                 info!(signal = name, "stopping: {name}");
                 break;
             }
-            _ = hangup.recv() => running.look_at_certificate.notify_one(),
+            _ = hangup.recv() => {
+                running.look_at_certificate.notify_one();
+                running.look_at_authorities.notify_one();
+            }
         }
     }
     running.stop().await;
@@ -132,6 +142,7 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
     for name in names_not_covered(config, &certificate) {
         warn!(%name, "the certificate is not for {name}: clients that come by this name will refuse it");
     }
+    let authorities = FollowedAuthorities::load(&config.device_authorities)?;
     let policies = policies::load(&config.data, &config.policies)?;
     let admissions = Admissions::new(stranger_limits(config), Arc::clone(&clock));
     let hub = Arc::new(Hub::new(HubParts {
@@ -145,6 +156,7 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
         connection_log: Arc::clone(&stores.connection_log),
         clock,
     }));
+    replace_device_authorities(&hub, authorities.current());
     let health = Health::new(&hub, &stores.journal, &admissions, &certificate);
 
     let mut running = RunningHub {
@@ -154,6 +166,7 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
         https_left_out: ports.https_left_out.take(),
         stop: CancellationToken::new(),
         look_at_certificate: Arc::default(),
+        look_at_authorities: Arc::default(),
         listening: JoinSet::new(),
         upkeep: JoinSet::new(),
         command_desk: tokio::spawn(commands::run(Arc::clone(&hub))),
@@ -161,6 +174,7 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
         hub,
     };
     running.upkeep.spawn(keep_certificate(Arc::clone(&certificate), Arc::clone(&running.look_at_certificate)));
+    running.upkeep.spawn(keep_authorities(Arc::clone(&running.hub), authorities, Arc::clone(&running.look_at_authorities)));
     running.upkeep.spawn(keep_connections(Arc::clone(&running.hub)));
     running.upkeep.spawn(keep_activity(Arc::clone(&running.hub)));
     let edge = Edge { config, certificate, admissions, stop: running.stop.clone() };
@@ -243,6 +257,7 @@ pub fn check(config: &Config) -> Result<String, StartError> {
     for (name, settings) in &config.policies {
         policies::check(name, settings)?;
     }
+    FollowedAuthorities::load(&config.device_authorities)?;
     let mut text = String::new();
     let _ = describe(&mut text, config, &certificate);
     Ok(text)
@@ -286,6 +301,14 @@ fn describe(text: &mut String, config: &Config, certificate: &ReloadingCertifica
         "  believe the PROXY protocol headers of {}",
         if config.proxy_sources.is_empty() { "nobody".to_owned() } else { list(&config.proxy_sources) }
     )?;
+    for (name, authority) in &config.device_authorities {
+        let whose = if authority.id_prefix.is_empty() {
+            "any device".to_owned()
+        } else {
+            format!("devices whose id begins with {}", authority.id_prefix)
+        };
+        writeln!(text, "  let in {whose} with a certificate of the authority {name} in {}", authority.file.display())?;
+    }
     let own: Vec<_> = config.policies.keys().collect();
     writeln!(
         text,
@@ -350,6 +373,25 @@ async fn keep_certificate(certificate: Arc<ReloadingCertificate>, look: Arc<Noti
                 error = &error as &dyn std::error::Error,
                 "the certificate's files have changed and can't be used; the old one stays: {error}"
             ),
+        }
+    }
+}
+
+async fn keep_authorities(hub: Arc<Hub>, mut authorities: FollowedAuthorities, look: Arc<Notify>) {
+    loop {
+        let _ = time::timeout(CERTIFICATE_LOOK_EVERY, look.notified()).await;
+        let looked = tokio::task::spawn_blocking(move || {
+            let found = authorities.reload();
+            (authorities, found)
+        });
+        let Ok((kept, (changed, broken))) = looked.await else { return };
+        authorities = kept;
+        for error in broken {
+            warn!(error = &error as &dyn std::error::Error, "a device authority has changed and can't be used; the old one stays: {error}");
+        }
+        if !changed.is_empty() {
+            replace_device_authorities(&hub, authorities.current());
+            info!("device authorities have changed: {}; devices that came in by one that is gone are sent away", list(changed));
         }
     }
 }

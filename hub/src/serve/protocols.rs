@@ -11,7 +11,7 @@ use super::listeners::Routers;
 use crate::core::session::Protocol;
 use crate::http::router;
 use crate::http::websocket::{Speak, Subprotocols};
-use crate::mqtt::{WebSocketBytes, serve_connection, websocket};
+use crate::mqtt::{Stranger, WebSocketBytes, serve_connection, websocket};
 use crate::net::Connection;
 use crate::ops::Hub;
 use crate::ops::authenticate::Origin;
@@ -23,11 +23,12 @@ pub fn serve_mqtt(
     authentication_time: Duration,
     stop: CancellationToken,
 ) -> impl Future<Output = ()> + Send {
+    let certificate = connection.client_certificate();
     let Connection { stream, peer, admission } = connection;
     let watched = admission.clone();
-    let origin = Origin { protocol: Protocol::Mqtt, peer };
+    let stranger = Stranger { origin: Origin { protocol: Protocol::Mqtt, peer }, certificate };
     // Boxed, because a future that is moved into another's state takes its space there twice, and this one holds the TLS connection.
-    let served = Box::pin(serve_connection(hub, stream, origin, authentication_time, move || admission.authenticated()));
+    let served = Box::pin(serve_connection(hub, stream, stranger, authentication_time, move || admission.authenticated()));
     async move {
         tokio::select! {
             () = served => {}
@@ -49,10 +50,10 @@ fn subprotocols(hub: &Arc<Hub>, authentication_time: Duration) -> Subprotocols {
     let hub = Arc::clone(hub);
     let speak_mqtt: Arc<Speak> = Arc::new(move |upgraded, peer, connection| {
         let hub = Arc::clone(&hub);
-        let origin = Origin { protocol: Protocol::MqttWs, peer };
+        let stranger = Stranger { origin: Origin { protocol: Protocol::MqttWs, peer }, certificate: connection.take_certificate() };
         Box::pin(async move {
             let stream = WebSocketBytes::over(upgraded).await;
-            serve_connection(hub, stream, origin, authentication_time, move || connection.authenticated()).await;
+            serve_connection(hub, stream, stranger, authentication_time, move || connection.authenticated()).await;
         })
     });
     Subprotocols::default().with(websocket::SUBPROTOCOL, speak_mqtt)

@@ -129,6 +129,16 @@ impl Presence {
         }
     }
 
+    /// Ends every session for which `review` finds a reason. Those that open meanwhile have to be reviewed by whoever opens them.
+    pub fn review_all(&self, review: impl Fn(&DeviceRight) -> Result<(), DisconnectReason>) {
+        let sessions: Vec<Session> = self.devices().live.values().cloned().collect();
+        for session in sessions {
+            if let Err(reason) = review(session.right()) {
+                session.end(reason);
+            }
+        }
+    }
+
     /// Ends all sessions.
     pub fn end_all(&self, reason: DisconnectReason) {
         let mut after = None;

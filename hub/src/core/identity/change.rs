@@ -10,6 +10,7 @@
 use serde_json::Value;
 
 use super::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, ManagedBy, SymmetricKey, Version};
+use crate::core::certificate::Thumbprint;
 use crate::core::device_id::DeviceId;
 use crate::core::time::UnixMillis;
 
@@ -51,12 +52,44 @@ pub struct Settings {
     pub status: Option<DeviceStatus>,
     /// Why; `Some(None)` takes the reason away.
     pub status_reason: Option<Option<StatusReason>>,
-    /// Key slot one.
+    /// How it proves itself. A certificate's thumbprints are always said together.
+    pub authentication: Option<AuthenticationWish>,
+    /// Key slot one; with no word of how the device proves itself, a key means by keys.
     pub primary_key: Option<SymmetricKey>,
     /// Key slot two.
     pub secondary_key: Option<SymmetricKey>,
     /// Tags; `Some(None)` takes them away.
     pub tags: Option<Option<Tags>>,
+}
+
+/// How a device is to prove itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthenticationWish {
+    /// By keys: those that are given beside it, else those that it has, else new ones.
+    Keys,
+    /// By a self-signed certificate.
+    Thumbprints(Thumbprints),
+    /// By a certificate that an authority of the hub issues.
+    CertificateAuthority,
+}
+
+/// One or two thumbprints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Thumbprints {
+    primary: Option<Thumbprint>,
+    secondary: Option<Thumbprint>,
+}
+
+/// A device would prove itself by nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a device with a self-signed certificate has at least one thumbprint")]
+pub struct NoThumbprint;
+
+impl Thumbprints {
+    /// The one check.
+    pub fn new(primary: Option<Thumbprint>, secondary: Option<Thumbprint>) -> Result<Self, NoThumbprint> {
+        if primary.is_none() && secondary.is_none() { Err(NoThumbprint) } else { Ok(Self { primary, secondary }) }
+    }
 }
 
 /// Who asks.
@@ -177,7 +210,7 @@ pub fn decide(
         (Change::Update(..) | Change::Delete(_), None) => Err(Refused::NotFound(id.clone())),
         (Change::Update(settings, precondition) | Change::CreateOrUpdate(settings, precondition), Some(current)) => {
             precondition.check(current)?;
-            update(current, settings, author, now).map(kept)
+            update(current, settings, author, now, fresh).map(kept)
         }
         (Change::Delete(precondition), Some(current)) => {
             precondition.check(current)?;
@@ -215,10 +248,7 @@ fn create(id: &DeviceId, settings: &Settings, author: &Author, now: UnixMillis, 
         wanted_status,
         status_reason: settings.status_reason.clone().flatten().map(|reason| reason.0),
         status_updated_time: None,
-        authentication: Authentication::SymmetricKey {
-            primary: settings.primary_key.clone().unwrap_or(fresh.primary_key),
-            secondary: settings.secondary_key.clone().unwrap_or(fresh.secondary_key),
-        },
+        authentication: authentication_after(None, settings, fresh),
         tags: settings.tags.clone().flatten().map(|tags| tags.0),
         managed_by,
         hold,
@@ -228,7 +258,13 @@ fn create(id: &DeviceId, settings: &Settings, author: &Author, now: UnixMillis, 
     }
 }
 
-fn update(current: &DeviceIdentity, settings: &Settings, author: &Author, now: UnixMillis) -> Result<DeviceIdentity, Refused> {
+fn update(
+    current: &DeviceIdentity,
+    settings: &Settings,
+    author: &Author,
+    now: UnixMillis,
+    fresh: Fresh,
+) -> Result<DeviceIdentity, Refused> {
     let mut next = current.clone();
     next.version = current.version.next();
     next.managed_by = owner_after(current, author)?;
@@ -239,15 +275,33 @@ fn update(current: &DeviceIdentity, settings: &Settings, author: &Author, now: U
         next.status_updated_time = Some(now);
     }
     set_status_reason(current, &mut next, settings, author);
-    let Authentication::SymmetricKey { primary, secondary } = &mut next.authentication;
-    if let Some(key) = &settings.primary_key {
-        *primary = key.clone();
-    }
-    if let Some(key) = &settings.secondary_key {
-        *secondary = key.clone();
-    }
+    next.authentication = authentication_after(Some(&current.authentication), settings, fresh);
     set_tags(&mut next, settings, author)?;
     Ok(next)
+}
+
+/// How the device proves itself after the change. Keys do not outlive the change to certificates: whoever goes back to keys gets new ones.
+fn authentication_after(current: Option<&Authentication>, settings: &Settings, fresh: Fresh) -> Authentication {
+    let gives_keys = settings.primary_key.is_some() || settings.secondary_key.is_some();
+    match (&settings.authentication, current) {
+        (Some(AuthenticationWish::Thumbprints(Thumbprints { primary, secondary })), _) => {
+            Authentication::SelfSigned { primary: *primary, secondary: *secondary }
+        }
+        (Some(AuthenticationWish::CertificateAuthority), _) => Authentication::CertificateAuthority,
+        (None, Some(by_certificate @ (Authentication::SelfSigned { .. } | Authentication::CertificateAuthority))) if !gives_keys => {
+            by_certificate.clone()
+        }
+        (None | Some(AuthenticationWish::Keys), current) => {
+            let (primary, secondary) = match current {
+                Some(Authentication::SymmetricKey { primary, secondary }) => (primary.clone(), secondary.clone()),
+                _ => (fresh.primary_key, fresh.secondary_key),
+            };
+            Authentication::SymmetricKey {
+                primary: settings.primary_key.clone().unwrap_or(primary),
+                secondary: settings.secondary_key.clone().unwrap_or(secondary),
+            }
+        }
+    }
 }
 
 /// Who manages the identity after the author's change; refuses a manifest to which it does not belong.

@@ -4,12 +4,20 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
+use crate::core::certificate::{InvalidThumbprint, Thumbprint};
 use crate::core::device_id::{DeviceId, InvalidDeviceId};
-use crate::core::identity::change::{InvalidTags, Settings, StatusReason, StatusReasonTooLong, Tags};
+use crate::core::identity::change::{
+    AuthenticationWish, InvalidTags, NoThumbprint, Settings, StatusReason, StatusReasonTooLong, Tags, Thumbprints,
+};
 use crate::core::identity::{Authentication, DeviceStatus, InvalidKey, ManagedBy, SymmetricKey};
 use crate::core::time::UnixMillis;
 use crate::http::error::Failure;
 use crate::ops::read_devices::DeviceView;
+
+/// How devices authenticate, in Azure's words.
+const SAS: &str = "sas";
+const SELF_SIGNED: &str = "selfSigned";
+const CERTIFICATE_AUTHORITY: &str = "certificateAuthority";
 
 /// What Azure shows for a time that never came, and what clients compare with.
 const NEVER: &str = "0001-01-01T00:00:00";
@@ -87,9 +95,15 @@ pub enum InvalidDocument {
     /// No key.
     #[error(transparent)]
     Key(#[from] InvalidKey),
-    /// Certificates, which this hub does not take yet.
-    #[error("devices authenticate with symmetric keys here (type sas), not with {0}")]
+    /// No way to prove oneself that there is here.
+    #[error("a device authenticates by sas, selfSigned or certificateAuthority, not by {0:?}")]
     Authentication(String),
+    /// No thumbprint.
+    #[error(transparent)]
+    Thumbprint(#[from] InvalidThumbprint),
+    /// Self-signed, and the hub could tell it by nothing.
+    #[error(transparent)]
+    NoThumbprint(#[from] NoThumbprint),
     /// An edge device.
     #[error("this hub has no edge devices")]
     Edge,
@@ -112,7 +126,7 @@ impl DeviceDocument {
     /// What of it the client may set.
     pub fn settings(self) -> Result<Settings, InvalidDocument> {
         let authentication = self.authentication.unwrap_or_default();
-        authentication.must_be_by_keys()?;
+        let wish = authentication.wish()?;
         if self.capabilities.unwrap_or_default().iot_edge {
             return Err(InvalidDocument::Edge);
         }
@@ -124,6 +138,7 @@ impl DeviceDocument {
                 Some(None) => Some(None),
                 Some(Some(text)) => Some(Some(StatusReason::parse(&text)?)),
             },
+            authentication: wish,
             primary_key: key(keys.primary_key.as_deref())?,
             secondary_key: key(keys.secondary_key.as_deref())?,
             tags: match self.tags {
@@ -136,12 +151,25 @@ impl DeviceDocument {
 }
 
 impl AuthenticationDocument {
-    fn must_be_by_keys(&self) -> Result<(), InvalidDocument> {
-        let thumbprints = self.x509_thumbprint.iter().flat_map(|x509| [&x509.primary_thumbprint, &x509.secondary_thumbprint]);
+    /// How the device is to prove itself. The type counts; what belongs to another type is left over from an identity that was read and
+    /// is written back. Without a type, as clients before 2017 send it, thumbprints say it.
+    fn wish(&self) -> Result<Option<AuthenticationWish>, InvalidDocument> {
+        let slots = self
+            .x509_thumbprint
+            .as_ref()
+            .map_or([None, None], |x509| [&x509.primary_thumbprint, &x509.secondary_thumbprint].map(Option::as_deref));
+        let [primary, secondary] = slots.map(|text| text.filter(|text| !text.is_empty()));
+        let thumbprints = || {
+            let parse = |text: Option<&str>| text.map(str::parse::<Thumbprint>).transpose();
+            Ok::<_, InvalidDocument>(AuthenticationWish::Thumbprints(Thumbprints::new(parse(primary)?, parse(secondary)?)?))
+        };
         match self.r#type.as_deref() {
-            Some(kind) if !kind.eq_ignore_ascii_case("sas") => Err(InvalidDocument::Authentication(kind.to_owned())),
-            _ if thumbprints.flatten().any(|text| !text.is_empty()) => Err(InvalidDocument::Authentication("x509Thumbprint".to_owned())),
-            _ => Ok(()),
+            None if primary.or(secondary).is_some() => thumbprints().map(Some),
+            None => Ok(None),
+            Some(kind) if kind.eq_ignore_ascii_case(SAS) => Ok(Some(AuthenticationWish::Keys)),
+            Some(kind) if kind.eq_ignore_ascii_case(SELF_SIGNED) => thumbprints().map(Some),
+            Some(kind) if kind.eq_ignore_ascii_case(CERTIFICATE_AUTHORITY) => Ok(Some(AuthenticationWish::CertificateAuthority)),
+            Some(kind) => Err(InvalidDocument::Authentication(kind.to_owned())),
         }
     }
 }
@@ -160,6 +188,8 @@ impl From<InvalidDocument> for Failure {
             | InvalidDocument::Tags(_)
             | InvalidDocument::Key(_)
             | InvalidDocument::Authentication(_)
+            | InvalidDocument::Thumbprint(_)
+            | InvalidDocument::NoThumbprint(_)
             | InvalidDocument::Edge => Self::argument_invalid(error.to_string()),
         }
     }
@@ -168,7 +198,6 @@ impl From<InvalidDocument> for Failure {
 /// The identity as clients get it: Azure's fields in Azure's spelling, then ours.
 pub fn of(view: &DeviceView) -> Value {
     let identity = &view.identity;
-    let Authentication::SymmetricKey { primary, secondary } = &identity.authentication;
     let tags: Option<Value> = identity.tags.as_deref().and_then(|tags| serde_json::from_str(tags).ok());
     json!({
         "deviceId": identity.device_id.as_str(),
@@ -184,11 +213,7 @@ pub fn of(view: &DeviceView) -> Value {
         "statusUpdatedTime": time(identity.status_updated_time),
         "lastActivityTime": time(view.last_activity_time),
         "cloudToDeviceMessageCount": view.commands_pending,
-        "authentication": {
-            "symmetricKey": { "primaryKey": primary.expose_base64(), "secondaryKey": secondary.expose_base64() },
-            "x509Thumbprint": { "primaryThumbprint": null, "secondaryThumbprint": null },
-            "type": "sas",
-        },
+        "authentication": authentication(&identity.authentication),
         "capabilities": { "iotEdge": false },
         "tags": tags,
         "managedBy": identity.managed_by.as_ref().map(|owner| match owner {
@@ -198,6 +223,24 @@ pub fn of(view: &DeviceView) -> Value {
             }
         }),
         "hold": identity.hold.as_ref().map(|hold| json!({ "by": hold.by, "since": hold.since.to_string() })),
+    })
+}
+
+/// All fields are always there, as Azure has it; those of another type are null.
+fn authentication(authentication: &Authentication) -> Value {
+    let (kind, keys, thumbprints) = match authentication {
+        Authentication::SymmetricKey { primary, secondary } => {
+            (SAS, [primary, secondary].map(|key| Some(key.expose_base64())), [None, None])
+        }
+        Authentication::SelfSigned { primary, secondary } => {
+            (SELF_SIGNED, [None, None], [primary, secondary].map(|slot| slot.as_ref().map(Thumbprint::to_string)))
+        }
+        Authentication::CertificateAuthority => (CERTIFICATE_AUTHORITY, [None, None], [None, None]),
+    };
+    json!({
+        "symmetricKey": { "primaryKey": keys[0], "secondaryKey": keys[1] },
+        "x509Thumbprint": { "primaryThumbprint": thumbprints[0], "secondaryThumbprint": thumbprints[1] },
+        "type": kind,
     })
 }
 

@@ -273,6 +273,51 @@ async fn ids_of_every_character_come_through_the_path() {
     assert_eq!(other.error(), "ArgumentInvalid");
 }
 
+/// The bodies that Python's, Node's and Java's registry clients send, and what they look at in the answer.
+#[tokio::test]
+async fn devices_with_certificates_are_made_changed_and_shown() {
+    let world = World::new();
+    let (sha1, sha256) = ("aB".repeat(20), "cd".repeat(32));
+    let shown = |answer: &Answer| answer.body["authentication"].clone();
+    let self_signed = |primary: &str, secondary: Option<&str>| {
+        let thumbprints = json!({ "primaryThumbprint": primary, "secondaryThumbprint": secondary });
+        json!({ "deviceId": "D", "authentication": { "type": "selfSigned", "symmetricKey": null, "x509Thumbprint": thumbprints } })
+    };
+    let made = world.put("/devices/D", &[], &self_signed(&sha1, Some(&sha256))).await.expect(StatusCode::OK);
+    let thumbprints = json!({ "primaryThumbprint": sha1.to_uppercase(), "secondaryThumbprint": sha256.to_uppercase() });
+    let wanted = json!({
+        "symmetricKey": { "primaryKey": null, "secondaryKey": null },
+        "x509Thumbprint": thumbprints,
+        "type": "selfSigned",
+    });
+    assert_eq!(shown(&made), wanted);
+    // What was read is written back, and nothing changes.
+    let etag = made.etag();
+    let same = world.put("/devices/D", &[("if-match", &etag)], &made.body).await.expect(StatusCode::OK);
+    assert_eq!(shown(&same), wanted);
+    world.put("/devices/D", &[("if-match", &etag)], &made.body).await.expect(StatusCode::PRECONDITION_FAILED);
+    // Whoever disables it without a word about certificates leaves them.
+    let disabled = world.put("/devices/D", &[("if-match", "*")], &json!({ "status": "disabled" })).await.expect(StatusCode::OK);
+    assert_eq!(shown(&disabled), wanted);
+    // A slot that is not said is empty.
+    let one = world.put("/devices/D", &[("if-match", "*")], &self_signed(&sha256, None)).await.expect(StatusCode::OK);
+    assert_eq!(one.body["authentication"]["x509Thumbprint"]["secondaryThumbprint"], Value::Null);
+
+    // From thumbprints to an authority and to keys, each time with what was read before still in the body.
+    let mut body = one.body.clone();
+    body["authentication"]["type"] = json!("certificateAuthority");
+    let issued = world.put("/devices/D", &[("if-match", "*")], &body).await.expect(StatusCode::OK);
+    assert_eq!(issued.body["authentication"]["type"], "certificateAuthority");
+    assert_eq!(issued.body["authentication"]["x509Thumbprint"]["primaryThumbprint"], Value::Null);
+    body["authentication"]["type"] = json!("sas");
+    let by_keys = world.put("/devices/D", &[("if-match", "*")], &body).await.expect(StatusCode::OK);
+    assert!(by_keys.keys().iter().all(|key| key.len() == 44), "fresh ones");
+    // Clients before 2017 send no type.
+    let mut old = self_signed(&sha1, None);
+    old["authentication"].as_object_mut().unwrap().remove("type");
+    assert_eq!(shown(&world.put("/devices/D", &[("if-match", "*")], &old).await.expect(StatusCode::OK))["type"], "selfSigned");
+}
+
 #[tokio::test]
 async fn what_no_identity_fits_is_refused() {
     let world = World::new();
@@ -284,7 +329,12 @@ async fn what_no_identity_fits_is_refused() {
         (json!({ "tags": { "k": "x".repeat(8192) } }), "ArgumentInvalid"),
         (json!({ "capabilities": { "iotEdge": true } }), "ArgumentInvalid"),
         (authentication(json!({ "type": "selfSigned" })), "ArgumentInvalid"),
-        (authentication(json!({ "x509Thumbprint": { "primaryThumbprint": "A".repeat(40) } })), "ArgumentInvalid"),
+        (
+            authentication(json!({ "type": "selfSigned", "x509Thumbprint": { "primaryThumbprint": "", "secondaryThumbprint": null } })),
+            "ArgumentInvalid",
+        ),
+        (authentication(json!({ "x509Thumbprint": { "primaryThumbprint": "A".repeat(41) } })), "ArgumentInvalid"),
+        (authentication(json!({ "type": "none" })), "ArgumentInvalid"),
         (authentication(json!({ "symmetricKey": { "primaryKey": "AAAA" } })), "ArgumentInvalid"),
         (authentication(json!({ "symmetricKey": { "primaryKey": "no key" } })), "ArgumentInvalid"),
         (json!({ "status": 1 }), "IotHubFormatError"),
@@ -428,7 +478,7 @@ async fn bulk_does_each_row_by_itself() {
         { "id": "g", "importMode": "updateTwin" },
         { "id": "h", "importMode": "deleteIfMatchETag" },
         { "importMode": "create" },
-        { "id": "i", "authentication": { "type": "certificateAuthority" } },
+        { "id": "i", "authentication": { "type": "none" } },
         [],
     ]);
     let done = world.bulk(&mixed).await.expect(StatusCode::BAD_REQUEST);
@@ -478,7 +528,7 @@ async fn bulk_does_each_row_by_itself() {
         {
           "deviceId": "i",
           "errorCode": "ArgumentInvalid",
-          "errorStatus": "devices authenticate with symmetric keys here (type sas), not with certificateAuthority"
+          "errorStatus": "a device authenticates by sas, selfSigned or certificateAuthority, not by \"none\""
         },
         {
           "deviceId": "",

@@ -5,7 +5,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use super::{WRITE_MAX, now, read_some, write};
+use super::{Stranger, WRITE_MAX, now, read_some, write};
+use crate::core::certificate::PresentedChain;
 use crate::core::session::{DeviceRight, DisconnectReason};
 use crate::core::telemetry::{Occasion, Stamps};
 use crate::mqtt::codec::{DecodeError, Decoded, Limits, decode, encode_connack};
@@ -13,7 +14,7 @@ use crate::mqtt::connect::{Admission, ConnectRefused, admission};
 use crate::mqtt::packet::{ConnAck, ConnectReturnCode, Packet, QoS, Will};
 use crate::mqtt::session::{MqttSession, Violation};
 use crate::mqtt::topic;
-use crate::ops::authenticate::{AuthenticateError, Origin, authenticate_device, refuse};
+use crate::ops::authenticate::{AuthenticateError, Origin, Proof, authenticate_device, refuse};
 use crate::ops::open_session::{close_session, open_session};
 use crate::ops::refusals::RefusalReason;
 use crate::ops::{EventBatch, Hub, Session, send_telemetry};
@@ -32,13 +33,14 @@ pub(super) struct Admitted {
 pub(super) async fn admit<S>(
     hub: &Hub,
     stream: &mut S,
-    origin: Origin,
+    stranger: Stranger,
     connect_within: Duration,
     authenticated: impl FnOnce(),
 ) -> Option<Admitted>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
+    let Stranger { origin, certificate } = stranger;
     let mut input = Vec::new();
     match timeout(connect_within, read_packet(stream, &mut input)).await {
         Ok(Ok(())) => {}
@@ -56,7 +58,7 @@ where
         return dismiss(hub, "NotConnect");
     };
     let let_in = match admission(&connect, &hub.names) {
-        Ok(wish) => let_in(hub, &wish, origin).await,
+        Ok(wish) => let_in(hub, &wish, certificate.as_ref(), origin).await,
         Err(ConnectRefused::Unauthorized { claimed, reason }) => {
             refuse(hub, &claimed, reason, origin).await;
             Err(ConnectReturnCode::NotAuthorized)
@@ -85,8 +87,14 @@ where
 }
 
 /// Authenticates and opens the session. Beside it: whether a kept MQTT session goes on (MQTT-3.2.2-2).
-async fn let_in(hub: &Hub, wish: &Admission<'_>, origin: Origin) -> Result<(Admitted, bool), ConnectReturnCode> {
-    let right = match authenticate_device(hub, wish.claimed, wish.token, origin).await {
+async fn let_in(
+    hub: &Hub,
+    wish: &Admission<'_>,
+    certificate: Option<&PresentedChain>,
+    origin: Origin,
+) -> Result<(Admitted, bool), ConnectReturnCode> {
+    let proof = Proof { token: wish.token, certificate };
+    let right = match authenticate_device(hub, wish.claimed, proof, origin).await {
         Ok(right) => right,
         Err(AuthenticateError::Refused) => return Err(ConnectReturnCode::NotAuthorized),
         Err(AuthenticateError::Registry(error)) => {

@@ -5,8 +5,10 @@ use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::core::certificate::CertificateFingerprint;
+use crate::core::certificate::tests::made::{chain, params, self_signed};
 use crate::core::event::{PartitionId, SequenceNumber};
-use crate::core::identity::{DeviceIdentity, DeviceStatus, Version};
+use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, Version};
 use crate::core::message::{Message, Value, encoding};
 use crate::core::sas::sign;
 use crate::mqtt::codec::encode;
@@ -17,6 +19,7 @@ use crate::ops::world::{NOW, World, device_token, identity, key, origin};
 use crate::store::{EventLog as _, Expected};
 
 mod commands;
+mod simulated;
 
 const ACCEPTED: [u8; 4] = [0x20, 2, 0, 0];
 const ACCEPTED_WITH_SESSION: [u8; 4] = [0x20, 2, 1, 0];
@@ -39,7 +42,7 @@ struct Device {
 impl Device {
     fn dial(world: &World) -> Self {
         let (stream, server) = duplex(64 * 1024);
-        let served = tokio::spawn(serve_connection(Arc::clone(&world.hub), server, origin(), CONNECT_WITHIN, || ()));
+        let served = tokio::spawn(serve_connection(Arc::clone(&world.hub), server, stranger(), CONNECT_WITHIN, || ()));
         Self { stream, served }
     }
 
@@ -81,6 +84,10 @@ impl Device {
         self.served.await.unwrap();
         rest
     }
+}
+
+fn stranger() -> Stranger {
+    Stranger { origin: origin(), certificate: None }
 }
 
 fn connect(token: &str) -> Connect<'_> {
@@ -239,7 +246,7 @@ async fn the_door_is_told_who_has_proved_himself() {
         let told = Arc::new(AtomicBool::new(false));
         let (mut stream, server) = duplex(1024);
         let tell = Arc::clone(&told);
-        tokio::spawn(serve_connection(Arc::clone(&world.hub), server, origin(), CONNECT_WITHIN, move || {
+        tokio::spawn(serve_connection(Arc::clone(&world.hub), server, stranger(), CONNECT_WITHIN, move || {
             tell.store(true, Ordering::Relaxed)
         }));
         stream.write_all(&bytes_of(&Packet::Connect(connect(&token)))).await.unwrap();
@@ -269,6 +276,41 @@ async fn what_arrives_after_a_disable_is_not_stored_and_neither_is_the_will() {
         assert_eq!(payloads(&world).await, [b"before"]);
         assert_eq!(world.hub.presence.connected(), 0);
     }
+}
+
+/// As SDKs connect with a certificate: a user name, and no password.
+#[tokio::test]
+async fn a_certificate_lets_in_and_what_arrives_after_its_change_is_not_stored() {
+    let world = World::new();
+    let [own, other] = [(); 2].map(|()| self_signed(&params(&["D"])));
+    let by = |der: &[u8], version| {
+        let primary = Some(CertificateFingerprint::of(der).thumbprint());
+        DeviceIdentity {
+            authentication: Authentication::SelfSigned { primary, secondary: None },
+            version: Version(version),
+            ..identity("D")
+        }
+    };
+    world.write(Expected::Absent, Some(by(&own, 1))).await;
+    let dial = |der: &[u8]| {
+        let (stream, server) = duplex(64 * 1024);
+        let stranger = Stranger { origin: origin(), certificate: Some(chain(&[der])) };
+        Device { stream, served: tokio::spawn(serve_connection(Arc::clone(&world.hub), server, stranger, CONNECT_WITHIN, || ())) }
+    };
+    let without_password = Packet::Connect(Connect { password: None, ..connect("") });
+    let mut device = dial(&own);
+    device.send(&without_password).await;
+    device.expect(&ACCEPTED).await;
+    device.send_bytes(&publish(1, b"before")).await;
+    device.expect(&puback(1)).await;
+
+    world.write(Expected::Version(Version(1)), Some(by(&other, 2))).await;
+    let _ = device.stream.write_all(&publish(2, b"after")).await;
+    assert!(device.rest().await.is_empty());
+    assert_eq!(payloads(&world).await, [b"before"]);
+    let mut again = dial(&own);
+    again.send(&without_password).await;
+    assert_eq!(again.rest().await, NOT_AUTHORIZED);
 }
 
 #[tokio::test]
@@ -453,7 +495,7 @@ async fn it_is_the_same_over_a_websocket() {
     let (client, server) = duplex(64 * 1024);
     let hub = Arc::clone(&world.hub);
     let served =
-        tokio::spawn(async move { serve_connection(hub, WebSocketBytes::over(server).await, origin(), CONNECT_WITHIN, || ()).await });
+        tokio::spawn(async move { serve_connection(hub, WebSocketBytes::over(server).await, stranger(), CONNECT_WITHIN, || ()).await });
     let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
     // One packet in three messages, then three packets in one.
     for part in bytes_of(&Packet::Connect(connect(&long_token()))).chunks(60) {
@@ -471,7 +513,7 @@ async fn an_idle_connection_is_small() {
     let world = World::new();
     let (_client, server) = duplex(16);
     let stream = size_of_val(&server);
-    let future = serve_connection(Arc::clone(&world.hub), server, origin(), CONNECT_WITHIN, || ());
+    let future = serve_connection(Arc::clone(&world.hub), server, stranger(), CONNECT_WITHIN, || ());
     let own = size_of_val(&future) - stream;
     assert!(own <= 1280, "the future of a connection has {own} bytes beside its stream");
 }

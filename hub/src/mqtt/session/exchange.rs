@@ -88,8 +88,8 @@ impl World {
         }
     }
 
-    fn turn(&mut self, turn: Turn) {
-        match turn {
+    fn turn(&mut self, turn: &Turn) {
+        match *turn {
             Turn::Deliver => self.deliver(),
             Turn::Write => self.write(),
             Turn::Read => self.read(),
@@ -214,15 +214,15 @@ proptest! {
     fn every_command_arrives_and_none_is_completed_unseen(turns in prop::collection::vec(turn(), 0..200)) {
         let mut world = World::new();
         for turn in turns {
-            world.turn(turn);
+            world.turn(&turn);
         }
         // From here on nothing is lost.
-        world.turn(Turn::Lose);
+        world.turn(&Turn::Lose);
         for _ in 0..COMMANDS {
-            world.turn(Turn::Deliver);
-            world.turn(Turn::Write);
+            world.turn(&Turn::Deliver);
+            world.turn(&Turn::Write);
             for _ in 0..WINDOW_MAX_DELIVERIES {
-                world.turn(Turn::Read);
+                world.turn(&Turn::Read);
             }
             while !world.unacknowledged.is_empty() {
                 world.acknowledge(0, false);

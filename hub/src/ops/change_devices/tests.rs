@@ -88,7 +88,7 @@ impl World {
         let Ok(Outcome::Kept(device)) = change_device(&hub, id(), request(Change::Create(Settings::default()))).await else {
             panic!("nobody is there yet");
         };
-        let Authentication::SymmetricKey { primary, .. } = &device.authentication;
+        let Authentication::SymmetricKey { primary, .. } = &device.authentication else { panic!("it has no keys") };
         let right = DeviceRight {
             device_id: id(),
             generation_id: device.generation_id,

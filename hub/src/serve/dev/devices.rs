@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::core::device_id::DeviceId;
+use crate::core::identity::Authentication;
 use crate::core::identity::change::{Author, Change, Outcome, Precondition, Request, Settings};
-use crate::core::identity::{Authentication, SymmetricKey};
 use crate::ops::Hub;
 use crate::ops::change_devices::{ChangeError, change_device};
 use crate::store::RegistryError;
@@ -23,21 +23,16 @@ pub enum DeviceError {
     Deleted,
 }
 
-/// The primary key of the device, which is created, enabled and with generated keys, if it is missing.
-pub async fn ensure(hub: &Arc<Hub>, id: &DeviceId) -> Result<SymmetricKey, DeviceError> {
+/// How the device proves itself, which is created, enabled and with generated keys, if it is missing.
+pub async fn ensure(hub: &Arc<Hub>, id: &DeviceId) -> Result<Authentication, DeviceError> {
     if let Some(identity) = hub.registry.get(id).await? {
-        return Ok(primary_key(&identity.authentication));
+        return Ok(identity.authentication);
     }
     let author = Author::Policy { name: "iothubowner".to_owned(), release: false };
     // Should somebody have been faster: an update that wants nothing changes nothing.
     let change = Change::CreateOrUpdate(Settings::default(), Precondition::Any);
     match change_device(hub, id.clone(), Request { change, author }).await? {
-        Outcome::Kept(identity) => Ok(primary_key(&identity.authentication)),
+        Outcome::Kept(identity) => Ok(identity.authentication),
         Outcome::Deleted => Err(DeviceError::Deleted),
     }
-}
-
-fn primary_key(authentication: &Authentication) -> SymmetricKey {
-    let Authentication::SymmetricKey { primary, .. } = authentication;
-    primary.clone()
 }

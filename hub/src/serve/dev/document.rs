@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::core::device_id::DeviceId;
-use crate::core::identity::SymmetricKey;
+use crate::core::identity::{Authentication, SymmetricKey};
 use crate::core::policy::{BUILT_IN_POLICIES, Policies};
 
 /// The file in the data folder.
@@ -51,10 +51,17 @@ pub fn policy_connection_strings(host_name: &str, policies: &Policies) -> BTreeM
     built_in.map(|policy| (policy.name.clone(), string(&policy.name, &policy.primary))).collect()
 }
 
-/// The connection string of a device.
+/// The connection string of a device; one that proves itself by a certificate has no secret in it.
 #[must_use]
-pub fn device_connection_string(host_name: &str, device: &DeviceId, key: &SymmetricKey) -> String {
-    format!("HostName={host_name};DeviceId={device};SharedAccessKey={}", key.expose_base64())
+pub fn device_connection_string(host_name: &str, device: &DeviceId, authentication: &Authentication) -> String {
+    match authentication {
+        Authentication::SymmetricKey { primary, .. } => {
+            format!("HostName={host_name};DeviceId={device};SharedAccessKey={}", primary.expose_base64())
+        }
+        Authentication::SelfSigned { .. } | Authentication::CertificateAuthority => {
+            format!("HostName={host_name};DeviceId={device};x509=true")
+        }
+    }
 }
 
 impl HubDocument {

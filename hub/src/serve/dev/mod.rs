@@ -19,7 +19,7 @@ use super::listeners::Ports;
 use super::private_file::write_private;
 use super::stores::Stores;
 use super::{RunningHub, StartError, start, told_to_stop};
-use crate::config::settings::{Limits, Listeners, Log};
+use crate::config::settings::{AuthoritySettings, Limits, Listeners, Log};
 use crate::config::value::{Count, Listen, Value as _};
 use crate::config::{Config, HostName};
 use crate::core::device_id::DeviceId;
@@ -40,6 +40,9 @@ const METRICS_PORT: u16 = 9464;
 /// Connections at once: more than a laptop's tests need, fewer than the file descriptors that most systems grant.
 const CONNECTIONS: &str = "4000";
 
+/// What the authority of `--device-ca` is called.
+const DEVICE_CA: &str = "device-ca";
+
 /// The device that a command gets when none was asked for.
 const COMMANDS_DEVICE: &str = "device-1";
 
@@ -58,6 +61,8 @@ pub struct DevOptions {
     pub devices: Vec<DeviceId>,
     /// A folder of device manifests to follow.
     pub manifests: Option<PathBuf>,
+    /// PEM: authorities that may issue any device's certificate.
+    pub device_ca: Option<PathBuf>,
     /// How to say that the hub is ready.
     pub output: Output,
     /// What to run beside the hub.
@@ -195,6 +200,8 @@ fn configuration(options: &DevOptions, data: &Path) -> Config {
     // What is counted is nobody else's business, wherever the rest listens.
     let metrics = if options.listen.is_loopback() { options.listen } else { Ipv4Addr::LOCALHOST.into() };
     let mut host_names = options.host_names.iter().cloned();
+    let authorities =
+        options.device_ca.iter().cloned().map(|file| (DEVICE_CA.to_owned(), AuthoritySettings { file, id_prefix: String::new() }));
     Config {
         host_name: host_names.next().unwrap_or_else(HostName::localhost),
         other_host_names: host_names.chain([HostName::localhost()]).collect(),
@@ -216,6 +223,7 @@ fn configuration(options: &DevOptions, data: &Path) -> Config {
         limits: Limits { connections: Count::from_text(CONNECTIONS).expect("it is in range"), ..Limits::default() },
         log: Log::default(),
         policies: BTreeMap::new(),
+        device_authorities: authorities.collect(),
     }
 }
 
@@ -234,8 +242,8 @@ async fn describe(options: &DevOptions, certificates: &DevelopmentCertificates, 
     let commands_device = needs_device.then(|| DeviceId::parse(COMMANDS_DEVICE).expect("it is one by its looks"));
     let mut devices = BTreeMap::new();
     for id in options.devices.iter().chain(&commands_device) {
-        let key = devices::ensure(hub, id).await.map_err(|source| DevError::Device { id: id.clone(), source })?;
-        devices.insert(id.to_string(), device_connection_string(name, id, &key));
+        let authentication = devices::ensure(hub, id).await.map_err(|source| DevError::Device { id: id.clone(), source })?;
+        devices.insert(id.to_string(), device_connection_string(name, id, &authentication));
     }
     // An IPv6 address in a URL has brackets.
     let host = if name.contains(':') { format!("[{name}]") } else { name.to_owned() };

@@ -5,8 +5,10 @@ use mooring_crds::plan::{Changes, Hold, IdentityAuthentication, IdentityView, Ow
 use serde_json::{Map, Value};
 
 use super::records::{RotationRecord, fingerprint};
+use crate::core::certificate::{InvalidThumbprint, Thumbprint};
 use crate::core::identity::change::{
-    Author, Change, Claim, InvalidTags, Precondition, Request, Settings, StatusReason, StatusReasonTooLong, Tags,
+    AuthenticationWish, Author, Change, Claim, InvalidTags, NoThumbprint, Precondition, Request, Settings, StatusReason,
+    StatusReasonTooLong, Tags, Thumbprints,
 };
 use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, ManagedBy, SymmetricKey};
 
@@ -20,8 +22,14 @@ pub enum CarryOutError {
     #[error(transparent)]
     Tags(#[from] InvalidTags),
     /// A way to authenticate that this hub does not have.
-    #[error("this hub authenticates devices by symmetricKey alone, not by {0}")]
+    #[error("without Kubernetes there are no keys of a Secret: leave {0} out, and the hub makes them")]
     Authentication(&'static str),
+    /// Not one.
+    #[error(transparent)]
+    Thumbprint(#[from] InvalidThumbprint),
+    /// None at all.
+    #[error(transparent)]
+    NoThumbprint(#[from] NoThumbprint),
 }
 
 /// What the plan looks at.
@@ -39,6 +47,11 @@ pub fn view(identity: &DeviceIdentity) -> IdentityView {
         status_reason: identity.status_reason.clone(),
         authentication: match &identity.authentication {
             Authentication::SymmetricKey { .. } => IdentityAuthentication::Keys { as_brought: false },
+            Authentication::SelfSigned { primary, secondary } => {
+                let text = |slot: &Option<Thumbprint>| slot.map(|thumbprint| thumbprint.to_string().to_ascii_lowercase());
+                IdentityAuthentication::Thumbprints { primary: text(primary), secondary: text(secondary) }
+            }
+            Authentication::CertificateAuthority => IdentityAuthentication::CertificateAuthority,
         },
         tags: tags.unwrap_or_default(),
     }
@@ -73,10 +86,16 @@ fn settings(
         (Some(RotationStep::Finish), Some(_)) => (None, Some(new_key())),
         _ => (None, None),
     };
-    match &changes.authentication {
-        None | Some(WantedAuthentication::GeneratedKeys) => {}
-        Some(other) => return Err(CarryOutError::Authentication(other.name())),
-    }
+    let authentication = match &changes.authentication {
+        None => None,
+        Some(WantedAuthentication::GeneratedKeys) => Some(AuthenticationWish::Keys),
+        Some(WantedAuthentication::Thumbprints { primary, secondary }) => {
+            let secondary = secondary.as_deref().map(str::parse).transpose()?;
+            Some(AuthenticationWish::Thumbprints(Thumbprints::new(Some(primary.parse()?), secondary)?))
+        }
+        Some(WantedAuthentication::CertificateAuthority) => Some(AuthenticationWish::CertificateAuthority),
+        Some(other @ WantedAuthentication::KeysOf(_)) => return Err(CarryOutError::Authentication(other.name())),
+    };
     let status = |enabled| if enabled { DeviceStatus::Enabled } else { DeviceStatus::Disabled };
     let reason = |reason: &Option<String>| reason.as_deref().map(StatusReason::parse).transpose();
     let tags = |tags: &Map<String, Value>| {
@@ -86,6 +105,7 @@ fn settings(
     Ok(Settings {
         status: changes.enabled.map(status),
         status_reason: changes.status_reason.as_ref().map(reason).transpose()?,
+        authentication,
         primary_key,
         secondary_key,
         tags: changes.tags.as_ref().map(tags).transpose()?,
@@ -97,6 +117,7 @@ fn settings(
 pub fn primary_key(identity: &DeviceIdentity) -> Option<&SymmetricKey> {
     match &identity.authentication {
         Authentication::SymmetricKey { primary, .. } => Some(primary),
+        Authentication::SelfSigned { .. } | Authentication::CertificateAuthority => None,
     }
 }
 

@@ -99,9 +99,13 @@ impl CredentialsFolder {
 
     fn text(&self, id: &DeviceId, authentication: &Authentication, format: CredentialsFormat) -> Zeroizing<String> {
         let host = &self.host_name;
-        let Authentication::SymmetricKey { primary, secondary } = authentication;
-        let string = Zeroizing::new(device_connection_string(host, id, primary));
-        let keys = json!({ "primaryKey": primary.expose_base64(), "secondaryKey": secondary.expose_base64() });
+        let string = Zeroizing::new(device_connection_string(host, id, authentication));
+        let keys = match authentication {
+            Authentication::SymmetricKey { primary, secondary } => {
+                json!({ "primaryKey": primary.expose_base64(), "secondaryKey": secondary.expose_base64() })
+            }
+            Authentication::SelfSigned { .. } | Authentication::CertificateAuthority => json!({}),
+        };
         Zeroizing::new(match format {
             CredentialsFormat::ConnectionString => format!("{}\n", *string),
             CredentialsFormat::Keys => {

@@ -74,7 +74,7 @@ fn device(name: &str, spec: &str) -> String {
 }
 
 fn keys(identity: &DeviceIdentity) -> (String, String) {
-    let Authentication::SymmetricKey { primary, secondary } = &identity.authentication;
+    let Authentication::SymmetricKey { primary, secondary } = &identity.authentication else { panic!("it has no keys") };
     (primary.expose_base64(), secondary.expose_base64())
 }
 

@@ -243,7 +243,7 @@ mod tests {
             ("kind: Device\n".to_owned(), "line 1: this is no manifest"),
             ("\napiVersion: mooring.dev/v1\nkind: Device\n".to_owned(), "line 2: this hub knows mooring.dev/v1alpha1"),
             (format!("{PUMP}spec:\n  tags: [\n"), "line 7, column 1"),
-            (format!("{PUMP}spec:\n  enabled: true\n  enabled: false\n"), "line 7"),
+            (format!("{PUMP}spec:\n  enabled: true\n  enabled: false\n"), "line 6, column 3: spec: duplicate field `enabled`"),
             (PUMP.to_owned(), "missing field `spec`"),
         ] {
             let problem = yaml(&text).unwrap_err().to_string();

@@ -63,7 +63,17 @@ pub(crate) async fn keeps_every_field(registry: Arc<impl Registry>) {
         managed_by: Some(ManagedBy::ManifestFolder),
         ..enabled_device("disabled", 3)
     };
-    for device in [&plain, &full, &disabled] {
+    let thumbprint = |text: &str| Some(text.repeat(20).parse().expect("hexadecimal"));
+    let self_signed = |name, primary, secondary| DeviceIdentity {
+        authentication: Authentication::SelfSigned { primary, secondary },
+        ..enabled_device(name, 4)
+    };
+    let [one, other] = [
+        self_signed("x509-1", thumbprint("aB"), None),
+        self_signed("x509-2", None, Some([7; 32].map(|b: u8| format!("{b:02x}")).concat().parse().expect("hexadecimal"))),
+    ];
+    let issued = DeviceIdentity { authentication: Authentication::CertificateAuthority, ..enabled_device("x509-3", 5) };
+    for device in [&plain, &full, &disabled, &one, &other, &issued] {
         write(&*registry, create(device)).await.expect("nobody is there yet");
         assert_eq!(get(&*registry, &device.device_id).await.as_ref(), Some(device));
     }

@@ -5,6 +5,7 @@ use std::fmt;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, Condition, Set};
 
+use crate::core::certificate::{InvalidThumbprint, Thumbprint};
 use crate::core::device_id::DeviceId;
 use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, ManagedBy, SymmetricKey, Version};
 use crate::core::session::BootId;
@@ -14,6 +15,8 @@ use crate::store::RegistryError;
 const ENABLED: &str = "enabled";
 const DISABLED: &str = "disabled";
 const SYMMETRIC_KEY: &str = "sas";
+const SELF_SIGNED: &str = "selfSigned";
+const CERTIFICATE_AUTHORITY: &str = "certificateAuthority";
 const MANIFEST_FOLDER: &str = "ManifestFolder";
 const KUBERNETES: &str = "Kubernetes";
 
@@ -31,6 +34,8 @@ pub struct Model {
     pub authentication_type: String,
     pub primary_key: Option<KeyBytes>,
     pub secondary_key: Option<KeyBytes>,
+    pub primary_thumbprint: Option<String>,
+    pub secondary_thumbprint: Option<String>,
     pub tags: Option<String>,
     pub managed_by_kind: Option<String>,
     pub managed_by_namespace: Option<String>,
@@ -63,9 +68,32 @@ pub(super) fn enabled() -> Condition {
     Condition::all().add(Column::WantedStatus.eq(ENABLED)).add(Column::HoldSince.is_null())
 }
 
+/// The columns that say how a device proves itself.
+struct Proof {
+    authentication_type: &'static str,
+    keys: [Option<KeyBytes>; 2],
+    thumbprints: [Option<String>; 2],
+}
+
+impl Proof {
+    fn of(authentication: &Authentication) -> Self {
+        let nothing = |authentication_type| Self { authentication_type, keys: [None, None], thumbprints: [None, None] };
+        match authentication {
+            Authentication::SymmetricKey { primary, secondary } => {
+                Self { keys: [primary, secondary].map(|key| Some(KeyBytes(key.expose().to_vec()))), ..nothing(SYMMETRIC_KEY) }
+            }
+            Authentication::SelfSigned { primary, secondary } => {
+                Self { thumbprints: [primary, secondary].map(|slot| slot.as_ref().map(Thumbprint::to_string)), ..nothing(SELF_SIGNED) }
+            }
+            Authentication::CertificateAuthority => nothing(CERTIFICATE_AUTHORITY),
+        }
+    }
+}
+
 /// Every column of a new row.
 pub(super) fn to_row(identity: &DeviceIdentity) -> ActiveModel {
-    let Authentication::SymmetricKey { primary, secondary } = &identity.authentication;
+    let Proof { authentication_type, keys: [primary_key, secondary_key], thumbprints: [primary_thumbprint, secondary_thumbprint] } =
+        Proof::of(&identity.authentication);
     let (kind, namespace, name, uid) = match &identity.managed_by {
         None => (None, None, None, None),
         Some(ManagedBy::ManifestFolder) => (Some(MANIFEST_FOLDER.to_owned()), None, None, None),
@@ -84,9 +112,11 @@ pub(super) fn to_row(identity: &DeviceIdentity) -> ActiveModel {
         wanted_status: Set(wanted_status.to_owned()),
         status_reason: Set(identity.status_reason.clone()),
         status_updated_time: Set(identity.status_updated_time.map(|time| time.0)),
-        authentication_type: Set(SYMMETRIC_KEY.to_owned()),
-        primary_key: Set(Some(KeyBytes(primary.expose().to_vec()))),
-        secondary_key: Set(Some(KeyBytes(secondary.expose().to_vec()))),
+        authentication_type: Set(authentication_type.to_owned()),
+        primary_key: Set(primary_key),
+        secondary_key: Set(secondary_key),
+        primary_thumbprint: Set(primary_thumbprint),
+        secondary_thumbprint: Set(secondary_thumbprint),
         tags: Set(identity.tags.clone()),
         managed_by_kind: Set(kind),
         managed_by_namespace: Set(namespace),
@@ -134,9 +164,15 @@ fn parse(row: Model) -> Result<DeviceIdentity, String> {
         DISABLED => DeviceStatus::Disabled,
         other => return Err(format!("status {other:?}")),
     };
-    if row.authentication_type != SYMMETRIC_KEY {
-        return Err(format!("authentication by {:?}, which this version does not know", row.authentication_type));
-    }
+    let authentication = match row.authentication_type.as_str() {
+        SYMMETRIC_KEY => Authentication::SymmetricKey { primary: key(row.primary_key)?, secondary: key(row.secondary_key)? },
+        SELF_SIGNED => match (thumbprint(row.primary_thumbprint)?, thumbprint(row.secondary_thumbprint)?) {
+            (None, None) => return Err("no thumbprint".to_owned()),
+            (primary, secondary) => Authentication::SelfSigned { primary, secondary },
+        },
+        CERTIFICATE_AUTHORITY => Authentication::CertificateAuthority,
+        other => return Err(format!("authentication by {other:?}, which this version does not know")),
+    };
     Ok(DeviceIdentity {
         device_id: DeviceId::parse(&row.device_id).map_err(|error| error.to_string())?,
         generation_id: GenerationId(row.generation_id),
@@ -144,7 +180,7 @@ fn parse(row: Model) -> Result<DeviceIdentity, String> {
         wanted_status,
         status_reason: row.status_reason,
         status_updated_time: row.status_updated_time.map(UnixMillis),
-        authentication: Authentication::SymmetricKey { primary: key(row.primary_key)?, secondary: key(row.secondary_key)? },
+        authentication,
         tags: row.tags,
         managed_by,
         hold,
@@ -152,6 +188,10 @@ fn parse(row: Model) -> Result<DeviceIdentity, String> {
         last_activity_time: row.last_activity_time.map(UnixMillis),
         connected_boot: row.connected_boot.map(|boot| BootId(boot.cast_unsigned())),
     })
+}
+
+fn thumbprint(text: Option<String>) -> Result<Option<Thumbprint>, String> {
+    text.map(|text| text.parse()).transpose().map_err(|error: InvalidThumbprint| error.to_string())
 }
 
 fn key(bytes: Option<KeyBytes>) -> Result<SymmetricKey, String> {

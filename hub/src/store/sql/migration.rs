@@ -17,7 +17,13 @@ pub(super) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateDevice), Box::new(AddConnectedBoot), Box::new(commands::CreateCommand), Box::new(connections::CreateConnection)]
+        vec![
+            Box::new(CreateDevice),
+            Box::new(AddConnectedBoot),
+            Box::new(commands::CreateCommand),
+            Box::new(connections::CreateConnection),
+            Box::new(AddThumbprints),
+        ]
     }
 }
 
@@ -102,5 +108,29 @@ impl MigrationTrait for AddConnectedBoot {
         }
         let column = ColumnDef::new(device::Column::ConnectedBoot).big_integer().to_owned();
         manager.alter_table(Table::alter().table(device::Entity).add_column(column).to_owned()).await
+    }
+}
+
+struct AddThumbprints;
+
+impl MigrationName for AddThumbprints {
+    fn name(&self) -> &'static str {
+        "m0010_x509_add_thumbprints"
+    }
+}
+
+#[async_trait]
+impl MigrationTrait for AddThumbprints {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        for (name, column) in
+            [("primary_thumbprint", device::Column::PrimaryThumbprint), ("secondary_thumbprint", device::Column::SecondaryThumbprint)]
+        {
+            // SQLite knows no ADD COLUMN IF NOT EXISTS, and adds one column at a time.
+            if !manager.has_column("device", name).await? {
+                let column = ColumnDef::new(column).text().to_owned();
+                manager.alter_table(Table::alter().table(device::Entity).add_column(column).to_owned()).await?;
+            }
+        }
+        Ok(())
     }
 }

@@ -58,7 +58,7 @@ fn updated(current: &DeviceIdentity, settings: Settings, author: Author) -> Devi
 }
 
 fn keys_of(identity: &DeviceIdentity) -> [&SymmetricKey; 2] {
-    let Authentication::SymmetricKey { primary, secondary } = &identity.authentication;
+    let Authentication::SymmetricKey { primary, secondary } = &identity.authentication else { panic!("it has no keys") };
     [primary, secondary]
 }
 
@@ -307,4 +307,27 @@ proptest! {
             prop_assert!(!shut_out || current.as_ref().is_some_and(|device| device.status() == DeviceStatus::Disabled));
         }
     }
+}
+
+fn by(wish: AuthenticationWish) -> Settings {
+    Settings { authentication: Some(wish), ..Settings::default() }
+}
+
+#[test]
+fn a_device_goes_from_keys_to_certificates_and_back_to_other_keys() {
+    let thumbprint = Thumbprint::Sha256([7; 32]);
+    let wish = AuthenticationWish::Thumbprints(Thumbprints::new(None, Some(thumbprint)).expect("there is one"));
+    let keys = made_by(person(), Settings::default());
+    let self_signed = updated(&keys, by(wish), person());
+    assert_eq!(self_signed.authentication, Authentication::SelfSigned { primary: None, secondary: Some(thumbprint) });
+    assert_eq!(updated(&self_signed, Settings::default(), person()).authentication, self_signed.authentication, "nothing said of it");
+    let issued = updated(&self_signed, by(AuthenticationWish::CertificateAuthority), person());
+    assert_eq!(issued.authentication, Authentication::CertificateAuthority);
+    // `ask` has other fresh keys than `made_by`.
+    assert_eq!(keys_of(&updated(&issued, by(AuthenticationWish::Keys), person())), [&key(9), &key(9)]);
+    let given = Settings { primary_key: Some(key(42)), ..Settings::default() };
+    assert_eq!(keys_of(&updated(&issued, given, person())), [&key(42), &key(9)], "a key says it, too");
+    assert_eq!(updated(&keys, by(AuthenticationWish::Keys), person()).authentication, keys.authentication, "they stay");
+    assert_eq!(made_by(manifest(Claim::Own), by(wish)).authentication, self_signed.authentication);
+    assert_eq!(Thumbprints::new(None, None), Err(NoThumbprint));
 }

@@ -308,8 +308,10 @@ async fn a_hub_that_stops_says_so_and_the_next_one_goes_on() {
     let command = world.send("m1").await.unwrap();
     let delivery = world.receive().await.unwrap();
     world.hub.commands.stop();
+    // The group that the word comes in is still dealt with.
+    while receive_feedback(&world.hub, 0).await.is_ok() {}
     let late = settle_command(&world.hub, &world.right().await, delivery.token, Settlement::Complete).await;
-    assert!(matches!(late, Err(SettleError::LockLost(_) | SettleError::Store(_))));
+    assert!(matches!(late, Err(SettleError::Store(_))));
     let kinds: Vec<StepKind> = world.commands.steps(command.id).await.unwrap().into_iter().map(|step| step.kind).collect();
     assert_eq!(kinds.last(), Some(&StepKind::Returned(ReturnReason::HubRestarted)));
     assert_eq!(world.commands.load().await.unwrap().commands[0].delivery_count, 1);

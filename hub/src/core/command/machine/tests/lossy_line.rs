@@ -63,8 +63,9 @@ fn live(seed: u64) -> (Rig, Device) {
         }
         line.down.append(&mut rig.handouts);
     }
-    // Long enough for everything to end.
+    // Long enough for everything to end, and then for every receipt to expire.
     rig.close("D", line.connection, &[]);
+    rig.pass(3600);
     rig.pass(3600);
     (rig, device_side)
 }
