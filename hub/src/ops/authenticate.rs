@@ -60,12 +60,7 @@ pub struct Proof<'a> {
 
 /// Lets in somebody who says to be `claimed`: with a SAS token, the device's own, or a policy's with DeviceConnect that speaks for an
 /// existing, enabled device; or without one, with the device's certificate.
-pub async fn authenticate_device(
-    hub: &Hub,
-    claimed: &str,
-    proof: Proof<'_>,
-    origin: Origin,
-) -> Result<DeviceRight, AuthenticateError> {
+pub async fn authenticate_device(hub: &Hub, claimed: &str, proof: Proof<'_>, origin: Origin) -> Result<DeviceRight, AuthenticateError> {
     let asked = Instant::now();
     match judge_device(hub, claimed, proof).await {
         Ok(right) => Ok(right),

@@ -133,8 +133,11 @@ fn parse(name: &str, settings: &AuthoritySettings, bytes: &[u8]) -> Result<Autho
     let certificates: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(bytes)
         .collect::<Result<_, _>>()
         .map_err(|_| AuthorityError::NotPem { name: name.to_owned(), path: path() })?;
-    Authority::new(name, &settings.id_prefix, &certificates)
-        .map_err(|source| AuthorityError::Invalid { name: name.to_owned(), path: path(), source })
+    Authority::new(name, &settings.id_prefix, &certificates).map_err(|source| AuthorityError::Invalid {
+        name: name.to_owned(),
+        path: path(),
+        source,
+    })
 }
 
 #[cfg(test)]

@@ -302,7 +302,11 @@ fn describe(text: &mut String, config: &Config, certificate: &ReloadingCertifica
         if config.proxy_sources.is_empty() { "nobody".to_owned() } else { list(&config.proxy_sources) }
     )?;
     for (name, authority) in &config.device_authorities {
-        let whose = if authority.id_prefix.is_empty() { "any device".to_owned() } else { format!("devices whose id begins with {}", authority.id_prefix) };
+        let whose = if authority.id_prefix.is_empty() {
+            "any device".to_owned()
+        } else {
+            format!("devices whose id begins with {}", authority.id_prefix)
+        };
         writeln!(text, "  let in {whose} with a certificate of the authority {name} in {}", authority.file.display())?;
     }
     let own: Vec<_> = config.policies.keys().collect();

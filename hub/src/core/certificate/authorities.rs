@@ -1,7 +1,7 @@
 //! The authorities that may stand behind devices' certificates, each by its name in the hub's configuration.
 
-use sha2::{Digest as _, Sha256};
 use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use sha2::{Digest as _, Sha256};
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage};
 
 use super::{CertificateRefused, PresentedChain, Validity, must_be_issued_to, parse};

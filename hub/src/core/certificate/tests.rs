@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 use rcgen::date_time_ymd;
 
-use super::authorities::{Authorities, Authority, InvalidAuthority};
 use self::made::{MadeAuthority, chain, for_servers_only, params, self_signed};
+use super::authorities::{Authorities, Authority, InvalidAuthority};
 use super::*;
 
 pub(crate) mod made;
@@ -39,7 +39,8 @@ fn a_self_signed_certificate_is_told_by_either_thumbprint_in_either_slot() {
     let own = self_signed(&params(&["whatever"]));
     let other = thumbprints(&self_signed(&params(&["whatever"])))[1];
     for known in thumbprints(&own) {
-        for (primary, secondary) in [(Some(&known), None), (None, Some(&known)), (Some(&other), Some(&known)), (Some(&known), Some(&other))] {
+        for (primary, secondary) in [(Some(&known), None), (None, Some(&known)), (Some(&other), Some(&known)), (Some(&known), Some(&other))]
+        {
             let (fingerprint, good_until) = chain(&[&own]).prove_self_signed(primary, secondary, NOW).unwrap();
             assert_eq!((fingerprint, good_until), (CertificateFingerprint::of(&own), LAST));
         }
@@ -116,8 +117,14 @@ fn who_is_not_an_authority_of_this_hub_is_named() {
     let unknown = |issuer: &str| Err(CertificateRefused::UnknownAuthority { issuer: issuer.to_owned() });
     assert_eq!(prove(&[&stranger.issue(&params(&["d"]))]), unknown("CN=stranger"));
     assert_eq!(prove(&[&self_signed(&params(&["d"]))]), unknown("CN=d"));
-    assert!(matches!(prove(&[&impostor.issue(&params(&["d"]))]), Err(CertificateRefused::Unsound(_) | CertificateRefused::UnknownAuthority { .. })));
-    assert!(prove(&[&stranger.issue(&params(&["d"])), stranger.der(), root.der()]).is_err(), "a chain that names ours without leading to it");
+    assert!(matches!(
+        prove(&[&impostor.issue(&params(&["d"]))]),
+        Err(CertificateRefused::Unsound(_) | CertificateRefused::UnknownAuthority { .. })
+    ));
+    assert!(
+        prove(&[&stranger.issue(&params(&["d"])), stranger.der(), root.der()]).is_err(),
+        "a chain that names ours without leading to it"
+    );
     assert!(Authorities::default().prove(&chain(&[&root.issue(&params(&["d"]))]), &device("d"), NOW).is_err());
 }
 

@@ -154,7 +154,10 @@ impl AuthenticationDocument {
     /// How the device is to prove itself. The type counts; what belongs to another type is left over from an identity that was read and
     /// is written back. Without a type, as clients before 2017 send it, thumbprints say it.
     fn wish(&self) -> Result<Option<AuthenticationWish>, InvalidDocument> {
-        let slots = self.x509_thumbprint.as_ref().map_or([None, None], |x509| [&x509.primary_thumbprint, &x509.secondary_thumbprint].map(Option::as_deref));
+        let slots = self
+            .x509_thumbprint
+            .as_ref()
+            .map_or([None, None], |x509| [&x509.primary_thumbprint, &x509.secondary_thumbprint].map(Option::as_deref));
         let [primary, secondary] = slots.map(|text| text.filter(|text| !text.is_empty()));
         let thumbprints = || {
             let parse = |text: Option<&str>| text.map(str::parse::<Thumbprint>).transpose();
@@ -226,7 +229,9 @@ pub fn of(view: &DeviceView) -> Value {
 /// All fields are always there, as Azure has it; those of another type are null.
 fn authentication(authentication: &Authentication) -> Value {
     let (kind, keys, thumbprints) = match authentication {
-        Authentication::SymmetricKey { primary, secondary } => (SAS, [primary, secondary].map(|key| Some(key.expose_base64())), [None, None]),
+        Authentication::SymmetricKey { primary, secondary } => {
+            (SAS, [primary, secondary].map(|key| Some(key.expose_base64())), [None, None])
+        }
         Authentication::SelfSigned { primary, secondary } => {
             (SELF_SIGNED, [None, None], [primary, secondary].map(|slot| slot.as_ref().map(Thumbprint::to_string)))
         }

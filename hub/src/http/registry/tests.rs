@@ -329,7 +329,10 @@ async fn what_no_identity_fits_is_refused() {
         (json!({ "tags": { "k": "x".repeat(8192) } }), "ArgumentInvalid"),
         (json!({ "capabilities": { "iotEdge": true } }), "ArgumentInvalid"),
         (authentication(json!({ "type": "selfSigned" })), "ArgumentInvalid"),
-        (authentication(json!({ "type": "selfSigned", "x509Thumbprint": { "primaryThumbprint": "", "secondaryThumbprint": null } })), "ArgumentInvalid"),
+        (
+            authentication(json!({ "type": "selfSigned", "x509Thumbprint": { "primaryThumbprint": "", "secondaryThumbprint": null } })),
+            "ArgumentInvalid",
+        ),
         (authentication(json!({ "x509Thumbprint": { "primaryThumbprint": "A".repeat(41) } })), "ArgumentInvalid"),
         (authentication(json!({ "type": "none" })), "ArgumentInvalid"),
         (authentication(json!({ "symmetricKey": { "primaryKey": "AAAA" } })), "ArgumentInvalid"),

@@ -5,9 +5,9 @@ use tokio::io::{AsyncReadExt as _, DuplexStream, duplex};
 use tokio::task::JoinHandle;
 
 use super::*;
-use crate::core::event::{PartitionId, SequenceNumber};
 use crate::core::certificate::CertificateFingerprint;
 use crate::core::certificate::tests::made::{chain, params, self_signed};
+use crate::core::event::{PartitionId, SequenceNumber};
 use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, Version};
 use crate::core::message::{Message, Value, encoding};
 use crate::core::sas::sign;
@@ -285,7 +285,11 @@ async fn a_certificate_lets_in_and_what_arrives_after_its_change_is_not_stored()
     let [own, other] = [(); 2].map(|()| self_signed(&params(&["D"])));
     let by = |der: &[u8], version| {
         let primary = Some(CertificateFingerprint::of(der).thumbprint());
-        DeviceIdentity { authentication: Authentication::SelfSigned { primary, secondary: None }, version: Version(version), ..identity("D") }
+        DeviceIdentity {
+            authentication: Authentication::SelfSigned { primary, secondary: None },
+            version: Version(version),
+            ..identity("D")
+        }
     };
     world.write(Expected::Absent, Some(by(&own, 1))).await;
     let dial = |der: &[u8]| {

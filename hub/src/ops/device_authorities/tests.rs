@@ -106,7 +106,11 @@ async fn every_refusal_of_a_certificate_is_alike_and_its_reason_is_with_the_owne
         (by_thumbprint(1, Some(&own()), None), chain(&[]), "its certificate can't be read"),
         (ca_signed(1), issued(&["E"]), "its certificate's common name is \"E\", which is not the device's id"),
         (ca_signed(1), issued(&[]), "its certificate's common name is missing or not the only one, which is not the device's id"),
-        (ca_signed(1), chain(&[&stranger.issue(&params(&["D"]))]), "no authority of this hub stands behind its certificate, which was issued by \"CN=Nobody\u{fffd}\u{fffd}knows\""),
+        (
+            ca_signed(1),
+            chain(&[&stranger.issue(&params(&["D"]))]),
+            "no authority of this hub stands behind its certificate, which was issued by \"CN=Nobody\u{fffd}\u{fffd}knows\"",
+        ),
         (ca_signed(1), issued(&["D"]), "the authority pumps stands behind its certificate, but its id_prefix does not allow this device"),
         (ca_signed(1), chain(&[b"garbage"]), "its certificate can't be read"),
     ];

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::core::device_id::DeviceId;
-use crate::core::identity::change::{Author, Change, Outcome, Precondition, Request, Settings};
 use crate::core::identity::Authentication;
+use crate::core::identity::change::{Author, Change, Outcome, Precondition, Request, Settings};
 use crate::ops::Hub;
 use crate::ops::change_devices::{ChangeError, change_device};
 use crate::store::RegistryError;

@@ -200,7 +200,8 @@ fn configuration(options: &DevOptions, data: &Path) -> Config {
     // What is counted is nobody else's business, wherever the rest listens.
     let metrics = if options.listen.is_loopback() { options.listen } else { Ipv4Addr::LOCALHOST.into() };
     let mut host_names = options.host_names.iter().cloned();
-    let authorities = options.device_ca.iter().cloned().map(|file| (DEVICE_CA.to_owned(), AuthoritySettings { file, id_prefix: String::new() }));
+    let authorities =
+        options.device_ca.iter().cloned().map(|file| (DEVICE_CA.to_owned(), AuthoritySettings { file, id_prefix: String::new() }));
     Config {
         host_name: host_names.next().unwrap_or_else(HostName::localhost),
         other_host_names: host_names.chain([HostName::localhost()]).collect(),

@@ -68,7 +68,10 @@ pub(crate) async fn keeps_every_field(registry: Arc<impl Registry>) {
         authentication: Authentication::SelfSigned { primary, secondary },
         ..enabled_device(name, 4)
     };
-    let [one, other] = [self_signed("x509-1", thumbprint("aB"), None), self_signed("x509-2", None, Some([7; 32].map(|b: u8| format!("{b:02x}")).concat().parse().expect("hexadecimal")))];
+    let [one, other] = [
+        self_signed("x509-1", thumbprint("aB"), None),
+        self_signed("x509-2", None, Some([7; 32].map(|b: u8| format!("{b:02x}")).concat().parse().expect("hexadecimal"))),
+    ];
     let issued = DeviceIdentity { authentication: Authentication::CertificateAuthority, ..enabled_device("x509-3", 5) };
     for device in [&plain, &full, &disabled, &one, &other, &issued] {
         write(&*registry, create(device)).await.expect("nobody is there yet");

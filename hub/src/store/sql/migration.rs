@@ -17,7 +17,13 @@ pub(super) struct Migrator;
 
 impl MigratorTrait for Migrator {
     fn migrations() -> Vec<Box<dyn MigrationTrait>> {
-        vec![Box::new(CreateDevice), Box::new(AddConnectedBoot), Box::new(commands::CreateCommand), Box::new(connections::CreateConnection), Box::new(AddThumbprints)]
+        vec![
+            Box::new(CreateDevice),
+            Box::new(AddConnectedBoot),
+            Box::new(commands::CreateCommand),
+            Box::new(connections::CreateConnection),
+            Box::new(AddThumbprints),
+        ]
     }
 }
 
@@ -116,10 +122,9 @@ impl MigrationName for AddThumbprints {
 #[async_trait]
 impl MigrationTrait for AddThumbprints {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for (name, column) in [
-            ("primary_thumbprint", device::Column::PrimaryThumbprint),
-            ("secondary_thumbprint", device::Column::SecondaryThumbprint),
-        ] {
+        for (name, column) in
+            [("primary_thumbprint", device::Column::PrimaryThumbprint), ("secondary_thumbprint", device::Column::SecondaryThumbprint)]
+        {
             // SQLite knows no ADD COLUMN IF NOT EXISTS, and adds one column at a time.
             if !manager.has_column("device", name).await? {
                 let column = ColumnDef::new(column).text().to_owned();
