@@ -214,7 +214,7 @@ impl Validity {
 
 fn parse(der: &[u8]) -> Result<X509Certificate<'_>, CertificateRefused> {
     match x509_parser::parse_x509_certificate(der) {
-        Ok((rest, certificate)) if rest.is_empty() => Ok(certificate),
+        Ok(([], certificate)) => Ok(certificate),
         _ => Err(CertificateRefused::Unreadable),
     }
 }

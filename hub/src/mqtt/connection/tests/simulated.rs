@@ -26,7 +26,7 @@ use crate::core::sas::sign;
 use crate::core::session::{BootId, Protocol};
 use crate::core::time::{Clock, UnixMillis};
 use crate::mqtt::codec::{Decoded, Limits, decode};
-use crate::mqtt::connection::serve_connection;
+use crate::mqtt::connection::{Stranger, serve_connection};
 use crate::mqtt::packet::{Connect, Delivery, Packet, PacketId, QoS, Subscribe};
 use crate::ops::authenticate::Origin;
 use crate::ops::receive_feedback::{receive_feedback, settle_feedback};
@@ -197,8 +197,8 @@ impl Outside {
                 biased;
                 accepted = listener.accept() => {
                     let (stream, peer) = accepted?;
-                    let origin = Origin { protocol: Protocol::Mqtt, peer };
-                    tasks.push(Box::pin(serve_connection(Arc::clone(&hub), stream, origin, Duration::from_secs(10), || ())));
+                    let stranger = Stranger { origin: Origin { protocol: Protocol::Mqtt, peer }, certificate: None };
+                    tasks.push(Box::pin(serve_connection(Arc::clone(&hub), stream, stranger, Duration::from_secs(10), || ())));
                 }
                 _ = tasks.next() => {}
             }
