@@ -24,3 +24,4 @@ mod revocation;
 mod serve;
 mod sessions;
 mod strangers;
+mod x509;

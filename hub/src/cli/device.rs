@@ -1,17 +1,21 @@
 //! `mooring-hub device …`: a person's hand in the registry, over the same REST API that Azure's SDKs use.
 
 use std::io::Write as _;
+use std::path::PathBuf;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use clap::{Args, Subcommand, ValueEnum};
 use rand::RngCore as _;
 use reqwest::Method;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use secrecy::zeroize::Zeroizing;
 use serde_json::{Value, json};
 
 use super::client::{HubArguments, HubClient};
+use crate::core::certificate::{CertificateFingerprint, Thumbprint};
 use crate::core::device_id::DeviceId;
 
 /// The length of a key that this command makes, as Azure's are.
@@ -44,13 +48,15 @@ pub enum OutputFormat {
 
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Makes a device, with new keys, and prints its connection string
+    /// Makes a device, with new keys unless it has certificates, and prints its connection string
     Create {
         /// Its name: letters, digits and - . + % _ # * ? ! ( ) , : ; = @ $ '
         id: String,
         /// Don't let it in yet
         #[arg(long)]
         disabled: bool,
+        #[command(flatten)]
+        proof: ProofArguments,
     },
     /// Lists the devices, by name
     List,
@@ -92,6 +98,41 @@ enum Action {
     },
 }
 
+/// How a new device proves itself, when not by keys.
+#[derive(Debug, Args)]
+struct ProofArguments {
+    /// It has a self-signed certificate with this thumbprint, SHA-256 or SHA-1; a second one is its secondary
+    #[arg(long = "thumbprint", value_name = "HEX", conflicts_with_all = ["certificates", "ca_signed"])]
+    thumbprints: Vec<Thumbprint>,
+    /// It has the self-signed certificate in this file (PEM); a second one is its secondary
+    #[arg(long = "certificate", value_name = "FILE", conflicts_with = "ca_signed")]
+    certificates: Vec<PathBuf>,
+    /// It has a certificate with its name as the common name, which one of the hub's device authorities has issued
+    #[arg(long)]
+    ca_signed: bool,
+}
+
+impl ProofArguments {
+    /// As the registry is told; null is by new keys.
+    fn authentication(self) -> Result<Value> {
+        let Self { mut thumbprints, certificates, ca_signed } = self;
+        for path in &certificates {
+            let certificate =
+                CertificateDer::from_pem_file(path).with_context(|| format!("{} has no certificate in PEM form", path.display()))?;
+            thumbprints.push(CertificateFingerprint::of(&certificate).thumbprint());
+        }
+        ensure!(thumbprints.len() <= 2, "a device has two thumbprints at most: a primary and a secondary");
+        let slot = |at: usize| thumbprints.get(at).map(Thumbprint::to_string);
+        Ok(match (ca_signed, slot(0)) {
+            (true, _) => json!({ "type": "certificateAuthority" }),
+            (false, Some(primary)) => {
+                json!({ "type": "selfSigned", "x509Thumbprint": { "primaryThumbprint": primary, "secondaryThumbprint": slot(1) } })
+            }
+            (false, None) => Value::Null,
+        })
+    }
+}
+
 impl DeviceCommand {
     /// Does it, and prints what came of it.
     pub async fn run(self) -> Result<()> {
@@ -102,10 +143,12 @@ impl DeviceCommand {
         let registry = Registry(self.hub.connect(policy).await?);
         let printer = Printer { output: self.output, host_name: registry.0.host_name().to_owned() };
         match self.action {
-            Action::Create { id, disabled } => {
+            Action::Create { id, disabled, proof } => {
                 let status = if disabled { "disabled" } else { "enabled" };
                 let id = DeviceId::parse(&id)?;
-                let device = registry.put(&id, &json!({ "deviceId": id.as_str(), "status": status }), None).await?;
+                let authentication = proof.authentication()?;
+                let document = json!({ "deviceId": id.as_str(), "status": status, "authentication": authentication });
+                let device = registry.put(&id, &document, None).await?;
                 printer.with_connection_string(&device, &format!("Made the device {id}."))
             }
             Action::List => printer.list(&registry.list().await?),
@@ -193,10 +236,20 @@ pub fn registry_path(id: &DeviceId) -> String {
     format!("/devices/{}?{API_VERSION}", percent_encoding::utf8_percent_encode(id.as_str(), percent_encoding::NON_ALPHANUMERIC))
 }
 
+/// Whether a device, as the registry shows it, proves itself by a certificate.
+fn has_certificate(device: &Value) -> bool {
+    matches!(device["authentication"]["type"].as_str(), Some("selfSigned" | "certificateAuthority"))
+}
+
 /// The primary and the secondary key, of a device as the registry shows it.
 pub fn keys_of(device: &Value) -> Result<(Zeroizing<String>, Zeroizing<String>)> {
     let key = |name: &str| {
-        let key = device["authentication"]["symmetricKey"][name].as_str().context("the hub's answer has no keys")?;
+        let key = device["authentication"]["symmetricKey"][name].as_str();
+        let key = key.context(if has_certificate(device) {
+            "the device authenticates by certificate and has no keys"
+        } else {
+            "the hub's answer has no keys"
+        })?;
         anyhow::Ok(Zeroizing::new(key.to_owned()))
     };
     Ok((key("primaryKey")?, key("secondaryKey")?))
@@ -217,8 +270,11 @@ struct Printer {
 
 impl Printer {
     fn connection_string(&self, device: &Value, secondary: bool) -> Result<Zeroizing<String>> {
-        let (primary_key, secondary_key) = keys_of(device)?;
         let id = device["deviceId"].as_str().context("the hub's answer has no deviceId")?;
+        if has_certificate(device) {
+            return Ok(Zeroizing::new(format!("HostName={};DeviceId={id};x509=true", self.host_name)));
+        }
+        let (primary_key, secondary_key) = keys_of(device)?;
         let key = if secondary { secondary_key } else { primary_key };
         Ok(Zeroizing::new(format!("HostName={};DeviceId={id};SharedAccessKey={}", self.host_name, *key)))
     }
@@ -278,7 +334,13 @@ impl Printer {
             ["Last activity".to_owned(), shown_time(&device, "lastActivityTime")],
             ["Generation".to_owned(), text("generationId")],
             ["ETag".to_owned(), text("etag")],
+            ["Authentication".to_owned(), device["authentication"]["type"].as_str().unwrap_or_default().to_owned()],
         ];
+        for (name, slot) in [("Thumbprint", "primaryThumbprint"), ("2nd thumbprint", "secondaryThumbprint")] {
+            if let Some(shown) = shown(&device["authentication"]["x509Thumbprint"][slot]) {
+                rows.push([name.to_owned(), shown]);
+            }
+        }
         for (name, field) in [("Reason", "statusReason"), ("Tags", "tags"), ("Managed by", "managedBy"), ("Held", "hold")] {
             if let Some(shown) = shown(&device[field]) {
                 rows.push([name.to_owned(), shown]);
@@ -354,6 +416,8 @@ mod tests {
             json!({ "deviceId": "d", "authentication": { "type": "sas", "symmetricKey": { "primaryKey": "p", "secondaryKey": "s" } } });
         let printer = Printer { output: OutputFormat::Text, host_name: "h".to_owned() };
         assert_eq!(*printer.connection_string(&device, true).unwrap(), "HostName=h;DeviceId=d;SharedAccessKey=s");
+        let by_certificate = json!({ "deviceId": "d", "authentication": { "type": "selfSigned", "symmetricKey": { "primaryKey": null } } });
+        assert_eq!(*printer.connection_string(&by_certificate, false).unwrap(), "HostName=h;DeviceId=d;x509=true");
         assert_eq!(without_keys(device), json!({ "deviceId": "d", "authentication": { "type": "sas" } }));
         assert!(printer.connection_string(&json!({}), false).is_err());
     }
