@@ -24,11 +24,11 @@ mod watch;
 #[command(name = "mooring-hub", version, about, max_term_width = 120)]
 struct Arguments {
     #[command(subcommand)]
-    command: Command,
+    verb: Verb,
 }
 
 #[derive(Subcommand)]
-enum Command {
+enum Verb {
     Dev(dev::Arguments),
     Serve(serve::Arguments),
     Device(device::DeviceCommand),
@@ -43,16 +43,16 @@ enum Command {
 /// Runs what the process was started for.
 #[must_use]
 pub fn run() -> ExitCode {
-    let outcome = match Arguments::parse().command {
-        Command::Dev(arguments) => dev::run(arguments),
-        Command::Serve(arguments) => serve::run(&arguments),
-        Command::Device(command) => talk(command.run()),
-        Command::Token(command) => talk(command.run()),
-        Command::Events(command) => talk(command.run()),
-        Command::Watch(command) => talk(command.run()),
-        Command::Command(command) => runtime().and_then(|runtime| runtime.block_on(command.run())),
-        Command::Feedback(command) => talk(command.run()),
-        Command::Simulate(command) => runtime().and_then(|runtime| runtime.block_on(command.run())),
+    let outcome = match Arguments::parse().verb {
+        Verb::Dev(arguments) => dev::run(arguments),
+        Verb::Serve(arguments) => serve::run(&arguments),
+        Verb::Device(command) => talk(command.run()),
+        Verb::Token(command) => talk(command.run()),
+        Verb::Events(command) => talk(command.run()),
+        Verb::Watch(command) => talk(command.run()),
+        Verb::Command(command) => runtime().and_then(|runtime| runtime.block_on(command.run())),
+        Verb::Feedback(command) => talk(command.run()),
+        Verb::Simulate(command) => runtime().and_then(|runtime| runtime.block_on(command.run())),
     };
     outcome.unwrap_or_else(|error| {
         complain(&error);

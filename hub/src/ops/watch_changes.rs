@@ -245,7 +245,7 @@ impl Watcher {
                 (standing(identities), after.map(|after| Stage::Identities { after: Some(after) }))
             }
             Stage::Sessions { after } => {
-                let (sessions, after) = self.sessions(after);
+                let (sessions, after) = self.sessions(after.as_ref());
                 (standing(sessions), after.map(|after| Stage::Sessions { after: Some(after) }))
             }
             Stage::Commands { before } => {
@@ -277,9 +277,9 @@ impl Watcher {
         Ok((page.into_iter().map(|identity| Standing::Like(Change::IdentityWritten(Arc::new(identity)))).collect(), last))
     }
 
-    fn sessions(&self, after: Option<SessionKey>) -> (Vec<Standing>, Option<SessionKey>) {
+    fn sessions(&self, after: Option<&SessionKey>) -> (Vec<Standing>, Option<SessionKey>) {
         let presence = &self.hub.presence;
-        let (mut page, whole) = match (&self.interest.devices, &after) {
+        let (mut page, whole) = match (&self.interest.devices, after) {
             (Devices::One(id), _) => (presence.sessions_of(id), false),
             (Devices::Prefix(prefix), None) => {
                 let mut page = presence.sessions_of(prefix);
@@ -290,7 +290,7 @@ impl Watcher {
                 (page, whole)
             }
             (Devices::All | Devices::Prefix(_), _) => {
-                let page = presence.sessions(after.as_ref(), PAGE);
+                let page = presence.sessions(after, PAGE);
                 let whole = page.len() == PAGE;
                 (page, whole)
             }

@@ -178,29 +178,29 @@ impl Journey {
 mod tests {
     use super::*;
 
-    fn document(ack: &str, steps: Value) -> Value {
+    fn document(ack: &str, steps: &Value) -> Value {
         json!({ "id": "12", "ack": ack, "enqueuedTime": "2026-11-23T03:00:00.000Z", "steps": steps })
     }
 
     #[test]
     fn a_journey_ends_with_its_receipt() {
-        let mut journey = Journey::new(document("full", Value::Null)).unwrap();
+        let mut journey = Journey::new(document("full", &Value::Null)).unwrap();
         assert_eq!((journey.id(), journey.outcome(), journey.stages()), ("12", None, vec![]));
         let mut steps = json!([
             { "time": "2026-11-23T03:00:00.000Z", "step": "Enqueued" },
             { "time": "2026-11-23T03:00:01.240Z", "step": "Delivered", "protocol": "mqtt", "connection": "7", "deliveryCount": 1 },
         ]);
-        journey.update(document("full", steps.clone())).unwrap();
+        journey.update(document("full", &steps)).unwrap();
         assert_eq!(journey.outcome(), None);
         steps.as_array_mut().unwrap().push(json!({ "time": "2026-11-23T03:00:01.250Z", "step": "Completed", "protocol": "mqtt" }));
         steps.as_array_mut().unwrap().push(json!({ "time": "2026-11-23T03:00:03.000Z", "step": "ReceiptRead" }));
-        journey.update(document("full", steps.clone())).unwrap();
+        journey.update(document("full", &steps)).unwrap();
         assert_eq!(journey.outcome(), Some("Completed"));
         let stages: Vec<_> = journey.stages().into_iter().map(|stage| (stage.name, stage.after.as_millis())).collect();
         let expected = [("Enqueued", 0), ("Delivered", 1240), ("Completed", 1250), ("Receipt", 1250), ("ReceiptRead", 3000)];
         assert_eq!(stages, expected.map(|(name, ms)| (name.to_owned(), ms)));
         assert_eq!(journey.json()["receipt"], "Success");
-        journey.update(document("negative", steps)).unwrap();
+        journey.update(document("negative", &steps)).unwrap();
         assert_eq!((journey.stages().len(), &journey.json()["receipt"]), (4, &Value::Null));
     }
 

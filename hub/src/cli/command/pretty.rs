@@ -125,9 +125,9 @@ mod tests {
         let steps = json!([
             { "time": "2026-11-23T03:00:00.000Z", "step": "Enqueued" },
             { "time": "2026-11-23T03:00:00.004Z", "step": "Delivered", "protocol": "mqtt", "connection": "7", "deliveryCount": 1 },
-            { "time": "2026-11-23T03:01:00.004Z", "step": "Returned", "reason": "LockExpired" },
-            { "time": "2026-11-23T03:01:00.005Z", "step": "Delivered", "protocol": "mqtt", "connection": "7", "deliveryCount": 2 },
-            { "time": "2026-11-23T03:01:00.009Z", "step": "Completed", "protocol": "mqtt", "connection": "7" },
+            { "time": "2026-11-23T03:01:00.000Z", "step": "Returned", "reason": "LockExpired" },
+            { "time": "2026-11-23T03:01:00.002Z", "step": "Delivered", "protocol": "mqtt", "connection": "7", "deliveryCount": 2 },
+            { "time": "2026-11-23T03:01:00.012Z", "step": "Completed", "protocol": "mqtt", "connection": "7" },
         ]);
         let document =
             json!({ "id": "12", "deviceId": "pump\x1b", "ack": "full", "enqueuedTime": "2026-11-23T03:00:00.000Z", "steps": steps });

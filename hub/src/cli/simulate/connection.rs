@@ -47,20 +47,29 @@ const LAST_ACKNOWLEDGEMENTS: Duration = Duration::from_secs(5);
 const NEVER: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Connects, and stays as long as the device's habits, the hub and the simulation let it.
-pub(super) async fn run(device: &mut Device, world: &World) -> Ended {
+pub(super) async fn run(device: &mut Device, world: &World, after_a_loss: bool) -> Ended {
+    // Whoever waits for a turn has no buffers yet.
+    let turn = tokio::select! {
+        turn = world.pacer.turn() => turn,
+        () = world.stop.cancelled() => return Ended::Stopped,
+    };
     let (client, mut events) = AsyncClient::new(options(device, world), REQUESTS_MAX);
     let mut network = NetworkOptions::new();
     network.set_connection_timeout(CONNECT_TIMEOUT_S).set_tcp_nodelay(true);
     events.set_network_options(network);
     let connected = tokio::select! {
-        connected = connect(&mut events, world) => connected,
+        connected = connect(&mut events) => connected,
         () = world.stop.cancelled() => return Ended::Stopped,
     };
+    drop(turn);
     if let Err(reason) = connected {
         return Ended::Refused(reason);
     }
     events.state.events.shrink_to(EVENTS_KEPT);
     world.tally.connects.more();
+    if after_a_loss {
+        world.tally.reconnects.more();
+    }
     world.tally.connected.more();
     let mut link = Link::new(device, world, client);
     let ended = match link.subscribe() {
@@ -72,9 +81,8 @@ pub(super) async fn run(device: &mut Device, world: &World) -> Ended {
     ended
 }
 
-/// Up to the CONNACK, in the fleet's turn.
-async fn connect(events: &mut EventLoop, world: &World) -> Result<(), String> {
-    let _permit = world.pacer.turn().await;
+/// Up to the CONNACK.
+async fn connect(events: &mut EventLoop) -> Result<(), String> {
     events.poll().await.map(drop).map_err(|error| match error {
         ConnectionError::ConnectionRefused(code) => format!("the hub refused it ({code:?}); its log and its API's refusals say why"),
         error => error.to_string(),

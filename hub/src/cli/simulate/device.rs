@@ -103,10 +103,12 @@ impl Device {
 
     async fn send(mut self, world: &World) {
         let mut wait = RECONNECT_FIRST;
+        let mut after_a_loss = false;
         loop {
-            let ended = Box::pin(connection::run(&mut self, world)).await;
+            let ended = Box::pin(connection::run(&mut self, world, after_a_loss)).await;
             if !matches!(ended, Ended::Refused(_)) {
                 wait = RECONNECT_FIRST;
+                after_a_loss = !matches!(ended, Ended::Asleep);
             }
             match ended {
                 Ended::Done | Ended::Stopped => return,
@@ -124,7 +126,6 @@ impl Device {
             if !rest(pause, world).await {
                 return;
             }
-            world.tally.reconnects.more();
         }
     }
 

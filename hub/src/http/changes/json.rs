@@ -111,7 +111,7 @@ mod tests {
     fn an_identity_is_shown_without_its_keys() {
         let mut written = identity("D");
         written.tags = Some(r#"{"site":"north"}"#.into());
-        let text = render(&Change::IdentityWritten(std::sync::Arc::new(written.clone())));
+        let text = render(&Change::IdentityWritten(std::sync::Arc::new(written)));
         assert!([1, 2].iter().all(|byte| !text.contains(&key(*byte).expose_base64())), "{text}");
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["device"]["tags"], json!({"site": "north"}));

@@ -37,8 +37,8 @@ const HTTPS_PORT: u16 = 443;
 const API_PORT: u16 = 8443;
 const METRICS_PORT: u16 = 9464;
 
-/// Connections at once: more than a laptop's tests need, fewer than the file descriptors that most systems grant.
-const CONNECTIONS: &str = "4000";
+/// Connections at once: more than the fleets that a laptop simulates, fewer than the file descriptors that most systems grant.
+const CONNECTIONS: &str = "16000";
 
 /// What the authority of `--device-ca` is called.
 const DEVICE_CA: &str = "device-ca";

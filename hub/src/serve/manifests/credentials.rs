@@ -100,17 +100,14 @@ impl CredentialsFolder {
     fn text(&self, id: &DeviceId, authentication: &Authentication, format: CredentialsFormat) -> Zeroizing<String> {
         let host = &self.host_name;
         let string = Zeroizing::new(device_connection_string(host, id, authentication));
-        let keys = match authentication {
-            Authentication::SymmetricKey { primary, secondary } => {
-                json!({ "primaryKey": primary.expose_base64(), "secondaryKey": secondary.expose_base64() })
-            }
-            Authentication::SelfSigned { .. } | Authentication::CertificateAuthority => json!({}),
-        };
         Zeroizing::new(match format {
             CredentialsFormat::ConnectionString => format!("{}\n", *string),
             CredentialsFormat::Keys => {
                 let mut document = json!({ "hostName": host, "deviceId": id.as_str() });
-                merge(&mut document, keys);
+                if let Authentication::SymmetricKey { primary, secondary } = authentication {
+                    document["primaryKey"] = primary.expose_base64().into();
+                    document["secondaryKey"] = secondary.expose_base64().into();
+                }
                 format!("{document:#}\n")
             }
             CredentialsFormat::Env => {
@@ -119,12 +116,6 @@ impl CredentialsFolder {
                 variables.iter().map(|(name, value)| format!("{name}={}\n", quoted(value))).collect()
             }
         })
-    }
-}
-
-fn merge(document: &mut serde_json::Value, more: serde_json::Value) {
-    if let (Some(document), serde_json::Value::Object(more)) = (document.as_object_mut(), more) {
-        document.extend(more);
     }
 }
 

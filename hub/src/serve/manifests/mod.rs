@@ -9,36 +9,32 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
-use mooring_crds::plan::{Standing, Step, Wanted, plan, plan_deletion};
+use mooring_crds::plan::Wanted;
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
-use self::carry_out::{primary_key, request, rotation_records, view};
 use self::credentials::{CredentialsError, CredentialsFolder};
 use self::folder::{FolderError, ManifestFolder, SETTLE_TIME};
 use self::records::{Record, Records, RecordsError};
-use self::roster::{DEVICES_MAX, Entry, Roster};
-use super::policies::new_key;
+use self::roster::{Entry, Roster};
+use self::work::Task;
 use crate::core::device_id::DeviceId;
-use crate::core::identity::DeviceIdentity;
-use crate::core::identity::change::{Outcome, Refused, Request};
 use crate::core::time::UnixMillis;
-use crate::observe::ManifestState;
-use crate::ops::change_devices::{ChangeError, change_devices};
-use crate::ops::{Hub, RegistryError};
+use crate::ops::Hub;
 
 mod carry_out;
 mod credentials;
 mod folder;
 mod records;
+mod report;
 mod roster;
 #[cfg(test)]
 mod tests;
 mod text;
+mod work;
 
 /// How long a manifest has to stay away before its device goes: editors and `git` remove a file and write it anew.
 const DELETION_GRACE: Duration = Duration::from_secs(2);
@@ -112,27 +108,13 @@ impl Next {
     }
 }
 
-/// How a device stands that has a manifest.
+/// How a device stands that has a manifest. What is not as it wants is told in words.
 enum DeviceStanding {
     InHub,
     Held(String),
     Refused(String),
     /// It did not go through, and is tried again.
     Failed(String),
-}
-
-/// What is to be looked at.
-enum Task {
-    /// A manifest that is there.
-    Manifest(Entry),
-    /// One that is gone.
-    Gone(Record),
-}
-
-/// What follows when a request went through.
-struct Consequence {
-    record: Option<Record>,
-    standing: Option<DeviceStanding>,
 }
 
 impl Manifests {
@@ -277,204 +259,6 @@ impl Manifests {
         let there = self.roster.devices.iter().filter(|(id, entry)| is_due(id, entry));
         let there = there.map(|(id, entry)| (id.clone(), Task::Manifest(entry.clone())));
         gone.into_iter().map(|(id, record)| (id, Task::Gone(record))).chain(there).collect()
-    }
-
-    async fn work(&mut self, due: Vec<(DeviceId, Task)>) -> Result<(), RegistryError> {
-        let mut due = due.into_iter().peekable();
-        while due.peek().is_some() {
-            self.work_on(due.by_ref().take(BATCH).collect()).await?;
-        }
-        Ok(())
-    }
-
-    async fn work_on(&mut self, tasks: Vec<(DeviceId, Task)>) -> Result<(), RegistryError> {
-        let (mut requests, mut waiting) = (Vec::new(), Vec::new());
-        let mut settled = Vec::new();
-        for (id, task) in tasks {
-            let identity = self.hub.registry.get(&id).await?;
-            let (request, consequence) = self.decide(&id, &task, identity.as_ref());
-            match request {
-                Some(request) => {
-                    requests.push((id.clone(), request));
-                    waiting.push((id, task, consequence));
-                }
-                None => settled.push((id, task, consequence, identity)),
-            }
-        }
-        // A rotation is written down before it is carried out; what can't be written down is not done.
-        if let Err(error) = self.records.save() {
-            return Err(RegistryError::Unavailable(format!("{error}, so nothing is changed")));
-        }
-        let answers = change_devices(&self.hub, requests).await?;
-        for ((id, task, consequence), answer) in waiting.into_iter().zip(answers) {
-            match answer {
-                Ok(Outcome::Kept(identity)) => settled.push((id, task, consequence, Some(*identity))),
-                Ok(Outcome::Deleted) => settled.push((id, task, consequence, None)),
-                Err(error) => self.did_not_go_through(&id, &task, &error),
-            }
-        }
-        self.settle(settled).await;
-        Ok(())
-    }
-
-    /// What is to be asked of the registry for one device, and what follows from it.
-    fn decide(&mut self, id: &DeviceId, task: &Task, identity: Option<&DeviceIdentity>) -> (Option<Request>, Consequence) {
-        let seen_identity = identity.map(view);
-        let known = self.records.get(id).and_then(|record| record.rotation.clone());
-        let now = Timestamp::from_millisecond(self.hub.now().0).unwrap_or_default();
-        let entry = match task {
-            Task::Gone(record) => {
-                let step = plan_deletion(record.deletion_policy, seen_identity.as_ref());
-                announce_departure(id, &step);
-                return (request(&step, identity, new_key).unwrap_or_default(), Consequence { record: None, standing: None });
-            }
-            Task::Manifest(entry) => entry,
-        };
-        let seen = known.as_ref().zip(identity.and_then(primary_key)).and_then(|(known, primary)| known.seen(primary));
-        let plan = plan(&entry.wanted, seen_identity.as_ref(), seen, now);
-        if let Standing::Refused(refusal) = &plan.standing {
-            let standing = DeviceStanding::Refused(format!("{}: {refusal}", refusal.reason()));
-            return (None, Consequence { record: None, standing: Some(standing) });
-        }
-        let request = match request(&plan.step, identity, new_key) {
-            Ok(request) => request,
-            Err(error) => {
-                let standing = Some(DeviceStanding::Refused(format!("Invalid: {error}")));
-                return (None, Consequence { record: self.records.get(id).cloned(), standing });
-            }
-        };
-        let (before, after) = rotation_records(&plan.step, identity, known.as_ref(), now);
-        let record =
-            |rotation| Record { folder: self.folder.path().to_path_buf(), deletion_policy: entry.wanted.deletion_policy, rotation };
-        let (before, after) = (before.map(|before| record(Some(before))), record(after));
-        if let Some(before) = before {
-            self.records.set(id, before);
-        }
-        let standing = match plan.standing {
-            Standing::Held(hold) => DeviceStanding::Held(format!(
-                "HeldInHub: {} has shut the device out, since {}; it stays out until it is let in the same way: mooring-hub device enable {id}",
-                hold.by, hold.since
-            )),
-            Standing::InHub | Standing::Refused(_) => DeviceStanding::InHub,
-        };
-        (request, Consequence { record: Some(after), standing: Some(standing) })
-    }
-
-    /// Somebody else was faster, or the rules say no: it is looked at again in a moment.
-    fn did_not_go_through(&mut self, id: &DeviceId, task: &Task, error: &ChangeError) {
-        self.done.remove(id);
-        match error {
-            ChangeError::Refused(Refused::ETagMismatch(_) | Refused::AlreadyExists(_) | Refused::NotFound(_)) => {
-                debug!(device = %id, "manifests: device {id} has changed meanwhile, and is looked at again");
-            }
-            error if matches!(task, Task::Manifest(_)) => {
-                self.standings.insert(id.clone(), DeviceStanding::Failed(format!("it could not be changed, and is tried again: {error}")));
-            }
-            error => {
-                warn!(device = %id, %error, "manifests: the manifest of device {id} is gone, and the device could not follow: {error}")
-            }
-        }
-    }
-
-    /// Keeps what follows: records, standings, and credentials of what is there.
-    async fn settle(&mut self, settled: Vec<(DeviceId, Task, Consequence, Option<DeviceIdentity>)>) {
-        let credentials = Arc::clone(&self.credentials);
-        let kept = spawn_blocking(move || {
-            let keep = |(id, task, consequence, identity): (DeviceId, Task, Consequence, Option<DeviceIdentity>)| {
-                let outcome = match (&task, &consequence.record, identity) {
-                    (Task::Manifest(entry), Some(_), Some(identity)) => {
-                        credentials.keep(&id, &identity.authentication, entry.wanted.format).map(drop)
-                    }
-                    _ => credentials.remove(&id),
-                };
-                (id, task, consequence, outcome)
-            };
-            settled.into_iter().map(keep).collect::<Vec<_>>()
-        });
-        for (id, task, Consequence { record, mut standing }, outcome) in kept.await.unwrap_or_default() {
-            let kept = outcome.is_ok();
-            if let Err(error) = outcome {
-                standing = standing.map(|_| DeviceStanding::Failed(error.to_string()));
-            }
-            match record {
-                Some(record) => self.records.set(&id, record),
-                None if kept => self.records.remove(&id),
-                None => {}
-            }
-            if let (Task::Manifest(entry), true) = (task, kept) {
-                self.done.insert(id.clone(), entry.wanted);
-            }
-            if let Some(standing) = standing {
-                self.standings.insert(id, standing);
-            }
-        }
-    }
-
-    /// Says what is wrong, once, and that it is right again.
-    fn say(&mut self) {
-        let problems = self.problems();
-        for (subject, text) in &problems {
-            if self.said.get(subject) != Some(text) {
-                warn!(manifest = %subject, "manifests: {subject}: {text}");
-            }
-        }
-        for subject in self.said.keys().filter(|subject| !problems.contains_key(*subject)) {
-            info!(manifest = %subject, "manifests: {subject}: what was wrong is over");
-        }
-        self.said = problems;
-    }
-
-    /// What is wrong, by what it is about.
-    fn problems(&self) -> BTreeMap<String, String> {
-        let path = self.folder.path().display();
-        let mut problems: BTreeMap<String, String> = BTreeMap::new();
-        let folder = self.folder_error.clone().into_iter();
-        problems.extend(folder.map(|text| (format!("the folder {path}"), text)));
-        problems.extend(self.folder.problems().map(|(file, text)| (file.to_owned(), text.to_owned())));
-        problems.extend(self.roster.refused.iter().map(|(place, refusal)| (place.to_string(), format!("{}: {refusal}", refusal.reason()))));
-        for (id, standing) in &self.standings {
-            let place = self.roster.devices.get(id).map(|entry| entry.place.to_string()).unwrap_or_default();
-            match standing {
-                DeviceStanding::InHub => {}
-                DeviceStanding::Held(text) | DeviceStanding::Refused(text) | DeviceStanding::Failed(text) => {
-                    problems.insert(format!("{place}: device {id}"), text.clone());
-                }
-            }
-        }
-        for (file, contents) in self.folder.good().filter(|(_, contents)| !contents.passed_over.is_empty()) {
-            problems
-                .entry(file.to_owned())
-                .or_insert_with(|| format!("passed over, because it is no Device: {}", contents.passed_over.join(", ")));
-        }
-        if let (Some(why), false) = (self.keeps_everything(), self.missing.is_empty()) {
-            let text = format!("{} devices have no manifest any more and stay all the same: {why}", self.missing.len());
-            problems.insert(format!("the folder {path} lacks devices"), text);
-        }
-        if self.roster.overflows {
-            problems.insert(format!("the folder {path} overflows"), format!("only the first {DEVICES_MAX} devices are taken"));
-        }
-        problems
-    }
-
-    fn count(&self) {
-        let count = |state: fn(&DeviceStanding) -> bool| self.standings.values().filter(|standing| state(standing)).count();
-        let metrics = &self.hub.metrics;
-        metrics.manifests(ManifestState::InHub, count(|standing| matches!(standing, DeviceStanding::InHub)));
-        metrics.manifests(ManifestState::Held, count(|standing| matches!(standing, DeviceStanding::Held(_))));
-        let refused = count(|standing| matches!(standing, DeviceStanding::Refused(_))) + self.roster.refused.len();
-        metrics.manifests(ManifestState::Refused, refused);
-        metrics.manifests(ManifestState::Failed, count(|standing| matches!(standing, DeviceStanding::Failed(_))));
-        metrics.manifests(ManifestState::Missing, self.missing.len());
-        metrics.manifest_problems(self.folder.problems().count() + usize::from(self.folder_error.is_some()));
-    }
-}
-
-/// What takes a device away is said for each.
-fn announce_departure(id: &DeviceId, step: &Step) {
-    match step {
-        Step::Delete => info!(device = %id, "manifests: the manifest of device {id} is gone: the device is deleted"),
-        Step::Release => info!(device = %id, "manifests: the manifest of device {id} is gone: the device stays, and nobody manages it"),
-        Step::Nothing | Step::Create(_) | Step::Adopt(_) | Step::Update(_) => {}
     }
 }
 

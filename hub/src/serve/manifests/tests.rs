@@ -3,9 +3,11 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::core::identity::change::{Author, Change, Precondition, Settings};
-use crate::core::identity::{Authentication, DeviceStatus, ManagedBy};
+use crate::core::identity::change::{Author, Change, Precondition, Request, Settings};
+use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, ManagedBy};
+use crate::ops::change_devices::change_device;
 use crate::ops::world::World;
+use crate::serve::policies::new_key;
 
 /// A hub in memory, a folder, and the time between two looks at it.
 struct Rig {
@@ -53,7 +55,7 @@ impl Rig {
 
     async fn ask(&self, id: &str, change: Change, author: Author) {
         let id = DeviceId::parse(id).unwrap();
-        crate::ops::change_devices::change_device(&self.world.hub, id, Request { change, author }).await.unwrap();
+        change_device(&self.world.hub, id, Request { change, author }).await.unwrap();
     }
 
     fn credentials(&self, id: &str) -> Option<String> {
@@ -226,6 +228,26 @@ async fn keys_are_rotated_once_with_an_overlap_and_the_credentials_follow() {
     assert!(third.0 == second.0 && third.1 != second.1, "and then it goes");
     rig.later().await;
     assert_eq!(keys(&rig.get("pump").await.unwrap()), third);
+}
+
+#[tokio::test]
+async fn certificates_come_and_go_as_the_manifest_says() {
+    let mut rig = Rig::new();
+    let (sha1, sha256) = ("Ab".repeat(20), "0c".repeat(32));
+    rig.write("a.yaml", &device("pump", &format!("authentication: {{x509Thumbprint: {{primary: {sha1}, secondary: {sha256}}}}}")));
+    rig.later().await;
+    let pump = rig.get("pump").await.unwrap();
+    assert!(matches!(pump.authentication, Authentication::SelfSigned { primary: Some(_), secondary: Some(_) }));
+    assert!(rig.credentials("pump").unwrap().contains("x509=true"), "{:?}", rig.credentials("pump"));
+    rig.later().await;
+    assert_eq!(rig.get("pump").await.unwrap().version, pump.version, "thumbprints are the same in either case");
+    rig.write("a.yaml", &device("pump", "authentication: {x509CA: {}}"));
+    rig.later().await;
+    assert_eq!(rig.get("pump").await.unwrap().authentication, Authentication::CertificateAuthority);
+    rig.write("a.yaml", &device("pump", ""));
+    rig.later().await;
+    let with_keys = rig.get("pump").await.unwrap();
+    assert!(rig.credentials("pump").unwrap().contains(&keys(&with_keys).0));
 }
 
 #[tokio::test]

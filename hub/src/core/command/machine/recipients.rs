@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use super::{PollId, Recipient, Turn};
+use crate::core::command::turn::{PollId, Recipient, Turn};
 use crate::core::device_id::DeviceId;
 use crate::core::session::{ConnectionId, Protocol};
 use crate::core::time::UnixMillis;

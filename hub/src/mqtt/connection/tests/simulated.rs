@@ -197,8 +197,8 @@ impl Outside {
                 biased;
                 accepted = listener.accept() => {
                     let (stream, peer) = accepted?;
-                    let origin = Origin { protocol: Protocol::Mqtt, peer };
-                    tasks.push(Box::pin(serve_connection(Arc::clone(&hub), stream, Stranger { origin, certificate: None }, Duration::from_secs(10), || ())));
+                    let stranger = Stranger { origin: Origin { protocol: Protocol::Mqtt, peer }, certificate: None };
+                    tasks.push(Box::pin(serve_connection(Arc::clone(&hub), stream, stranger, Duration::from_secs(10), || ())));
                 }
                 _ = tasks.next() => {}
             }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use self::rig::{Rig, device, draft, generation, small_limits};
-use super::{NoRoom, POLLS_OF_DEVICE_MAX, Recipient, Statistics};
+use super::{NoRoom, POLLS_OF_DEVICE_MAX, Statistics};
 use crate::core::command::draft::Draft;
 use crate::core::command::feedback::LockLost;
-use crate::core::command::turn::PollId;
+use crate::core::command::turn::{PollId, Recipient};
 use crate::core::command::{Acknowledgement, CommandId, LockToken, Outcome, ReceiptLoss, ReturnReason, Settlement, StepKind};
 use crate::core::session::ConnectionId;
 

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
-use super::super::{POLLS_OF_DEVICE_MAX, Recipient, Statistics};
+use super::super::{POLLS_OF_DEVICE_MAX, Statistics};
 use super::rig::{Rig, device, draft, generation, small_limits};
 use crate::core::command::draft::Draft;
 use crate::core::command::machine::{Consumer, Poll};
-use crate::core::command::turn::PollId;
+use crate::core::command::turn::{PollId, Recipient};
 use crate::core::command::{Acknowledgement, CommandId, CommandLimits, LockToken, Outcome, ReceiptId, Receiver, Settlement, StepKind};
 use crate::core::session::{ConnectionId, Protocol};
 use crate::core::time::UnixMillis;
