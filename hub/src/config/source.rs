@@ -291,6 +291,7 @@ mod tests {
             ("host_nam = \"x\"", 1, "host_nam"),
             ("data = \"x\"\n[listenrs]\n", 2, "listenrs"),
             ("[limits]\n\nhandshake_tim = \"1s\"", 3, "handshake_tim"),
+            ("[device_authorities.p]\nfile = \"a\"\nprefix = \"b\"", 3, "prefix"),
             ("[policies.p]\nprimary_key_file = \"a\"\nkey = \"b\"", 3, "key"),
         ] {
             let error = check(text).unwrap_err();
@@ -326,6 +327,8 @@ mod tests {
             (policy("mine", ""), "permissions are missing"),
             (policy("service", "permissions = [\"RegistryWrite\"]\n"), "leave permissions out"),
             (policy("\"a b\"", ""), "its name may have"),
+            ("[device_authorities.\"a b\"]\nfile = \"f\"".to_owned(), "device_authorities.a b: its name may have"),
+            ("[device_authorities.plant]\nfile = \"f\"\nid_prefix = \"a b\"".to_owned(), "no device id begins with its id_prefix"),
         ] {
             let error = with(&text).unwrap_err();
             assert!(error.contains(word), "{error}");
