@@ -146,7 +146,7 @@ fn self_signed_devices_send() -> Result<()> {
 }
 
 #[test]
-fn issued_devices_send_within_their_authoritys_prefix() -> Result<()> {
+fn issued_devices_send() -> Result<()> {
     isolated(async || {
         let office = Office::new()?;
         let root = office.self_signed("root", "Plant root").await?;
@@ -161,12 +161,11 @@ fn issued_devices_send_within_their_authoritys_prefix() -> Result<()> {
 
         let stranger = office.self_signed("stranger", "Nobody knows").await?;
         let foreign = office.issued("foreign", DEVICE, &stranger, own).await?;
-        for (id, made, reason) in [("press-2", &device, "common name is \"press-1\""), (DEVICE, &foreign, "issued by \"CN=Nobody knows\"")]
-        {
+        for (id, made, reason) in [("press-2", &device, "OtherCommonName"), (DEVICE, &foreign, "UnknownAuthority")] {
             ensure!(curl(&hub, id, made, "in vain").await? == "401", "{id}: let in");
             let refused = mosquitto_pub(&hub, id, made, "in vain").outcome().await?;
             ensure!(refused.stderr.contains("not authorised"), "{}", refused.stderr);
-            ensure!(hub.log().contains(reason), "the owner was not told that {reason}");
+            ensure!(hub.log().contains(reason), "the owner was not told: {reason}");
         }
         Ok(())
     })
