@@ -42,16 +42,16 @@ const MQTT_PORT: u16 = 8883;
 #[command(next_help_heading = "Which hub (by default the one that `mooring-hub dev` runs on this machine)")]
 pub struct HubArguments {
     /// Data folder of a `mooring-hub dev`, whose hub.json says where it is and holds its keys
-    #[arg(long, value_name = "DIR", env = "MOORING_DATA")]
+    #[arg(long, global = true, value_name = "DIR", env = "MOORING_DATA")]
     data: Option<PathBuf>,
     /// File with a policy's connection string, `-` for standard input [else: the variable IOTHUB_CONNECTION_STRING]
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, global = true, value_name = "FILE")]
     connection_string_file: Option<PathBuf>,
     /// File with the certificates (PEM) to trust [default: the one of hub.json, else what the system trusts]
-    #[arg(long, value_name = "FILE", env = "MOORING_CA_FILE")]
+    #[arg(long, global = true, value_name = "FILE", env = "MOORING_CA_FILE")]
     ca_file: Option<PathBuf>,
     /// Address of the hub's API [default: the one of hub.json, else https://HOST:8443]
-    #[arg(long, value_name = "URL", env = "MOORING_API")]
+    #[arg(long, global = true, value_name = "URL", env = "MOORING_API")]
     api: Option<String>,
 }
 

@@ -47,6 +47,10 @@ pub fn check(filter: &str) -> Result<(), LogError> {
     parse(filter).map(|_| ())
 }
 
+/// What migrations say of themselves is for those who write them, unless the filter asks for it.
+const QUIET: &str = "sea_orm_migration=warn";
+
 fn parse(filter: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::try_new(filter).map_err(|problem| LogError::Filter { filter: filter.to_owned(), problem: problem.to_string() })
+    EnvFilter::try_new(format!("{QUIET},{filter}"))
+        .map_err(|problem| LogError::Filter { filter: filter.to_owned(), problem: problem.to_string() })
 }

@@ -91,10 +91,14 @@ impl BackEnd {
     /// Reads the timelines of those that may have changed, and tells of those that have ended.
     async fn look(&mut self, changed: &Changed) -> Result<()> {
         let ids: Vec<String> = match changed {
-            Changed::These(ids) => ids.iter().filter(|id| self.followed.contains_key(*id)).cloned().collect(),
+            Changed::These(ids) => ids.clone(),
             Changed::Any => self.followed.keys().cloned().collect(),
         };
         for id in ids {
+            // Named twice, by its end and by its receipt.
+            if !self.followed.contains_key(&id) {
+                continue;
+            }
             let document: Value = show(&self.client, &id).await?;
             let journey = Journey::new(document)?;
             if journey.outcome().is_some() {

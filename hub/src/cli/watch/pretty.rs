@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::cli::device::sanitized;
 use crate::cli::events::pretty::Style;
+use crate::core::time::UnixMillis;
 
 const GOOD: &str = "32";
 const BAD: &str = "31";
@@ -26,8 +27,8 @@ pub(super) fn change(kind: &str, change: &Value, now: &str, style: Style) -> Str
         }
         "registry" => {
             let held = if change["device"]["hold"].is_object() { ", held" } else { "" };
-            let status = sanitized(change["device"]["status"].as_str().unwrap_or_default());
-            line(now, &text("deviceId"), ODD, &format!("identity {}", text("operation")), &format!("{status}{held}"))
+            let status = change["device"]["status"].as_str().map(|status| format!(", {}", sanitized(status))).unwrap_or_default();
+            line(now, &text("deviceId"), ODD, "identity", &format!("{}{status}{held}", text("operation")))
         }
         "refusal" => {
             let more = format!("{}: {} ({} from {})", text("reason"), text("text"), text("protocol"), text("address"));
@@ -36,16 +37,19 @@ pub(super) fn change(kind: &str, change: &Value, now: &str, style: Style) -> Str
         "command" => {
             let (command, step) = (&change["command"], &change["step"]);
             let of = |part: &Value, name: &str| sanitized(part[name].as_str().unwrap_or_default());
-            let count = step["deliveryCount"].as_u64().map(|count| format!(" for the {count}. time")).unwrap_or_default();
+            let again =
+                step["deliveryCount"].as_u64().filter(|count| *count > 1).map(|count| format!(", delivery {count}")).unwrap_or_default();
             let over = step["protocol"].as_str().map(|protocol| format!(" over {}", sanitized(protocol))).unwrap_or_default();
             let why = step["reason"].as_str().map(|reason| format!(": {}", sanitized(reason))).unwrap_or_default();
             let time = if step.is_object() { of(step, "time") } else { now.to_owned() };
             let what = if step.is_object() { of(step, "step") } else { of(command, "state") };
-            line(&time, &of(command, "deviceId"), ODD, &format!("command {}", of(command, "id")), &format!("{what}{count}{over}{why}"))
+            line(&time, &of(command, "deviceId"), ODD, &format!("command {}", of(command, "id")), &format!("{what}{over}{again}{why}"))
         }
         "receipt" => {
             let more = format!("of command {}: {}", text("commandId"), text("statusCode"));
-            line(&text("enqueuedTimeUtc"), &text("deviceId"), ODD, "receipt", &more)
+            // Azure writes seven digits; the column has room for three.
+            let time = text("enqueuedTimeUtc").parse().map_or_else(|_| now.to_owned(), |time: UnixMillis| time.to_string());
+            line(&time, &text("deviceId"), ODD, "receipt", &more)
         }
         "snapshot-begin" => style.dim("how things stand:") + "\n",
         "snapshot-end" => style.dim("what happens from now on:") + "\n",
@@ -79,9 +83,9 @@ mod tests {
             "command": {"id": "12", "deviceId": "pump", "state": "Invisible"},
             "step": {"time": "T", "step": "Delivered", "protocol": "mqtt", "connection": "7", "deliveryCount": 2}
         });
-        assert_eq!(shown("command", &command), "T  pump                  command 12    Delivered for the 2. time over mqtt\n");
+        assert_eq!(shown("command", &command), "T  pump                  command 12    Delivered over mqtt, delivery 2\n");
         let registry = json!({"operation": "deleted", "deviceId": "pump"});
-        assert_eq!(shown("registry", &registry), "now  pump                  identity deleted\n");
+        assert_eq!(shown("registry", &registry), "now  pump                  identity      deleted\n");
     }
 
     #[test]
