@@ -12,6 +12,10 @@ use crate::core::command::{Command, CommandId, Outcome, Receipt, Receiver, Retur
 use crate::core::device_id::DeviceId;
 use crate::core::identity::GenerationId;
 
+/// How many deliveries in a row may not count because they never left the hub. A client that asks and hangs up, again and again, would
+/// otherwise write two steps into a timeline each time, for as long as the command lives.
+pub(super) const NOT_SENT_MAX: u8 = 10;
+
 impl CommandMachine {
     pub(super) fn insert(&mut self, command: Arc<Command>) {
         self.devices.insert(command.id, command.device_id.clone());
@@ -45,10 +49,14 @@ impl CommandMachine {
         }
     }
 
-    /// Puts a locked command back to its place, unless it has been delivered too often or its time is up.
+    /// Puts a locked command back to its place, unless it has been delivered too often or its time is up. A delivery that was not sent does
+    /// not count, unless [`NOT_SENT_MAX`] before it were not sent either.
     pub(super) fn give_back(&mut self, device: &DeviceId, id: CommandId, reason: ReturnReason, turn: &mut Turn<'_>) {
         let Some(entry) = self.queues.get_mut(device).and_then(|queue| queue.get_mut(id)) else { return };
-        if reason == ReturnReason::NotSent {
+        if reason != ReturnReason::NotSent {
+            entry.not_sent = 0;
+        } else if entry.not_sent < NOT_SENT_MAX {
+            entry.not_sent += 1;
             let command = Arc::make_mut(&mut entry.command);
             command.delivery_count = command.delivery_count.saturating_sub(1);
             turn.write(CommandWrite::DeliveryCount(id, command.delivery_count));
@@ -74,7 +82,7 @@ impl CommandMachine {
         }
         self.devices.remove(&id);
         self.timers.remove(&(entry.deadline(), id));
-        let Entry { mut command, lock } = entry;
+        let Entry { mut command, lock, not_sent: _ } = entry;
         self.invisible -= usize::from(lock.is_some());
         Arc::make_mut(&mut command).ended = Some((outcome, turn.now));
         turn.write(CommandWrite::End { command: id, outcome, time: turn.now });

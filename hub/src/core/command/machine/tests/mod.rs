@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use self::rig::{Rig, device, draft, generation, small_limits};
+use super::life::NOT_SENT_MAX;
 use super::{NoRoom, POLLS_OF_DEVICE_MAX, Statistics};
 use crate::core::command::draft::Draft;
 use crate::core::command::feedback::LockLost;
@@ -100,6 +101,30 @@ fn what_never_left_the_hub_does_not_count() {
     assert_eq!(rig.outcome(sent), Some(Outcome::DeliveryCountExceeded));
     assert_eq!(kinds(&rig, sent)[2], StepKind::Returned(ReturnReason::ConnectionClosed));
     assert_eq!(kinds(&rig, unsent)[2], StepKind::Returned(ReturnReason::NotSent));
+}
+
+#[test]
+fn what_never_leaves_the_hub_counts_when_that_goes_on() {
+    let mut rig = Rig::new(small_limits());
+    let id = rig.send("D", NoReceipt);
+    let asks_and_hangs_up = |rig: &mut Rig, times: u64| {
+        for _ in 0..times {
+            rig.poll("D", 1, 10);
+            let handout = rig.taken_one();
+            rig.turn(|machine, turn| machine.not_sent(&device("D"), handout.token, turn));
+        }
+    };
+    asks_and_hangs_up(&mut rig, u64::from(NOT_SENT_MAX));
+    assert_eq!(rig.command(id).delivery_count, 0);
+    rig.poll("D", 1, 10);
+    let handout = rig.taken_one();
+    rig.settle(&handout, Settlement::Abandon);
+    asks_and_hangs_up(&mut rig, u64::from(NOT_SENT_MAX));
+    assert_eq!(rig.command(id).delivery_count, 1, "one that was sent begins a new row");
+    asks_and_hangs_up(&mut rig, 2);
+    assert_eq!(rig.outcome(id), Some(Outcome::DeliveryCountExceeded));
+    let returns = kinds(&rig, id).into_iter().filter(|kind| *kind == StepKind::Returned(ReturnReason::NotSent)).count();
+    assert_eq!(returns, 2 * usize::from(NOT_SENT_MAX) + 1, "all but the last, which was the end");
 }
 
 #[test]
