@@ -228,10 +228,11 @@ impl FeedbackQueue {
             let Some(Waiting { receipt, locked_with }) = self.receipts.remove(id) else { continue };
             self.enqueued.remove(id);
             self.expiries.remove(&(receipt.expiry_time, *id));
-            self.of_devices.remove(&(receipt.device_id, *id));
-            turn.late_step(receipt.command, step());
-            let Some(batch) = locked_with.and_then(|token| self.batches.get_mut(&token)) else { continue };
-            batch.receipts.remove(id);
+            self.of_devices.remove(&(receipt.device_id.clone(), *id));
+            if let Some(batch) = locked_with.and_then(|token| self.batches.get_mut(&token)) {
+                batch.receipts.remove(id);
+            }
+            turn.receipt_step(receipt, step());
         }
         turn.write(CommandWrite::RemoveReceipts(ids.to_vec()));
     }

@@ -192,6 +192,7 @@ impl Desk<'_> {
         for happening in happenings {
             match happening {
                 Happening::Receipt(receipt) => hub.changes.publish(now, Change::Receipt(receipt)),
+                Happening::ReceiptStep(receipt, step) => hub.changes.publish(now, Change::ReceiptStep(receipt, step)),
                 Happening::Step(command, step) => {
                     match &step.kind {
                         StepKind::Enqueued => hub.metrics.command_enqueued(),

@@ -7,8 +7,8 @@ use super::life::NOT_SENT_MAX;
 use super::{NoRoom, POLLS_OF_DEVICE_MAX, Statistics};
 use crate::core::command::draft::Draft;
 use crate::core::command::feedback::LockLost;
-use crate::core::command::turn::{PollId, Recipient};
-use crate::core::command::{Acknowledgement, CommandId, LockToken, Outcome, ReceiptLoss, ReturnReason, Settlement, StepKind};
+use crate::core::command::turn::{Happening, PollId, Recipient};
+use crate::core::command::{Acknowledgement, CommandId, LockToken, Outcome, ReceiptLoss, ReturnReason, Settlement, Step, StepKind};
 use crate::core::session::ConnectionId;
 
 mod lossy_line;
@@ -344,6 +344,30 @@ fn receipts_are_received_together_and_settled_together() {
     assert_eq!(rig.turn(|machine, turn| machine.settle_receipts(again.token, Settlement::Abandon, turn)), Ok(()));
     assert_eq!(kinds(&rig, ids[2]).last(), Some(&StepKind::ReceiptLost(ReceiptLoss::DeliveryCountExceeded)));
     assert!(rig.receipts().is_empty());
+}
+
+#[test]
+fn those_who_watch_hear_what_becomes_of_a_receipt() {
+    let mut rig = Rig::new(small_limits());
+    rig.subscribe("D", 1, 1);
+    let told = |rig: &Rig| match &rig.happenings[..] {
+        [.., Happening::ReceiptStep(receipt, step)] => Some((receipt.command, step.clone())),
+        _ => None,
+    };
+    let complete_one = |rig: &mut Rig| {
+        let id = rig.send("D", Full);
+        let handout = rig.taken_one();
+        rig.settle(&handout, Settlement::Complete);
+        assert_eq!(told(rig), None, "it waits");
+        id
+    };
+    let read = complete_one(&mut rig);
+    let batch = rig.turn(|machine, turn| machine.receive_receipts(1, turn)).unwrap();
+    rig.turn(|machine, turn| machine.settle_receipts(batch.token, Settlement::Complete, turn)).unwrap();
+    assert_eq!(told(&rig), Some((read, Step { time: rig.now, kind: StepKind::ReceiptRead })));
+    let lost = complete_one(&mut rig);
+    rig.pass(600);
+    assert_eq!(told(&rig), Some((lost, Step { time: rig.now, kind: StepKind::ReceiptLost(ReceiptLoss::Expired) })));
 }
 
 #[test]
