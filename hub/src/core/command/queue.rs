@@ -74,9 +74,9 @@ impl CommandQueue {
         self.place(id).map(|place| &mut self.entries[place])
     }
 
-    /// The first that is not locked.
-    pub fn first_enqueued(&mut self) -> Option<&mut Entry> {
-        self.entries.iter_mut().find(|entry| entry.lock.is_none())
+    /// The first that is not locked, of those that `is_good` chooses.
+    pub fn first_enqueued(&mut self, is_good: impl Fn(&Command) -> bool) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.lock.is_none() && is_good(&entry.command))
     }
 
     /// The one that is locked with this token.

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::contents::Contents;
 use super::request::{Answer, DeviceSettles, Note, Request, Unsent};
 use crate::core::change::Change;
-use crate::core::command::machine::{CommandMachine, Consumer};
+use crate::core::command::machine::{CommandMachine, Consumer, TIMED_COMMANDS_MAX};
 use crate::core::command::turn::{Decisions, Handout, Happening, PollId, Recipient, Turn};
 use crate::core::command::{CommandId, Delivery, KEPT_FOR, LockToken, Settlement, StepKind};
 use crate::core::device_id::DeviceId;
@@ -19,6 +19,8 @@ use crate::core::identity::GenerationId;
 use crate::core::time::UnixMillis;
 use crate::ops::Hub;
 use crate::store::commands::CommandsError;
+
+mod locks;
 
 /// The most requests that are decided and committed together: beyond it a group's first waits long for its last.
 const GROUP_MAX: usize = 512;
@@ -97,7 +99,7 @@ impl Desk<'_> {
                 tracing::error!(%error, "commands can't be written: {error}");
                 loaded = self.reload().await && !stop;
             } else if stop {
-                return;
+                return self.give_all_back().await;
             }
         }
     }
@@ -149,9 +151,6 @@ impl Desk<'_> {
                     answers.push(later(answer, machine.settle_receipts(token, settlement, &mut turn)));
                 }
             }
-        }
-        if stop {
-            machine.shut_down(&mut turn);
         }
         self.group = group;
         Decided { decisions: turn.decisions, answers, stop }

@@ -23,16 +23,18 @@ impl CommandMachine {
         self.queues.entry(command.device_id.clone()).or_default().push(command);
     }
 
-    /// Hands out what waits to whoever takes it.
+    /// Hands out what waits to whoever takes it; not what time has yet to end.
     pub(super) fn offer(&mut self, device: &DeviceId, turn: &mut Turn<'_>) {
         let Some(queue) = self.queues.get_mut(device) else { return };
+        let (now, delivery_count_max) = (turn.now, self.limits.delivery_count_max);
+        let is_good = |command: &Command| command.expiry_time > now && command.delivery_count < delivery_count_max;
         loop {
-            if queue.first_enqueued().is_none() {
+            if queue.first_enqueued(is_good).is_none() {
                 return;
             }
             let held = |connection| queue.held_by(connection).count();
             let Some(free) = self.recipients.next_for(device, held) else { return };
-            let entry = queue.first_enqueued().expect("looked for just now");
+            let entry = queue.first_enqueued(is_good).expect("looked for just now");
             let receiver = Receiver { protocol: free.protocol, connection: free.connection };
             let (token, until) = ((turn.fresh_token)(), turn.now.plus(free.lock_time.unwrap_or(self.limits.lock_time)));
             self.timers.remove(&(entry.deadline(), entry.command.id));
@@ -113,6 +115,15 @@ impl CommandMachine {
             self.end(device, *id, outcome, None, turn);
         }
         ids.len()
+    }
+
+    /// Ends those of a device's commands whose time is up, which a turn has not come to yet.
+    pub(super) fn end_overdue(&mut self, device: &DeviceId, turn: &mut Turn<'_>) {
+        let Some(queue) = self.queues.get(device) else { return };
+        let overdue = queue.iter().filter(|entry| entry.lock.is_none() && entry.command.expiry_time <= turn.now);
+        for id in overdue.map(|entry| entry.command.id).collect::<Vec<_>>() {
+            self.end(device, id, Outcome::Expired, None, turn);
+        }
     }
 
     pub(super) fn end_former_lives(&mut self, device: &DeviceId, present: Option<&GenerationId>, turn: &mut Turn<'_>) {

@@ -11,6 +11,7 @@ use crate::core::command::turn::{Happening, PollId, Recipient};
 use crate::core::command::{Acknowledgement, CommandId, LockToken, Outcome, ReceiptLoss, ReturnReason, Settlement, Step, StepKind};
 use crate::core::session::ConnectionId;
 
+mod backlog;
 mod lossy_line;
 mod model;
 mod rig;
@@ -397,7 +398,9 @@ fn a_hub_that_ends_says_so_in_the_timelines() {
     let id = rig.send("D", NoReceipt);
     rig.poll("D", 1, 10);
     rig.poll("E", 2, 10);
-    rig.turn(|machine, turn| machine.shut_down(turn));
+    let locked = rig.machine.locked();
+    assert_eq!(locked, [id]);
+    rig.turn(|machine, turn| machine.shut_down(&locked, turn));
     assert_eq!(kinds(&rig, id).last(), Some(&StepKind::Returned(ReturnReason::HubRestarted)));
     assert_eq!(rig.in_vain, [PollId(2)]);
 }

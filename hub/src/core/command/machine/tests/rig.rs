@@ -99,7 +99,10 @@ impl Rig {
 
     /// The same machine loads again.
     pub fn load(&mut self) {
-        let pending = self.pending();
+        self.load_these(self.pending());
+    }
+
+    pub fn load_these(&mut self, pending: Pending) {
         self.handouts.clear();
         let mut fresh_token = || {
             self.tokens += 1;
