@@ -124,7 +124,11 @@ impl Desk<'_> {
         let mut fresh_token = || LockToken(rand::random());
         let mut turn = Turn::new(self.hub.now(), &mut fresh_token);
         let (mut answers, mut stop) = (Vec::new(), false);
+        let unsent = self.take_back_unsent(turn.now);
         let mut machine = hub.commands.machine();
+        for (device, token) in unsent {
+            machine.not_sent(&device, token, &mut turn);
+        }
         machine.time_passed(&mut turn);
         for request in group.drain(..) {
             match request {

@@ -165,6 +165,24 @@ async fn a_poll_waits_and_what_was_meant_for_one_who_left_does_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lock_that_runs_out_before_its_connection_has_sent_anything_does_not_count() {
+    let world = World::with_device("D").await;
+    let session = world.session().await;
+    subscribe(&world.hub, &session, 1);
+    let command = world.send("m1").await.unwrap();
+    session.wait_woken().await;
+    world.later(Duration::from_secs(60));
+    world.settled().await;
+    let delivery = delivered(&session).await;
+    assert_eq!((delivery.command, delivery.delivery_count), (command.id, 1), "once, and with a lock that holds");
+    assert_eq!(delivery.locked_until, NOW.plus(Duration::from_secs(120)));
+    assert!(world.steps(command.id).await.contains(&StepKind::Returned(ReturnReason::NotSent)));
+    world.later(Duration::from_secs(60));
+    world.settled().await;
+    assert!(world.steps(command.id).await.contains(&StepKind::Returned(ReturnReason::LockExpired)), "this one was taken out");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_goes_gives_back_what_it_has() {
     let world = World::with_device("D").await;
     let session = world.session().await;
