@@ -85,7 +85,7 @@ struct SendArguments {
     /// Which receipts back ends get [default: none; with --wait full]
     #[arg(long, value_enum, value_name = "WHICH")]
     ack: Option<Ack>,
-    /// The message-id, which receipts name
+    /// The message-id, which receipts name [default: a random one, when there is to be a receipt]
     #[arg(long, value_name = "TEXT")]
     message_id: Option<String>,
     /// The correlation-id
@@ -180,6 +180,8 @@ impl SendArguments {
 
     fn request(&self, client: &HubClient, device: &DeviceId, payload: Vec<u8>) -> RequestBuilder {
         let ack = self.ack.unwrap_or(if self.wait { Ack::Full } else { Ack::None });
+        // Without a message-id there would be no receipt.
+        let made_up = (ack != Ack::None && self.message_id.is_none()).then(|| format!("{:032x}", rand::random::<u128>()));
         let ack = match ack {
             Ack::None => "none",
             Ack::Positive => "positive",
@@ -191,7 +193,7 @@ impl SendArguments {
         let content_type = self.content_type.as_deref().or_else(|| is_json().then_some("application/json"));
         let expiry = self.expires_in.map(|time| now().plus(time).to_string());
         let fields = [
-            ("iothub-messageid", self.message_id.as_deref()),
+            ("iothub-messageid", self.message_id.as_deref().or(made_up.as_deref())),
             ("iothub-correlationid", self.correlation_id.as_deref()),
             ("iothub-expiry", expiry.as_deref()),
             ("iothub-contenttype", content_type),

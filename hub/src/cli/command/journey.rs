@@ -150,8 +150,10 @@ impl Journey {
         stages
     }
 
-    /// What the receipt says; `None` when the sender wanted none, or there is no end yet.
+    /// What the receipt says; `None` when the sender wanted none, or there is no end yet. A command without a message-id has none: there
+    /// would be nothing by which to say whose it is.
     fn receipt(&self) -> Option<&'static str> {
+        self.document["messageId"].as_str()?;
         let ack: Acknowledgement = self.document["ack"].as_str()?.parse().ok()?;
         self.ended().filter(|outcome| ack.wants(*outcome)).map(Outcome::status_code)
     }
@@ -179,7 +181,7 @@ mod tests {
     use super::*;
 
     fn document(ack: &str, steps: &Value) -> Value {
-        json!({ "id": "12", "ack": ack, "enqueuedTime": "2026-11-23T03:00:00.000Z", "steps": steps })
+        json!({ "id": "12", "messageId": "m", "ack": ack, "enqueuedTime": "2026-11-23T03:00:00.000Z", "steps": steps })
     }
 
     #[test]
