@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::contents::Contents;
 use super::request::{Answer, DeviceSettles, Note, Request, Unsent};
 use crate::core::change::Change;
-use crate::core::command::machine::{CommandMachine, Consumer, TIMED_COMMANDS_MAX};
+use crate::core::command::machine::{CommandMachine, Consumer};
 use crate::core::command::turn::{Decisions, Handout, Happening, PollId, Recipient, Turn};
 use crate::core::command::{CommandId, Delivery, KEPT_FOR, LockToken, Settlement, StepKind};
 use crate::core::device_id::DeviceId;
