@@ -26,6 +26,9 @@ use crate::ops::world::{NOW, World, device_token, identity, origin};
 use crate::store::Expected;
 use crate::store::commands::Commands as _;
 
+mod lives;
+mod trouble;
+
 const NO_WAIT: Duration = Duration::ZERO;
 
 impl World {
@@ -47,6 +50,13 @@ impl World {
     /// Waits until the desk has dealt with all that it was told.
     async fn settled(&self) {
         receive_feedback(&self.hub, 0).await.unwrap();
+    }
+
+    /// Waits until the desk has loaded what the store has.
+    async fn loaded(&self) {
+        while receive_feedback(&self.hub, 0).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     async fn receive(&self) -> Option<Delivery> {
@@ -273,9 +283,7 @@ async fn a_connection_that_went_while_the_store_failed_is_gone() {
     close_session(&world.hub, &session, DisconnectReason::ConnectionLost);
     assert!(world.send("m3").await.is_err());
     world.commands.set_failing(false);
-    while receive_feedback(&world.hub, 0).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    world.loaded().await;
     assert_eq!(world.receive().await.map(|delivery| (delivery.command, delivery.delivery_count)), Some((command.id, 2)));
 }
 
