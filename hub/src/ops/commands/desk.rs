@@ -13,7 +13,7 @@ use super::lives::Lives;
 use super::request::{Answer, Note, Request, Unsent};
 use crate::core::change::Change;
 use crate::core::command::draft::Draft;
-use crate::core::command::machine::{CommandMachine, Consumer, TIMED_COMMANDS_MAX};
+use crate::core::command::machine::{CommandMachine, Consumer};
 use crate::core::command::turn::{Decisions, Happening, PollId, Turn};
 use crate::core::command::{Command, LockToken, Receiver, Settlement, StepKind};
 use crate::core::device_id::DeviceId;

@@ -1,6 +1,9 @@
 //! Locks that end without a word of those who hold them: time is up, or the hub ends.
 
-use super::{Decided, Desk, LockToken, TIMED_COMMANDS_MAX, Turn};
+use super::{Decided, Desk};
+use crate::core::command::LockToken;
+use crate::core::command::machine::TIMED_COMMANDS_MAX;
+use crate::core::command::turn::Turn;
 use crate::core::device_id::DeviceId;
 use crate::core::time::UnixMillis;
 
