@@ -49,12 +49,19 @@ enum Ended {
     OutputClosed,
 }
 
+/// Whether a watch begins, or goes on after a cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Begin {
+    First,
+    Again,
+}
+
 impl WatchCommand {
     /// Prints changes until it is stopped.
     pub async fn run(self) -> Result<()> {
         let client = self.hub.connect("iothubowner").await?;
         let mut position = self.from.clone();
-        let mut response = self.open(&client, position.as_deref(), self.snapshot).await?;
+        let mut response = self.open(&client, position.as_deref(), Begin::First).await?;
         let mut wait = RETRY_FIRST;
         loop {
             let before = position.clone();
@@ -69,7 +76,7 @@ impl WatchCommand {
             response = loop {
                 sleep(wait).await;
                 wait = (wait * 2).min(RETRY_LONGEST);
-                match self.open(&client, position.as_deref(), self.snapshot && position.is_none()).await {
+                match self.open(&client, position.as_deref(), Begin::Again).await {
                     Ok(response) => break response,
                     Err(error) if may_pass(&error) => {}
                     Err(error) => return Err(error),
@@ -82,14 +89,24 @@ impl WatchCommand {
         }
     }
 
-    async fn open(&self, client: &HubClient, position: Option<&str>, snapshot: bool) -> Result<Response> {
-        let mut query = vec![("snapshot", snapshot.to_string())];
+    /// What to ask for. Who goes on with a watch that has shown how things stand needs that again when it can't go on: the hub tells it
+    /// of itself then, unless it is told not to.
+    fn query(&self, position: Option<&str>, begin: Begin) -> Vec<(&'static str, String)> {
+        let mut query = Vec::new();
+        if !self.snapshot || begin == Begin::First || position.is_none() {
+            query.push(("snapshot", self.snapshot.to_string()));
+        }
         if !self.kinds.is_empty() {
             query.push(("kinds", self.kinds.iter().map(|kind| kind.name()).collect::<Vec<_>>().join(",")));
         }
         query.extend(self.device.clone().map(|device| ("device", device)));
         query.extend(self.device_prefix.clone().map(|prefix| ("device-prefix", prefix)));
         query.extend(position.map(|position| ("from", position.to_owned())));
+        query
+    }
+
+    async fn open(&self, client: &HubClient, position: Option<&str>, begin: Begin) -> Result<Response> {
+        let query = self.query(position, begin);
         let opened = client.send(client.request(Method::GET, "/api/v1/changes").query(&query)).await;
         opened.map_err(|error| match status_of(&error) {
             Some(StatusCode::UNAUTHORIZED) if !self.kinds.is_empty() => {
@@ -140,4 +157,32 @@ fn whole(kind: &str, position: Option<&str>, data: Map<String, Value>) -> String
     whole.insert("kind".to_owned(), kind.into());
     whole.extend(data);
     format!("{}\n", Value::Object(whole))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{Command, FromArgMatches as _};
+
+    use super::*;
+
+    fn snapshot(arguments: &[&str], position: Option<&str>, begin: Begin) -> Option<String> {
+        let command = WatchCommand::augment_args(Command::new("watch"));
+        let matches = command.try_get_matches_from([&["watch"], arguments].concat()).unwrap();
+        let query = WatchCommand::from_arg_matches(&matches).unwrap().query(position, begin);
+        query.into_iter().find(|(name, _)| *name == "snapshot").map(|(_, value)| value)
+    }
+
+    #[test]
+    fn who_wants_to_know_how_things_stand_learns_it_again_after_a_reset() {
+        for (arguments, position, begin, expected) in [
+            (&["--snapshot"][..], None, Begin::First, Some("true")),
+            (&["--snapshot"], Some("1-2"), Begin::First, Some("true")),
+            (&["--snapshot"], None, Begin::Again, Some("true")),
+            (&["--snapshot"], Some("1-2"), Begin::Again, None),
+            (&[], None, Begin::First, Some("false")),
+            (&[], Some("1-2"), Begin::Again, Some("false")),
+        ] {
+            assert_eq!(snapshot(arguments, position, begin).as_deref(), expected, "{arguments:?} {position:?} {begin:?}");
+        }
+    }
 }

@@ -44,7 +44,7 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 #[into_params(parameter_in = Query)]
 pub struct ChangesQuery {
     /// Which kinds, with commas between them: `registry`, `presence` and `refusal` (need RegistryRead), `command` and `receipt` (need
-    /// ServiceConnect). When absent, all that the token allows.
+    /// ServiceConnect). When absent or empty, all that the token allows.
     kinds: Option<String>,
     /// Only of this device.
     device: Option<String>,
@@ -87,7 +87,7 @@ pub async fn get_changes(State(hub): State<Arc<Hub>>, request: Request) -> Resul
     let Ok(connection) = HttpConnection::from_request_parts(&mut parts, &()).await;
     let query: Result<Query<ChangesQuery>, QueryRejection> = Query::try_from_uri(&parts.uri);
     let kinds = match &query {
-        Ok(Query(query)) => query.kinds.as_deref().map(kinds).transpose(),
+        Ok(Query(query)) => query.kinds.as_deref().filter(|kinds| !kinds.trim().is_empty()).map(kinds).transpose(),
         Err(_) => Ok(None),
     };
     let (right, kinds) = match &kinds {

@@ -23,7 +23,7 @@ use crate::core::command::Settlement;
 use crate::core::session::DisconnectReason;
 use crate::core::telemetry::Stamps;
 use crate::ops::authenticate::Origin;
-use crate::ops::open_session::close_session;
+use crate::ops::open_session::OpenSession;
 use crate::ops::receive_commands::{not_sent, subscribe, unsubscribe};
 use crate::ops::send_telemetry::{self, AppendRefused};
 use crate::ops::settle_command::settle_of_session;
@@ -73,7 +73,7 @@ where
         let admitted = Box::pin(admit(&hub, &mut stream, stranger, connect_within, authenticated)).await;
         if let Some(connection) = &mut admitted.map(|admitted| Connection::new(&hub, &mut stream, admitted)) {
             let reason = connection.run().await;
-            close_session(&hub, &connection.session, reason);
+            connection.session.close(reason);
             close(&mut *connection.stream).await;
             if let Some(will) = connection.will.take() {
                 Box::pin(leave_will(&hub, &connection.session, *will)).await;
@@ -106,7 +106,7 @@ async fn leave_will(hub: &Hub, session: &Session, mut will: EventBatch) {
 struct Connection<'a, S> {
     hub: &'a Hub,
     stream: &'a mut S,
-    session: Session,
+    session: OpenSession<'a>,
     mqtt: MqttSession,
     stamps: Stamps,
     will: Option<Box<EventBatch>>,
@@ -120,7 +120,7 @@ struct Connection<'a, S> {
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
-    fn new(hub: &'a Hub, stream: &'a mut S, admitted: Admitted) -> Self {
+    fn new(hub: &'a Hub, stream: &'a mut S, admitted: Admitted<'a>) -> Self {
         let Admitted { session, mqtt, stamps, will, input } = admitted;
         let (durability, output, batch) = (hub.events.durability(), Vec::new(), EventBatch::default());
         Self { hub, stream, session, mqtt, stamps, will, durability, input, output, batch }
@@ -136,7 +136,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     }
 
     async fn serve(&mut self) -> DisconnectReason {
-        let session = self.session.clone();
+        let session = Session::clone(&self.session);
         let mut timer = pin!(sleep_until(self.mqtt.deadline().into()));
         loop {
             if let Err(reason) = self.take_input().await {

@@ -43,12 +43,28 @@ async fn write(hub: &Hub, activity: Vec<DeviceActivity>) -> bool {
     if activity.is_empty() {
         return true;
     }
-    match hub.registry.record_activity(activity.clone()).await {
-        Ok(()) => true,
+    let mut taken = Taken { hub, activity };
+    match hub.registry.record_activity(taken.activity.clone()).await {
+        Ok(()) => {
+            taken.activity.clear();
+            true
+        }
         Err(error) => {
-            tracing::warn!(%error, "could not write when {} devices were last seen, will try again: {error}", activity.len());
-            hub.presence.put_back(activity);
+            tracing::warn!(%error, "could not write when {} devices were last seen, will try again: {error}", taken.activity.len());
             false
         }
+    }
+}
+
+/// What has been taken out of presence and is not written yet. Put back when this is dropped, also by a hub that stops waiting for the
+/// registry.
+struct Taken<'a> {
+    hub: &'a Hub,
+    activity: Vec<DeviceActivity>,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        self.hub.presence.put_back(std::mem::take(&mut self.activity));
     }
 }

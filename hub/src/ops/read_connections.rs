@@ -35,10 +35,19 @@ pub struct DeviceConnections {
     pub connections: Vec<ConnectionRecord>,
 }
 
-/// Who is connected now: the sessions after `after`, by device in byte order, at most `limit` and [`PAGE_MAX`].
+/// Who is connected now: the sessions after `after` that have not ended, by device in byte order, at most `limit` and [`PAGE_MAX`].
 #[must_use]
 pub fn list_sessions(hub: &Hub, after: Option<&SessionKey>, limit: usize) -> Vec<Session> {
-    hub.presence.sessions(after, limit.clamp(1, PAGE_MAX))
+    let limit = limit.clamp(1, PAGE_MAX);
+    let mut after = after.cloned();
+    let mut found = Vec::new();
+    while found.len() < limit {
+        let page = hub.presence.sessions(after.as_ref(), limit - found.len());
+        let Some(last) = page.last() else { break };
+        after = Some(last.key());
+        found.extend(page.into_iter().filter(|session| session.ended().is_none()));
+    }
+    found
 }
 
 /// How many are connected, and who can't hold a connection.

@@ -34,8 +34,12 @@ pub struct DeviceView {
 pub struct EarlierBoots(OnceCell<HashMap<BootId, UnixMillis>>);
 
 impl EarlierBoots {
-    /// Empty while the connections' log does not answer: presence is told less exactly then, and not refused.
-    async fn ends(&self, hub: &Hub) -> Option<&HashMap<BootId, UnixMillis>> {
+    /// What views of these take. `None` when nobody of them was connected in an earlier life, and while the connections' log does not
+    /// answer: presence is told less exactly then, and not refused.
+    async fn ends(&self, hub: &Hub, identities: &[DeviceIdentity]) -> Option<&HashMap<BootId, UnixMillis>> {
+        if !identities.iter().any(|identity| earlier_boot(hub, identity).is_some()) {
+            return None;
+        }
         let read = self.0.get_or_try_init(async || Ok(hub.connection_log.last_heartbeats().await?.into_iter().collect())).await;
         read.inspect_err(|error: &crate::store::connection_log::ConnectionLogError| {
             tracing::warn!(%error, "when the hub's earlier lives ended can't be read: {error}");
@@ -48,11 +52,14 @@ impl DeviceView {
     /// The identity with its device's presence and queue. What presence knows is later than what was flushed to the registry; who was
     /// connected in an earlier life of the hub went when that ended.
     pub async fn of(hub: &Hub, identity: DeviceIdentity) -> Self {
+        let ends = hub.earlier_boots.ends(hub, std::slice::from_ref(&identity)).await;
+        Self::with_ends(hub, identity, ends)
+    }
+
+    fn with_ends(hub: &Hub, identity: DeviceIdentity, ends: Option<&HashMap<BootId, UnixMillis>>) -> Self {
         let presence = hub.presence.view(&identity.device_id);
-        let mut flushed = identity.connection_state_updated_time;
-        if let Some(boot) = identity.connected_boot.filter(|boot| *boot != hub.boot) {
-            flushed = flushed.max(hub.earlier_boots.ends(hub).await.and_then(|ends| ends.get(&boot).copied()));
-        }
+        let went_with = earlier_boot(hub, &identity).and_then(|boot| ends?.get(&boot).copied());
+        let flushed = identity.connection_state_updated_time.max(went_with);
         Self {
             connected: presence.connected,
             connection_state_updated_time: presence.connection_state_updated_time.or(flushed),
@@ -73,9 +80,12 @@ pub async fn get_device(hub: &Hub, id: &DeviceId) -> Result<Option<DeviceView>, 
 
 /// The first devices after `after` in byte order of their ids, at most `limit` and [`PAGE_MAX`].
 pub async fn list_devices(hub: &Hub, after: Option<&DeviceId>, limit: usize) -> Result<Vec<DeviceView>, RegistryError> {
-    let mut views = Vec::new();
-    for identity in hub.registry.list(after, limit.clamp(1, PAGE_MAX)).await? {
-        views.push(DeviceView::of(hub, identity).await);
-    }
-    Ok(views)
+    let identities = hub.registry.list(after, limit.clamp(1, PAGE_MAX)).await?;
+    let ends = hub.earlier_boots.ends(hub, &identities).await;
+    Ok(identities.into_iter().map(|identity| DeviceView::with_ends(hub, identity, ends)).collect())
+}
+
+/// The earlier life of the hub in which the device was connected last, if nobody has seen it go since.
+fn earlier_boot(hub: &Hub, identity: &DeviceIdentity) -> Option<BootId> {
+    identity.connected_boot.filter(|boot| *boot != hub.boot)
 }

@@ -85,15 +85,14 @@ pub fn tell(hub: &Hub, session: &Session, time: UnixMillis, disconnected: Option
     hub.changes.publish(time, Change::Presence(transition));
 }
 
-/// Writes what waits, and that the hub lives. With nothing to write only the latter.
+/// Writes what waits, and that the hub lives. With nothing to write only the latter. Loses nothing when it is dropped while it waits: a
+/// record stays until it is known to be written.
 pub async fn flush_connections(hub: &Hub) -> Result<(), ConnectionLogError> {
     let _alone = hub.unwritten_connections.writing.lock().await;
     loop {
-        let batch = hub.unwritten_connections.take(BATCH);
-        if let Err(error) = hub.connection_log.record(hub.boot, hub.now(), &batch).await {
-            hub.unwritten_connections.put_back(batch);
-            return Err(error);
-        }
+        let batch = hub.unwritten_connections.oldest(BATCH);
+        hub.connection_log.record(hub.boot, hub.now(), &batch).await?;
+        hub.unwritten_connections.written(&batch);
         if let Some(lost) = hub.unwritten_connections.caught_up() {
             tracing::error!(lost, "the connections' log takes what comes again; {lost} connects and disconnects are missing in it");
         }
@@ -105,11 +104,24 @@ pub async fn flush_connections(hub: &Hub) -> Result<(), ConnectionLogError> {
 
 /// Forgets the connections that ended too long ago, a chunk at a time.
 pub async fn prune_connections(hub: &Hub) -> Result<(), ConnectionLogError> {
-    let before = UnixMillis(hub.now().0.saturating_sub_unsigned(KEPT_FOR.as_millis() as u64));
-    while hub.connection_log.prune(hub.boot, before, PRUNE_CHUNK).await? == PRUNE_CHUNK {
+    while hub.connection_log.prune(hub.boot, kept_since(hub), PRUNE_CHUNK).await? == PRUNE_CHUNK {
         tokio::task::yield_now().await;
     }
     Ok(())
+}
+
+/// Forgets the hub's earlier lives to which nothing refers any more, no connection and no device. To be called once in a life: that is
+/// how fast they come.
+pub async fn forget_boots(hub: &Hub) -> Result<(), ConnectionLogError> {
+    while hub.connection_log.forget_boots(hub.boot, kept_since(hub), PRUNE_CHUNK).await? == PRUNE_CHUNK {
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
+
+/// What ended before this is not kept.
+fn kept_since(hub: &Hub) -> UnixMillis {
+    UnixMillis(hub.now().0.saturating_sub_unsigned(KEPT_FOR.as_millis() as u64))
 }
 
 impl UnwrittenConnections {
@@ -130,17 +142,17 @@ impl UnwrittenConnections {
     }
 
     /// The oldest, at most `limit`.
-    fn take(&self, limit: usize) -> Vec<ConnectionRecord> {
-        let mut state = self.state();
-        let records = &mut state.records;
-        std::iter::from_fn(|| records.pop_first()).map(|(_, record)| record).take(limit).collect()
+    fn oldest(&self, limit: usize) -> Vec<ConnectionRecord> {
+        self.state().records.values().take(limit).cloned().collect()
     }
 
-    /// Puts back what could not be written. What has come since about the same connection is later, and stays.
-    fn put_back(&self, batch: Vec<ConnectionRecord>) {
+    /// Lets go of what is written. What has come meanwhile about the same connection is not, and stays.
+    fn written(&self, batch: &[ConnectionRecord]) {
         let mut state = self.state();
         for record in batch {
-            state.records.entry(record.connection).or_insert(record);
+            if state.records.get(&record.connection) == Some(record) {
+                state.records.remove(&record.connection);
+            }
         }
     }
 

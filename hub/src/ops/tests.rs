@@ -1,20 +1,25 @@
 //! The verbs together, on stores in memory: who gets in, who is put out, and what is appended.
 
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+
 use super::authenticate::{AuthenticateError, authenticate_service, still_good};
+use super::flush_activity::flush_activity;
 use super::open_session::{close_session, open_session};
 use super::send_telemetry::{AppendRefused, append, append_durably, stage, stamps};
 use super::world::{BrokenRegistry, NOW, World, device_token, identity, key, origin, payload, policy_token};
+use crate::core::device_id::DeviceId;
 use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, Version};
 use crate::core::message::{Value, encoding};
 use crate::core::policy::Permission;
 use crate::core::session::DisconnectReason;
 use crate::core::telemetry::Occasion;
 use crate::ops::EventBatch;
-use crate::store::{Expected, RegistryError};
+use crate::store::memory::registry::MemoryRegistry;
+use crate::store::{DeviceActivity, DeviceCount, ExpectationFailed, Expected, Registry, RegistryError, RegistryWrite};
 
 /// What was logged.
 #[derive(Clone, Default)]
@@ -128,6 +133,65 @@ async fn a_policy_may_do_what_it_was_given() {
     assert!(authenticate_service(&world.hub, None, Permission::RegistryRead, "devices", origin()).await.is_err());
     let narrow = policy_token("hub.example/messages", "iothubowner");
     assert!(authenticate_service(&world.hub, Some(&narrow), Permission::RegistryRead, "devices", origin()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_waiting_for_the_registry_loses_nothing() {
+    let registry = Arc::new(HangingRegistry::default());
+    let world = World::on(Arc::clone(&registry) as _);
+    world.write(Expected::Absent, Some(identity("D"))).await;
+    let right = world.login("D", &device_token("D", 1)).await.unwrap();
+    let id = right.device_id.clone();
+
+    registry.hangs.store(true, Ordering::Relaxed);
+    world.hub.identities.invalidate(&id);
+    assert!(open_session(&world.hub, right, origin()).now_or_never().is_none(), "its review waits");
+    assert!(world.hub.presence.is_empty() && !world.hub.presence.view(&id).connected, "a connection that is gone leaves no session");
+
+    assert!(flush_activity(&world.hub, NOW).now_or_never().is_none(), "it waits to be written");
+    registry.hangs.store(false, Ordering::Relaxed);
+    flush_activity(&world.hub, NOW).await;
+    assert_eq!(world.hub.registry.get(&id).await.unwrap().unwrap().last_activity_time, Some(NOW));
+}
+
+/// A registry that does not answer for a while what is read and when devices were seen.
+#[derive(Default)]
+struct HangingRegistry {
+    inner: MemoryRegistry,
+    hangs: AtomicBool,
+}
+
+impl HangingRegistry {
+    async fn answers(&self) {
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Registry for HangingRegistry {
+    async fn get(&self, id: &DeviceId) -> Result<Option<DeviceIdentity>, RegistryError> {
+        self.answers().await;
+        self.inner.get(id).await
+    }
+
+    async fn list(&self, after: Option<&DeviceId>, limit: usize) -> Result<Vec<DeviceIdentity>, RegistryError> {
+        self.inner.list(after, limit).await
+    }
+
+    async fn write(&self, writes: Vec<RegistryWrite>) -> Result<Vec<Result<(), ExpectationFailed>>, RegistryError> {
+        self.inner.write(writes).await
+    }
+
+    async fn record_activity(&self, activity: Vec<DeviceActivity>) -> Result<(), RegistryError> {
+        self.answers().await;
+        self.inner.record_activity(activity).await
+    }
+
+    async fn count(&self) -> Result<DeviceCount, RegistryError> {
+        self.inner.count().await
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -27,7 +27,8 @@ use crate::net::certificate::CertificateError;
 use crate::net::{Admissions, BindError, CertificateFiles, ReloadingCertificate, StrangerLimits};
 use crate::ops::device_authorities::replace_device_authorities;
 use crate::ops::flush_activity::flush_activity;
-use crate::ops::record_connections::{flush_connections, prune_connections};
+use crate::ops::open_session::close_all_sessions;
+use crate::ops::record_connections::{flush_connections, forget_boots, prune_connections};
 use crate::ops::{Hub, HubParts, commands};
 
 pub mod certificate_authority;
@@ -222,6 +223,9 @@ impl RunningHub {
             warn!("connections did not end within {:?} and were cut", self.shutdown_time);
         }
         self.listening.shutdown().await;
+        // Those of connections that were cut: who watches and who asks later hear that they ended, and why.
+        close_all_sessions(&self.hub, DisconnectReason::HubShutdown);
+        self.hub.changes.end();
         self.hub.commands.stop();
         if time::timeout(self.shutdown_time, &mut self.command_desk).await.is_err() {
             warn!("the commands' store did not answer within {:?}, what was asked of it last may not have happened", self.shutdown_time);
@@ -242,7 +246,7 @@ impl RunningHub {
     async fn drain(&mut self) {
         while !self.listening.is_empty() {
             self.hub.presence.end_all(DisconnectReason::HubShutdown);
-            if self.hub.presence.connected() == 0 {
+            if self.hub.presence.is_empty() {
                 self.hub.changes.end();
             }
             let _ = time::timeout(FAREWELL_EVERY, self.listening.join_next()).await;
@@ -400,6 +404,7 @@ async fn keep_authorities(hub: Arc<Hub>, mut authorities: FollowedAuthorities, l
 async fn keep_connections(hub: Arc<Hub>) {
     let mut beat_at = time::Instant::now();
     let mut prune_at = beat_at;
+    let mut boots_forgotten = false;
     let mut failing = false;
     loop {
         time::sleep(CONNECTIONS_WRITTEN_EVERY).await;
@@ -412,6 +417,10 @@ async fn keep_connections(hub: Arc<Hub>) {
         if done.is_ok() && now >= prune_at {
             prune_at = now + CONNECTIONS_PRUNED_EVERY;
             done = prune_connections(&hub).await;
+            if done.is_ok() && !boots_forgotten {
+                done = forget_boots(&hub).await;
+                boots_forgotten = done.is_ok();
+            }
         }
         match &done {
             Err(error) if !failing => {

@@ -16,7 +16,16 @@ use super::certificate_authority::certificates_for;
 use super::clock::SystemClock;
 use super::*;
 use crate::config::{Override, read};
+use crate::core::change::{Change, ChangeKind};
+use crate::core::policy::Permission;
 use crate::core::sas::sign;
+use crate::core::session::{Credential, DeviceRight, KeyFingerprint};
+use crate::core::time::UnixMillis;
+use crate::ops::authenticate::authenticate_service;
+use crate::ops::open_session::open_session;
+use crate::ops::watch_changes::{Devices, Interest, News, Start, watch_changes};
+use crate::ops::world::origin;
+use crate::store::{Expected, RegistryWrite};
 
 struct Rig {
     running: RunningHub,
@@ -251,6 +260,39 @@ async fn stopping_waits_for_nobody_who_does_not_go() {
     let _ = events.read_to_end(&mut Vec::new()).await;
     assert!(TcpStream::connect(addresses.mqtt.unwrap()).await.is_err());
     drop(rig.data);
+}
+
+#[tokio::test]
+async fn who_is_cut_at_the_end_has_gone_because_the_hub_did() {
+    let rig = Rig::start(&[]).await;
+    let hub = Arc::clone(rig.running.hub());
+    let identity = crate::ops::world::identity("D");
+    let right = DeviceRight {
+        device_id: identity.device_id.clone(),
+        generation_id: identity.generation_id.clone(),
+        credential: Credential::DeviceKey(KeyFingerprint::of(&crate::ops::world::key(1))),
+        good_until: UnixMillis(i64::MAX),
+    };
+    let write = RegistryWrite { id: identity.device_id.clone(), expected: Expected::Absent, new: Some(identity) };
+    hub.registry.write(vec![write]).await.unwrap()[0].unwrap();
+    let owner = authenticate_service(&hub, Some(&rig.owners_token()), Permission::RegistryRead, "", origin()).await.unwrap();
+    let interest = Interest { kinds: vec![ChangeKind::Presence], devices: Devices::All };
+    let mut watcher = watch_changes(&hub, &owner, interest, Start { from: None, snapshot: Some(false) }).unwrap();
+    // Its connection neither goes nor notices anything.
+    let session = open_session(&hub, right, origin()).await.unwrap();
+
+    rig.running.stop().await;
+    let mut told = Vec::new();
+    while let Some(news) = watcher.next().await.unwrap() {
+        let News::Changes(changes) = news else { panic!("{news:?}") };
+        told.extend(changes.iter().map(|published| match &published.change {
+            Change::Presence(transition) => transition.disconnected,
+            other => panic!("{other:?}"),
+        }));
+    }
+    assert_eq!(told, [None, Some(DisconnectReason::HubShutdown)]);
+    assert!(hub.unwritten_connections.is_empty(), "it is written");
+    assert_eq!(session.ended(), Some(DisconnectReason::HubShutdown));
 }
 
 #[tokio::test]

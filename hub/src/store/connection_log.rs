@@ -31,8 +31,13 @@ pub trait ConnectionLog: Send + Sync + 'static {
     /// The last heartbeats of boots, for those who find something that began in one and has no end.
     async fn last_heartbeats(&self) -> Result<Vec<(BootId, UnixMillis)>, ConnectionLogError>;
 
-    /// Forgets at most `limit` records that ended before `before` (or began before it, in an earlier boot), and says how many it forgot.
+    /// Forgets at most `limit` records that ended before `before`, by the ends that [`Self::connections`] shows, and says how many it
+    /// forgot.
     async fn prune(&self, current: BootId, before: UnixMillis, limit: usize) -> Result<usize, ConnectionLogError>;
+
+    /// Forgets at most `limit` boots earlier than `current` whose last heartbeat was before `before`, and to which nothing that is stored
+    /// beside them refers, neither a connection nor a device. Says how many it forgot.
+    async fn forget_boots(&self, current: BootId, before: UnixMillis, limit: usize) -> Result<usize, ConnectionLogError>;
 }
 
 /// Connections can't be read or written.

@@ -6,8 +6,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::ops::Bound;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use crate::core::device_id::DeviceId;
 use crate::core::identity::GenerationId;
@@ -37,10 +37,8 @@ pub type SessionKey = (DeviceId, ConnectionId);
 #[derive(Debug, Default)]
 struct Devices {
     live: BTreeMap<SessionKey, Session>,
-    /// How many sessions of `live` there are over each protocol.
-    by_protocol: HashMap<Protocol, usize>,
-    /// How many devices have a session in `live`.
-    connected: usize,
+    /// How many sessions over each protocol have not ended: one at most of each device. They count themselves.
+    lasting: HashMap<Protocol, Arc<AtomicUsize>>,
     /// What is not in the registry yet; bounded by [`UNFLUSHED_MAX`].
     unflushed: BTreeMap<DeviceId, DeviceActivity>,
     /// Subscriptions of MQTT sessions with clean session 0, which outlive their connection (MQTT-3.1.2-4).
@@ -76,9 +74,9 @@ pub struct PresenceView {
 /// How many are connected, and how it has gone so far.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PresenceCounts {
-    /// Devices that have a session.
+    /// Devices that have a session which has not ended.
     pub connected: usize,
-    /// Sessions over each protocol; one without any may be missing.
+    /// Such sessions over each protocol; one without any may be missing.
     pub by_protocol: HashMap<Protocol, usize>,
     /// Sessions that were ever opened.
     pub connects: u64,
@@ -91,23 +89,28 @@ impl Presence {
     /// open or close a session, so that what is told of sessions is told in the order in which it happened.
     pub fn open(&self, right: DeviceRight, protocol: Protocol, peer: SocketAddr, now: UnixMillis, told: impl FnOnce(&Session)) -> Session {
         let connection = ConnectionId(self.connections.fetch_add(1, Ordering::Relaxed));
-        let session = Session::new(right, connection, protocol, peer, now);
         let mut devices = self.devices();
+        let lasting = Arc::clone(devices.lasting.entry(protocol).or_default());
+        let session = Session::new(right, connection, (protocol, lasting), peer, now);
         let id = session.device_id();
         for older in devices.sessions_of(id).cloned().collect::<Vec<_>>() {
             devices.remove(&older);
             older.end(DisconnectReason::TakenOver);
             self.take_overs.fetch_add(1, Ordering::Relaxed);
         }
-        devices.insert(&session);
+        devices.live.insert(session.key(), session.clone());
         devices.note(id, &session.right().generation_id, Some(now), Some(now));
         told(&session);
         session
     }
 
-    /// Forgets a session whose connection is gone. `told`, called as in [`Self::open`], is given whether the device has another one.
-    pub fn close(&self, session: &Session, now: UnixMillis, told: impl FnOnce(bool)) {
+    /// Forgets a session that has ended and whose connection is gone. `told`, called as in [`Self::open`], is given whether the device has
+    /// another one. Says whether there was something to do: not for one that has been closed before.
+    pub fn close(&self, session: &Session, now: UnixMillis, told: impl FnOnce(bool)) -> bool {
         let mut devices = self.devices();
+        if !session.close() {
+            return false;
+        }
         let id = session.device_id();
         // Not of one that has been taken over, nor of a deleted device.
         let removed = devices.remove(session);
@@ -116,6 +119,7 @@ impl Presence {
             devices.note(id, &session.right().generation_id, Some(session.last_activity()), Some(now));
         }
         told(connected);
+        true
     }
 
     /// Ends the device's sessions for which `review` finds a reason. Their connections close by themselves; no verb of them succeeds
@@ -186,15 +190,21 @@ impl Presence {
 
     /// How many devices are connected.
     pub fn connected(&self) -> usize {
-        self.devices().connected
+        self.devices().lasting.values().map(|count| count.load(Ordering::Relaxed)).sum()
+    }
+
+    /// Whether every session has ended and is closed.
+    pub fn is_empty(&self) -> bool {
+        self.devices().live.is_empty()
     }
 
     /// How many are connected, and how it has gone since the hub began.
     pub fn counts(&self) -> PresenceCounts {
-        let devices = self.devices();
+        let lasting = self.devices().lasting.clone();
+        let by_protocol: HashMap<_, _> = lasting.iter().map(|(protocol, count)| (*protocol, count.load(Ordering::Relaxed))).collect();
         PresenceCounts {
-            connected: devices.connected,
-            by_protocol: devices.by_protocol.clone(),
+            connected: by_protocol.values().sum(),
+            by_protocol,
             connects: self.connections.load(Ordering::Relaxed),
             take_overs: self.take_overs.load(Ordering::Relaxed),
         }
@@ -326,24 +336,9 @@ impl Devices {
         self.live.range((start, Bound::Unbounded)).map(|(_, session)| session)
     }
 
-    fn insert(&mut self, session: &Session) {
-        let first = self.sessions_of(session.device_id()).next().is_none();
-        self.connected += usize::from(first);
-        *self.by_protocol.entry(session.protocol()).or_default() += 1;
-        self.live.insert(session.key(), session.clone());
-    }
-
     /// Says whether it was there.
     fn remove(&mut self, session: &Session) -> bool {
-        let removed = self.live.remove(&session.key()).is_some();
-        if removed {
-            let last = self.sessions_of(session.device_id()).next().is_none();
-            self.connected -= usize::from(last);
-            if let Some(count) = self.by_protocol.get_mut(&session.protocol()) {
-                *count -= 1;
-            }
-        }
-        removed
+        self.live.remove(&session.key()).is_some()
     }
 
     fn note(&mut self, id: &DeviceId, generation: &GenerationId, last_activity: Option<UnixMillis>, state_updated: Option<UnixMillis>) {
@@ -492,10 +487,14 @@ mod tests {
         assert_eq!((counts.by_protocol[&Protocol::Mqtt], counts.by_protocol[&Protocol::MqttWs]), (1, 2));
         presence.end_all(DisconnectReason::HubShutdown);
         assert!(!presence.view(again.device_id()).connected, "as soon as it has ended");
+        let counts = presence.counts();
+        assert_eq!((presence.connected(), counts.connected, counts.by_protocol[&Protocol::Mqtt]), (0, 0, 0), "like the view");
+        assert!(!presence.is_empty(), "their connections are still there");
         for session in sessions.iter().chain([&again]) {
             presence.close(session, NOW, |connected| assert!(!connected));
         }
-        assert_eq!(presence.counts().connected, 0);
+        assert!(presence.is_empty());
+        assert!(!presence.close(&again, NOW, |_| unreachable!("it has been told")));
     }
 
     #[test]
@@ -540,6 +539,6 @@ mod tests {
             }
         });
         timed("take 1000 that came", UNFLUSHED_MAX as u32 / 1000, &mut || while !presence.take_unflushed(BootId(1)).is_empty() {});
-        timed("close one", SESSIONS, &mut || sessions.iter().for_each(|one| presence.close(one, NOW, |_| {})));
+        timed("close one", SESSIONS, &mut || sessions.iter().for_each(|one| assert!(presence.close(one, NOW, |_| {}))));
     }
 }

@@ -93,6 +93,7 @@ async fn everybody_is_shown_what_the_policy_may_see() {
     for (policy, query, status) in [
         ("registryRead", "", 200),
         ("service", "", 200),
+        ("service", "kinds=", 200),
         ("device", "", 401),
         ("service", "kinds=command,receipt", 200),
         ("service", "kinds=command,presence", 401),

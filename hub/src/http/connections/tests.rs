@@ -53,6 +53,13 @@ async fn who_is_connected_comes_page_by_page() {
     assert_eq!((ids(&page), &page["next"]), (vec![json!("c")], &Value::Null));
     let (_, page) = ask(&world, "/api/v1/connections?after=b").await;
     assert_eq!(ids(&page), ["c"]);
+
+    // Its connection has not noticed yet.
+    world.hub.presence.sessions(None, 1)[0].end(DisconnectReason::DeviceDisabled);
+    let (_, page) = ask(&world, "/api/v1/connections?limit=2").await;
+    assert_eq!(ids(&page), ["b", "c"]);
+    let (_, presence) = ask(&world, "/api/v1/presence").await;
+    assert_eq!((&presence["connected"], &presence["byProtocol"]["mqtt"]), (&json!(2), &json!(2)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -15,13 +15,13 @@ use crate::mqtt::packet::{ConnAck, ConnectReturnCode, Packet, QoS, Will};
 use crate::mqtt::session::{MqttSession, Violation};
 use crate::mqtt::topic;
 use crate::ops::authenticate::{AuthenticateError, Origin, Proof, authenticate_device, refuse};
-use crate::ops::open_session::{close_session, open_session};
+use crate::ops::open_session::{OpenSession, open_session};
 use crate::ops::refusals::RefusalReason;
-use crate::ops::{EventBatch, Hub, Session, send_telemetry};
+use crate::ops::{EventBatch, Hub, send_telemetry};
 
 /// What is known of a device that has been let in.
-pub(super) struct Admitted {
-    pub session: Session,
+pub(super) struct Admitted<'a> {
+    pub session: OpenSession<'a>,
     pub mqtt: MqttSession,
     pub stamps: Stamps,
     pub will: Option<Box<EventBatch>>,
@@ -30,13 +30,13 @@ pub(super) struct Admitted {
 }
 
 /// Lets a stranger in, or says why not; `None` when the connection is to be closed.
-pub(super) async fn admit<S>(
-    hub: &Hub,
+pub(super) async fn admit<'a, S>(
+    hub: &'a Hub,
     stream: &mut S,
     stranger: Stranger,
     connect_within: Duration,
     authenticated: impl FnOnce(),
-) -> Option<Admitted>
+) -> Option<Admitted<'a>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -80,19 +80,19 @@ where
             if answer(stream, session_present, ConnectReturnCode::Accepted).await {
                 return Some(admitted);
             }
-            close_session(hub, &admitted.session, DisconnectReason::ConnectionLost);
+            admitted.session.close(DisconnectReason::ConnectionLost);
             None
         }
     }
 }
 
 /// Authenticates and opens the session. Beside it: whether a kept MQTT session goes on (MQTT-3.2.2-2).
-async fn let_in(
-    hub: &Hub,
+async fn let_in<'a>(
+    hub: &'a Hub,
     wish: &Admission<'_>,
     certificate: Option<&PresentedChain>,
     origin: Origin,
-) -> Result<(Admitted, bool), ConnectReturnCode> {
+) -> Result<(Admitted<'a>, bool), ConnectReturnCode> {
     let proof = Proof { token: wish.token, certificate };
     let right = match authenticate_device(hub, wish.claimed, proof, origin).await {
         Ok(right) => right,
@@ -111,14 +111,14 @@ async fn let_in(
         }
     };
     let session = match open_session(hub, right, origin).await {
-        Ok(session) => session,
+        Ok(session) => OpenSession::new(hub, session),
         Err(error) => {
             tracing::warn!(%error, "device {} can't be let in: {error}", wish.claimed);
             return Err(ConnectReturnCode::ServerUnavailable);
         }
     };
     if let Some(reason) = session.ended() {
-        close_session(hub, &session, reason);
+        session.close(reason);
         return Err(ConnectReturnCode::NotAuthorized);
     }
     let kept = hub.presence.begin_mqtt_session(&session, wish.clean_session);
@@ -140,7 +140,7 @@ fn stage_will(will: &Will<'_>, right: &DeviceRight, stamps: &Stamps) -> Result<B
 }
 
 /// Counts a stranger that gets no answer.
-fn dismiss(hub: &Hub, reason: &'static str) -> Option<Admitted> {
+fn dismiss<'a>(hub: &Hub, reason: &'static str) -> Option<Admitted<'a>> {
     hub.metrics.refused(reason);
     None
 }

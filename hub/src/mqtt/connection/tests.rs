@@ -15,6 +15,7 @@ use crate::mqtt::codec::encode;
 use crate::mqtt::packet::{Connect, Delivery, Packet, PacketId, Publish, QoS, Subscribe, Will};
 use crate::mqtt::websocket::WebSocketBytes;
 use crate::ops::AppendError;
+use crate::ops::read_connections::device_connections;
 use crate::ops::world::{NOW, World, device_token, identity, key, origin};
 use crate::store::{EventLog as _, Expected};
 
@@ -506,6 +507,19 @@ async fn it_is_the_same_over_a_websocket() {
     assert!(matches!(client.next().await, Some(Ok(Message::Close(_)))));
     served.await.unwrap();
     assert_eq!(payloads(&world).await, [b"a", b"b"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_connection_whose_task_is_cut_leaves_no_session() {
+    let world = World::with_device("D").await;
+    let Device { stream: _open, served } = Device::connect(&world).await;
+    let session = world.hub.presence.sessions(None, 1).remove(0);
+    served.abort();
+    assert!(served.await.unwrap_err().is_cancelled());
+    assert_eq!(session.ended(), Some(DisconnectReason::ConnectionLost));
+    assert!(world.hub.presence.is_empty());
+    let past = device_connections(&world.hub, session.device_id(), None, 10).await.unwrap();
+    assert_eq!(past.connections[0].disconnected.map(|(_, reason)| reason), Some(DisconnectReason::ConnectionLost));
 }
 
 #[tokio::test]

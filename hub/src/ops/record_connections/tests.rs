@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use async_trait::async_trait;
+use futures_util::FutureExt as _;
 
 use super::*;
 use crate::core::device_id::DeviceId;
@@ -9,18 +10,20 @@ use crate::core::session::BootId;
 use crate::ops::flush_activity::flush_activity;
 use crate::ops::open_session::{close_session, open_session};
 use crate::ops::read_connections::device_connections;
-use crate::ops::read_devices::get_device;
+use crate::ops::read_devices::{get_device, list_devices};
 use crate::ops::world::{NOW, World, device_token, identity, origin};
 use crate::store::connection_log::ConnectionLog;
 use crate::store::memory::connection_log::MemoryConnectionLog;
 use crate::store::memory::registry::MemoryRegistry;
-use crate::store::{Expected, Registry};
+use crate::store::{DeviceActivity, Expected, Registry};
 
 /// A log that can be down, and counts what it is told.
 #[derive(Default)]
 struct Frail {
     log: MemoryConnectionLog,
     down: AtomicBool,
+    hangs: AtomicBool,
+    asked_for_heartbeats: AtomicUsize,
     batches: AtomicUsize,
     written: AtomicUsize,
 }
@@ -39,6 +42,9 @@ impl ConnectionLog for Frail {
 
     async fn record(&self, boot: BootId, heartbeat: UnixMillis, records: &[ConnectionRecord]) -> Result<(), ConnectionLogError> {
         self.up()?;
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         self.batches.fetch_add(1, Ordering::Relaxed);
         self.written.fetch_add(records.len(), Ordering::Relaxed);
         self.log.record(boot, heartbeat, records).await
@@ -56,12 +62,17 @@ impl ConnectionLog for Frail {
     }
 
     async fn last_heartbeats(&self) -> Result<Vec<(BootId, UnixMillis)>, ConnectionLogError> {
+        self.asked_for_heartbeats.fetch_add(1, Ordering::Relaxed);
         self.up()?;
         self.log.last_heartbeats().await
     }
 
     async fn prune(&self, current: BootId, before: UnixMillis, limit: usize) -> Result<usize, ConnectionLogError> {
         self.log.prune(current, before, limit).await
+    }
+
+    async fn forget_boots(&self, current: BootId, before: UnixMillis, limit: usize) -> Result<usize, ConnectionLogError> {
+        self.log.forget_boots(current, before, limit).await
     }
 }
 
@@ -137,6 +148,45 @@ async fn a_store_that_is_down_loses_nothing_that_fits() {
     log.down.store(false, Ordering::Relaxed);
     flush_connections(&world.hub).await.unwrap();
     assert_eq!(reasons(&world).await, [None, Some("ClientDisconnected")]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_stops_waiting_for_the_log_loses_nothing() {
+    let (world, log) = frail().await;
+    let session = connect(&world).await;
+    log.hangs.store(true, Ordering::Relaxed);
+    assert!(flush_connections(&world.hub).now_or_never().is_none(), "it waits for the log");
+    assert!(!world.hub.unwritten_connections.is_empty(), "who asks now must wait, too");
+    close_session(&world.hub, &session, DisconnectReason::ClientDisconnected);
+    assert!(flush_connections(&world.hub).now_or_never().is_none());
+    log.hangs.store(false, Ordering::Relaxed);
+    flush_connections(&world.hub).await.unwrap();
+    assert_eq!(reasons(&world).await, [Some("ClientDisconnected")]);
+    assert_eq!(log.written.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_of_devices_asks_for_the_hubs_earlier_lives_once() {
+    let log = Arc::new(Frail::default());
+    let earlier = log.begin_boot(NOW).await.unwrap();
+    let boot = log.begin_boot(NOW).await.unwrap();
+    let world = World::living(boot, Arc::new(MemoryRegistry::default()), Arc::clone(&log) as _);
+    let mut activity = Vec::new();
+    for id in ["a", "b", "c"] {
+        let identity = identity(id);
+        world.write(Expected::Absent, Some(identity.clone())).await;
+        activity.push(DeviceActivity {
+            id: identity.device_id,
+            generation_id: identity.generation_id,
+            connected_boot: Some(earlier),
+            last_activity_time: Some(NOW),
+            connection_state_updated_time: Some(NOW),
+        });
+    }
+    world.hub.registry.record_activity(activity).await.unwrap();
+    log.down.store(true, Ordering::Relaxed);
+    let devices = list_devices(&world.hub, None, 1000).await.unwrap();
+    assert_eq!((devices.len(), log.asked_for_heartbeats.load(Ordering::Relaxed)), (3, 1));
 }
 
 #[tokio::test(start_paused = true)]

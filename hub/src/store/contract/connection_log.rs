@@ -19,6 +19,8 @@ macro_rules! connection_log_contract {
             lists_the_latest_first,
             a_restart_ends_what_was_open,
             forgets_what_ended_long_ago,
+            keeps_what_a_restart_ended_lately,
+            forgets_boots_that_nothing_refers_to,
             a_large_batch_is_whole,
         );
     };
@@ -135,6 +137,39 @@ pub(crate) async fn forgets_what_ended_long_ago(open: impl AsyncFn() -> Log) {
     assert_eq!(log.prune(newer, UnixMillis(50), 2).await.expect("answers"), 0);
     let left: Vec<_> = connections(&open().await, newer, "a").await.iter().map(|record| record.connection.0).collect();
     assert_eq!(left, [6, 3, 5], "what lasts, what ended lately, and what began lately in an earlier boot");
+}
+
+/// What was connected long ago and for long, up to the hub's end, ended with the hub.
+pub(crate) async fn keeps_what_a_restart_ended_lately(open: impl AsyncFn() -> Log) {
+    let log = open().await;
+    let older = begin(&log).await;
+    log.record(older, UnixMillis(1000), &[record(older, 1, "a")]).await.expect("answers");
+    let log = open().await;
+    let newer = begin(&log).await;
+    assert_eq!(log.prune(newer, UnixMillis(1000), 2).await.expect("answers"), 0);
+    assert_eq!(connections(&log, newer, "a").await[0].disconnected, Some((UnixMillis(1000), DisconnectReason::HubRestarted)));
+    assert_eq!(log.prune(newer, UnixMillis(1001), 2).await.expect("answers"), 1);
+    assert_eq!(connections(&log, newer, "a").await, []);
+}
+
+pub(crate) async fn forgets_boots_that_nothing_refers_to(open: impl AsyncFn() -> Log) {
+    let log = open().await;
+    let mut boots = Vec::new();
+    for _ in 0..6 {
+        boots.push(begin(&log).await);
+    }
+    let current = boots[4];
+    log.record(boots[1], UnixMillis(10), &[record(boots[1], 1, "a")]).await.expect("answers");
+    log.record(boots[3], UnixMillis(50), &[]).await.expect("answers");
+    let left = async || log.last_heartbeats().await.expect("answers").into_iter().map(|(boot, _)| boot).collect::<Vec<_>>();
+    assert_eq!(log.forget_boots(current, UnixMillis(50), 1).await.expect("answers"), 1, "no more than that at once");
+    assert_eq!(left().await, boots[1..]);
+    assert_eq!(log.forget_boots(current, UnixMillis(50), 10).await.expect("answers"), 1);
+    assert_eq!(left().await, [boots[1], boots[3], boots[4], boots[5]], "in use, lately, now, and later");
+    assert_eq!(log.prune(current, UnixMillis(50), 10).await.expect("answers"), 1);
+    assert_eq!(log.forget_boots(current, UnixMillis(50), 10).await.expect("answers"), 1);
+    assert_eq!(left().await, boots[3..]);
+    assert!(begin(&open().await).await > boots[5], "no number is given twice");
 }
 
 pub(crate) async fn a_large_batch_is_whole(open: impl AsyncFn() -> Log) {

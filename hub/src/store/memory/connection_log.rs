@@ -1,4 +1,4 @@
-//! The connections' log in memory: the model.
+//! The connections' log in memory: the model. Nothing else is stored beside it, so no device refers to a boot of it.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard};
@@ -63,15 +63,24 @@ impl ConnectionLog for MemoryConnectionLog {
 
     async fn prune(&self, current: BootId, before: UnixMillis, limit: usize) -> Result<usize, ConnectionLogError> {
         let mut tables = self.tables();
-        let old = tables.records.iter().filter(|(_, record)| match record.disconnected {
-            Some((time, _)) => time < before,
-            None => record.boot != current && record.connected_time < before,
-        });
+        let ended = |record| tables.with_end(record, current).disconnected;
+        let old = tables.records.iter().filter(|(_, record)| ended(record).is_some_and(|(time, _)| time < before));
         let old: Vec<_> = old.map(|(key, _)| *key).take(limit).collect();
         for key in &old {
             tables.records.remove(key);
         }
         Ok(old.len())
+    }
+
+    async fn forget_boots(&self, current: BootId, before: UnixMillis, limit: usize) -> Result<usize, ConnectionLogError> {
+        let mut tables = self.tables();
+        let earlier = tables.heartbeats.range(..current).filter(|(_, heartbeat)| **heartbeat < before).map(|(boot, _)| *boot);
+        let used = |boot| tables.records.range((boot, ConnectionId(0))..=(boot, ConnectionId(u64::MAX))).next().is_some();
+        let unused: Vec<_> = earlier.filter(|boot| !used(*boot)).take(limit).collect();
+        for boot in &unused {
+            tables.heartbeats.remove(boot);
+        }
+        Ok(unused.len())
     }
 }
 

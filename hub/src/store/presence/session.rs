@@ -1,7 +1,7 @@
 //! One session: what its device proved, whether it still lasts, and what waits for its connection.
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use tokio::sync::Notify;
@@ -26,12 +26,23 @@ struct SessionState {
     since: UnixMillis,
     last_activity: AtomicI64,
     ended: OnceLock<DisconnectReason>,
+    closed: AtomicBool,
+    /// How many sessions like this one have not ended.
+    lasting: Arc<AtomicUsize>,
     wake: Notify,
     mailbox: Mailbox,
 }
 
 impl Session {
-    pub(super) fn new(right: DeviceRight, connection: ConnectionId, protocol: Protocol, peer: SocketAddr, now: UnixMillis) -> Self {
+    /// One that is counted in `lasting` until it ends.
+    pub(super) fn new(
+        right: DeviceRight,
+        connection: ConnectionId,
+        (protocol, lasting): (Protocol, Arc<AtomicUsize>),
+        peer: SocketAddr,
+        now: UnixMillis,
+    ) -> Self {
+        lasting.fetch_add(1, Ordering::Relaxed);
         Self(Arc::new(SessionState {
             connection,
             protocol,
@@ -39,6 +50,8 @@ impl Session {
             since: now,
             last_activity: AtomicI64::new(now.0),
             ended: OnceLock::new(),
+            closed: AtomicBool::new(false),
+            lasting,
             wake: Notify::new(),
             mailbox: Mailbox::default(),
             right,
@@ -152,7 +165,13 @@ impl Session {
     /// Ends it; the first reason stays.
     pub fn end(&self, reason: DisconnectReason) {
         if self.0.ended.set(reason).is_ok() {
+            self.0.lasting.fetch_sub(1, Ordering::Relaxed);
             self.0.wake.notify_waiters();
         }
+    }
+
+    /// Notes that its connection is gone; says whether that was not known before.
+    pub(super) fn close(&self) -> bool {
+        !self.0.closed.swap(true, Ordering::Relaxed)
     }
 }

@@ -25,9 +25,18 @@ const OF_DEVICE: &str = "SELECT connection.*, boot.last_heartbeat FROM connectio
 const PRUNE_ENDED: &str = "DELETE FROM connection WHERE (boot_id, connection_id) IN \
     (SELECT boot_id, connection_id FROM connection WHERE disconnected_time < $1 ORDER BY disconnected_time LIMIT $2)";
 
-/// Of earlier boots, those without an end on record.
+/// Of earlier boots, those without an end on record: they ended at their boot's last heartbeat, or at their own beginning if that is later.
 const PRUNE_CUT_OFF: &str = "DELETE FROM connection WHERE (boot_id, connection_id) IN \
-    (SELECT boot_id, connection_id FROM connection WHERE disconnected_time IS NULL AND boot_id < $3 AND connected_time < $1 LIMIT $2)";
+    (SELECT boot_id, connection_id FROM connection WHERE disconnected_time IS NULL AND boot_id < $3 AND connected_time < $1 \
+    AND boot_id NOT IN (SELECT boot_id FROM boot WHERE last_heartbeat >= $1) LIMIT $2)";
+
+/// Looks through all devices: for a reader, not within a write transaction. What is found once is never referred to again, because only
+/// the present boot is.
+const UNUSED_BOOTS: &str = "SELECT boot_id FROM boot WHERE boot_id < $1 AND last_heartbeat < $2 \
+    AND NOT EXISTS (SELECT 1 FROM connection WHERE connection.boot_id = boot.boot_id) \
+    AND boot_id NOT IN (SELECT connected_boot FROM device WHERE connected_boot IS NOT NULL) ORDER BY boot_id LIMIT $3";
+
+const FORGET_BOOT: &str = "DELETE FROM boot WHERE boot_id = $1";
 
 /// The connections in SQLite or PostgreSQL.
 #[derive(Clone)]
@@ -120,6 +129,26 @@ impl ConnectionLog for SqlConnectionLog {
         let prune =
             self.0.write(&input, |transaction, (current, before, limit)| Box::pin(prune(transaction, *current, *before, *limit as u64)));
         Ok(prune.await?)
+    }
+
+    async fn forget_boots(&self, current: BootId, before: UnixMillis, limit: usize) -> Result<usize, ConnectionLogError> {
+        let unused = [current.0.cast_signed().into(), before.0.into(), (limit as u64).cast_signed().into()];
+        let unused = self.0.readers().query_all_raw(self.statement(UNUSED_BOOTS, unused)).await?;
+        let forget = unused.iter().map(|row| Ok(self.statement(FORGET_BOOT, [row.try_get_by_index::<i64>(0)?.into()])));
+        let forget = forget.collect::<Result<Vec<_>, DbErr>>()?;
+        if forget.is_empty() {
+            return Ok(0);
+        }
+        let write = self.0.write(&forget, |transaction, forget| {
+            Box::pin(async move {
+                for boot in forget {
+                    transaction.execute_raw(boot.clone()).await?;
+                }
+                Ok(())
+            })
+        });
+        write.await?;
+        Ok(forget.len())
     }
 }
 

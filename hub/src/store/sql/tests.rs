@@ -9,9 +9,9 @@ use crate::core::command::CommandId;
 use crate::core::identity::DeviceStatus;
 use crate::core::session::BootId;
 use crate::core::time::UnixMillis;
-use crate::store::Registry as _;
 use crate::store::commands::Commands as _;
 use crate::store::connection_log::ConnectionLog as _;
+use crate::store::{DeviceActivity, Expected, Registry as _, RegistryWrite};
 
 /// Gone with what is in it when it is dropped.
 pub(super) struct Folder(TempDir);
@@ -42,6 +42,32 @@ async fn a_closed_database_is_one_whole_file() {
     assert!(!folder.file().with_extension("sqlite-wal").exists(), "the write-ahead log is folded in");
     let boot = SqlConnectionLog::new(folder.database().await).last_heartbeats().await.expect("answers");
     assert_eq!(boot, [(BootId(1), UnixMillis(1))]);
+}
+
+#[tokio::test]
+async fn a_life_in_which_a_device_was_connected_last_is_kept() {
+    let database = Folder::new();
+    let database = database.database().await;
+    let (log, registry) = (SqlConnectionLog::new(database.clone()), SqlRegistry::new(database));
+    let mut boots = Vec::new();
+    for time in 1..4 {
+        boots.push(log.begin_boot(UnixMillis(time)).await.expect("answers"));
+    }
+    let identity = crate::ops::world::identity("D");
+    let (id, generation_id) = (identity.device_id.clone(), identity.generation_id.clone());
+    let write = RegistryWrite { id: id.clone(), expected: Expected::Absent, new: Some(identity) };
+    registry.write(vec![write]).await.expect("answers")[0].expect("nobody is there");
+    let seen = async |connected_boot| {
+        let (id, generation_id) = (id.clone(), generation_id.clone());
+        let activity = DeviceActivity { id, generation_id, connected_boot, last_activity_time: None, connection_state_updated_time: None };
+        registry.record_activity(vec![activity]).await.expect("answers");
+    };
+    seen(Some(boots[0])).await;
+    assert_eq!(log.forget_boots(boots[2], UnixMillis(9), 10).await.expect("answers"), 1);
+    let left = log.last_heartbeats().await.expect("answers");
+    assert_eq!(left.iter().map(|(boot, _)| *boot).collect::<Vec<_>>(), [boots[0], boots[2]]);
+    seen(None).await;
+    assert_eq!(log.forget_boots(boots[2], UnixMillis(9), 10).await.expect("answers"), 1);
 }
 
 /// Written by the first version that kept identities: a table `device` without what came later, and nothing else.
