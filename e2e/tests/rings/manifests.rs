@@ -150,7 +150,7 @@ fn manifests_that_go_take_what_they_say_and_a_vanished_folder_nothing() -> Resul
         std::fs::rename(story.disk.path().join("devices"), &away)?;
         story.until_said("everything stays as it is").await?;
         std::fs::create_dir(story.disk.path().join("devices"))?;
-        story.until_said("1 devices have no manifest any more and stay all the same").await?;
+        story.until_said("1 device has no manifest any more and stays all the same").await?;
         story.hub.stop().await?;
         story.hub.restart().await?;
         std::fs::remove_dir(story.disk.path().join("devices"))?;

@@ -37,6 +37,8 @@ pub enum Change {
     Command(Arc<Command>, Step),
     /// There is a receipt.
     Receipt(Receipt),
+    /// A receipt was read or lost, and waits no more.
+    ReceiptStep(Receipt, Step),
 }
 
 /// What a change is about: what watchers choose by.
@@ -104,7 +106,7 @@ impl Change {
             Self::Presence(_) => ChangeKind::Presence,
             Self::Refused { .. } => ChangeKind::Refusal,
             Self::Command(..) => ChangeKind::Command,
-            Self::Receipt(_) => ChangeKind::Receipt,
+            Self::Receipt(_) | Self::ReceiptStep(..) => ChangeKind::Receipt,
         }
     }
 
@@ -117,7 +119,7 @@ impl Change {
             Self::Presence(transition) => transition.device_id.as_str(),
             Self::Refused { claimed, .. } => claimed,
             Self::Command(command, _) => command.device_id.as_str(),
-            Self::Receipt(receipt) => receipt.device_id.as_str(),
+            Self::Receipt(receipt) | Self::ReceiptStep(receipt, _) => receipt.device_id.as_str(),
         }
     }
 }

@@ -112,6 +112,23 @@ impl DisconnectReason {
         Self::HubRestarted,
     ];
 
+    /// Whether the device has lost its right, rather than its connection.
+    #[must_use]
+    pub fn is_revocation(self) -> bool {
+        match self {
+            Self::TokenExpired | Self::DeviceDisabled | Self::DeviceDeleted | Self::KeyReplaced | Self::CertificateReplaced => true,
+            Self::ClientDisconnected
+            | Self::ConnectionLost
+            | Self::KeepAliveTimeout
+            | Self::TakenOver
+            | Self::ProtocolViolation
+            | Self::TooSlow
+            | Self::StoreUnavailable
+            | Self::HubShutdown
+            | Self::HubRestarted => false,
+        }
+    }
+
     /// The name in logs, metrics and answers.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -122,7 +122,12 @@ pub async fn refuse(hub: &Hub, claimed: &str, reason: RefusalReason, origin: Ori
 /// Asks again whether a right that was proven some time ago still holds: after a body has been read, say.
 pub async fn still_good(hub: &Hub, right: &DeviceRight) -> Result<bool, RegistryError> {
     let identity = hub.identities.get(&*hub.registry, &right.device_id).await?;
-    Ok(hub.now() <= right.good_until && hub.review(right, identity.as_deref()).is_ok())
+    Ok(is_good(hub, right, identity.as_deref()))
+}
+
+/// Whether a right holds now, when this is what its identity is.
+pub(super) fn is_good(hub: &Hub, right: &DeviceRight, identity: Option<&DeviceIdentity>) -> bool {
+    hub.now() <= right.good_until && hub.review(right, identity).is_ok()
 }
 
 enum Judgement {

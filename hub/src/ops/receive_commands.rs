@@ -68,7 +68,7 @@ pub async fn next_command(
         until: hub.now().plus(wait),
     };
     let (device, generation) = (right.device_id.clone(), right.generation_id.clone());
-    let Some(delivery) = hub.commands.wait_for(|answer| Request::Poll(device, generation, poll, answer)).await? else { return Ok(None) };
+    let Some(delivery) = hub.commands.ask(|answer| Request::Poll(device, generation, poll, answer)).await? else { return Ok(None) };
     // Dropped on the way out, the delivery does not count.
     if still_good(hub, right).await? { Ok(Some(delivery.take())) } else { Err(ReceiveError::NoLongerGood) }
 }

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::core::command::feedback::LockLost;
-use crate::core::command::{LockToken, Receiver, Settlement};
-use crate::core::session::{DeviceRight, Protocol};
+use crate::core::command::{LockToken, Settlement};
+use crate::core::session::DeviceRight;
 use crate::ops::authenticate::still_good;
-use crate::ops::commands::request::{DeviceSettles, Note, Request};
+use crate::ops::commands::request::{Note, Request};
 use crate::ops::{Hub, Session};
 use crate::store::RegistryError;
 use crate::store::commands::CommandsError;
@@ -29,14 +29,13 @@ pub enum SettleError {
 }
 
 /// A connection's device settles; nobody waits for it, and a lost lock is nobody's fault. Nothing that arrives after the session has
-/// ended counts.
+/// ended counts, nor what the desk has not decided by the time the device is shut out.
 pub fn settle_of_session(hub: &Hub, session: &Session, token: LockToken, settlement: Settlement) {
     if session.ended().is_some() {
         return;
     }
     session.touch(hub.now());
-    let by = Receiver { protocol: session.protocol(), connection: Some(session.connection()) };
-    hub.commands.tell(Note::Settle(DeviceSettles { device: session.device_id().clone(), token, settlement, by }));
+    hub.commands.tell(Note::Settle(session.clone(), token, settlement));
 }
 
 /// A device without a session (HTTPS) settles; durable when this returns `Ok`.
@@ -45,7 +44,6 @@ pub async fn settle_command(hub: &Arc<Hub>, right: &DeviceRight, token: LockToke
         return Err(SettleError::NoLongerGood);
     }
     hub.presence.note_activity(right, hub.now());
-    let by = Receiver { protocol: Protocol::Https, connection: None };
-    let settles = DeviceSettles { device: right.device_id.clone(), token, settlement, by };
-    Ok(hub.commands.ask(|answer| Request::Settle(settles, answer)).await??)
+    // The desk looks once more: the device may be disabled before its turn comes.
+    hub.commands.ask(|answer| Request::Settle(right.clone(), token, settlement, answer)).await?
 }

@@ -60,6 +60,20 @@ impl World {
 
     /// A life of a hub, over stores that may have seen another.
     pub fn living(boot: BootId, registry: Arc<dyn Registry>, connections: Arc<dyn ConnectionLog>) -> Self {
+        Self::with_commands(boot, registry, connections, Arc::default())
+    }
+
+    /// The next life of the hub, over the same identities and commands.
+    pub fn restarted(&self) -> Self {
+        Self::with_commands(BootId(2), Arc::clone(&self.hub.registry), Arc::clone(&self.hub.connection_log), Arc::clone(&self.commands))
+    }
+
+    fn with_commands(
+        boot: BootId,
+        registry: Arc<dyn Registry>,
+        connections: Arc<dyn ConnectionLog>,
+        commands: Arc<MemoryCommands>,
+    ) -> Self {
         let clock = Arc::new(TestClock(AtomicI64::new(NOW.0)));
         let log = Arc::new(MemoryEventLog::new(NonZeroU16::new(4).unwrap()));
         let policies: Policies = BUILT_IN_POLICIES
@@ -72,7 +86,6 @@ impl World {
             })
             .collect();
         let names = HubNames::new("hub.example", &[]);
-        let commands = Arc::new(MemoryCommands::default());
         let hub = Hub::new(HubParts {
             names,
             boot,

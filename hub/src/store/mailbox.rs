@@ -55,13 +55,26 @@ impl Mailbox {
         (first && state.used).then(|| unsent.unwrap_or_default())
     }
 
-    /// Puts a delivery in, or gives it back when it is closed.
+    /// Takes a delivery out again that the connection has not come to yet; false when it is not there.
+    pub fn take_back(&self, token: LockToken) -> bool {
+        let mut state = self.state();
+        let Some(waiting) = &mut state.waiting else { return false };
+        let before = waiting.0.len();
+        waiting.0.retain(|delivery| delivery.token != token);
+        let is_found = waiting.0.len() < before;
+        state.waiting.take_if(|waiting| waiting.0.is_empty());
+        is_found
+    }
+
+    /// Puts a delivery in, or gives it back when it is closed. An older delivery of the same command has lost its lock, and makes room.
     pub(super) fn put(&self, delivery: Delivery) -> Result<(), Delivery> {
         let mut state = self.state();
         if state.closed {
             return Err(delivery);
         }
-        state.waiting.get_or_insert_default().0.push(delivery);
+        let waiting = &mut state.waiting.get_or_insert_default().0;
+        waiting.retain(|older| older.command != delivery.command);
+        waiting.push(delivery);
         Ok(())
     }
 
@@ -75,5 +88,37 @@ impl Mailbox {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.0.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::core::command::CommandId;
+    use crate::core::time::UnixMillis;
+
+    fn delivery(command: u64, token: u8) -> Delivery {
+        Delivery {
+            command: CommandId(command),
+            token: LockToken([token; 16]),
+            locked_until: UnixMillis(60_000),
+            delivery_count: 1,
+            enqueued_time: UnixMillis(0),
+            content: Bytes::new(),
+        }
+    }
+
+    #[test]
+    fn what_is_not_taken_can_be_taken_back_and_replaced() {
+        let mailbox = Mailbox::default();
+        mailbox.put(delivery(1, 1)).unwrap();
+        assert!(mailbox.take_back(LockToken([1; 16])));
+        assert!(!mailbox.has_any() && !mailbox.take_back(LockToken([1; 16])));
+        mailbox.put(delivery(1, 2)).unwrap();
+        mailbox.put(delivery(2, 3)).unwrap();
+        mailbox.put(delivery(1, 4)).unwrap();
+        assert_eq!(mailbox.take(), [delivery(2, 3), delivery(1, 4)], "one delivery of each command, the newest");
     }
 }

@@ -129,8 +129,7 @@ mod tests {
             { "time": "2026-11-23T03:01:00.002Z", "step": "Delivered", "protocol": "mqtt", "connection": "7", "deliveryCount": 2 },
             { "time": "2026-11-23T03:01:00.012Z", "step": "Completed", "protocol": "mqtt", "connection": "7" },
         ]);
-        let document =
-            json!({ "id": "12", "deviceId": "pump\x1b", "messageId": "m", "ack": "full", "enqueuedTime": "2026-11-23T03:00:00.000Z", "steps": steps });
+        let document = json!({ "id": "12", "deviceId": "pump\x1b", "messageId": "m", "ack": "full", "enqueuedTime": "2026-11-23T03:00:00.000Z", "steps": steps });
         Journey::new(document).unwrap()
     }
 

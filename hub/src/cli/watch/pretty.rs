@@ -46,10 +46,15 @@ pub(super) fn change(kind: &str, change: &Value, now: &str, style: Style) -> Str
             line(&time, &of(command, "deviceId"), ODD, &format!("command {}", of(command, "id")), &format!("{what}{over}{again}{why}"))
         }
         "receipt" => {
-            let more = format!("of command {}: {}", text("commandId"), text("statusCode"));
+            let became = match change["step"].as_str() {
+                Some("ReceiptRead") => ", read".to_owned(),
+                Some("ReceiptLost") => format!(", lost: {}", text("reason")),
+                _ => String::new(),
+            };
+            let more = format!("of command {}: {}{became}", text("commandId"), text("statusCode"));
             // Azure writes seven digits; the column has room for three.
-            let time = text("enqueuedTimeUtc").parse().map_or_else(|_| now.to_owned(), |time: UnixMillis| time.to_string());
-            line(&time, &text("deviceId"), ODD, "receipt", &more)
+            let time = change["time"].as_str().or(change["enqueuedTimeUtc"].as_str()).and_then(|time| time.parse::<UnixMillis>().ok());
+            line(&time.map_or_else(|| now.to_owned(), |time| time.to_string()), &text("deviceId"), ODD, "receipt", &more)
         }
         "snapshot-begin" => style.dim("how things stand:") + "\n",
         "snapshot-end" => style.dim("what happens from now on:") + "\n",
@@ -84,6 +89,17 @@ mod tests {
             "step": {"time": "T", "step": "Delivered", "protocol": "mqtt", "connection": "7", "deliveryCount": 2}
         });
         assert_eq!(shown("command", &command), "T  pump                  command 12    Delivered over mqtt, delivery 2\n");
+        let mut receipt = json!({
+            "deviceId": "pump", "commandId": "12", "statusCode": "Success", "enqueuedTimeUtc": "2026-11-23T03:00:00.0000000Z"
+        });
+        assert_eq!(shown("receipt", &receipt), "2026-11-23T03:00:00.000Z  pump                  receipt       of command 12: Success\n");
+        (receipt["time"], receipt["step"]) = ("2026-11-23T03:00:01.000Z".into(), "ReceiptRead".into());
+        assert_eq!(
+            shown("receipt", &receipt),
+            "2026-11-23T03:00:01.000Z  pump                  receipt       of command 12: Success, read\n"
+        );
+        (receipt["step"], receipt["reason"]) = ("ReceiptLost".into(), "Expired".into());
+        assert!(shown("receipt", &receipt).ends_with("of command 12: Success, lost: Expired\n"));
         let registry = json!({"operation": "deleted", "deviceId": "pump"});
         assert_eq!(shown("registry", &registry), "now  pump                  identity      deleted\n");
     }
@@ -92,6 +108,8 @@ mod tests {
     fn nobody_writes_to_the_terminal() {
         let evil = "\x1b]0;owned\x07\u{9b}31m";
         for kind in ["presence", "registry", "refusal", "command", "receipt", "reset", evil] {
+            let lost = json!({"step": "ReceiptLost", "reason": evil, "time": evil, "commandId": evil});
+            assert!(!shown(kind, &lost).contains(['\x1b', '\x07', '\u{9b}']), "{kind}");
             let data = json!({
                 "deviceId": evil, "claimed": evil, "time": evil, "state": evil, "reason": evil, "text": evil, "protocol": evil, "address": evil, "connection": evil,
                 "operation": evil, "commandId": evil, "statusCode": evil, "enqueuedTimeUtc": evil, "device": {"status": evil},

@@ -3,7 +3,7 @@
 //! A receipt is there to be received at once; nothing is held back to make a batch larger. Every receipt leaves the queue once: taken,
 //! expired, handed out too often, pushed out by newer ones, or with its device. Knows no devices' queues.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ops::Bound;
 
 use super::turn::{Happening, Turn};
@@ -12,6 +12,9 @@ use super::{CommandLimits, LockToken, Receipt, ReceiptId, ReceiptLoss, Settlemen
 use crate::core::device_id::DeviceId;
 use crate::core::identity::GenerationId;
 use crate::core::time::UnixMillis;
+
+/// How many receipts time takes away or gives back in one turn: as many as requests are decided in one.
+const TIMED_RECEIPTS_MAX: usize = 512;
 
 /// Somebody settles what is no longer locked with his token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +44,8 @@ pub struct FeedbackQueue {
     batches: HashMap<LockToken, Batch>,
     /// When their locks run out.
     locks: BTreeSet<(UnixMillis, LockToken)>,
+    /// Loaded with as many deliveries as may be: they are lost, some in each turn.
+    spent: VecDeque<ReceiptId>,
     next: u64,
 }
 
@@ -57,16 +62,19 @@ struct Batch {
 }
 
 impl FeedbackQueue {
-    /// A queue with these receipts, whose next one is to have the id `next`. Locks are of another life: what was handed out as often as
-    /// may be is lost.
-    pub fn load(receipts: Vec<Receipt>, next: u64, limits: &CommandLimits, turn: &mut Turn<'_>) -> Self {
-        let mut queue = Self { next, ..Self::default() };
+    /// A queue with these receipts, whose next one is to have the id `next` or a larger one. Locks are of another life: what was handed
+    /// out as often as may be is lost, when time passes.
+    pub fn load(receipts: Vec<Receipt>, next: u64, limits: &CommandLimits) -> Self {
+        let last = receipts.iter().map(|receipt| receipt.id).max();
+        let mut queue = Self { next: last.map_or(0, |last| last.0.saturating_add(1)).max(next), ..Self::default() };
         for receipt in receipts {
+            let (id, is_spent) = (receipt.id, receipt.delivery_count >= limits.feedback_delivery_count_max);
             queue.insert(receipt);
+            if is_spent {
+                queue.enqueued.remove(&id);
+                queue.spent.push_back(id);
+            }
         }
-        let spent = queue.receipts.values().filter(|waiting| waiting.receipt.delivery_count >= limits.feedback_delivery_count_max);
-        let spent: Vec<ReceiptId> = spent.map(|waiting| waiting.receipt.id).collect();
-        queue.lose(&spent, ReceiptLoss::DeliveryCountExceeded, turn);
         queue
     }
 
@@ -102,9 +110,12 @@ impl FeedbackQueue {
         self.insert(receipt);
     }
 
-    /// Hands out the oldest receipts, at most `max`, locked together.
+    /// Hands out the oldest receipts, at most `max`, locked together; not those that time has yet to take away.
     pub fn receive(&mut self, max: usize, limits: &CommandLimits, turn: &mut Turn<'_>) -> Option<ReceiptBatch> {
-        let ids: BTreeSet<ReceiptId> = self.enqueued.iter().take(max).copied().collect();
+        let is_good = |id: &&ReceiptId| self.receipts.get(id).is_some_and(|waiting| waiting.receipt.expiry_time > turn.now);
+        // The overdue ones are the oldest. When they fill all that a turn takes away, the next one finds the others.
+        let looked_at = self.enqueued.iter().take(TIMED_RECEIPTS_MAX.saturating_add(max));
+        let ids: BTreeSet<ReceiptId> = looked_at.filter(is_good).take(max).copied().collect();
         if ids.is_empty() {
             return None;
         }
@@ -137,7 +148,7 @@ impl FeedbackQueue {
         limits: &CommandLimits,
         turn: &mut Turn<'_>,
     ) -> Result<(), LockLost> {
-        let batch = self.unlock(token).ok_or(LockLost)?;
+        let batch = self.unlock(token, turn.now).ok_or(LockLost)?;
         match settlement {
             Settlement::Complete | Settlement::Reject => {
                 let ids: Vec<ReceiptId> = batch.receipts.into_iter().collect();
@@ -165,20 +176,29 @@ impl FeedbackQueue {
     /// When time changes something next.
     #[must_use]
     pub fn deadline(&self) -> Option<UnixMillis> {
+        let spent = (!self.spent.is_empty()).then_some(UnixMillis(i64::MIN));
         let expiry = self.expiries.first().map(|(time, _)| *time);
         let lock = self.locks.first().map(|(time, _)| *time);
-        expiry.into_iter().chain(lock).min()
+        [spent, expiry, lock].into_iter().flatten().min()
     }
 
-    /// Gives back what was locked long enough, and lets go what has expired.
+    /// Gives back what was locked long enough, and lets go what is spent or has expired: [`TIMED_RECEIPTS_MAX`] receipts, and what else is
+    /// in the last batch. The others stay overdue until the next turn.
     pub fn time_passed(&mut self, limits: &CommandLimits, turn: &mut Turn<'_>) {
-        while let Some(&(time, token)) = self.locks.first().filter(|(time, _)| *time <= turn.now) {
-            self.locks.remove(&(time, token));
+        let mut left = TIMED_RECEIPTS_MAX;
+        while left > 0
+            && let Some((_, token)) = self.locks.first().copied().filter(|(time, _)| *time <= turn.now)
+        {
+            self.locks.pop_first();
             if let Some(batch) = self.batches.remove(&token) {
+                left = left.saturating_sub(batch.receipts.len().max(1));
                 self.give_back(&batch, limits, turn);
             }
         }
-        let expired = self.expiries.iter().take_while(|(time, _)| *time <= turn.now);
+        let spent: Vec<ReceiptId> = self.spent.drain(..left.min(self.spent.len())).collect();
+        left -= spent.len();
+        self.lose(&spent, ReceiptLoss::DeliveryCountExceeded, turn);
+        let expired = self.expiries.iter().take_while(|(time, _)| *time <= turn.now).take(left);
         let expired: Vec<ReceiptId> = expired.map(|(_, id)| *id).collect();
         self.lose(&expired, ReceiptLoss::Expired, turn);
     }
@@ -190,7 +210,9 @@ impl FeedbackQueue {
         self.receipts.insert(receipt.id, Waiting { receipt, locked_with: None });
     }
 
-    fn unlock(&mut self, token: LockToken) -> Option<Batch> {
+    /// Unless its time is up, and has only not come to it yet.
+    fn unlock(&mut self, token: LockToken, now: UnixMillis) -> Option<Batch> {
+        self.batches.get(&token).filter(|batch| batch.until > now)?;
         let batch = self.batches.remove(&token)?;
         self.locks.remove(&(batch.until, token));
         Some(batch)
@@ -228,10 +250,11 @@ impl FeedbackQueue {
             let Some(Waiting { receipt, locked_with }) = self.receipts.remove(id) else { continue };
             self.enqueued.remove(id);
             self.expiries.remove(&(receipt.expiry_time, *id));
-            self.of_devices.remove(&(receipt.device_id, *id));
-            turn.late_step(receipt.command, step());
-            let Some(batch) = locked_with.and_then(|token| self.batches.get_mut(&token)) else { continue };
-            batch.receipts.remove(id);
+            self.of_devices.remove(&(receipt.device_id.clone(), *id));
+            if let Some(batch) = locked_with.and_then(|token| self.batches.get_mut(&token)) {
+                batch.receipts.remove(id);
+            }
+            turn.receipt_step(receipt, step());
         }
         turn.write(CommandWrite::RemoveReceipts(ids.to_vec()));
     }

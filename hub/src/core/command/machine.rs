@@ -3,13 +3,14 @@
 //! Owns all devices' queues, who takes deliveries, the feedback queue and everything that time does to them. One method per request; each
 //! adds to its [`Turn`] what is to be written and, once that is durable, done. Never waits, never looks at a clock, never holds a content.
 //!
-//! Call [`CommandMachine::time_passed`] first in every turn: the other methods rely on it that nothing is overdue.
+//! Call [`CommandMachine::time_passed`] first in every turn. It may leave overdue what does not fit into one; nobody gets that meanwhile.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use self::recipients::Recipients;
 pub use self::recipients::{Consumer, POLLS_OF_DEVICE_MAX, Poll};
+pub use self::time::TIMED_COMMANDS_MAX;
 use super::draft::Draft;
 use super::feedback::{FeedbackQueue, LockLost, ReceiptBatch};
 use super::queue::CommandQueue;
@@ -23,6 +24,7 @@ use crate::core::time::UnixMillis;
 
 mod life;
 mod recipients;
+mod time;
 
 /// The machine.
 #[derive(Debug)]
@@ -35,6 +37,10 @@ pub struct CommandMachine {
     timers: BTreeSet<(UnixMillis, CommandId)>,
     /// How many are locked.
     invisible: usize,
+    /// Loaded with as many deliveries as may be: they end, some in each turn.
+    spent: VecDeque<CommandId>,
+    /// Devices whose connections outlived the loading: they are offered what waits, some in each turn.
+    to_be_offered: VecDeque<DeviceId>,
     recipients: Recipients,
     feedback: FeedbackQueue,
     next_command: u64,
@@ -82,6 +88,8 @@ impl CommandMachine {
             devices: BTreeMap::new(),
             timers: BTreeSet::new(),
             invisible: 0,
+            spent: VecDeque::new(),
+            to_be_offered: VecDeque::new(),
             recipients: Recipients::default(),
             feedback: FeedbackQueue::default(),
             next_command: 0,
@@ -89,35 +97,36 @@ impl CommandMachine {
     }
 
     /// Begins anew with what the store has. Locks are lost, and what was delivered as often as may be is dead-lettered; connections go on
-    /// taking deliveries, polls do not.
-    pub fn load(&mut self, pending: Pending, turn: &mut Turn<'_>) {
+    /// taking deliveries, polls do not. What does not fit into this turn is done in the next ones. The order and the next ids are not taken
+    /// on trust: nothing here may come to a stop because of a damaged row.
+    pub fn load(&mut self, mut pending: Pending, turn: &mut Turn<'_>) {
         let polls = self.recipients.drop_polls();
         turn.decisions.in_vain.extend(polls);
         self.queues.clear();
         self.devices.clear();
         self.timers.clear();
+        self.spent.clear();
         self.invisible = 0;
-        self.next_command = pending.next_command;
-        self.feedback = FeedbackQueue::load(pending.receipts, pending.next_receipt, &self.limits, turn);
-        let mut spent = Vec::new();
+        self.feedback = FeedbackQueue::load(pending.receipts, pending.next_receipt, &self.limits);
+        pending.commands.sort_unstable_by_key(|command| command.id);
+        pending.commands.dedup_by_key(|command| command.id);
+        self.next_command = pending.commands.last().map_or(0, |last| last.id.0.saturating_add(1)).max(pending.next_command);
         for command in pending.commands {
             if command.delivery_count >= self.limits.delivery_count_max {
-                spent.push((command.device_id.clone(), command.id));
+                self.spent.push_back(command.id);
             }
             self.insert(Arc::new(command));
         }
-        for (device, id) in spent {
-            self.end(&device, id, Outcome::DeliveryCountExceeded, None, turn);
-        }
+        self.to_be_offered = self.recipients.devices().into();
         self.time_passed(turn);
-        for device in self.recipients.devices() {
-            self.offer(&device, turn);
-        }
     }
 
     /// Takes a command, if there is room. What waited for a former life of the device ends first.
     pub fn send(&mut self, draft: Draft, turn: &mut Turn<'_>) -> Result<Arc<Command>, NoRoom> {
         self.end_former_lives(&draft.device_id, Some(&draft.generation_id), turn);
+        if self.pending_of(&draft.device_id) >= self.limits.queue_depth_max {
+            self.end_overdue(&draft.device_id, turn);
+        }
         let depth = self.pending_of(&draft.device_id);
         if depth >= self.limits.queue_depth_max {
             return Err(NoRoom::QueueFull { device: draft.device_id, depth });
@@ -194,6 +203,9 @@ impl CommandMachine {
         turn: &mut Turn<'_>,
     ) -> Result<(), LockLost> {
         let id = self.locked_with(device, token).ok_or(LockLost)?;
+        if self.locked_until(id).is_none_or(|until| until <= turn.now) {
+            return Err(LockLost);
+        }
         match settlement {
             Settlement::Complete => self.end(device, id, Outcome::Completed, Some(by), turn),
             Settlement::Reject => self.end(device, id, Outcome::Rejected, Some(by), turn),
@@ -242,48 +254,6 @@ impl CommandMachine {
     /// A back end settles receipts.
     pub fn settle_receipts(&mut self, token: LockToken, settlement: Settlement, turn: &mut Turn<'_>) -> Result<(), LockLost> {
         self.feedback.settle(token, settlement, &self.limits, turn)
-    }
-
-    /// The hub ends: what is locked goes back, so that its timeline says so. Nothing is offered any more.
-    pub fn shut_down(&mut self, turn: &mut Turn<'_>) {
-        let locked = self
-            .queues
-            .iter()
-            .flat_map(|(device, queue)| queue.iter().filter(|entry| entry.lock.is_some()).map(|entry| (entry.command.id, device.clone())));
-        let mut locked: Vec<(CommandId, DeviceId)> = locked.collect();
-        locked.sort_unstable_by_key(|(id, _)| *id);
-        for (id, device) in locked {
-            self.give_back(&device, id, ReturnReason::HubRestarted, turn);
-        }
-        let polls = self.recipients.drop_polls();
-        turn.decisions.in_vain.extend(polls);
-    }
-
-    /// When time does something next.
-    #[must_use]
-    pub fn deadline(&self) -> Option<UnixMillis> {
-        let command = self.timers.first().map(|(time, _)| *time);
-        [command, self.recipients.deadline(), self.feedback.deadline()].into_iter().flatten().min()
-    }
-
-    /// Does what time does: commands expire, locks run out, polls end.
-    pub fn time_passed(&mut self, turn: &mut Turn<'_>) {
-        let mut returned = Vec::new();
-        while let Some((_, id)) = self.timers.first().copied().filter(|(time, _)| *time <= turn.now) {
-            let device = self.devices.get(&id).cloned().expect("a command with a timer is pending");
-            if self.locked_until(id).is_some() {
-                self.give_back(&device, id, ReturnReason::LockExpired, turn);
-                returned.push(device);
-            } else {
-                self.end(&device, id, Outcome::Expired, None, turn);
-            }
-        }
-        // Only now, that nothing overdue is offered.
-        for device in returned {
-            self.offer(&device, turn);
-        }
-        self.feedback.time_passed(&self.limits, turn);
-        self.recipients.end_polls(turn);
     }
 
     /// How many commands wait for a device, locked ones included.

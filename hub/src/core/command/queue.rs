@@ -22,6 +22,8 @@ pub struct Entry {
     pub command: Arc<Command>,
     /// Boxed, because most commands wait for a device that sleeps.
     pub lock: Option<Box<Lock>>,
+    /// How many deliveries of it in a row never left the hub.
+    pub not_sent: u8,
 }
 
 /// What makes a command invisible: one delivery of it.
@@ -46,7 +48,7 @@ impl Entry {
 impl CommandQueue {
     /// Adds a command that was sent after all that are in it.
     pub fn push(&mut self, command: Arc<Command>) {
-        self.entries.push(Entry { command, lock: None });
+        self.entries.push(Entry { command, lock: None, not_sent: 0 });
     }
 
     /// How many commands there are, locked ones included.
@@ -72,9 +74,9 @@ impl CommandQueue {
         self.place(id).map(|place| &mut self.entries[place])
     }
 
-    /// The first that is not locked.
-    pub fn first_enqueued(&mut self) -> Option<&mut Entry> {
-        self.entries.iter_mut().find(|entry| entry.lock.is_none())
+    /// The first that is not locked, of those that `is_good` chooses.
+    pub fn first_enqueued(&mut self, is_good: impl Fn(&Command) -> bool) -> Option<&mut Entry> {
+        self.entries.iter_mut().find(|entry| entry.lock.is_none() && is_good(&entry.command))
     }
 
     /// The one that is locked with this token.

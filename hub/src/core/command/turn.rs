@@ -39,6 +39,8 @@ pub enum Happening {
     Step(Arc<Command>, Step),
     /// There is a receipt.
     Receipt(Receipt),
+    /// The receipt has left the feedback queue: the last step of its command, which has left memory long before.
+    ReceiptStep(Receipt, Step),
 }
 
 /// A locked command on its way to its device.
@@ -90,5 +92,12 @@ impl<'a> Turn<'a> {
     /// A step of a command that has ended, to be written.
     pub(super) fn late_step(&mut self, command: CommandId, kind: StepKind) {
         self.write(CommandWrite::Step(command, Step { time: self.now, kind }));
+    }
+
+    /// A step of a receipt, to be written into its command's timeline and to be told.
+    pub(super) fn receipt_step(&mut self, receipt: Receipt, kind: StepKind) {
+        let step = Step { time: self.now, kind };
+        self.write(CommandWrite::Step(receipt.command, step.clone()));
+        self.decisions.happenings.push(Happening::ReceiptStep(receipt, step));
     }
 }

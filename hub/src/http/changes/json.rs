@@ -36,6 +36,7 @@ pub fn render(change: &Change) -> String {
         }),
         Change::Command(what, step) => json!({ "command": command(what, step), "step": StepDocument::of(step) }),
         Change::Receipt(what) => receipt(what),
+        Change::ReceiptStep(what, step) => receipt_step(what, step),
     }
     .to_string()
 }
@@ -101,9 +102,19 @@ fn receipt(receipt: &Receipt) -> Value {
     data
 }
 
+/// The same, and what became of it.
+fn receipt_step(what: &Receipt, step: &Step) -> Value {
+    let mut data = receipt(what);
+    if let (Value::Object(data), Value::Object(step)) = (&mut data, json!(StepDocument::of(step))) {
+        data.extend(step);
+    }
+    data
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::command::{CommandId, Outcome, ReceiptId, ReceiptLoss};
     use crate::core::session::{ConnectionId, DisconnectReason, Protocol};
     use crate::ops::world::{NOW, identity, key};
 
@@ -138,5 +149,34 @@ mod tests {
                 "state": "disconnected", "reason": "TakenOver", "deviceConnected": true
             })
         );
+    }
+
+    #[test]
+    fn a_receipt_that_leaves_the_queue_says_how() {
+        let of = identity("D");
+        let receipt = Receipt {
+            id: ReceiptId(3),
+            command: CommandId(12),
+            original_message_id: "m-1".to_owned(),
+            device_id: of.device_id,
+            generation_id: of.generation_id,
+            outcome: Outcome::Completed,
+            time: NOW,
+            expiry_time: NOW,
+            delivery_count: 1,
+        };
+        let told = |change: Change| serde_json::from_str::<Value>(&render(&change)).unwrap();
+        let waits = told(Change::Receipt(receipt.clone()));
+        assert_eq!((&waits["commandId"], waits.get("step")), (&json!("12"), None));
+        let with = |more: &[(&str, &str)]| {
+            let mut expected = waits.clone();
+            more.iter().for_each(|(name, value)| expected[*name] = json!(value));
+            expected
+        };
+        let left = |kind| told(Change::ReceiptStep(receipt.clone(), Step { time: NOW, kind }));
+        let time = "2023-11-14T22:13:20.000Z";
+        assert_eq!(left(StepKind::ReceiptRead), with(&[("time", time), ("step", "ReceiptRead")]));
+        let lost = left(StepKind::ReceiptLost(ReceiptLoss::QueueFull));
+        assert_eq!(lost, with(&[("time", time), ("step", "ReceiptLost"), ("reason", "QueueFull")]));
     }
 }

@@ -131,7 +131,7 @@ fn cost(change: &Change) -> usize {
             Change::Presence(_) => 400,
             Change::Refused { claimed, reason: (_, text), .. } => 300 + 3 * (claimed.len() + text.len()),
             Change::Command(..) => 1400,
-            Change::Receipt(_) => 900,
+            Change::Receipt(_) | Change::ReceiptStep(..) => 1000,
         }
 }
 

@@ -5,7 +5,7 @@
 //! a group is being committed the next one gathers. Judges no message and knows no protocol.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
@@ -19,23 +19,24 @@ use crate::store::presence::Session;
 
 mod contents;
 mod desk;
+mod lives;
 pub(super) mod request;
 #[cfg(test)]
 mod tests;
 
 pub use self::desk::run;
 
-/// The most requests whose senders wait for an answer, polls not counted; others wait before the door.
+/// The most requests that wait for the desk or for their answer, polls that the desk has let in not counted; others wait before the door.
 const UNANSWERED_MAX: usize = 4096;
 
 /// The way to the desk, and what can be read without waiting for it.
 pub struct Commands {
-    /// Unbounded in form. What is in it is bounded by [`UNANSWERED_MAX`], by the polls that connections wait for, and by what sessions can
-    /// have to say: one look, one goodbye, and a settlement for each delivery in their window.
+    /// Unbounded in form. What is in it is bounded by [`UNANSWERED_MAX`], by what sessions can have to say (one look, one goodbye, and a
+    /// settlement for each delivery in their window), and by deletions, each of which has cost the registry a durable write.
     requests: mpsc::UnboundedSender<Request>,
     /// The other end, until the desk runs.
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Request>>>,
-    room: Semaphore,
+    room: Arc<Semaphore>,
     machine: Mutex<CommandMachine>,
     polls: AtomicU64,
 }
@@ -47,7 +48,7 @@ impl Commands {
         Self {
             requests,
             inbox: Mutex::new(Some(inbox)),
-            room: Semaphore::new(UNANSWERED_MAX),
+            room: Arc::new(Semaphore::new(UNANSWERED_MAX)),
             machine: Mutex::new(CommandMachine::new(limits)),
             polls: AtomicU64::new(0),
         }
@@ -70,16 +71,11 @@ impl Commands {
         self.tell(Note::Stop);
     }
 
-    /// Asks, and waits until what was decided is durable.
+    /// Asks, and waits until what was decided is durable. Whoever stops waiting before the desk has decided has asked nothing.
     pub(super) async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, CommandsError> {
-        let _room = self.room.acquire().await.map_err(|_| stopped())?;
-        self.wait_for(request).await
-    }
-
-    /// The same for a poll, which may wait long: polls take nobody's room, the machine bounds them.
-    pub(super) async fn wait_for<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, CommandsError> {
+        let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| stopped())?;
         let (answer, answered) = oneshot::channel();
-        self.requests.send(request(answer)).map_err(|_| stopped())?;
+        self.requests.send(request(Answer::new(answer, room))).map_err(|_| stopped())?;
         answered.await.unwrap_or_else(|_| Err(stopped()))
     }
 
@@ -90,9 +86,8 @@ impl Commands {
 
     /// The identity is gone: its commands end, and its receipts leave the queue.
     pub(super) fn device_deleted(&self, device: &DeviceId) {
-        if self.machine().knows(device) {
-            self.tell(Note::Deleted(device.clone()));
-        }
+        // Told even when the machine knows nothing of it: what it has ended may yet come back, when that can't be written.
+        self.tell(Note::Deleted(device.clone()));
     }
 
     /// The session's connection is gone.

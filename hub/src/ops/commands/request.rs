@@ -2,29 +2,55 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use crate::core::command::draft::Draft;
 use crate::core::command::feedback::{LockLost, ReceiptBatch};
-use crate::core::command::machine::{NoRoom, Poll};
+use crate::core::command::machine::Poll;
 use crate::core::command::{Command, Delivery, LockToken, Receiver, Settlement};
 use crate::core::device_id::DeviceId;
 use crate::core::identity::GenerationId;
-use crate::core::session::ConnectionId;
+use crate::core::session::{ConnectionId, DeviceRight};
+use crate::ops::send_command::SendRefused;
+use crate::ops::settle_command::SettleError;
 use crate::store::commands::CommandsError;
 use crate::store::presence::Session;
 
 /// Where an answer goes once what it says is durable.
-pub(in crate::ops) type Answer<T> = oneshot::Sender<Result<T, CommandsError>>;
+pub(in crate::ops) struct Answer<T> {
+    to: oneshot::Sender<Result<T, CommandsError>>,
+    /// The place that the request takes at the desk, whether or not anybody still waits for the answer.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl<T> Answer<T> {
+    pub(super) fn new(to: oneshot::Sender<Result<T, CommandsError>>, room: OwnedSemaphorePermit) -> Self {
+        Self { to, room: Some(room) }
+    }
+
+    /// Whether somebody still waits for it.
+    pub(super) fn is_awaited(&self) -> bool {
+        !self.to.is_closed()
+    }
+
+    /// The request may wait long, so from here on it takes nobody's room.
+    pub(super) fn make_room(&mut self) {
+        self.room = None;
+    }
+
+    pub(super) fn give(self, answer: Result<T, CommandsError>) {
+        let _ = self.to.send(answer);
+    }
+}
 
 /// What comes to the desk.
 pub(in crate::ops) enum Request {
     /// Take a command.
-    Send(Draft, Answer<Result<Arc<Command>, NoRoom>>),
+    Send(Draft, Answer<Result<Arc<Command>, SendRefused>>),
     /// Wait for one command for the device.
     Poll(DeviceId, GenerationId, Poll, Answer<Option<Unsent>>),
-    /// The device settles a delivery.
-    Settle(DeviceSettles, Answer<Result<(), LockLost>>),
+    /// A device without a session settles a delivery.
+    Settle(DeviceRight, LockToken, Settlement, Answer<Result<(), SettleError>>),
     /// Empty the device's queue.
     Purge(DeviceId, Answer<usize>),
     /// Hand out so many receipts.
@@ -35,6 +61,21 @@ pub(in crate::ops) enum Request {
     Note(Note),
 }
 
+impl Request {
+    /// Whether anybody still wants it done.
+    pub(super) fn is_wanted(&self) -> bool {
+        match self {
+            Self::Send(_, answer) => answer.is_awaited(),
+            Self::Poll(_, _, _, answer) => answer.is_awaited(),
+            Self::Settle(_, _, _, answer) => answer.is_awaited(),
+            Self::Purge(_, answer) => answer.is_awaited(),
+            Self::ReceiveReceipts(_, answer) => answer.is_awaited(),
+            Self::SettleReceipts(_, _, answer) => answer.is_awaited(),
+            Self::Note(_) => true,
+        }
+    }
+}
+
 /// What nobody waits for.
 pub(in crate::ops) enum Note {
     /// Look at the window of this session.
@@ -43,22 +84,16 @@ pub(in crate::ops) enum Note {
     Closed(Session, Vec<LockToken>),
     /// The connection is gone or going, and the delivery with this token never got to it.
     Gone(DeviceId, ConnectionId, LockToken),
-    /// A connection's device settles a delivery.
-    Settle(DeviceSettles),
+    /// The session's device settles a delivery.
+    Settle(Session, LockToken, Settlement),
+    /// The content of what has been handed out with this token can't be read.
+    Lost(DeviceId, LockToken, Receiver),
     /// A delivery never left the hub.
     NotSent(DeviceId, LockToken),
     /// The identity is gone.
     Deleted(DeviceId),
     /// No more.
     Stop,
-}
-
-/// A device settles.
-pub(in crate::ops) struct DeviceSettles {
-    pub device: DeviceId,
-    pub token: LockToken,
-    pub settlement: Settlement,
-    pub by: Receiver,
 }
 
 /// A delivery that does not count unless somebody takes it on: when it is dropped on the way, because the one who polled has gone, its

@@ -57,6 +57,23 @@ pub fn view(identity: &DeviceIdentity) -> IdentityView {
     }
 }
 
+/// Leaves out of a step what lets a device in, and what changes how it proves itself: while a file can't be read, that file may be what
+/// speaks for the device, and say otherwise. Answers whether anything was left out.
+pub fn leave_admission_out(step: &mut Step) -> bool {
+    let (Step::Adopt(changes) | Step::Update(changes)) = step else { return false };
+    let planned = changes.clone();
+    if changes.enabled == Some(true) {
+        // The reason belongs to the status.
+        (changes.enabled, changes.status_reason) = (None, None);
+    }
+    (changes.authentication, changes.rotation) = (None, None);
+    let is_less = *changes != planned;
+    if *step == Step::Update(Changes::default()) {
+        *step = Step::Nothing;
+    }
+    is_less
+}
+
 /// What takes the step, in the name of the folder; `None` when there is nothing to do.
 pub fn request(
     step: &Step,

@@ -1,14 +1,17 @@
 //! The folder of manifests: which files it has, and what each said when it last made sense.
 //!
 //! Owns the reading. A file counts whole or not at all: one that can't be understood keeps its last good content, and one that was
-//! written a moment ago is read when it has settled. Decides nothing about devices.
+//! written a moment ago is read when it has settled; until then the folder is not complete. What is no regular file is never read, since
+//! a pipe would be waited for. Decides nothing about devices.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use rustix::fs::{Mode, OFlags, open};
 
 use super::text::{self, Contents, Syntax};
 use crate::core::time::UnixMillis;
@@ -37,6 +40,8 @@ struct KnownFile {
     good: Option<Contents>,
     /// Why what it says now is not taken.
     problem: Option<String>,
+    /// It is being written, and may say something else than is known.
+    unsettled: bool,
 }
 
 /// Two files with the same stamp are the same file with the same content.
@@ -124,7 +129,9 @@ impl ManifestFolder {
                 look.changed = true;
                 KnownFile::default()
             });
-            match file.look(&path, now) {
+            let found = file.look(&path, now);
+            file.unsettled = matches!(found, FileLook::Unsettled);
+            match found {
                 FileLook::Same => {}
                 FileLook::Changed => look.changed = true,
                 FileLook::Unsettled => look.unsettled = true,
@@ -159,10 +166,10 @@ impl ManifestFolder {
         self.files.iter().filter_map(|(name, file)| Some((name.as_str(), file.problem.as_deref()?)))
     }
 
-    /// Whether it is known what every file says, or has said. Only then what is not said has been taken away.
+    /// Whether it is known what every file says now. Only then what is not said has been taken away.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.files.values().all(|file| file.good.is_some())
+        self.files.values().all(|file| file.good.is_some() && file.problem.is_none() && !file.unsettled)
     }
 }
 
@@ -174,11 +181,12 @@ enum FileLook {
 
 impl KnownFile {
     fn look(&mut self, path: &Path, now: UnixMillis) -> FileLook {
-        let read = match fs::metadata(path).map(|metadata| Stamp::of(&metadata)) {
-            Ok(stamp) if self.stamp == Some(stamp) => return FileLook::Same,
-            Ok(stamp) if stamp.is_fresh(now) => return FileLook::Unsettled,
-            Ok(stamp) if stamp.size > FILE_MAX_BYTES => Ok((stamp, Err(too_large()))),
-            Ok(stamp) => read_bounded(path).and_then(|bytes| {
+        let read = match fs::metadata(path).map(|metadata| (Stamp::of(&metadata), metadata.is_file())) {
+            Ok((stamp, _)) if self.stamp == Some(stamp) => return FileLook::Same,
+            Ok((stamp, false)) => Ok((stamp, Err(NO_FILE.to_owned()))),
+            Ok((stamp, true)) if stamp.is_fresh(now) => return FileLook::Unsettled,
+            Ok((stamp, true)) if stamp.size > FILE_MAX_BYTES => Ok((stamp, Err(too_large()))),
+            Ok((stamp, true)) => read_bounded(path).and_then(|bytes| {
                 let after = Stamp::of(&fs::metadata(path)?);
                 Ok((after, if after == stamp { Ok(bytes) } else { Err(String::new()) }))
             }),
@@ -225,10 +233,17 @@ fn too_large() -> String {
     format!("it is larger than {} KiB", FILE_MAX_BYTES >> 10)
 }
 
-/// Reads a file that may grow meanwhile.
+/// What is wrong with a pipe, a socket or a device.
+const NO_FILE: &str = "it is no file";
+
+/// Reads a file that may grow meanwhile, or be replaced by something that is no file: opening that must not wait for anybody.
 fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let file = File::from(open(path, OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC, Mode::empty())?);
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other(NO_FILE));
+    }
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    file.take(FILE_MAX_BYTES + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -260,12 +275,15 @@ mod tests {
         assert_eq!(folder.look(LATER).unwrap(), Look::default());
         fs::write(&path, "apiVersion: {").unwrap();
         assert!(folder.look(LATER).unwrap().changed);
-        assert_eq!((ids(&folder), folder.is_complete()), (vec!["a".to_owned()], true));
+        assert_eq!((ids(&folder), folder.is_complete()), (vec!["a".to_owned()], false));
         let problem = folder.problems().next().unwrap().1.to_owned();
         assert!(problem.starts_with("line 2, column") && problem.ends_with("still holds"), "{problem}");
         fs::write(&path, manifest("b")).unwrap();
         folder.look(LATER).unwrap();
-        assert_eq!((ids(&folder), folder.problems().count()), (vec!["b".to_owned()], 0));
+        assert_eq!((ids(&folder), folder.problems().count(), folder.is_complete()), (vec!["b".to_owned()], 0, true));
+        fs::write(&path, "").unwrap();
+        folder.look(LATER).unwrap();
+        assert_eq!((ids(&folder), folder.is_complete()), (vec!["b".to_owned()], false), "it was cut off");
     }
 
     #[test]
@@ -292,7 +310,29 @@ mod tests {
         assert!(folder.look(written.plus(Duration::from_millis(1))).unwrap().unsettled);
         assert!(ids(&folder).is_empty() && !folder.is_complete());
         assert!(!folder.look(written.plus(SETTLE_TIME * 2)).unwrap().unsettled);
-        assert_eq!(ids(&folder), ["a"]);
+        assert_eq!((ids(&folder), folder.is_complete()), (vec!["a".to_owned()], true));
+        fs::write(&path, manifest("other")).unwrap();
+        let metadata = fs::metadata(&path).unwrap();
+        let written = UnixMillis(metadata.mtime() * 1000 + metadata.mtime_nsec() / 1_000_000);
+        assert!(folder.look(written.plus(Duration::from_millis(1))).unwrap().unsettled);
+        assert_eq!((ids(&folder), folder.is_complete()), (vec!["a".to_owned()], false), "it may say something else now");
+    }
+
+    #[test]
+    fn what_is_no_file_is_told_and_never_waited_for() {
+        let disk = tempfile::tempdir().unwrap();
+        let mut folder = ManifestFolder::new(disk.path());
+        rustix::fs::mkfifoat(rustix::fs::CWD, disk.path().join("pipe.yaml"), Mode::RUSR | Mode::WUSR).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(disk.path().join("socket.yaml")).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", disk.path().join("zero.json")).unwrap();
+        fs::write(disk.path().join("a.yaml"), manifest("a")).unwrap();
+        folder.look(LATER).unwrap();
+        let problems: Vec<(&str, &str)> = folder.problems().collect();
+        assert_eq!(problems, [("pipe.yaml", NO_FILE), ("socket.yaml", NO_FILE), ("zero.json", NO_FILE)]);
+        assert_eq!((ids(&folder), folder.is_complete()), (vec!["a".to_owned()], false));
+        assert_eq!(folder.look(LATER).unwrap(), Look::default());
+        let error = read_bounded(&disk.path().join("pipe.yaml")).unwrap_err();
+        assert_eq!(error.to_string(), NO_FILE, "it took the place of a file that was looked at");
     }
 
     #[test]

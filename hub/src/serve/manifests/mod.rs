@@ -1,8 +1,10 @@
 //! Device manifests without Kubernetes: a folder is followed, and what its files say is carried out in the registry.
 //!
 //! Owns when things are done, and what is never done: a device goes only when its manifest is known to be gone. That is, it was in this
-//! folder; every other file in there can be understood; something is left there that speaks for it, an empty list at least; and it stays
-//! away for [`DELETION_GRACE`]. A folder that vanishes, is not mounted, or is emptied all at once takes nothing with it.
+//! folder; every file in there can be understood as it is now; something is left there that speaks for it, an empty list at least; and it
+//! stays away for [`DELETION_GRACE`] in which all this holds and nothing changes. A folder that vanishes, is not mounted, or is emptied
+//! all at once takes nothing with it, and neither does one that fills again. Nor is a device let in while a file that may speak for it
+//! can't be understood.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -17,7 +19,7 @@ use tokio::time;
 use tracing::{info, warn};
 
 use self::credentials::{CredentialsError, CredentialsFolder};
-use self::folder::{FolderError, ManifestFolder, SETTLE_TIME};
+use self::folder::{FolderError, Look, ManifestFolder, SETTLE_TIME};
 use self::records::{Record, Records, RecordsError};
 use self::roster::{Entry, Roster};
 use self::work::Task;
@@ -36,7 +38,8 @@ mod tests;
 mod text;
 mod work;
 
-/// How long a manifest has to stay away before its device goes: editors and `git` remove a file and write it anew.
+/// How long a manifest has to stay away, from a whole and quiet folder, before its device goes: editors and `git` remove a file and write
+/// it anew.
 const DELETION_GRACE: Duration = Duration::from_secs(2);
 
 /// How long to wait for the next word from the folder before it is looked at; several words come for one change.
@@ -83,7 +86,7 @@ pub struct Manifests {
     records: Records,
     /// What each device was made to be when it was last looked at, so that only what has changed is looked at again.
     done: HashMap<DeviceId, Arc<Wanted>>,
-    /// Since when a device's manifest is missing.
+    /// Since when a device's manifest is missing from a whole and quiet folder.
     missing: BTreeMap<DeviceId, UnixMillis>,
     standings: BTreeMap<DeviceId, DeviceStanding>,
     compared_at: Option<UnixMillis>,
@@ -113,6 +116,8 @@ enum DeviceStanding {
     InHub,
     Held(String),
     Refused(String),
+    /// It could be let in, or prove itself otherwise, but for files that can't be read.
+    Waits,
     /// It did not go through, and is tried again.
     Failed(String),
 }
@@ -145,7 +150,8 @@ impl Manifests {
             }
         }
         let (devices, folder, credentials) = (self.roster.devices.len(), self.folder.path().display(), self.credentials.path().display());
-        info!(devices, "manifests: {devices} devices in {folder}; their credentials are in {credentials}");
+        let noun = if devices == 1 { "device" } else { "devices" };
+        info!(devices, "manifests: {devices} {noun} in {folder}; the credentials are in {credentials}");
     }
 
     /// Follows the folder, for as long as it is polled.
@@ -170,9 +176,9 @@ impl Manifests {
 
     /// Looks at the folder, carries out what it says, and answers when to look again.
     async fn round(&mut self) -> Next {
-        let unsettled = self.look().await;
+        let look = self.look().await;
         let now = self.hub.now();
-        let gone = self.gone(now);
+        let gone = self.gone(look, now);
         let compare = self.is_time_to_compare(now);
         let due = self.due(gone, compare);
         if let Err(error) = self.work(due).await {
@@ -181,30 +187,27 @@ impl Manifests {
         } else if compare {
             self.compared_at = Some(now);
         }
-        if let Err(error) = self.records.save() {
+        if let Err(error) = self.save_records().await {
             warn!(error = &error as &dyn std::error::Error, "manifests: {error}");
         }
         self.say();
         self.count();
         match () {
-            () if unsettled => Next::WhenSettled,
+            () if look.unsettled => Next::WhenSettled,
             () if !self.missing.is_empty() || self.done.len() < self.roster.devices.len() => Next::Soon,
             () => Next::Later,
         }
     }
 
-    /// Reads what has changed. Answers whether something is being written.
-    async fn look(&mut self) -> bool {
+    /// Reads what has changed.
+    async fn look(&mut self) -> Look {
         let mut folder = std::mem::replace(&mut self.folder, ManifestFolder::new(Path::new("")));
         let now = self.hub.now();
-        let looked = spawn_blocking(move || {
+        let (folder, look) = blocking(move || {
             let look = folder.look(now);
             (folder, look)
-        });
-        let (folder, look) = match looked.await {
-            Ok(looked) => looked,
-            Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-        };
+        })
+        .await;
         self.folder = folder;
         self.folder_error = match &look {
             Ok(_) => None,
@@ -218,17 +221,19 @@ impl Manifests {
             self.done.retain(|id, _| devices.contains_key(id));
             self.standings.retain(|id, _| devices.contains_key(id));
         }
-        look.unsettled
+        if self.folder.is_complete() {
+            self.done.retain(|id, _| !matches!(self.standings.get(id), Some(DeviceStanding::Waits)));
+        }
+        look
     }
 
-    /// The devices whose manifests are gone for good.
-    fn gone(&mut self, now: UnixMillis) -> Vec<(DeviceId, Record)> {
+    /// The devices whose manifests are gone for good. A folder that is being filled again, or changed, is waited for.
+    fn gone(&mut self, look: Look, now: UnixMillis) -> Vec<(DeviceId, Record)> {
+        let waits = look.changed || look.unsettled || self.keeps_everything().is_some();
+        let since = |id: &DeviceId| self.missing.get(id).copied().filter(|_| !waits).unwrap_or(now);
         let is_missing = |id: &DeviceId, record: &Record| record.folder == self.folder.path() && !self.roster.devices.contains_key(id);
         let missing = self.records.iter().filter(|(id, record)| is_missing(id, record));
-        self.missing = missing.map(|(id, _)| (id.clone(), *self.missing.get(id).unwrap_or(&now))).collect();
-        if self.keeps_everything().is_some() {
-            return Vec::new();
-        }
+        self.missing = missing.map(|(id, _)| (id.clone(), since(id))).collect();
         let ripe = self.missing.iter().filter(|(_, since)| now.since(**since) >= DELETION_GRACE);
         ripe.filter_map(|(id, _)| Some((id.clone(), self.records.get(id)?.clone()))).collect()
     }
@@ -237,7 +242,9 @@ impl Manifests {
     fn keeps_everything(&self) -> Option<&'static str> {
         match () {
             () if self.folder_error.is_some() => Some("the folder can't be read"),
-            () if !self.folder.is_complete() => Some("a file in the folder can't be understood, and may be what speaks for them"),
+            () if !self.folder.is_complete() => {
+                Some("a file in the folder can't be understood, or is being written, and may be what speaks for them")
+            }
             () if self.roster.overflows => Some("the folder has too many devices"),
             () if !self.roster.speaks => Some(
                 "no manifest at all is left in the folder, as if it were not mounted. To take the last ones away, put a file there that says \
@@ -259,6 +266,14 @@ impl Manifests {
         let there = self.roster.devices.iter().filter(|(id, entry)| is_due(id, entry));
         let there = there.map(|(id, entry)| (id.clone(), Task::Manifest(entry.clone())));
         gone.into_iter().map(|(id, record)| (id, Task::Gone(record))).chain(there).collect()
+    }
+}
+
+/// Does on another thread what waits for the disk.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    match spawn_blocking(work).await {
+        Ok(done) => done,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
 }
 

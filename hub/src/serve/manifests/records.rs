@@ -1,7 +1,8 @@
 //! What has been carried out for which device, in DATA/manifests.json: so that a manifest which vanished while the hub was away is
 //! missed, with what it said about its deletion, and a rotation is carried out once over a crash.
 //!
-//! No key is in it. Without it nothing is deleted: a device that no record names stays.
+//! No key is in it. Without it nothing is deleted, since a device that no record names stays; but a manifest that asks for a rotation gets
+//! another one, since nobody knows of the first.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use crate::serve::private_file::write_private;
 pub const RECORDS_FILE: &str = "manifests.json";
 
 /// What was carried out.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Records {
     path: PathBuf,
     devices: BTreeMap<DeviceId, Record>,
@@ -72,7 +73,10 @@ pub enum RecordsError {
         source: io::Error,
     },
     /// Not what this version writes.
-    #[error("{path} is damaged; without it, no device is deleted whose manifest vanished while the hub was away. Remove it to go on so")]
+    #[error(
+        "{path} is damaged; without it, no device is deleted whose manifest vanished while the hub was away, and every device whose \
+         manifest has a rotation gets another key. Remove it to go on so"
+    )]
     Damaged {
         /// Which.
         path: PathBuf,
@@ -174,7 +178,8 @@ mod tests {
         again.save().unwrap();
         assert_eq!(Records::load(data.path()).unwrap().iter().count(), 0);
         fs::write(data.path().join(RECORDS_FILE), "{").unwrap();
-        assert!(matches!(Records::load(data.path()), Err(RecordsError::Damaged { .. })));
+        let error = Records::load(data.path()).unwrap_err();
+        assert!(error.to_string().contains("every device whose manifest has a rotation gets another key"), "{error}");
     }
 
     #[test]

@@ -35,6 +35,10 @@ impl Manifests {
             let place = self.roster.devices.get(id).map(|entry| entry.place.to_string()).unwrap_or_default();
             match standing {
                 DeviceStanding::InHub => {}
+                DeviceStanding::Waits => {
+                    let text = "it waits until every file can be read: one that can't be may speak for it, and not let it in";
+                    problems.insert(format!("{place}: device {id}"), text.to_owned());
+                }
                 DeviceStanding::Held(text) | DeviceStanding::Refused(text) | DeviceStanding::Failed(text) => {
                     problems.insert(format!("{place}: device {id}"), text.clone());
                 }
@@ -46,7 +50,10 @@ impl Manifests {
                 .or_insert_with(|| format!("passed over, because it is no Device: {}", contents.passed_over.join(", ")));
         }
         if let (Some(why), false) = (self.keeps_everything(), self.missing.is_empty()) {
-            let text = format!("{} devices have no manifest any more and stay all the same: {why}", self.missing.len());
+            let text = match self.missing.len() {
+                1 => format!("1 device has no manifest any more and stays all the same: {why}"),
+                count => format!("{count} devices have no manifest any more and stay all the same: {why}"),
+            };
             problems.insert(format!("the folder {path} lacks devices"), text);
         }
         if self.roster.overflows {
@@ -63,7 +70,7 @@ impl Manifests {
         metrics.manifests(ManifestState::Held, count(|standing| matches!(standing, DeviceStanding::Held(_))));
         let refused = count(|standing| matches!(standing, DeviceStanding::Refused(_))) + self.roster.refused.len();
         metrics.manifests(ManifestState::Refused, refused);
-        metrics.manifests(ManifestState::Failed, count(|standing| matches!(standing, DeviceStanding::Failed(_))));
+        metrics.manifests(ManifestState::Failed, count(|standing| matches!(standing, DeviceStanding::Failed(_) | DeviceStanding::Waits)));
         metrics.manifests(ManifestState::Missing, self.missing.len());
         metrics.manifest_problems(self.folder.problems().count() + usize::from(self.folder_error.is_some()));
     }

@@ -49,6 +49,12 @@ impl Rig {
         }
     }
 
+    /// A look after that many milliseconds.
+    async fn after(&mut self, ms: i64) {
+        self.world.clock.0.fetch_add(ms, Ordering::Relaxed);
+        self.manifests.round().await;
+    }
+
     async fn get(&self, id: &str) -> Option<DeviceIdentity> {
         self.world.hub.registry.get(&DeviceId::parse(id).unwrap()).await.unwrap()
     }
@@ -140,6 +146,80 @@ async fn a_folder_that_is_emptied_or_vanishes_takes_nothing_with_it_until_it_say
     rig.remove("broken.yaml");
     rig.later().await;
     assert!(rig.get("a").await.is_none() && rig.get("b").await.is_none());
+}
+
+#[tokio::test]
+async fn a_folder_that_is_emptied_and_fills_again_has_its_time() {
+    let mut rig = Rig::new();
+    let files = ["a", "b", "c"];
+    for name in files {
+        rig.write(&format!("{name}.yaml"), &device(name, ""));
+    }
+    rig.later().await;
+    for name in files {
+        rig.remove(&format!("{name}.yaml"));
+    }
+    rig.after(1).await;
+    rig.after(5_000).await;
+    rig.write("a.yaml", &device("a", ""));
+    rig.after(1).await;
+    rig.after(1_500).await;
+    rig.write("b.yaml", &device("b", ""));
+    rig.after(1).await;
+    rig.after(1_500).await;
+    assert!(rig.get("b").await.is_some() && rig.get("c").await.is_some() && rig.credentials("c").is_some());
+    rig.after(500).await;
+    assert!(rig.get("b").await.is_some() && rig.get("c").await.is_none(), "two quiet seconds are enough");
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_off_or_broken_now_keeps_everything() {
+    for text in ["", "# nothing\n", "{"] {
+        let mut rig = Rig::new();
+        rig.write("a.yaml", &device("a", ""));
+        rig.write("b.yaml", &device("b", ""));
+        rig.write("c.yaml", &device("c", ""));
+        rig.later().await;
+        rig.write("a.yaml", text);
+        rig.remove("b.yaml");
+        rig.later().await;
+        assert!(rig.get("a").await.is_some(), "what it said before holds");
+        assert!(rig.get("b").await.is_some(), "it may have moved into the file that can't be understood");
+        assert!(rig.said("1 device has no manifest any more and stays all the same"), "{:?}", rig.manifests.said);
+        rig.restart();
+        rig.later().await;
+        assert!(rig.get("a").await.is_some() && rig.get("b").await.is_some());
+        rig.remove("a.yaml");
+        rig.later().await;
+        assert!(rig.get("a").await.is_none() && rig.get("b").await.is_none() && rig.get("c").await.is_some());
+    }
+}
+
+#[tokio::test]
+async fn nobody_is_let_in_by_a_second_manifest_while_the_first_cannot_be_read() {
+    let mut rig = Rig::new();
+    let first = format!("{}---\n{}", device("pump", "enabled: false, statusReason: stolen"), device("fan", ""));
+    rig.write("a.yaml", &first);
+    rig.write("b.yaml", &device("pump", "tags: {site: north}, rotation: {requestedAt: \"2026-11-23T03:00:00Z\"}"));
+    rig.write("c.yaml", &device("fan", "enabled: false, authentication: {x509CA: {}}"));
+    rig.later().await;
+    let before = rig.get("pump").await.unwrap();
+    rig.write("a.yaml", "{");
+    rig.restart();
+    rig.later().await;
+    let (pump, fan) = (rig.get("pump").await.unwrap(), rig.get("fan").await.unwrap());
+    assert_eq!((pump.status(), pump.status_reason.as_deref()), (DeviceStatus::Disabled, Some("stolen")));
+    assert_eq!((keys(&pump), pump.tags.as_deref()), (keys(&before), Some(r#"{"site":"north"}"#)));
+    assert!(rig.said("b.yaml, line 1: device pump: it waits until every file can be read"), "{:?}", rig.manifests.said);
+    assert_eq!(fan.status(), DeviceStatus::Disabled, "who is shut out is shut out at once");
+    assert!(matches!(fan.authentication, Authentication::SymmetricKey { .. }));
+    rig.remove("a.yaml");
+    rig.after(1).await;
+    let (pump, fan) = (rig.get("pump").await.unwrap(), rig.get("fan").await.unwrap());
+    assert_eq!((pump.status(), pump.status_reason.as_deref()), (DeviceStatus::Enabled, None));
+    assert!(keys(&pump).0 != keys(&before).0 && keys(&pump).1 == keys(&before).0);
+    assert_eq!(fan.authentication, Authentication::CertificateAuthority);
+    assert!(!rig.said("it waits"));
 }
 
 #[tokio::test]
@@ -263,6 +343,27 @@ async fn credentials_that_are_lost_or_stale_are_written_again() {
     rig.ask("pump", Change::Update(rotated, Precondition::Any), person()).await;
     rig.later().await;
     assert_ne!(rig.credentials("pump"), Some(before));
+}
+
+#[tokio::test]
+async fn what_was_carried_out_is_written_down_before_a_rotation_and_else_once() {
+    const COUNT: usize = BATCH + 1;
+    let mut rig = Rig::new();
+    let all = |spec: &str| (0..COUNT).map(|number| device(&format!("d-{number}"), spec)).collect::<Vec<_>>().join("---\n");
+    // A folder at the file's place can't be written.
+    let records = rig.disk.path().join(records::RECORDS_FILE);
+    fs::create_dir(&records).unwrap();
+    rig.write("a.yaml", &all(""));
+    rig.later().await;
+    assert_eq!(rig.world.hub.registry.count().await.unwrap().total, COUNT as u64, "no batch waits for the file");
+    let before = keys(&rig.get("d-0").await.unwrap());
+    rig.write("a.yaml", &all("rotation: {requestedAt: \"2026-11-23T03:00:00Z\"}"));
+    rig.later().await;
+    assert_eq!(keys(&rig.get("d-0").await.unwrap()), before, "what can't be written down is not done");
+    fs::remove_dir(&records).unwrap();
+    rig.later().await;
+    assert_eq!(keys(&rig.get("d-0").await.unwrap()).1, before.0);
+    assert_eq!(Records::load(rig.disk.path()).unwrap().iter().count(), COUNT);
 }
 
 #[tokio::test]

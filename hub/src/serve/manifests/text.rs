@@ -57,6 +57,9 @@ pub enum Syntax {
     Json,
 }
 
+/// What is wrong with a file that says nothing.
+const EMPTY: &str = "this file is empty; remove it, or let it say so: {\"apiVersion\": \"v1\", \"kind\": \"List\", \"items\": []}";
+
 /// A document, and where in the file it begins.
 struct Document<'t> {
     text: &'t str,
@@ -71,10 +74,12 @@ pub fn read(bytes: &[u8], syntax: Syntax) -> Result<Contents, Problem> {
         Problem { line, column: None, text: "this is not UTF-8".to_owned() }
     })?;
     let mut contents = Contents::default();
+    let mut is_empty = true;
     for document in documents(text, syntax) {
-        document.read_into(&mut contents)?;
+        is_empty &= !document.read_into(&mut contents)?;
     }
-    Ok(contents)
+    // A file that was cut off is no word about devices.
+    if is_empty { Err(Problem { line: 1, column: None, text: EMPTY.to_owned() }) } else { Ok(contents) }
 }
 
 /// A line that begins with `---` ends a YAML document wherever it stands (YAML 1.2, 9.1.2), so each can be read by itself.
@@ -94,27 +99,25 @@ fn documents(text: &str, syntax: Syntax) -> Vec<Document<'_>> {
 }
 
 impl Document<'_> {
-    fn read_into(&self, contents: &mut Contents) -> Result<(), Problem> {
+    /// Answers whether it says anything.
+    fn read_into(&self, contents: &mut Contents) -> Result<bool, Problem> {
         let value: Value = self.parse()?;
         match kind_of(&value) {
             // Nothing but comments.
-            None if value.is_null() => Ok(()),
-            None => Err(self.problem_at(&[], "this is no manifest: apiVersion and kind are missing")),
+            None if value.is_null() => return Ok(false),
+            None => return Err(self.problem_at(&[], "this is no manifest: apiVersion and kind are missing")),
             Some((API_VERSION, "Device")) => {
                 let device: Device = self.parse()?;
                 contents.speaks = true;
                 contents.devices.push(self.manifest(&value, &device)?);
-                Ok(())
             }
-            Some((API_VERSION, "DeviceList") | ("v1", "List")) => self.read_items_into(&value, contents),
+            Some((API_VERSION, "DeviceList") | ("v1", "List")) => self.read_items_into(&value, contents)?,
             Some((version, "Device" | "DeviceList")) if version.split('/').next() == Some(GROUP) => {
-                Err(self.problem_at(&["apiVersion"], &format!("this hub knows {API_VERSION}, not {version}")))
+                return Err(self.problem_at(&["apiVersion"], &format!("this hub knows {API_VERSION}, not {version}")));
             }
-            Some((version, kind)) => {
-                contents.passed_over.push(format!("{version} {kind}"));
-                Ok(())
-            }
+            Some((version, kind)) => contents.passed_over.push(format!("{version} {kind}")),
         }
+        Ok(true)
     }
 
     fn read_items_into(&self, list: &Value, contents: &mut Contents) -> Result<(), Problem> {
@@ -225,7 +228,24 @@ mod tests {
         assert_eq!(contents.passed_over, ["v1 Secret"]);
         let json = r#"{"apiVersion": "mooring.dev/v1alpha1", "kind": "Device", "metadata": {"name": "d"}, "spec": {}}"#;
         assert_eq!(ids(&read(json.as_bytes(), Syntax::Json).unwrap()), [("d", 1)]);
-        assert!(!yaml("").unwrap().speaks && yaml("apiVersion: v1\nkind: List\nitems: []\n").unwrap().speaks);
+        assert!(!yaml("apiVersion: v1\nkind: Secret\n").unwrap().speaks && yaml("apiVersion: v1\nkind: List\nitems: []\n").unwrap().speaks);
+    }
+
+    #[test]
+    fn a_file_that_says_nothing_is_a_mistake() {
+        for (text, syntax) in [
+            ("", Syntax::Yaml),
+            (" \n\t\n", Syntax::Yaml),
+            ("# mine\n---\n# nothing\n---\n", Syntax::Yaml),
+            ("", Syntax::Json),
+            ("\n", Syntax::Json),
+            ("null", Syntax::Json),
+        ] {
+            let problem = read(text.as_bytes(), syntax).expect_err(text).to_string();
+            assert!(problem.starts_with("line 1: this file is empty; remove it"), "{problem}");
+        }
+        let advice = EMPTY.split_once("say so: ").unwrap().1.as_bytes();
+        assert!(read(advice, Syntax::Yaml).unwrap().speaks && read(advice, Syntax::Json).unwrap().speaks, "and the advice is good");
     }
 
     #[test]

@@ -7,10 +7,10 @@ use mooring_crds::plan::{Standing, Step, plan, plan_deletion};
 use tokio::task::spawn_blocking;
 use tracing::{debug, info, warn};
 
-use super::carry_out::{primary_key, request, rotation_records, view};
-use super::records::Record;
+use super::carry_out::{leave_admission_out, primary_key, request, rotation_records, view};
+use super::records::{Record, RecordsError};
 use super::roster::Entry;
-use super::{BATCH, DeviceStanding, Manifests};
+use super::{BATCH, DeviceStanding, Manifests, blocking};
 use crate::core::device_id::DeviceId;
 use crate::core::identity::DeviceIdentity;
 use crate::core::identity::change::{Outcome, Refused, Request};
@@ -27,9 +27,12 @@ pub(super) enum Task {
 }
 
 /// What follows when a request went through.
+#[derive(Default)]
 struct Consequence {
     record: Option<Record>,
     standing: Option<DeviceStanding>,
+    /// A rotation begins, which is known to be carried out once only if it is written down before.
+    rotates: bool,
 }
 
 impl Manifests {
@@ -45,9 +48,11 @@ impl Manifests {
     async fn work_on(&mut self, tasks: Vec<(DeviceId, Task)>) -> Result<(), RegistryError> {
         let (mut requests, mut waiting) = (Vec::new(), Vec::new());
         let mut settled = Vec::new();
+        let mut rotates = false;
         for (id, task) in tasks {
             let identity = self.hub.registry.get(&id).await?;
             let (request, consequence) = self.decide(&id, &task, identity.as_ref());
+            rotates |= consequence.rotates;
             match request {
                 Some(request) => {
                     requests.push((id.clone(), request));
@@ -56,8 +61,9 @@ impl Manifests {
                 None => settled.push((id, task, consequence, identity)),
             }
         }
-        // A rotation is written down before it is carried out; what can't be written down is not done.
-        if let Err(error) = self.records.save() {
+        // A rotation is written down before it is carried out; what can't be written down is not done. Everything else is written down
+        // once, after all batches: the file grows with the folder.
+        if rotates && let Err(error) = self.save_records().await {
             return Err(RegistryError::Unavailable(format!("{error}, so nothing is changed")));
         }
         let answers = change_devices(&self.hub, requests).await?;
@@ -72,6 +78,18 @@ impl Manifests {
         Ok(())
     }
 
+    /// Writes down what was carried out.
+    pub(super) async fn save_records(&mut self) -> Result<(), RecordsError> {
+        let mut records = std::mem::take(&mut self.records);
+        let (records, saved) = blocking(move || {
+            let saved = records.save();
+            (records, saved)
+        })
+        .await;
+        self.records = records;
+        saved
+    }
+
     /// What is to be asked of the registry for one device, and what follows from it.
     fn decide(&mut self, id: &DeviceId, task: &Task, identity: Option<&DeviceIdentity>) -> (Option<Request>, Consequence) {
         let seen_identity = identity.map(view);
@@ -81,24 +99,26 @@ impl Manifests {
             Task::Gone(record) => {
                 let step = plan_deletion(record.deletion_policy, seen_identity.as_ref());
                 announce_departure(id, &step);
-                return (request(&step, identity, new_key).unwrap_or_default(), Consequence { record: None, standing: None });
+                return (request(&step, identity, new_key).unwrap_or_default(), Consequence::default());
             }
             Task::Manifest(entry) => entry,
         };
         let seen = known.as_ref().zip(identity.and_then(primary_key)).and_then(|(known, primary)| known.seen(primary));
-        let plan = plan(&entry.wanted, seen_identity.as_ref(), seen, now);
+        let mut plan = plan(&entry.wanted, seen_identity.as_ref(), seen, now);
         if let Standing::Refused(refusal) = &plan.standing {
             let standing = DeviceStanding::Refused(format!("{}: {refusal}", refusal.reason()));
-            return (None, Consequence { record: None, standing: Some(standing) });
+            return (None, Consequence { standing: Some(standing), ..Consequence::default() });
         }
+        let waits = !self.folder.is_complete() && leave_admission_out(&mut plan.step);
         let request = match request(&plan.step, identity, new_key) {
             Ok(request) => request,
             Err(error) => {
                 let standing = Some(DeviceStanding::Refused(format!("Invalid: {error}")));
-                return (None, Consequence { record: self.records.get(id).cloned(), standing });
+                return (None, Consequence { record: self.records.get(id).cloned(), standing, rotates: false });
             }
         };
         let (before, after) = rotation_records(&plan.step, identity, known.as_ref(), now);
+        let rotates = before.as_ref().is_some_and(|before| before.replaces.is_some());
         let record =
             |rotation| Record { folder: self.folder.path().to_path_buf(), deletion_policy: entry.wanted.deletion_policy, rotation };
         let (before, after) = (before.map(|before| record(Some(before))), record(after));
@@ -110,9 +130,10 @@ impl Manifests {
                 "HeldInHub: {} has shut the device out, since {}; it stays out until it is let in the same way: mooring-hub device enable {id}",
                 hold.by, hold.since
             )),
+            Standing::InHub | Standing::Refused(_) if waits => DeviceStanding::Waits,
             Standing::InHub | Standing::Refused(_) => DeviceStanding::InHub,
         };
-        (request, Consequence { record: Some(after), standing: Some(standing) })
+        (request, Consequence { record: Some(after), standing: Some(standing), rotates })
     }
 
     /// Somebody else was faster, or the rules say no: it is looked at again in a moment.
@@ -146,7 +167,7 @@ impl Manifests {
             };
             settled.into_iter().map(keep).collect::<Vec<_>>()
         });
-        for (id, task, Consequence { record, mut standing }, outcome) in kept.await.unwrap_or_default() {
+        for (id, task, Consequence { record, mut standing, .. }, outcome) in kept.await.unwrap_or_default() {
             let kept = outcome.is_ok();
             if let Err(error) = outcome {
                 standing = standing.map(|_| DeviceStanding::Failed(error.to_string()));

@@ -21,6 +21,8 @@ struct Tables {
     next_command: u64,
     next_receipt: u64,
     failing: bool,
+    reads_failing: bool,
+    unreadable: Option<CommandId>,
 }
 
 #[derive(Debug)]
@@ -37,8 +39,23 @@ impl MemoryCommands {
         self.locked().failing = failing;
     }
 
+    /// From now on nothing that is asked of single commands is answered, or is again; the rest works.
+    pub fn set_reads_failing(&self, failing: bool) {
+        self.locked().reads_failing = failing;
+    }
+
+    /// From now on no read of contents succeeds that this command's is among.
+    pub fn set_unreadable(&self, command: CommandId) {
+        self.locked().unreadable = Some(command);
+    }
+
     fn locked(&self) -> MutexGuard<'_, Tables> {
         self.0.lock().expect("nothing panics while it holds this lock")
+    }
+
+    fn readable(&self) -> Result<MutexGuard<'_, Tables>, CommandsError> {
+        let tables = self.tables()?;
+        if tables.reads_failing { Err(CommandsError::Unavailable("told not to read".to_owned())) } else { Ok(tables) }
     }
 
     fn tables(&self) -> Result<MutexGuard<'_, Tables>, CommandsError> {
@@ -68,12 +85,15 @@ impl Commands for MemoryCommands {
     }
 
     async fn contents(&self, commands: &[CommandId]) -> Result<Vec<(CommandId, Bytes)>, CommandsError> {
-        let tables = self.tables()?;
+        let tables = self.readable()?;
+        if tables.unreadable.is_some_and(|unreadable| commands.contains(&unreadable)) {
+            return Err(CommandsError::Unavailable("a content can't be read".to_owned()));
+        }
         Ok(commands.iter().filter_map(|id| Some((*id, tables.commands.get(id)?.content.clone()?))).collect())
     }
 
     async fn command(&self, id: CommandId) -> Result<Option<Command>, CommandsError> {
-        Ok(self.tables()?.commands.get(&id).map(|row| row.command.clone()))
+        Ok(self.readable()?.commands.get(&id).map(|row| row.command.clone()))
     }
 
     async fn steps(&self, id: CommandId) -> Result<Vec<Step>, CommandsError> {

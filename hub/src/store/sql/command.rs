@@ -1,6 +1,7 @@
 //! The tables `command` and `command_content`: a row per command, and the way from it to a [`Command`] and back.
 
 use sea_orm::entity::prelude::*;
+use sea_orm::{FromQueryResult as _, QueryResult};
 
 use crate::core::command::{Command, CommandId};
 use crate::core::device_id::DeviceId;
@@ -76,13 +77,18 @@ pub(super) fn inserted(command: &Command) -> [Value; 11] {
     ]
 }
 
-/// The command that a row holds.
-pub(super) fn from_row(row: Model) -> Result<Command, CommandsError> {
-    let command = CommandId(row.command_id.cast_unsigned());
-    parse(row, command).map_err(|reason| CommandsError::Damaged { command, reason })
+/// A row's number, and the command that it holds. Every mistake in a row is its own, so that the others can be read.
+pub(super) fn from_row(row: &QueryResult) -> Result<(i64, Result<Command, CommandsError>), DbErr> {
+    let number: i64 = row.try_get("", "command_id")?;
+    let command = CommandId(number.cast_unsigned());
+    let read = Model::from_query_result(row, "").map_err(|error| error.to_string()).and_then(|row| parse(row, command));
+    Ok((number, read.map_err(|reason| CommandsError::Damaged { command, reason })))
 }
 
 fn parse(row: Model, id: CommandId) -> Result<Command, String> {
+    if row.command_id < 0 {
+        return Err("a negative id".to_owned());
+    }
     let ended = match (row.outcome, row.ended_time) {
         (Some(outcome), Some(time)) => Some((words::outcome(&outcome)?, UnixMillis(time))),
         (None, None) => None,

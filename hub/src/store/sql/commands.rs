@@ -1,11 +1,14 @@
 //! The [`Commands`] in SQL: a group of writes is one transaction of few statements.
 
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use sea_orm::sea_query::Expr;
 use sea_orm::{
-    ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait, QueryFilter as _, QueryOrder as _, QuerySelect as _,
-    Select, Statement,
+    ColumnTrait as _, ConnectionTrait as _, DatabaseTransaction, DbErr, EntityTrait, QueryFilter as _, QueryOrder as _, QueryResult,
+    QuerySelect as _, QueryTrait as _, Select, Statement,
 };
 
 use super::command::{self, content};
@@ -43,15 +46,29 @@ const SET_RECEIPT_DELIVERY_COUNT: &str =
 
 const DELETE_RECEIPTS: &str = "DELETE FROM receipt WHERE receipt_id IN (VALUES {rows})";
 
+/// How many damaged rows are remembered as named in the log. Beyond it they are named again with every read: that many are a disaster, and
+/// the log may look like one.
+const NAMED_ROWS_MAX: usize = 1000;
+
+/// A row's number, by which rows are read page by page, and what it holds.
+type Row<T> = (i64, Result<T, CommandsError>);
+
 /// The commands in SQLite or PostgreSQL.
+///
+/// A row that can't be read is left as it is and passed over, so that one damaged row does not take all others away; whoever asks for that
+/// very command hears of it.
 #[derive(Clone)]
-pub struct SqlCommands(Database);
+pub struct SqlCommands {
+    database: Database,
+    /// Whose damaged rows the log has named.
+    named: Arc<Mutex<HashSet<CommandId>>>,
+}
 
 impl SqlCommands {
     /// Those in this database.
     #[must_use]
     pub fn new(database: Database) -> Self {
-        Self(database)
+        Self { database, named: Arc::default() }
     }
 }
 
@@ -73,7 +90,7 @@ impl From<DbErr> for CommandsError {
 #[async_trait]
 impl Commands for SqlCommands {
     async fn load(&self) -> Result<Pending, CommandsError> {
-        let connection = self.0.readers();
+        let connection = self.database.readers();
         let numbers = "SELECT next_command, next_receipt FROM command_sequence";
         let numbers = connection.query_one_raw(Statement::from_string(connection.get_database_backend(), numbers)).await?;
         let numbers = numbers.ok_or_else(|| CommandsError::Unavailable("the table command_sequence has no row".to_owned()))?;
@@ -87,7 +104,7 @@ impl Commands for SqlCommands {
 
     async fn commit(&self, writes: &[CommandWrite]) -> Result<(), CommandsError> {
         let runs = runs(writes);
-        let write = self.0.write(&runs, |transaction, runs| {
+        let write = self.database.write(&runs, |transaction, runs| {
             Box::pin(async move {
                 for run in runs {
                     write(transaction, run).await?;
@@ -102,37 +119,42 @@ impl Commands for SqlCommands {
         let mut contents = Vec::with_capacity(commands.len());
         for piece in pieces(commands) {
             let ids = piece.iter().map(|id| id.0.cast_signed());
-            let rows = content::Entity::find().filter(content::Column::CommandId.is_in(ids)).all(self.0.readers()).await?;
+            let rows = content::Entity::find().filter(content::Column::CommandId.is_in(ids)).all(self.database.readers()).await?;
             contents.extend(rows.into_iter().map(|row| (CommandId(row.command_id.cast_unsigned()), row.content.into())));
         }
         Ok(contents)
     }
 
     async fn command(&self, id: CommandId) -> Result<Option<Command>, CommandsError> {
-        let row = command::Entity::find_by_id(id.0.cast_signed()).one(self.0.readers()).await?;
-        row.map(command::from_row).transpose()
+        let mut rows = self.rows(&command::Entity::find_by_id(id.0.cast_signed()), command::from_row).await?;
+        rows.pop().map(|(_, command)| command).transpose()
     }
 
     async fn steps(&self, id: CommandId) -> Result<Vec<Step>, CommandsError> {
         use command_step::{Column, Entity};
         let steps = Entity::find().filter(Column::CommandId.eq(id.0.cast_signed())).order_by_asc(Column::Step);
-        steps.all(self.0.readers()).await?.iter().map(command_step::from_row).collect()
+        steps.all(self.database.readers()).await?.iter().map(command_step::from_row).collect()
     }
 
     async fn list(&self, query: &CommandQuery) -> Result<Vec<Command>, CommandsError> {
-        let mut rows = Vec::new();
-        for listing in listings(query) {
-            rows.extend(listing.all(self.0.readers()).await?);
+        let mut rest = query.clone();
+        let mut commands = Vec::new();
+        loop {
+            let rows = self.newest(&rest).await?;
+            let is_last = rows.len() < rest.limit;
+            rest.before = rows.last().map(|(last, _)| CommandId(last.cast_unsigned()));
+            commands.extend(rows.into_iter().filter_map(|(_, command)| self.readable(command)));
+            // Others take the places of those that can't be read: a short page is the last one.
+            rest.limit = query.limit - commands.len();
+            if is_last || rest.limit == 0 {
+                return Ok(commands);
+            }
         }
-        // Each listing has at most as many as are wanted, newest first.
-        rows.sort_unstable_by_key(|row| std::cmp::Reverse(row.command_id));
-        rows.truncate(query.limit);
-        rows.into_iter().map(command::from_row).collect()
     }
 
     async fn prune(&self, ended_before: UnixMillis, limit: usize) -> Result<usize, CommandsError> {
         let input = (ended_before, limit);
-        let prune = self.0.write(&input, |transaction, (ended_before, limit)| Box::pin(prune(transaction, *ended_before, *limit)));
+        let prune = self.database.write(&input, |transaction, (ended_before, limit)| Box::pin(prune(transaction, *ended_before, *limit)));
         Ok(prune.await?)
     }
 }
@@ -140,41 +162,70 @@ impl Commands for SqlCommands {
 impl SqlCommands {
     async fn pending_commands(&self) -> Result<Vec<Command>, CommandsError> {
         use command::Column;
+        let all = command::Entity::find().filter(Column::EndedTime.is_null()).order_by_asc(Column::CommandId).limit(LOAD_PAGE_ROWS);
         let mut commands: Vec<Command> = Vec::new();
+        let mut page = all.clone();
         loop {
-            let mut page =
-                command::Entity::find().filter(Column::EndedTime.is_null()).order_by_asc(Column::CommandId).limit(LOAD_PAGE_ROWS);
-            if let Some(last) = commands.last() {
-                page = page.filter(Column::CommandId.gt(last.id.0.cast_signed()));
-            }
-            let page = page.all(self.0.readers()).await?;
-            if page.is_empty() {
-                return Ok(commands);
-            }
-            commands.reserve(page.len());
-            for row in page {
-                commands.push(command::from_row(row)?);
-            }
+            let rows = self.rows(&page, command::from_row).await?;
+            let Some((last, _)) = rows.last() else { return Ok(commands) };
+            page = all.clone().filter(Column::CommandId.gt(*last));
+            commands.reserve(rows.len());
+            commands.extend(rows.into_iter().filter_map(|(_, command)| self.readable(command)));
         }
     }
 
     async fn receipts(&self) -> Result<Vec<Receipt>, CommandsError> {
         use receipt::Column;
+        let all = receipt::Entity::find().order_by_asc(Column::ReceiptId).limit(LOAD_PAGE_ROWS);
         let mut receipts: Vec<Receipt> = Vec::new();
+        let mut page = all.clone();
         loop {
-            let mut page = receipt::Entity::find().order_by_asc(Column::ReceiptId).limit(LOAD_PAGE_ROWS);
-            if let Some(last) = receipts.last() {
-                page = page.filter(Column::ReceiptId.gt(last.id.0.cast_signed()));
-            }
-            let page = page.all(self.0.readers()).await?;
-            if page.is_empty() {
-                return Ok(receipts);
-            }
-            receipts.reserve(page.len());
-            for row in page {
-                receipts.push(receipt::from_row(row)?);
+            let rows = self.rows(&page, receipt::from_row).await?;
+            let Some((last, _)) = rows.last() else { return Ok(receipts) };
+            page = all.clone().filter(Column::ReceiptId.gt(*last));
+            receipts.reserve(rows.len());
+            receipts.extend(rows.into_iter().filter_map(|(_, receipt)| self.readable(receipt)));
+        }
+    }
+
+    /// The newest rows that the query is about, newest first.
+    async fn newest(&self, query: &CommandQuery) -> Result<Vec<Row<Command>>, CommandsError> {
+        let mut rows = Vec::new();
+        for listing in listings(query) {
+            rows.extend(self.rows(&listing, command::from_row).await?);
+        }
+        // Each listing has at most as many as are wanted, newest first.
+        rows.sort_unstable_by_key(|(number, _)| std::cmp::Reverse(*number));
+        rows.truncate(query.limit);
+        Ok(rows)
+    }
+
+    async fn rows<E: EntityTrait, T>(
+        &self,
+        select: &Select<E>,
+        from_row: impl Fn(&QueryResult) -> Result<Row<T>, DbErr>,
+    ) -> Result<Vec<Row<T>>, CommandsError> {
+        let connection = self.database.readers();
+        let rows = connection.query_all_raw(select.build(connection.get_database_backend())).await?;
+        Ok(rows.iter().map(from_row).collect::<Result<_, DbErr>>()?)
+    }
+
+    /// What a row holds, or nothing; the log names each damaged one once.
+    fn readable<T>(&self, read: Result<T, CommandsError>) -> Option<T> {
+        let error = match read {
+            Ok(value) => return Some(value),
+            Err(error) => error,
+        };
+        if let CommandsError::Damaged { command, reason } = error {
+            let mut named = self.named.lock().expect("nothing panics while it holds this lock");
+            if !named.contains(&command) {
+                tracing::error!(%command, reason, "the row of command {command} is damaged, it is passed over: {reason}");
+                if named.len() < NAMED_ROWS_MAX {
+                    named.insert(command);
+                }
             }
         }
+        None
     }
 }
 

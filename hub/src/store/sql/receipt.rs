@@ -1,6 +1,7 @@
 //! The table `receipt`: the feedback queue, and the way from a row to a [`Receipt`] and back.
 
 use sea_orm::entity::prelude::*;
+use sea_orm::{FromQueryResult as _, QueryResult};
 
 use crate::core::command::{CommandId, Receipt, ReceiptId};
 use crate::core::device_id::DeviceId;
@@ -55,13 +56,18 @@ pub(super) fn inserted(receipt: &Receipt) -> [Value; 9] {
     ]
 }
 
-/// The receipt that a row holds.
-pub(super) fn from_row(row: Model) -> Result<Receipt, CommandsError> {
-    let command = CommandId(row.command_id.cast_unsigned());
-    parse(row, command).map_err(|reason| CommandsError::Damaged { command, reason: format!("its receipt has {reason}") })
+/// A row's number, and the receipt that it holds. Every mistake in a row is its own, so that the others can be read.
+pub(super) fn from_row(row: &QueryResult) -> Result<(i64, Result<Receipt, CommandsError>), DbErr> {
+    let number: i64 = row.try_get("", "receipt_id")?;
+    let command = CommandId(row.try_get("", "command_id").map(i64::cast_unsigned).unwrap_or_default());
+    let read = Model::from_query_result(row, "").map_err(|error| error.to_string()).and_then(|row| parse(row, command));
+    Ok((number, read.map_err(|reason| CommandsError::Damaged { command, reason: format!("its receipt {number} has {reason}") })))
 }
 
 fn parse(row: Model, command: CommandId) -> Result<Receipt, String> {
+    if row.receipt_id < 0 || row.command_id < 0 {
+        return Err("a negative id".to_owned());
+    }
     Ok(Receipt {
         id: ReceiptId(row.receipt_id.cast_unsigned()),
         command,

@@ -12,6 +12,10 @@ use crate::core::command::{Command, CommandId, Outcome, Receipt, Receiver, Retur
 use crate::core::device_id::DeviceId;
 use crate::core::identity::GenerationId;
 
+/// How many deliveries in a row may not count because they never left the hub. A client that asks and hangs up, again and again, would
+/// otherwise write two steps into a timeline each time, for as long as the command lives.
+pub(super) const NOT_SENT_MAX: u8 = 10;
+
 impl CommandMachine {
     pub(super) fn insert(&mut self, command: Arc<Command>) {
         self.devices.insert(command.id, command.device_id.clone());
@@ -19,16 +23,18 @@ impl CommandMachine {
         self.queues.entry(command.device_id.clone()).or_default().push(command);
     }
 
-    /// Hands out what waits to whoever takes it.
+    /// Hands out what waits to whoever takes it; not what time has yet to end.
     pub(super) fn offer(&mut self, device: &DeviceId, turn: &mut Turn<'_>) {
         let Some(queue) = self.queues.get_mut(device) else { return };
+        let (now, delivery_count_max) = (turn.now, self.limits.delivery_count_max);
+        let is_good = |command: &Command| command.expiry_time > now && command.delivery_count < delivery_count_max;
         loop {
-            if queue.first_enqueued().is_none() {
+            if queue.first_enqueued(is_good).is_none() {
                 return;
             }
             let held = |connection| queue.held_by(connection).count();
             let Some(free) = self.recipients.next_for(device, held) else { return };
-            let entry = queue.first_enqueued().expect("looked for just now");
+            let entry = queue.first_enqueued(is_good).expect("looked for just now");
             let receiver = Receiver { protocol: free.protocol, connection: free.connection };
             let (token, until) = ((turn.fresh_token)(), turn.now.plus(free.lock_time.unwrap_or(self.limits.lock_time)));
             self.timers.remove(&(entry.deadline(), entry.command.id));
@@ -45,10 +51,14 @@ impl CommandMachine {
         }
     }
 
-    /// Puts a locked command back to its place, unless it has been delivered too often or its time is up.
+    /// Puts a locked command back to its place, unless it has been delivered too often or its time is up. A delivery that was not sent does
+    /// not count, unless [`NOT_SENT_MAX`] before it were not sent either.
     pub(super) fn give_back(&mut self, device: &DeviceId, id: CommandId, reason: ReturnReason, turn: &mut Turn<'_>) {
         let Some(entry) = self.queues.get_mut(device).and_then(|queue| queue.get_mut(id)) else { return };
-        if reason == ReturnReason::NotSent {
+        if reason != ReturnReason::NotSent {
+            entry.not_sent = 0;
+        } else if entry.not_sent < NOT_SENT_MAX {
+            entry.not_sent += 1;
             let command = Arc::make_mut(&mut entry.command);
             command.delivery_count = command.delivery_count.saturating_sub(1);
             turn.write(CommandWrite::DeliveryCount(id, command.delivery_count));
@@ -74,7 +84,7 @@ impl CommandMachine {
         }
         self.devices.remove(&id);
         self.timers.remove(&(entry.deadline(), id));
-        let Entry { mut command, lock } = entry;
+        let Entry { mut command, lock, not_sent: _ } = entry;
         self.invisible -= usize::from(lock.is_some());
         Arc::make_mut(&mut command).ended = Some((outcome, turn.now));
         turn.write(CommandWrite::End { command: id, outcome, time: turn.now });
@@ -105,6 +115,15 @@ impl CommandMachine {
             self.end(device, *id, outcome, None, turn);
         }
         ids.len()
+    }
+
+    /// Ends those of a device's commands whose time is up, which a turn has not come to yet.
+    pub(super) fn end_overdue(&mut self, device: &DeviceId, turn: &mut Turn<'_>) {
+        let Some(queue) = self.queues.get(device) else { return };
+        let overdue = queue.iter().filter(|entry| entry.lock.is_none() && entry.command.expiry_time <= turn.now);
+        for id in overdue.map(|entry| entry.command.id).collect::<Vec<_>>() {
+            self.end(device, id, Outcome::Expired, None, turn);
+        }
     }
 
     pub(super) fn end_former_lives(&mut self, device: &DeviceId, present: Option<&GenerationId>, turn: &mut Turn<'_>) {

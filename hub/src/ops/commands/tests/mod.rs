@@ -26,6 +26,9 @@ use crate::ops::world::{NOW, World, device_token, identity, origin};
 use crate::store::Expected;
 use crate::store::commands::Commands as _;
 
+mod lives;
+mod trouble;
+
 const NO_WAIT: Duration = Duration::ZERO;
 
 impl World {
@@ -47,6 +50,13 @@ impl World {
     /// Waits until the desk has dealt with all that it was told.
     async fn settled(&self) {
         receive_feedback(&self.hub, 0).await.unwrap();
+    }
+
+    /// Waits until the desk has loaded what the store has.
+    async fn loaded(&self) {
+        while receive_feedback(&self.hub, 0).await.is_err() {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
     }
 
     async fn receive(&self) -> Option<Delivery> {
@@ -165,6 +175,24 @@ async fn a_poll_waits_and_what_was_meant_for_one_who_left_does_not_count() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lock_that_runs_out_before_its_connection_has_sent_anything_does_not_count() {
+    let world = World::with_device("D").await;
+    let session = world.session().await;
+    subscribe(&world.hub, &session, 1);
+    let command = world.send("m1").await.unwrap();
+    session.wait_woken().await;
+    world.later(Duration::from_secs(60));
+    world.settled().await;
+    let delivery = delivered(&session).await;
+    assert_eq!((delivery.command, delivery.delivery_count), (command.id, 1), "once, and with a lock that holds");
+    assert_eq!(delivery.locked_until, NOW.plus(Duration::from_secs(120)));
+    assert!(world.steps(command.id).await.contains(&StepKind::Returned(ReturnReason::NotSent)));
+    world.later(Duration::from_secs(60));
+    world.settled().await;
+    assert!(world.steps(command.id).await.contains(&StepKind::Returned(ReturnReason::LockExpired)), "this one was taken out");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_connection_that_goes_gives_back_what_it_has() {
     let world = World::with_device("D").await;
     let session = world.session().await;
@@ -255,9 +283,7 @@ async fn a_connection_that_went_while_the_store_failed_is_gone() {
     close_session(&world.hub, &session, DisconnectReason::ConnectionLost);
     assert!(world.send("m3").await.is_err());
     world.commands.set_failing(false);
-    while receive_feedback(&world.hub, 0).await.is_err() {
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    world.loaded().await;
     assert_eq!(world.receive().await.map(|delivery| (delivery.command, delivery.delivery_count)), Some((command.id, 2)));
 }
 

@@ -3,13 +3,15 @@
 use std::time::Duration;
 
 use self::rig::{Rig, device, draft, generation, small_limits};
+use super::life::NOT_SENT_MAX;
 use super::{NoRoom, POLLS_OF_DEVICE_MAX, Statistics};
 use crate::core::command::draft::Draft;
 use crate::core::command::feedback::LockLost;
-use crate::core::command::turn::{PollId, Recipient};
-use crate::core::command::{Acknowledgement, CommandId, LockToken, Outcome, ReceiptLoss, ReturnReason, Settlement, StepKind};
+use crate::core::command::turn::{Happening, PollId, Recipient};
+use crate::core::command::{Acknowledgement, CommandId, LockToken, Outcome, ReceiptLoss, ReturnReason, Settlement, Step, StepKind};
 use crate::core::session::ConnectionId;
 
+mod backlog;
 mod lossy_line;
 mod model;
 mod rig;
@@ -100,6 +102,30 @@ fn what_never_left_the_hub_does_not_count() {
     assert_eq!(rig.outcome(sent), Some(Outcome::DeliveryCountExceeded));
     assert_eq!(kinds(&rig, sent)[2], StepKind::Returned(ReturnReason::ConnectionClosed));
     assert_eq!(kinds(&rig, unsent)[2], StepKind::Returned(ReturnReason::NotSent));
+}
+
+#[test]
+fn what_never_leaves_the_hub_counts_when_that_goes_on() {
+    let mut rig = Rig::new(small_limits());
+    let id = rig.send("D", NoReceipt);
+    let asks_and_hangs_up = |rig: &mut Rig, times: u64| {
+        for _ in 0..times {
+            rig.poll("D", 1, 10);
+            let handout = rig.taken_one();
+            rig.turn(|machine, turn| machine.not_sent(&device("D"), handout.token, turn));
+        }
+    };
+    asks_and_hangs_up(&mut rig, u64::from(NOT_SENT_MAX));
+    assert_eq!(rig.command(id).delivery_count, 0);
+    rig.poll("D", 1, 10);
+    let handout = rig.taken_one();
+    rig.settle(&handout, Settlement::Abandon);
+    asks_and_hangs_up(&mut rig, u64::from(NOT_SENT_MAX));
+    assert_eq!(rig.command(id).delivery_count, 1, "one that was sent begins a new row");
+    asks_and_hangs_up(&mut rig, 2);
+    assert_eq!(rig.outcome(id), Some(Outcome::DeliveryCountExceeded));
+    let returns = kinds(&rig, id).into_iter().filter(|kind| *kind == StepKind::Returned(ReturnReason::NotSent)).count();
+    assert_eq!(returns, 2 * usize::from(NOT_SENT_MAX) + 1, "all but the last, which was the end");
 }
 
 #[test]
@@ -322,6 +348,30 @@ fn receipts_are_received_together_and_settled_together() {
 }
 
 #[test]
+fn those_who_watch_hear_what_becomes_of_a_receipt() {
+    let mut rig = Rig::new(small_limits());
+    rig.subscribe("D", 1, 1);
+    let told = |rig: &Rig| match &rig.happenings[..] {
+        [.., Happening::ReceiptStep(receipt, step)] => Some((receipt.command, step.clone())),
+        _ => None,
+    };
+    let complete_one = |rig: &mut Rig| {
+        let id = rig.send("D", Full);
+        let handout = rig.taken_one();
+        rig.settle(&handout, Settlement::Complete);
+        assert_eq!(told(rig), None, "it waits");
+        id
+    };
+    let read = complete_one(&mut rig);
+    let batch = rig.turn(|machine, turn| machine.receive_receipts(1, turn)).unwrap();
+    rig.turn(|machine, turn| machine.settle_receipts(batch.token, Settlement::Complete, turn)).unwrap();
+    assert_eq!(told(&rig), Some((read, Step { time: rig.now, kind: StepKind::ReceiptRead })));
+    let lost = complete_one(&mut rig);
+    rig.pass(600);
+    assert_eq!(told(&rig), Some((lost, Step { time: rig.now, kind: StepKind::ReceiptLost(ReceiptLoss::Expired) })));
+}
+
+#[test]
 fn receipts_expire_and_the_oldest_make_room() {
     let mut rig = Rig::new(small_limits());
     rig.subscribe("D", 1, 1);
@@ -348,7 +398,9 @@ fn a_hub_that_ends_says_so_in_the_timelines() {
     let id = rig.send("D", NoReceipt);
     rig.poll("D", 1, 10);
     rig.poll("E", 2, 10);
-    rig.turn(|machine, turn| machine.shut_down(turn));
+    let locked = rig.machine.locked();
+    assert_eq!(locked, [id]);
+    rig.turn(|machine, turn| machine.shut_down(&locked, turn));
     assert_eq!(kinds(&rig, id).last(), Some(&StepKind::Returned(ReturnReason::HubRestarted)));
     assert_eq!(rig.in_vain, [PollId(2)]);
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 
+use super::super::life::NOT_SENT_MAX;
 use super::super::{POLLS_OF_DEVICE_MAX, Statistics};
 use super::rig::{Rig, device, draft, generation, small_limits};
 use crate::core::command::draft::Draft;
@@ -42,6 +43,7 @@ struct ModelCommand {
     named: bool,
     expiry: UnixMillis,
     count: u32,
+    not_sent: u8,
     lock: Option<ModelLock>,
     outcome: Option<Outcome>,
 }
@@ -90,8 +92,17 @@ impl Model {
         }
     }
 
+    fn not_sent(&mut self, place: usize, limits: &CommandLimits) {
+        let command = &mut self.commands[place];
+        let not_sent = command.not_sent;
+        command.count -= u32::from(not_sent < NOT_SENT_MAX);
+        self.give_back(place, limits);
+        self.commands[place].not_sent = not_sent.saturating_add(1);
+    }
+
     fn give_back(&mut self, place: usize, limits: &CommandLimits) {
         let command = &mut self.commands[place];
+        command.not_sent = 0;
         if command.count >= limits.delivery_count_max {
             self.end(place, Outcome::DeliveryCountExceeded, limits);
         } else if command.expiry <= self.now {
@@ -155,7 +166,7 @@ impl Model {
 
     fn begin_anew(&mut self, limits: &CommandLimits) {
         for command in &mut self.commands {
-            command.lock = None;
+            (command.lock, command.not_sent) = (None, 0);
         }
         self.receipts.retain_mut(|receipt| {
             receipt.batch = None;
@@ -252,7 +263,7 @@ impl Pair {
         assert_eq!(sent.is_err(), full);
         if let Ok(command) = sent {
             let expiry = expiry_time.unwrap_or_else(|| self.rig.now.plus(self.limits.default_ttl));
-            let command = ModelCommand { id: command.id, of, life, ack, named, expiry, count: 0, lock: None, outcome: None };
+            let command = ModelCommand { id: command.id, of, life, ack, named, expiry, count: 0, not_sent: 0, lock: None, outcome: None };
             self.model.commands.push(command);
         }
     }
@@ -266,8 +277,11 @@ impl Pair {
         let tokens: Vec<LockToken> = tokens.collect();
         self.rig.close(NAMES[of], connection, &tokens);
         for (number, place) in places.into_iter().enumerate() {
-            self.model.commands[place].count -= u32::from(number >= kept);
-            self.model.give_back(place, &self.limits);
+            if number >= kept {
+                self.model.not_sent(place, &self.limits);
+            } else {
+                self.model.give_back(place, &self.limits);
+            }
         }
     }
 
@@ -303,10 +317,7 @@ impl Pair {
             Some(Settlement::Complete) => self.model.end(place, Outcome::Completed, &self.limits),
             Some(Settlement::Reject) => self.model.end(place, Outcome::Rejected, &self.limits),
             Some(Settlement::Abandon) => self.model.give_back(place, &self.limits),
-            None => {
-                self.model.commands[place].count -= 1;
-                self.model.give_back(place, &self.limits);
-            }
+            None => self.model.not_sent(place, &self.limits),
         }
     }
 

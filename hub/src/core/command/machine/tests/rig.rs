@@ -7,7 +7,7 @@ use futures_util::FutureExt as _;
 
 use super::super::{CommandMachine, Consumer, NoRoom, Poll};
 use crate::core::command::draft::Draft;
-use crate::core::command::turn::{Decisions, Handout, PollId, Turn};
+use crate::core::command::turn::{Decisions, Handout, Happening, PollId, Turn};
 use crate::core::command::write::Pending;
 use crate::core::command::{Acknowledgement, Command, CommandId, CommandLimits, LockToken, Outcome, Receipt, Receiver, Settlement, Step};
 use crate::core::device_id::DeviceId;
@@ -51,6 +51,8 @@ pub struct Rig {
     /// What was handed out and nobody has taken note of.
     pub handouts: Vec<Handout>,
     pub in_vain: Vec<PollId>,
+    /// What the last turn had to tell.
+    pub happenings: Vec<Happening>,
 }
 
 impl Rig {
@@ -63,6 +65,7 @@ impl Rig {
             tokens: 0,
             handouts: Vec::new(),
             in_vain: Vec::new(),
+            happenings: Vec::new(),
         }
     }
 
@@ -75,7 +78,8 @@ impl Rig {
         let mut turn = Turn::new(self.now, &mut fresh_token);
         self.machine.time_passed(&mut turn);
         let answer = request(&mut self.machine, &mut turn);
-        let Decisions { writes, handouts, in_vain, happenings: _ } = turn.decisions;
+        let Decisions { writes, handouts, in_vain, happenings } = turn.decisions;
+        self.happenings = happenings;
         self.store.commit(&writes).now_or_never().unwrap().unwrap();
         self.handouts.extend(handouts);
         self.in_vain.extend(in_vain);
@@ -95,7 +99,10 @@ impl Rig {
 
     /// The same machine loads again.
     pub fn load(&mut self) {
-        let pending = self.pending();
+        self.load_these(self.pending());
+    }
+
+    pub fn load_these(&mut self, pending: Pending) {
         self.handouts.clear();
         let mut fresh_token = || {
             self.tokens += 1;
@@ -103,7 +110,8 @@ impl Rig {
         };
         let mut turn = Turn::new(self.now, &mut fresh_token);
         self.machine.load(pending, &mut turn);
-        let Decisions { writes, handouts, in_vain, happenings: _ } = turn.decisions;
+        let Decisions { writes, handouts, in_vain, happenings } = turn.decisions;
+        self.happenings = happenings;
         self.store.commit(&writes).now_or_never().unwrap().unwrap();
         self.handouts.extend(handouts);
         self.in_vain.extend(in_vain);
