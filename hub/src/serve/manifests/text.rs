@@ -123,8 +123,8 @@ impl Document<'_> {
     fn read_items_into(&self, list: &Value, contents: &mut Contents) -> Result<(), Problem> {
         let items = match &list["items"] {
             Value::Array(items) => items.as_slice(),
-            Value::Null => &[],
-            _ => return Err(self.problem_at(&["items"], "items: a list")),
+            // Also what a list looks like that was cut off before its items: to take that for an empty one would take devices away.
+            _ => return Err(self.problem_at(&["items"], "items has to be a list; `items: []` is the empty one")),
         };
         contents.speaks = true;
         for (index, item) in items.iter().enumerate() {
@@ -260,6 +260,8 @@ mod tests {
             (format!("{PUMP}spec: {{}}\nspecs: {{}}\n"), "line 6: specs"),
             (format!("---\n{PUMP}spec: {{}}\n---\n{PUMP}spec:\n  deviceId: a b\n"), "line 13: spec.deviceId"),
             (format!("{PUMP}spec:\n  authentication: {{}}\n"), "line 6: spec.authentication: exactly one"),
+            ("apiVersion: v1\nkind: List\nitems:\n".to_owned(), "items has to be a list"),
+            ("apiVersion: v1\nkind: List\n".to_owned(), "items has to be a list"),
             ("kind: Device\n".to_owned(), "line 1: this is no manifest"),
             ("\napiVersion: mooring.dev/v1\nkind: Device\n".to_owned(), "line 2: this hub knows mooring.dev/v1alpha1"),
             (format!("{PUMP}spec:\n  tags: [\n"), "line 7, column 1"),
