@@ -36,6 +36,12 @@ const UNITS_NS: [(&str, u128); 8] = [
 ];
 
 impl GoDuration {
+    /// Whole minutes.
+    #[must_use]
+    pub const fn minutes(minutes: u64) -> Self {
+        Self(Duration::from_secs(minutes * 60))
+    }
+
     /// Whole hours.
     #[must_use]
     pub const fn hours(hours: u64) -> Self {

@@ -5,11 +5,14 @@
 
 pub mod device;
 pub mod duration;
+pub mod iot_hub;
 pub mod plan;
+mod schema;
 pub mod strict;
 
 pub use device::{Device, DeviceSpec, DeviceStatus};
 pub use duration::GoDuration;
+pub use iot_hub::{IotHub, IotHubSpec, IotHubStatus};
 
 /// The API group of all kinds.
 pub const GROUP: &str = "mooring.dev";

@@ -1,0 +1,6 @@
+//! The operator: turns `IotHub` and `Device` resources into running hubs and device credentials.
+//!
+//! It knows Kubernetes, and a hub only by its public REST API. Each controller goes the same way: dereference (reads) → validate (pure) →
+//! build (pure) → apply (server-side apply) → status.
+
+pub mod hub;

@@ -1,0 +1,3 @@
+//! The program `mooring-operator`.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! What the repository makes from its own sources.
+
+fn main() {}
