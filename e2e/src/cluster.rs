@@ -21,7 +21,7 @@ use serde_json::{Value, json};
 
 pub use kinds::{
     CLAIM, CONFIG_MAP, DEFINITION, DEPLOYMENT, DEVICE, DISRUPTION_BUDGET, EVENT, IOT_HUB, Kind, LEASE, NAMESPACE, NETWORK_POLICY, POD,
-    SECRET, SERVICE, SERVICE_ACCOUNT,
+    PROMETHEUS_RULE, SECRET, SERVICE, SERVICE_ACCOUNT, SERVICE_MONITOR,
 };
 
 use crate::namespace::{Ground, on_ground};
@@ -124,12 +124,20 @@ impl Namespace {
         Self::create(&self.kubeconfig, labels).await
     }
 
-    /// Deletes it with all that is in it; does not wait.
+    /// Deletes it with all that is in it; does not wait. Nothing is left for an operator to do, which may be among what goes.
     ///
     /// # Errors
     /// When the API server refuses.
     pub async fn give_up(&self) -> Result<()> {
-        self.delete(NAMESPACE, &self.name).await
+        self.delete(NAMESPACE, &self.name).await?;
+        // Where the kind is not known, there is none.
+        for device in self.list(DEVICE, "").await.unwrap_or_default() {
+            if let Some(name) = device["metadata"]["name"].as_str().filter(|_| !device["metadata"]["finalizers"].is_null()) {
+                // It may go meanwhile by itself.
+                let _ = self.patch(DEVICE, name, &json!({ "metadata": { "finalizers": null } })).await;
+            }
+        }
+        Ok(())
     }
 
     /// The file that says how to reach the cluster.

@@ -59,3 +59,7 @@ pub const DISRUPTION_BUDGET: Kind = Kind::new("policy", "v1", "PodDisruptionBudg
 pub const LEASE: Kind = Kind::new("coordination.k8s.io", "v1", "Lease", "leases");
 /// The definition of a kind; it is in no namespace.
 pub const DEFINITION: Kind = Kind::new("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions");
+/// Rules of the Prometheus Operator's.
+pub const PROMETHEUS_RULE: Kind = Kind::new("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules");
+/// What the Prometheus Operator scrapes.
+pub const SERVICE_MONITOR: Kind = Kind::new("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors");
