@@ -35,13 +35,11 @@ fn an_alert_fires_for_devices_that_are_cut_off_and_ends_with_their_return() -> R
         let folder = TempDir::with_prefix("mooring-e2e-")?;
         let mut pager = Pager::listen().await?;
         let configuration = configuration(&plant, &folder, pager.port).await?;
-        let storage = folder.path().join("data").display().to_string();
-        let flags = [
-            "--web.listen-address=127.0.0.1:0".to_owned(),
-            format!("--storage.tsdb.path={storage}"),
-            format!("--config.file={configuration}"),
-        ];
-        let mut prometheus = Program::named("prometheus").args(flags).start()?;
+        let mut prometheus = Program::named("prometheus")
+            .args(["--web.listen-address=127.0.0.1:0", "--rules.alert.resend-delay=1s", "--config.file", &configuration])
+            .arg("--storage.tsdb.path")
+            .arg(folder.path().join("data"))
+            .start()?;
         // It has seen them all, and called nobody.
         pager.until("AllConnected", true).await?;
 
