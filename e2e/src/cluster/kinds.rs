@@ -49,6 +49,8 @@ pub const SERVICE_ACCOUNT: Kind = Kind::new("", "v1", "ServiceAccount", "service
 pub const EVENT: Kind = Kind::new("", "v1", "Event", "events");
 /// A namespace; it is in none.
 pub const NAMESPACE: Kind = Kind::new("", "v1", "Namespace", "namespaces");
+/// A node; it is in no namespace.
+pub const NODE: Kind = Kind::new("", "v1", "Node", "nodes");
 /// A Deployment.
 pub const DEPLOYMENT: Kind = Kind::new("apps", "v1", "Deployment", "deployments");
 /// A NetworkPolicy.

@@ -6,7 +6,6 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::{DEVICE, Namespace, POD, condition_of, on_cluster};
 use e2e::mqtt::events_topic;
-use e2e::patience::within;
 use e2e::rest::json_body;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -148,21 +147,4 @@ fn a_deleted_device_is_gone_unless_it_is_to_stay() -> Result<()> {
         connection.publish(&events_topic("stays"), 1, b"x").await?;
         Ok(())
     })
-}
-
-impl Plant<'_> {
-    /// Asks until an identity in the hub is as the story wants it.
-    pub async fn until_device(&self, id: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
-        let owner = self.owner()?;
-        let asking = async {
-            loop {
-                let device = owner.device(id).await?;
-                if is_so(&device) {
-                    return anyhow::Ok(device);
-                }
-                tokio::task::yield_now().await;
-            }
-        };
-        within(&format!("device {id} to be {what}"), asking).await?
-    }
 }

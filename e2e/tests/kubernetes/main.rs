@@ -2,6 +2,7 @@
 
 mod alerts;
 mod device_lifecycle;
+mod fleet;
 mod ground;
 mod hub_lifecycle;
 mod install;

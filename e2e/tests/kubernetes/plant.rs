@@ -164,6 +164,21 @@ impl<'a> Plant<'a> {
         self.connect(credential).await.is_ok()
     }
 
+    /// Asks until an identity in the hub is as the story wants it.
+    pub async fn until_device(&self, id: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
+        let owner = self.owner()?;
+        let asking = async {
+            loop {
+                let device = owner.device(id).await?;
+                if is_so(&device) {
+                    return anyhow::Ok(device);
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        within(&format!("device {id} to be {what}"), asking).await?
+    }
+
     /// The only Pod with these labels.
     pub async fn pod(&self, selector: &str) -> Result<Value> {
         let mut pods = self.namespace.list(POD, selector).await?;
