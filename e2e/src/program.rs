@@ -65,9 +65,17 @@ impl Program {
     /// # Errors
     /// When there is no such environment.
     pub fn python(script: &str, hub: &Hub) -> Result<Self> {
+        Self::python_trusting(script, hub.ca_file())
+    }
+
+    /// The same, trusting a CA of the story's choice.
+    ///
+    /// # Errors
+    /// When there is no such environment.
+    pub fn python_trusting(script: &str, ca_file: &Path) -> Result<Self> {
         let python = std::env::var_os("MOORING_PYTHON").context("MOORING_PYTHON is not set: run the rings by `make test` or `make e2e`")?;
         let mut command = Command::new(python);
-        command.arg(here("python").join(script)).env("SSL_CERT_FILE", hub.ca_file()).env("REQUESTS_CA_BUNDLE", hub.ca_file());
+        command.arg(here("python").join(script)).env("SSL_CERT_FILE", ca_file).env("REQUESTS_CA_BUNDLE", ca_file);
         command.env("PYTHONUNBUFFERED", "1");
         Ok(Self { name: script.to_owned(), command, own_group: false })
     }

@@ -1,5 +1,7 @@
 //! The registry's REST API and the device API, as any HTTP client sees them.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, ensure};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, Method, StatusCode};
@@ -62,7 +64,11 @@ impl Answer {
 /// # Errors
 /// When there is no CA.
 pub fn client(hub: &Hub) -> Result<Client> {
-    let config = tls::trusting(hub.ca_file())?;
+    client_trusting(hub.ca_file())
+}
+
+fn client_trusting(ca_file: &Path) -> Result<Client> {
+    let config = tls::trusting(ca_file)?;
     Client::builder().use_preconfigured_tls(config).no_proxy().build().context("no HTTP client")
 }
 
@@ -82,6 +88,14 @@ impl Rest {
     /// When there is no CA.
     pub fn api(hub: &Hub, credential: ConnectionString) -> Result<Self> {
         Ok(Self { client: client(hub)?, base: hub.ready.endpoints.api.clone(), credential })
+    }
+
+    /// Of a hub that somebody else has started: where it is, and the CA that it is trusted by.
+    ///
+    /// # Errors
+    /// When there is no CA.
+    pub fn at(base: &str, ca_file: &Path, credential: ConnectionString) -> Result<Self> {
+        Ok(Self { client: client_trusting(ca_file)?, base: base.to_owned(), credential })
     }
 
     /// As the owner of the hub.
