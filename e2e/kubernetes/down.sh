@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # down.sh NAME: ends the cluster that up.sh called NAME, and clears away whatever is left of it, also of one that was interrupted.
-# KEEP_LOGS=FOLDER: moves its logs there.
+# KEEP_LOGS=FOLDER: keeps its logs there, in a folder of its name.
 set -uo pipefail
 export MOORING_CLUSTER=${1:?down.sh NAME}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -41,6 +41,6 @@ else
 fi
 if [ -n "${KEEP_LOGS:-}" ]; then
   mkdir -p "$KEEP_LOGS"
-  cp -r "$logs/." "$KEEP_LOGS/"
+  mv "$logs" "$KEEP_LOGS/$MOORING_CLUSTER"
 fi
 rm -rf "$state"

@@ -9,5 +9,5 @@ shift
 # containerd's socket is inside the cluster's mounts; process 1 of the cluster is the one child of its keeper.
 inside=$(pgrep --parent "$(cat "$state/cluster.pid")")
 for archive in "$@"; do
-  nsenter --target "$inside" --mount "$bin/ctr" --address /run/containerd/containerd.sock --namespace k8s.io images import "$archive" >/dev/null
+  nsenter --target "$inside" --mount "$bin/ctr" --address /run/containerd/containerd.sock --namespace k8s.io images import "$archive" >"$logs/load.log" 2>&1 || { cat "$logs/load.log" >&2; exit 1; }
 done

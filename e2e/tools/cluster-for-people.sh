@@ -10,7 +10,7 @@ up() {
     echo "there is one already, of $(date -r "$remembered"): make cluster-down" >&2
     exit 1
   fi
-  local built work
+  local built
   built=$("$kubernetes/build.sh")
   work=$(mktemp -d)
   trap 'rm -rf "$work"' EXIT

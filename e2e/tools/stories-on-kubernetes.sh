@@ -12,7 +12,13 @@ export RUST_LIB_BACKTRACE=0
 work=$(mktemp -d)
 
 down() {
+  local status=$?
   trap '' INT TERM
+  if [ $status != 0 ]; then
+    export KEEP_LOGS=$cache/logs-of-kubernetes
+    rm -rf "$KEEP_LOGS"
+    echo "the logs of Kubernetes itself are in $KEEP_LOGS" >&2
+  fi
   if [ -n "${api_server:-}" ]; then "$kubernetes/down.sh" "$api_server"; fi
   cluster_down
   rm -rf "$work"
@@ -31,4 +37,7 @@ MOORING_API_SERVER_KUBECONFIG=$cache/clusters/$api_server/kubeconfig
 MOORING_HUB_IMAGE=$(sed -n 's/ .*mooring-hub.tar$//p' "$work/names")
 MOORING_OPERATOR_IMAGE=$(sed -n 's/ .*mooring-operator.tar$//p' "$work/names")
 export MOORING_CLUSTER_KUBECONFIG MOORING_API_SERVER_KUBECONFIG MOORING_HUB_IMAGE MOORING_OPERATOR_IMAGE
-cargo test --quiet --offline --workspace --test kubernetes -- --test-threads "${MOORING_STORIES:-4}" "$@"
+# As in rings.sh; the network is the machine's.
+own=()
+[ "$(id -u)" = 0 ] || own=(unshare --map-root-user --mount --)
+"${own[@]}" cargo test --quiet --offline --workspace --test kubernetes -- --test-threads "${MOORING_STORIES:-4}" "$@"
