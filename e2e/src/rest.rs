@@ -1,14 +1,12 @@
 //! The registry's REST API and the device API, as any HTTP client sees them.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
 use reqwest::header::{HeaderMap, HeaderValue};
 use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::connection_string::ConnectionString;
-use crate::hub::Hub;
+use crate::hub::Ready;
 use crate::patience::within;
 use crate::tls;
 
@@ -63,12 +61,8 @@ impl Answer {
 ///
 /// # Errors
 /// When there is no CA.
-pub fn client(hub: &Hub) -> Result<Client> {
-    client_trusting(hub.ca_file())
-}
-
-fn client_trusting(ca_file: &Path) -> Result<Client> {
-    let config = tls::trusting(ca_file)?;
+pub fn client(hub: &Ready) -> Result<Client> {
+    let config = tls::trusting(hub.ca_file())?;
     Client::builder().use_preconfigured_tls(config).no_proxy().build().context("no HTTP client")
 }
 
@@ -77,8 +71,8 @@ impl Rest {
     ///
     /// # Errors
     /// When there is no CA.
-    pub fn new(hub: &Hub, credential: ConnectionString) -> Result<Self> {
-        let base = hub.ready.endpoints.https.clone().unwrap_or_else(|| hub.ready.endpoints.api.clone());
+    pub fn new(hub: &Ready, credential: ConnectionString) -> Result<Self> {
+        let base = hub.endpoints.https.clone().unwrap_or_else(|| hub.endpoints.api.clone());
         Ok(Self { client: client(hub)?, base, credential })
     }
 
@@ -86,23 +80,15 @@ impl Rest {
     ///
     /// # Errors
     /// When there is no CA.
-    pub fn api(hub: &Hub, credential: ConnectionString) -> Result<Self> {
-        Ok(Self { client: client(hub)?, base: hub.ready.endpoints.api.clone(), credential })
-    }
-
-    /// Of a hub that somebody else has started: where it is, and the CA that it is trusted by.
-    ///
-    /// # Errors
-    /// When there is no CA.
-    pub fn at(base: &str, ca_file: &Path, credential: ConnectionString) -> Result<Self> {
-        Ok(Self { client: client_trusting(ca_file)?, base: base.to_owned(), credential })
+    pub fn api(hub: &Ready, credential: ConnectionString) -> Result<Self> {
+        Ok(Self { client: client(hub)?, base: hub.endpoints.api.clone(), credential })
     }
 
     /// As the owner of the hub.
     ///
     /// # Errors
     /// When the hub has no owner's policy.
-    pub fn owner(hub: &Hub) -> Result<Self> {
+    pub fn owner(hub: &Ready) -> Result<Self> {
         Self::new(hub, hub.policy("iothubowner")?)
     }
 

@@ -1,10 +1,12 @@
 //! The ground that the other stories stand on: the image as a restricted Pod, storage that outlives it, an API server without nodes.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context, Result, ensure};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use e2e::cluster::{CONFIG_MAP, Namespace, POD, SECRET, SERVICE, is_observed, on_api_server, on_cluster};
 use e2e::connection_string::ConnectionString;
-use e2e::hub::Hub;
+use e2e::hub::{Endpoints, Hub, Ready};
 use e2e::namespace::{HUB, point};
 use e2e::patience::within;
 use e2e::program::Program;
@@ -51,7 +53,15 @@ async fn hub_in_a_pod(namespace: &Namespace, folder: &TempDir) -> Result<Rest> {
     let service = namespace.get(SERVICE, "hub").await?;
     point(HUB, service["spec"]["clusterIP"].as_str().context("no address")?)?;
     let fleet = ConnectionString::parse(&format!("HostName={HUB};SharedAccessKeyName=fleet;SharedAccessKey={key}"))?;
-    Rest::at(&format!("https://{HUB}"), &folder.path().join("ca.crt"), fleet)
+    let endpoints = Endpoints {
+        mqtt: format!("mqtts://{HUB}:8883"),
+        https: Some(format!("https://{HUB}")),
+        api: String::new(),
+        metrics: String::new(),
+    };
+    let (ca_file, none) = (folder.path().join("ca.crt"), BTreeMap::new);
+    let reached = Ready { host_name: HUB.to_owned(), ca_file, endpoints, connection_strings: none(), devices: none() };
+    Rest::new(&reached, fleet)
 }
 
 /// Asks until there is an answer: a Service leads to a Pod some time after it is ready.
