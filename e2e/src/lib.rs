@@ -15,7 +15,6 @@ pub mod hub;
 pub mod load;
 pub mod mqtt;
 pub mod namespace;
-pub mod pager;
 pub mod patience;
 pub mod program;
 pub mod rest;
