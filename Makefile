@@ -26,6 +26,7 @@ export MOORING_HUB_BIN ?= $(CARGO_TARGET_DIR)/debug/mooring-hub
 export MOORING_OPERATOR_BIN ?= $(CARGO_TARGET_DIR)/debug/mooring-operator
 
 tools := e2e/tools
+images := $(CARGO_TARGET_DIR)/images
 phase := @$(tools)/phase.sh
 # Always the whole workspace: cargo builds a dependency once for each set of packages that is asked for together.
 # A recipe's own make, so that what `debian` has just installed (mold) is seen by what comes after.
@@ -50,7 +51,8 @@ test:
 	$(phase) "the hub" $(again) hub
 	$(phase) "end-to-end rings" $(again) e2e
 	$(phase) "Kubernetes from Go modules" $(again) kubernetes-modules
-	$(phase) "stories on Kubernetes" $(again) kubernetes
+	$(phase) "images" $(again) images
+	$(phase) "stories on Kubernetes" $(tools)/stories-on-kubernetes.sh $(images)
 
 soak: hub
 	$(phase) "hundreds of kills under load" env MOORING_KILLS=$(or $(KILLS),400) $(tools)/rings.sh kills_under_load --nocapture
@@ -80,16 +82,16 @@ kubernetes-modules:
 	@e2e/kubernetes/build.sh >/dev/null
 
 # make kubernetes STORIES="secrets": as above; $KUBECONFIG says which cluster, if not our own.
-kubernetes: hub
-	@$(tools)/stories-on-kubernetes.sh $(STORIES)
+kubernetes: images
+	@$(tools)/stories-on-kubernetes.sh $(images) $(STORIES)
 
 # Archives of both images, which docker, kind, containerd and podman load. From the development profile; MOORING_HUB_BIN and MOORING_OPERATOR_BIN for
 # other binaries.
 images: hub
-	@deploy/images.sh $(or $(IMAGES),$(CARGO_TARGET_DIR)/images)
+	@deploy/images.sh $(images)
 
-cluster: hub
-	@$(tools)/cluster-for-people.sh up
+cluster: images
+	@$(tools)/cluster-for-people.sh up $(images)
 
 cluster-down:
 	@$(tools)/cluster-for-people.sh down

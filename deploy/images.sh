@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# images.sh FOLDER: builds the images of the hub and the operator from their binaries, and writes them to FOLDER as archives:
-# mooring-hub.tar and mooring-operator.tar. Prints a line for each: its name, then its archive.
+# images.sh FOLDER: builds the images of the hub and the operator from their binaries, and writes them to FOLDER as archives,
+# mooring-hub.tar and mooring-operator.tar; `names` beside them holds a line for each, its name and its archive, which is printed too.
 #
 # MOORING_HUB_BIN, MOORING_OPERATOR_BIN: the binaries. MOORING_IMAGES: what comes before the names (localhost). MOORING_IMAGE_TAG: the tag
 # (the version).
@@ -33,9 +33,10 @@ image() {
   cp "$2" "$work/Containerfile"
   build_image "$out/$1.tar" "$name" "$work" "VERSION=$version" "REVISION=$revision"
   rm -rf "$work"
-  echo "$name $out/$1.tar"
+  echo "$name $out/$1.tar" | tee -a "$out/names"
 }
 
+rm -f "$out/names"
 binaries=${CARGO_TARGET_DIR:-$deploy/../target}/debug
 image mooring-hub "$deploy/../hub/Containerfile" "${MOORING_HUB_BIN:-$binaries/mooring-hub}"
 image mooring-operator "$deploy/../operator/Containerfile" "${MOORING_OPERATOR_BIN:-$binaries/mooring-operator}"

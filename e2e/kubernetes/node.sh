@@ -50,6 +50,9 @@ control_groups() {
 }
 
 containerd_up() {
+  # Overlays can't lie on an overlay, as the disk of a container is: there everything is copied.
+  local snapshotter=overlayfs
+  [ "$(stat -fc %T "$state")" != overlayfs ] || snapshotter=native
   mkdir -p "$state/containerd" "$state/cni"
   cat >"$state/cni/10-mooring.conflist" <<JSON
 {"cniVersion": "1.0.0", "name": "mooring", "plugins": [
@@ -64,7 +67,7 @@ state = "/run/containerd"
 [grpc]
   address = "$socket"
 [plugins."io.containerd.cri.v1.images"]
-  snapshotter = "overlayfs"
+  snapshotter = "$snapshotter"
   [plugins."io.containerd.cri.v1.images".pinned_images]
     sandbox = "$pause_image"
 [plugins."io.containerd.cri.v1.runtime"]

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::{Context, Result, bail, ensure};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::core::DynamicObject;
@@ -20,8 +20,8 @@ use kube::{Client, Config};
 use serde_json::{Value, json};
 
 pub use kinds::{
-    CLAIM, CONFIG_MAP, DEFINITION, DEPLOYMENT, DEVICE, DISRUPTION_BUDGET, EVENT, IOT_HUB, Kind, LEASE, NAMESPACE, NETWORK_POLICY, POD,
-    SECRET, SERVICE, SERVICE_ACCOUNT,
+    CLAIM, CONFIG_MAP, DEFINITION, DEPLOYMENT, DEVICE, DISRUPTION_BUDGET, EVENT, IOT_HUB, Kind, LEASE, NAMESPACE, NETWORK_POLICY, NODE,
+    POD, PROMETHEUS_RULE, SECRET, SERVICE, SERVICE_ACCOUNT, SERVICE_MONITOR,
 };
 
 use crate::namespace::{Ground, on_ground};
@@ -124,12 +124,20 @@ impl Namespace {
         Self::create(&self.kubeconfig, labels).await
     }
 
-    /// Deletes it with all that is in it; does not wait.
+    /// Deletes it with all that is in it; does not wait. Nothing is left for an operator to do, which may be among what goes.
     ///
     /// # Errors
     /// When the API server refuses.
     pub async fn give_up(&self) -> Result<()> {
-        self.delete(NAMESPACE, &self.name).await
+        self.delete(NAMESPACE, &self.name).await?;
+        // Where the kind is not known, there is none.
+        for device in self.list(DEVICE, "").await.unwrap_or_default() {
+            if let Some(name) = device["metadata"]["name"].as_str().filter(|_| !device["metadata"]["finalizers"].is_null()) {
+                // It may go meanwhile by itself.
+                let _ = self.patch(DEVICE, name, &json!({ "metadata": { "finalizers": null } })).await;
+            }
+        }
+        Ok(())
     }
 
     /// The file that says how to reach the cluster.
@@ -272,6 +280,16 @@ impl Namespace {
         Ok(last)
     }
 
+    /// Every change to the objects of a kind from now on, and first how they are; objects that go are passed over.
+    pub fn changes(&self, kind: Kind) -> impl Stream<Item = Result<Value>> + use<> {
+        let changes = watcher::watcher(self.api(kind), watcher::Config::default()).default_backoff();
+        changes.filter_map(async |change| match change {
+            Ok(watcher::Event::Apply(object) | watcher::Event::InitApply(object)) => Some(plain(&object)),
+            // A watch that breaks off is taken up again by the stream itself.
+            Ok(watcher::Event::Init | watcher::Event::InitDone | watcher::Event::Delete(_)) | Err(_) => None,
+        })
+    }
+
     /// Waits until a condition of an object has a status (`True`, `False`, `Unknown`), for the generation that it has by then.
     ///
     /// # Errors
@@ -311,7 +329,7 @@ impl Namespace {
     }
 
     fn api(&self, kind: Kind) -> Api<DynamicObject> {
-        if kind == NAMESPACE || kind == DEFINITION {
+        if [NAMESPACE, NODE, DEFINITION].contains(&kind) {
             return Api::all_with(self.client.clone(), &kind.resource());
         }
         Api::namespaced_with(self.client.clone(), &self.name, &kind.resource())

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# cluster-for-people.sh up|down: a Kubernetes with the images of the hub and the operator that stays until it is told to go.
+# cluster-for-people.sh up IMAGES | down: a Kubernetes with the images in the folder IMAGES, which stays until it is told to go.
 set -euo pipefail
 tools=$(cd "$(dirname "$0")" && pwd)
 . "$tools/cluster.sh"
@@ -12,12 +12,9 @@ up() {
   fi
   local built
   built=$("$kubernetes/build.sh")
-  work=$(mktemp -d)
-  trap 'rm -rf "$work"' EXIT
-  "$tools/../../deploy/images.sh" "$work"
   cluster_up people
   declare -p cluster KUBECONFIG >"$remembered"
-  cluster_load "$work"/*.tar
+  cluster_load "$1"/*.tar
   cat <<TEXT
 
   export KUBECONFIG=$KUBECONFIG PATH=$built/bin:\$PATH
@@ -33,4 +30,4 @@ down() {
   rm "$remembered"
 }
 
-"$1"
+"$@"

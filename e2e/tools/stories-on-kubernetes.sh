@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# stories-on-kubernetes.sh [TEST...]: runs the stories that need Kubernetes, all or those whose names hold one of the words: brings up a cluster (see
-# cluster.sh) with the images of the hub and the operator, and an API server without nodes, and takes both down again, whatever happens.
+# stories-on-kubernetes.sh IMAGES [TEST...]: runs the stories that need Kubernetes, all or those whose names hold one of the words: brings up a cluster
+# (see cluster.sh) with the images in the folder IMAGES, and an API server without nodes, and takes both down again, whatever happens.
 set -euo pipefail
 tools=$(cd "$(dirname "$0")" && pwd)
 . "$tools/cluster.sh"
@@ -9,7 +9,8 @@ export PATH=$built/bin:$PATH
 MOORING_PYTHON=$("$tools/python.sh")
 export MOORING_PYTHON
 export RUST_LIB_BACKTRACE=0
-work=$(mktemp -d)
+images=$1
+shift
 
 down() {
   local status=$?
@@ -21,21 +22,19 @@ down() {
   fi
   if [ -n "${api_server:-}" ]; then "$kubernetes/down.sh" "$api_server"; fi
   cluster_down
-  rm -rf "$work"
 }
 trap down EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
 cargo test --quiet --workspace --test kubernetes --no-run
-"$tools/../../deploy/images.sh" "$work" | tee "$work/names"
 cluster_up $$
-cluster_load "$work"/*.tar
+cluster_load "$images"/*.tar
 api_server=$("$kubernetes/up.sh" api $$)
 MOORING_CLUSTER_KUBECONFIG=$KUBECONFIG
 MOORING_API_SERVER_KUBECONFIG=$cache/clusters/$api_server/kubeconfig
-MOORING_HUB_IMAGE=$(sed -n 's/ .*mooring-hub.tar$//p' "$work/names")
-MOORING_OPERATOR_IMAGE=$(sed -n 's/ .*mooring-operator.tar$//p' "$work/names")
+MOORING_HUB_IMAGE=$(sed -n 's/ .*mooring-hub.tar$//p' "$images/names")
+MOORING_OPERATOR_IMAGE=$(sed -n 's/ .*mooring-operator.tar$//p' "$images/names")
 export MOORING_CLUSTER_KUBECONFIG MOORING_API_SERVER_KUBECONFIG MOORING_HUB_IMAGE MOORING_OPERATOR_IMAGE
 # As in rings.sh; the network is the machine's.
 own=()

@@ -49,6 +49,8 @@ pub const SERVICE_ACCOUNT: Kind = Kind::new("", "v1", "ServiceAccount", "service
 pub const EVENT: Kind = Kind::new("", "v1", "Event", "events");
 /// A namespace; it is in none.
 pub const NAMESPACE: Kind = Kind::new("", "v1", "Namespace", "namespaces");
+/// A node; it is in no namespace.
+pub const NODE: Kind = Kind::new("", "v1", "Node", "nodes");
 /// A Deployment.
 pub const DEPLOYMENT: Kind = Kind::new("apps", "v1", "Deployment", "deployments");
 /// A NetworkPolicy.
@@ -59,3 +61,7 @@ pub const DISRUPTION_BUDGET: Kind = Kind::new("policy", "v1", "PodDisruptionBudg
 pub const LEASE: Kind = Kind::new("coordination.k8s.io", "v1", "Lease", "leases");
 /// The definition of a kind; it is in no namespace.
 pub const DEFINITION: Kind = Kind::new("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions");
+/// Rules of the Prometheus Operator's.
+pub const PROMETHEUS_RULE: Kind = Kind::new("monitoring.coreos.com", "v1", "PrometheusRule", "prometheusrules");
+/// What the Prometheus Operator scrapes.
+pub const SERVICE_MONITOR: Kind = Kind::new("monitoring.coreos.com", "v1", "ServiceMonitor", "servicemonitors");
