@@ -101,7 +101,12 @@ pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
 
 fn duration_between(min: &str, max: &str) -> Schema {
     let rule = format!("self.matches('{DURATION}') && duration(self) >= duration('{min}') && duration(self) <= duration('{max}')");
-    text(1, DURATION_MAX, &rule, &format!("a duration from {min} to {max}: numbers with the units h, m, s and ms, such as 90s, 15m or 1h30m"))
+    text(
+        1,
+        DURATION_MAX,
+        &rule,
+        &format!("a duration from {min} to {max}: numbers with the units h, m, s and ms, such as 90s, 15m or 1h30m"),
+    )
 }
 
 /// How long events are kept.
@@ -157,7 +162,7 @@ fn quantity_between(min: &str, max: &str) -> Schema {
 
 /// The size of a volume.
 pub(crate) fn volume_size(_: &mut SchemaGenerator) -> Schema {
-    quantity_between("1Gi", "1Pi")
+    quantity_between("512Mi", "1Pi")
 }
 
 /// How much disk events may take.

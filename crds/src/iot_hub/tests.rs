@@ -3,7 +3,8 @@ use serde_json::{Value, json};
 use super::*;
 
 fn hub(spec: &Value) -> IotHub {
-    serde_json::from_value(json!({ "apiVersion": crate::API_VERSION, "kind": "IotHub", "metadata": { "name": "plant" }, "spec": spec })).unwrap()
+    serde_json::from_value(json!({ "apiVersion": crate::API_VERSION, "kind": "IotHub", "metadata": { "name": "plant" }, "spec": spec }))
+        .unwrap()
 }
 
 #[test]
@@ -30,7 +31,8 @@ fn what_is_given_takes_the_place_of_the_default() {
     let issuer = IssuerReference { name: "letsencrypt".to_owned(), kind: "Issuer".to_owned(), group: "cert-manager.io".to_owned() };
     assert_eq!(spec.tls.source(), CertificateSource::Issuer(&issuer));
     assert_eq!((spec.policies(), spec.storage.volume()), (Vec::new(), None));
-    let spec = hub(&json!({ "hostnames": ["a"], "tls": { "secretRef": { "name": "tls" } }, "storage": { "embedded": { "size": "20Gi" } } })).spec;
+    let spec =
+        hub(&json!({ "hostnames": ["a"], "tls": { "secretRef": { "name": "tls" } }, "storage": { "embedded": { "size": "20Gi" } } })).spec;
     assert_eq!(spec.tls.source(), CertificateSource::Secret(&SecretReference { name: "tls".to_owned() }));
     assert_eq!(spec.storage.volume().unwrap().size.0, "20Gi");
 }
