@@ -1,6 +1,7 @@
 //! From a plan to a request, and from an identity to what the plan looks at. Pure: reads no registry, and writes none.
 
 use jiff::Timestamp;
+use mooring_crds::device::Monitoring;
 use mooring_crds::plan::{Changes, Hold, IdentityAuthentication, IdentityView, Owner, RotationStep, Step, WantedAuthentication};
 use serde_json::{Map, Value};
 
@@ -32,7 +33,7 @@ pub enum CarryOutError {
     NoThumbprint(#[from] NoThumbprint),
 }
 
-/// What the plan looks at.
+/// What the plan looks at. What is watched about a device is not kept with its identity: that is the caller's to say.
 #[must_use]
 pub fn view(identity: &DeviceIdentity) -> IdentityView {
     let tags = identity.tags.as_deref().and_then(|tags| serde_json::from_str::<Map<String, Value>>(tags).ok());
@@ -54,6 +55,7 @@ pub fn view(identity: &DeviceIdentity) -> IdentityView {
             Authentication::CertificateAuthority => IdentityAuthentication::CertificateAuthority,
         },
         tags: tags.unwrap_or_default(),
+        monitoring: Monitoring::default(),
     }
 }
 
