@@ -21,6 +21,11 @@ impl HubNames {
         &self.primary
     }
 
+    /// All of them, the one in connection strings first.
+    pub fn all(&self) -> impl Iterator<Item = &str> {
+        [&self.primary].into_iter().chain(&self.others).map(String::as_str)
+    }
+
     /// Whether `host`, which may end in a port, names this hub.
     #[must_use]
     pub fn contain(&self, host: &str) -> bool {

@@ -17,6 +17,7 @@ pub mod events;
 pub mod feedback;
 pub mod header_case;
 pub mod host;
+pub mod hub;
 pub mod message_headers;
 pub mod openapi;
 pub mod path_case;

@@ -13,7 +13,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::error::ErrorDocument;
-use super::{changes, commands, connections, events, refusals};
+use super::{changes, commands, connections, events, hub, refusals};
 
 /// The document. Every operation of our own has its place in `paths`.
 #[derive(OpenApi)]
@@ -36,6 +36,7 @@ use super::{changes, commands, connections, events, refusals};
         commands::get_content,
         commands::again,
         events::get_events,
+        hub::get_hub,
         refusals::list_refusals,
         refusals::list_device_refusals,
     ),
@@ -44,6 +45,7 @@ use super::{changes, commands, connections, events, refusals};
         (name = "presence", description = "Who is connected, and how connections went."),
         (name = "commands", description = "What back ends tell devices to do, and what became of it. Needs ServiceConnect."),
         (name = "events", description = "What devices send."),
+        (name = "hub", description = "What this hub is."),
         (name = "refusals", description = "Who was refused, and why."),
         (name = "document", description = "This document."),
     ),

@@ -13,7 +13,7 @@ use super::device_bound::polls::Polls;
 use super::error::Failure;
 use super::websocket::Subprotocols;
 use super::{
-    changes, commands, connections, device_bound, device_messaging, events, feedback, host, openapi, path_case, refusals, registry,
+    changes, commands, connections, device_bound, device_messaging, events, feedback, host, hub, openapi, path_case, refusals, registry,
     websocket,
 };
 use crate::ops::Hub;
@@ -73,6 +73,7 @@ fn own() -> Router<Arc<Hub>> {
         .route("/api/v1/commands/{id}/send-again", post(commands::again))
         .route("/api/v1/devices/{id}/commands", get(commands::list_of_device).post(commands::send))
         .route("/api/v1/events", get(events::get_events))
+        .route("/api/v1/hub", get(hub::get_hub))
         .route("/api/v1/presence", get(connections::get_presence))
         .route("/api/v1/refusals", get(refusals::list_refusals))
         .route("/api/v1/devices/{id}/refusals", get(refusals::list_device_refusals))

@@ -21,13 +21,14 @@ use crate::store::{EventLog, Registry};
 // What a protocol holds on to between two verbs.
 pub use crate::store::commands::CommandsError;
 pub use crate::store::presence::{MqttSubscription, Session};
-pub use crate::store::{AppendError, Durability, EventBatch, Fate, ReadError, RegistryError, StoredEvent, Ticket, Watermark};
+pub use crate::store::{AppendError, DeviceCount, Durability, EventBatch, Fate, ReadError, RegistryError, StoredEvent, Ticket, Watermark};
 
 pub mod authenticate;
 pub mod change_devices;
 pub mod changes;
 pub mod commands;
 pub mod counted_registry;
+pub mod describe_hub;
 pub mod device_authorities;
 pub mod flush_activity;
 pub mod identities;
@@ -59,6 +60,10 @@ pub struct Hub {
     pub names: HubNames,
     /// Which life of its data this is.
     pub boot: BootId,
+    /// When it began.
+    pub started_time: UnixMillis,
+    /// When the certificate ends that clients are shown.
+    pub certificate_expiry: describe_hub::CertificateExpiry,
     /// The identities.
     pub registry: Arc<dyn Registry>,
     /// The events.
@@ -113,6 +118,8 @@ pub struct HubParts {
     pub commands: Arc<dyn CommandStore>,
     /// The devices' connections.
     pub connection_log: Arc<dyn ConnectionLog>,
+    /// When the certificate ends that clients are shown.
+    pub certificate_expiry: describe_hub::CertificateExpiry,
     /// Where `now` comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -121,11 +128,14 @@ impl Hub {
     /// A hub of these parts.
     #[must_use]
     pub fn new(parts: HubParts) -> Self {
-        let HubParts { names, boot, policies, command_limits, registry, events, commands, connection_log, clock } = parts;
+        let HubParts { names, boot, policies, command_limits, registry, events, commands, connection_log, certificate_expiry, clock } =
+            parts;
         let metrics = Arc::new(Metrics::new(&refusals::RefusalReason::NAMES));
         Self {
             names,
             boot,
+            started_time: clock.now(),
+            certificate_expiry,
             registry: Arc::new(counted_registry::CountedRegistry::new(registry, Arc::clone(&metrics))),
             events,
             connection_log,

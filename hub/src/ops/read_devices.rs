@@ -81,8 +81,13 @@ pub async fn get_device(hub: &Hub, id: &DeviceId) -> Result<Option<DeviceView>, 
 /// The first devices after `after` in byte order of their ids, at most `limit` and [`PAGE_MAX`].
 pub async fn list_devices(hub: &Hub, after: Option<&DeviceId>, limit: usize) -> Result<Vec<DeviceView>, RegistryError> {
     let identities = hub.registry.list(after, limit.clamp(1, PAGE_MAX)).await?;
+    Ok(describe_devices(hub, identities).await)
+}
+
+/// Identities that somebody has read or written, with their devices' presence and queues.
+pub async fn describe_devices(hub: &Hub, identities: Vec<DeviceIdentity>) -> Vec<DeviceView> {
     let ends = hub.earlier_boots.ends(hub, &identities).await;
-    Ok(identities.into_iter().map(|identity| DeviceView::with_ends(hub, identity, ends)).collect())
+    identities.into_iter().map(|identity| DeviceView::with_ends(hub, identity, ends)).collect()
 }
 
 /// The earlier life of the hub in which the device was connected last, if nobody has seen it go since.

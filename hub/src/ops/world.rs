@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::authenticate::{AuthenticateError, Origin, Proof, authenticate_device};
+use super::describe_hub::CertificateExpiry;
 use super::{Hub, HubParts};
 use crate::core::certificate::PresentedChain;
 use crate::core::command::CommandLimits;
@@ -26,6 +27,9 @@ use crate::store::{DeviceActivity, DeviceCount, ExpectationFailed, Expected, Reg
 
 /// When it is, until a test moves the clock.
 pub const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+/// When the hub's certificate ends.
+pub const CERTIFICATE_EXPIRY_TIME: UnixMillis = UnixMillis(1_800_000_000_000);
 
 /// A clock that a test sets.
 pub struct TestClock(pub AtomicI64);
@@ -95,6 +99,7 @@ impl World {
             events: Arc::clone(&log) as _,
             commands: Arc::clone(&commands) as _,
             connection_log: connections,
+            certificate_expiry: CertificateExpiry::told_by(|| Some(CERTIFICATE_EXPIRY_TIME)),
             clock: Arc::clone(&clock) as _,
         });
         let hub = Arc::new(hub);

@@ -25,6 +25,7 @@ use crate::core::session::DisconnectReason;
 use crate::core::time::Clock;
 use crate::net::certificate::CertificateError;
 use crate::net::{Admissions, BindError, CertificateFiles, ReloadingCertificate, StrangerLimits};
+use crate::ops::describe_hub::CertificateExpiry;
 use crate::ops::device_authorities::replace_device_authorities;
 use crate::ops::flush_activity::flush_activity;
 use crate::ops::open_session::close_all_sessions;
@@ -155,6 +156,10 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
         events: Arc::clone(&stores.journal) as _,
         commands: Arc::clone(&stores.commands),
         connection_log: Arc::clone(&stores.connection_log),
+        certificate_expiry: CertificateExpiry::told_by({
+            let certificate = Arc::clone(&certificate);
+            move || certificate.not_after()
+        }),
         clock,
     }));
     replace_device_authorities(&hub, authorities.current());

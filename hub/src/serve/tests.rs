@@ -335,3 +335,29 @@ async fn a_check_says_what_the_hub_would_do_and_does_nothing() {
     assert!(!rig.data.path().join("absent").exists());
     rig.running.stop().await;
 }
+
+#[tokio::test]
+async fn the_hub_says_when_the_certificate_ends_that_it_shows_now() {
+    let rig = Rig::start(&[]).await;
+    let token = format!("Authorization: {}\r\n", rig.owners_token());
+    let (head, body) = rig.get(rig.running.addresses().api, "/api/v1/hub", &token).await;
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    let told: serde_json::Value = serde_json::from_str(&body).unwrap();
+    let first = rig.running.hub().certificate_expiry.get().unwrap();
+    assert_eq!(told["certificateExpiryTime"], first.to_string());
+
+    let mut parameters = rcgen::CertificateParams::new(["hub.example".to_owned()]).unwrap();
+    parameters.not_after = rcgen::date_time_ymd(2099, 1, 1);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let folder = rig.data.path().join("tls");
+    fs::write(folder.join("server.pem"), parameters.self_signed(&key).unwrap().pem()).unwrap();
+    fs::write(folder.join("server.key"), key.serialize_pem()).unwrap();
+    rig.running.look_at_certificate.notify_one();
+    let replaced = async {
+        while rig.running.hub().certificate_expiry.get() == Some(first) {
+            tokio::task::yield_now().await;
+        }
+    };
+    time::timeout(Duration::from_secs(10), replaced).await.expect("the files are looked at");
+    assert_eq!(rig.running.hub().certificate_expiry.get().unwrap().to_string(), "2099-01-01T00:00:00.000Z");
+}

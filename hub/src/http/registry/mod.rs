@@ -2,7 +2,7 @@
 //!
 //! A manifest says who it is with `mooring-managed-by: kubernetes/<namespace>/<name>/<uid>`; without that header the author is the policy
 //! that signed the token. `mooring-ownership: adopt` lets a manifest take an identity that nobody manages; `mooring-ownership: release`
-//! gives one up, or, from a person, takes it from a manifest that is gone.
+//! gives one up, or, from a person, takes it from a manifest that is gone. In a bulk request each row may say both for itself.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -19,21 +19,21 @@ use super::authorization::{RegistryReader, RegistryWriter};
 use super::body;
 use super::error::Failure;
 use crate::core::device_id::DeviceId;
-use crate::core::identity::change::{Author, Change, Claim, Outcome, Precondition, Refused, Request};
+use crate::core::identity::change::{Change, Outcome, Precondition, Refused, Request};
 use crate::ops::Hub;
 use crate::ops::change_devices::change_device;
 use crate::ops::read_devices::{self, DeviceView, PAGE_MAX};
 use crate::ops::registry_statistics::{connected_count, device_count};
+use author::Signature;
 use document::{DeviceDocument, InvalidDocument};
 
+pub mod author;
 pub mod bulk;
 pub mod document;
+mod prefer;
 
 /// One identity: 8 KiB of tags may be written with every character escaped, and clients send back all they were given.
 const DEVICE_MAX_BYTES: usize = 64 * 1024;
-
-const MANAGED_BY: HeaderName = HeaderName::from_static("mooring-managed-by");
-const OWNERSHIP: HeaderName = HeaderName::from_static("mooring-ownership");
 
 /// The device that the path names, percent-decoded.
 #[derive(Debug)]
@@ -57,7 +57,7 @@ pub async fn put_device(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let author = author(writer, &headers)?;
+    let author = Signature::of_request(&headers).author(&writer.policy)?;
     let document = DeviceDocument::parse(parse(&body::read(body, DEVICE_MAX_BYTES).await?)?)?;
     document.must_be_of(&id)?;
     let settings = document.settings()?;
@@ -84,7 +84,7 @@ pub async fn delete_device(
     PathDevice(id): PathDevice,
     headers: HeaderMap,
 ) -> Result<StatusCode, Failure> {
-    let author = author(writer, &headers)?;
+    let author = Signature::of_request(&headers).author(&writer.policy)?;
     let change = Change::Delete(precondition(&headers)?.unwrap_or(Precondition::Any));
     change_device(&hub, id, Request { change, author }).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -147,22 +147,6 @@ fn precondition(headers: &HeaderMap) -> Result<Option<Precondition>, Failure> {
         "*" => Some(Precondition::Any),
         etag => Some(Precondition::ETag(etag.to_owned())),
     })
-}
-
-/// Who asks, by the headers and else by the token's policy.
-fn author(writer: RegistryWriter, headers: &HeaderMap) -> Result<Author, Failure> {
-    let text = |name: &HeaderName| headers.get(name).map(|value| value.to_str().unwrap_or("").to_owned());
-    let ownership = text(&OWNERSHIP).map(|text| text.to_ascii_lowercase());
-    let source = text(&MANAGED_BY).map(|text| text.parse()).transpose();
-    match (source.map_err(|error| Failure::argument_invalid(format!("{MANAGED_BY}: {error}")))?, ownership.as_deref()) {
-        (None, None) => Ok(Author::Policy { name: writer.policy, release: false }),
-        (None, Some("release")) => Ok(Author::Policy { name: writer.policy, release: true }),
-        (None, Some("adopt")) => Err(Failure::argument_invalid(format!("only a manifest adopts: {MANAGED_BY} is missing"))),
-        (Some(source), None) => Ok(Author::Manifest { source, claim: Claim::Own }),
-        (Some(source), Some("adopt")) => Ok(Author::Manifest { source, claim: Claim::Adopt }),
-        (Some(source), Some("release")) => Ok(Author::Manifest { source, claim: Claim::Release }),
-        (_, Some(_)) => Err(Failure::argument_invalid(format!("{OWNERSHIP} is adopt or release"))),
-    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,8 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::core::identity::change::{Author, Change, Precondition, Settings};
+use crate::core::identity::ManagedBy;
+use crate::core::identity::change::{Author, Change, Claim, Precondition, Settings};
 use crate::core::identity::{Authentication, DeviceStatus};
 use crate::core::session::{Credential, DeviceRight, DisconnectReason, KeyFingerprint};
 use crate::core::time::UnixMillis;
@@ -178,4 +179,18 @@ async fn each_of_many_is_answered_in_its_place() {
             Ok(Outcome::Kept(c)),
         ] if a.device_id.as_str() == "a" && c.device_id.as_str() == "c"
     ));
+}
+
+#[tokio::test]
+async fn many_authors_changes_are_one_transaction() {
+    let world = World::new().await;
+    let changes = (0..100).map(|number| {
+        let name = format!("d{number}");
+        let source = ManagedBy::Kubernetes { namespace: "plant".to_owned(), name: name.clone(), uid: number.to_string() };
+        let author = Author::Manifest { source, claim: Claim::Own };
+        (DeviceId::parse(&name).expect("a device id"), Request { change: Change::Create(Settings::default()), author })
+    });
+    let answers = change_devices(&world.hub, changes.collect()).await.expect("answers");
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 100);
+    assert_eq!(world.registry.committed.0.available_permits(), 1, "one write of the registry");
 }

@@ -1,7 +1,8 @@
 //! From a plan to a request, and from an identity to what the plan looks at. Pure: reads no registry, and writes none.
 
 use jiff::Timestamp;
-use mooring_crds::device::Monitoring;
+use mooring_crds::GoDuration;
+use mooring_crds::device::Monitoring as WantedMonitoring;
 use mooring_crds::plan::{Changes, Hold, IdentityAuthentication, IdentityView, Owner, RotationStep, Step, WantedAuthentication};
 use serde_json::{Map, Value};
 
@@ -11,7 +12,9 @@ use crate::core::identity::change::{
     AuthenticationWish, Author, Change, Claim, InvalidTags, NoThumbprint, Precondition, Request, Settings, StatusReason,
     StatusReasonTooLong, Tags, Thumbprints,
 };
-use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, ManagedBy, SymmetricKey};
+use crate::core::identity::{
+    Authentication, DeviceIdentity, DeviceStatus, InvalidOfflineAfter, ManagedBy, Monitoring, OfflineAfter, SymmetricKey,
+};
 
 /// A step that this hub can't take.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,9 @@ pub enum CarryOutError {
     /// Too long.
     #[error(transparent)]
     Tags(#[from] InvalidTags),
+    /// Too short or too long.
+    #[error(transparent)]
+    OfflineAfter(#[from] InvalidOfflineAfter),
     /// A way to authenticate that this hub does not have.
     #[error("without Kubernetes there are no keys of a Secret: leave {0} out, and the hub makes them")]
     Authentication(&'static str),
@@ -33,7 +39,7 @@ pub enum CarryOutError {
     NoThumbprint(#[from] NoThumbprint),
 }
 
-/// What the plan looks at. What is watched about a device is not kept with its identity: that is the caller's to say.
+/// What the plan looks at.
 #[must_use]
 pub fn view(identity: &DeviceIdentity) -> IdentityView {
     let tags = identity.tags.as_deref().and_then(|tags| serde_json::from_str::<Map<String, Value>>(tags).ok());
@@ -55,7 +61,10 @@ pub fn view(identity: &DeviceIdentity) -> IdentityView {
             Authentication::CertificateAuthority => IdentityAuthentication::CertificateAuthority,
         },
         tags: tags.unwrap_or_default(),
-        monitoring: Monitoring::default(),
+        monitoring: WantedMonitoring {
+            offline_after: identity.monitoring.offline_after.map(|after| GoDuration(after.get())),
+            per_device_metrics: identity.monitoring.per_device_metrics,
+        },
     }
 }
 
@@ -128,8 +137,15 @@ fn settings(
         primary_key,
         secondary_key,
         tags: changes.tags.as_ref().map(tags).transpose()?,
-        ..Settings::default()
+        monitoring: changes.monitoring.map(monitoring).transpose()?,
+        // The folder's rotations are written down beside it, before they are carried out.
+        rotation: None,
     })
+}
+
+fn monitoring(wanted: WantedMonitoring) -> Result<Monitoring, InvalidOfflineAfter> {
+    let offline_after = wanted.offline_after.map(|GoDuration(after)| OfflineAfter::new(after)).transpose()?;
+    Ok(Monitoring { offline_after, per_device_metrics: wanted.per_device_metrics })
 }
 
 /// The key that a device's credentials have.

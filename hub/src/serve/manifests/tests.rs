@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use super::*;
 use crate::core::identity::change::{Author, Change, Precondition, Request, Settings};
-use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, ManagedBy};
+use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, ManagedBy, Monitoring};
 use crate::ops::change_devices::change_device;
 use crate::ops::world::World;
 use crate::serve::policies::new_key;
@@ -103,6 +103,27 @@ async fn what_the_folder_says_is_carried_out_and_a_second_time_nothing_is_writte
     rig.later().await;
     let pump = rig.get("pump").await.unwrap();
     assert_eq!((pump.status(), pump.status_reason, pump.tags), (DeviceStatus::Enabled, None, None));
+}
+
+#[tokio::test]
+async fn what_a_manifest_has_watched_is_watched_until_it_says_otherwise() {
+    let mut rig = Rig::new();
+    rig.write("a.yaml", &device("pump", "monitoring: {offlineAfter: 15m, perDeviceMetrics: true}"));
+    rig.later().await;
+    let pump = rig.get("pump").await.unwrap();
+    assert_eq!(pump.monitoring, Monitoring { offline_after: "15m".parse().ok(), per_device_metrics: true });
+    rig.later().await;
+    assert_eq!(rig.get("pump").await.unwrap().version, pump.version, "nothing to do");
+    rig.write("a.yaml", &device("pump", "monitoring: {offlineAfter: 900s}"));
+    rig.later().await;
+    assert_eq!(rig.get("pump").await.unwrap().monitoring, Monitoring { offline_after: "15m".parse().ok(), per_device_metrics: false });
+    rig.write("a.yaml", &device("pump", ""));
+    rig.later().await;
+    assert_eq!(rig.get("pump").await.unwrap().monitoring, Monitoring::default());
+    // Half a second over 90 days.
+    rig.write("a.yaml", &device("pump", "monitoring: {offlineAfter: 2160h0.5s}"));
+    rig.later().await;
+    assert!(rig.said("2160h (90 days)"), "{:?}", rig.manifests.said);
 }
 
 #[tokio::test]

@@ -1,0 +1,64 @@
+//! What the hub is: its names, its life, its certificate, and how many devices it has.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::core::session::BootId;
+use crate::core::time::UnixMillis;
+use crate::ops::registry_statistics::{connected_count, device_count};
+use crate::ops::{DeviceCount, Hub, RegistryError};
+
+/// Tells when the certificate ends that clients are shown now; `None` when there is none, or it does not say.
+#[derive(Clone)]
+pub struct CertificateExpiry(Arc<dyn Fn() -> Option<UnixMillis> + Send + Sync>);
+
+impl CertificateExpiry {
+    /// By asking whoever shows it, each time anew: it may have been replaced.
+    pub fn told_by(tell: impl Fn() -> Option<UnixMillis> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    /// When it ends.
+    #[must_use]
+    pub fn get(&self) -> Option<UnixMillis> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for CertificateExpiry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("CertificateExpiry").field(&self.get()).finish()
+    }
+}
+
+/// What the hub is.
+#[derive(Clone, Debug)]
+pub struct HubDescription {
+    /// All its names, the one in connection strings first.
+    pub host_names: Vec<String>,
+    /// Which life of its data this is.
+    pub boot: BootId,
+    /// When that began.
+    pub started_time: UnixMillis,
+    /// When the certificate ends that is shown now.
+    pub certificate_expiry_time: Option<UnixMillis>,
+    /// How many partitions its events have.
+    pub partitions: u16,
+    /// How many identities it has.
+    pub devices: DeviceCount,
+    /// How many of their devices are connected.
+    pub connected: usize,
+}
+
+/// Describes the hub as it is now.
+pub async fn describe_hub(hub: &Hub) -> Result<HubDescription, RegistryError> {
+    Ok(HubDescription {
+        devices: device_count(hub).await?,
+        connected: connected_count(hub),
+        host_names: hub.names.all().map(str::to_owned).collect(),
+        boot: hub.boot,
+        started_time: hub.started_time,
+        certificate_expiry_time: hub.certificate_expiry.get(),
+        partitions: hub.events.partition_count().get(),
+    })
+}
