@@ -12,6 +12,7 @@ mod device_sdks;
 mod disk_full;
 mod fleet;
 mod manifests;
+mod many_manifests;
 mod mosquitto;
 mod namespaces;
 mod newcomer;
