@@ -1,8 +1,8 @@
 //! From a plan to a request, and from an identity to what the plan looks at. Pure: reads no registry, and writes none.
 
 use jiff::Timestamp;
-use mooring_crds::device::Monitoring;
 use mooring_crds::plan::{Changes, Hold, IdentityAuthentication, IdentityView, Owner, RotationStep, Step, WantedAuthentication};
+use mooring_crds::{GoDuration, device};
 use serde_json::{Map, Value};
 
 use super::records::{RotationRecord, fingerprint};
@@ -11,7 +11,9 @@ use crate::core::identity::change::{
     AuthenticationWish, Author, Change, Claim, InvalidTags, NoThumbprint, Precondition, Request, Settings, StatusReason,
     StatusReasonTooLong, Tags, Thumbprints,
 };
-use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, ManagedBy, SymmetricKey};
+use crate::core::identity::{
+    Authentication, DeviceIdentity, DeviceStatus, InvalidOfflineAfter, ManagedBy, Monitoring, OfflineAfter, SymmetricKey,
+};
 
 /// A step that this hub can't take.
 #[derive(Debug, thiserror::Error)]
@@ -28,12 +30,15 @@ pub enum CarryOutError {
     /// Not one.
     #[error(transparent)]
     Thumbprint(#[from] InvalidThumbprint),
+    /// Too short, or too long.
+    #[error(transparent)]
+    OfflineAfter(#[from] InvalidOfflineAfter),
     /// None at all.
     #[error(transparent)]
     NoThumbprint(#[from] NoThumbprint),
 }
 
-/// What the plan looks at. What is watched about a device is not kept with its identity: that is the caller's to say.
+/// What the plan looks at.
 #[must_use]
 pub fn view(identity: &DeviceIdentity) -> IdentityView {
     let tags = identity.tags.as_deref().and_then(|tags| serde_json::from_str::<Map<String, Value>>(tags).ok());
@@ -55,7 +60,10 @@ pub fn view(identity: &DeviceIdentity) -> IdentityView {
             Authentication::CertificateAuthority => IdentityAuthentication::CertificateAuthority,
         },
         tags: tags.unwrap_or_default(),
-        monitoring: Monitoring::default(),
+        monitoring: device::Monitoring {
+            offline_after: identity.monitoring.offline_after.map(|after| GoDuration(after.get())),
+            per_device_metrics: identity.monitoring.per_device_metrics,
+        },
     }
 }
 
@@ -128,8 +136,14 @@ fn settings(
         primary_key,
         secondary_key,
         tags: changes.tags.as_ref().map(tags).transpose()?,
+        monitoring: changes.monitoring.map(monitoring).transpose()?,
         ..Settings::default()
     })
+}
+
+fn monitoring(wanted: device::Monitoring) -> Result<Monitoring, InvalidOfflineAfter> {
+    let offline_after = wanted.offline_after.map(|after| OfflineAfter::new(after.0)).transpose()?;
+    Ok(Monitoring { offline_after, per_device_metrics: wanted.per_device_metrics })
 }
 
 /// The key that a device's credentials have.

@@ -92,7 +92,7 @@ impl Manifests {
 
     /// What is to be asked of the registry for one device, and what follows from it.
     fn decide(&mut self, id: &DeviceId, task: &Task, identity: Option<&DeviceIdentity>) -> (Option<Request>, Consequence) {
-        let mut seen_identity = identity.map(view);
+        let seen_identity = identity.map(view);
         let known = self.records.get(id).and_then(|record| record.rotation.clone());
         let now = Timestamp::from_millisecond(self.hub.now().0).unwrap_or_default();
         let entry = match task {
@@ -104,9 +104,6 @@ impl Manifests {
             Task::Manifest(entry) => entry,
         };
         let seen = known.as_ref().zip(identity.and_then(primary_key)).and_then(|(known, primary)| known.seen(primary));
-        if let Some(seen_identity) = &mut seen_identity {
-            seen_identity.monitoring = entry.wanted.monitoring;
-        }
         let mut plan = plan(&entry.wanted, seen_identity.as_ref(), seen, now);
         if let Standing::Refused(refusal) = &plan.standing {
             let standing = DeviceStanding::Refused(format!("{}: {refusal}", refusal.reason()));
