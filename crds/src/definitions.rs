@@ -27,13 +27,14 @@ fn finished(definition: CustomResourceDefinition) -> CustomResourceDefinition {
 }
 
 /// * `null` is no value of its own: the API server takes it for an absent field, as it does in Kubernetes' own kinds.
-/// * Defaults are said in descriptions, because `kubectl explain` does not show them.
+/// * Defaults are said in descriptions, because `kubectl explain` does not show them; it breaks their lines itself.
 /// * Every string, list and map has a bound, so that what a rule may cost is known; every list says how it is merged.
 fn finish(schema: &mut Value) {
     let Some(node) = schema.as_object_mut() else { return };
     node.remove("nullable");
-    if let (Some(description), Some(default)) = (node.get("description").and_then(Value::as_str), node.get("default").and_then(scalar)) {
-        let description = format!("{description} Default: {default}.");
+    if let Some(description) = node.get("description").and_then(Value::as_str) {
+        let default = node.get("default").and_then(scalar).map(|default| format!(" Default: {default}.")).unwrap_or_default();
+        let description = format!("{}{default}", description.replace('\n', " "));
         node.insert("description".to_owned(), description.into());
     }
     let open = node.get("x-kubernetes-preserve-unknown-fields").is_some();

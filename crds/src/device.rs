@@ -54,7 +54,7 @@ pub const DEFAULT_OVERLAP: GoDuration = GoDuration::hours(24);
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.?deviceId.orValue('') == oldSelf.?deviceId.orValue('')")
+    validation = Rule::new("has(self.deviceId) == has(oldSelf.deviceId) && (!has(self.deviceId) || self.deviceId == oldSelf.deviceId)")
         .message("deviceId can't be changed, added or removed: a device of another name is another device"),
     validation = Rule::new(
         "!has(self.rotation) || (!has(self.authentication.x509Thumbprint) && !has(self.authentication.x509CA) \
@@ -150,7 +150,7 @@ pub struct HubReference {
 
     /// The IotHub's namespace, when it is another one than the device's. The hub has to allow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "schema::namespace")]
+    #[schemars(schema_with = "schema::label_name")]
     pub namespace: Option<String>,
 }
 
@@ -258,12 +258,12 @@ pub enum CredentialsFormat {
 pub struct Rotation {
     /// When it was asked for: any time later than the one before. Keys that are made with the device are as new as can be, so the first
     /// rotation is the one after.
-    #[schemars(schema_with = "schema::date_time")]
+    #[schemars(schema_with = "schema::moment")]
     pub requested_at: Timestamp,
 
-    /// How long the key before stays good.
+    /// How long the key before stays good, up to 8760h (a year).
     #[serde(default = "default_overlap")]
-    #[schemars(schema_with = "schema::duration")]
+    #[schemars(schema_with = "schema::overlap")]
     pub overlap: GoDuration,
 }
 

@@ -66,9 +66,9 @@ pub(crate) fn hub_name(_: &mut SchemaGenerator) -> Schema {
     text(1, 40, &rule, "a hub's name: at most 40 lower-case letters, digits and hyphens, with a letter at the beginning")
 }
 
-/// The name of a namespace.
-pub(crate) fn namespace(_: &mut SchemaGenerator) -> Schema {
-    text(1, 63, "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "a namespace's name: lower-case letters, digits and hyphens")
+/// A namespace's name, and other short ones.
+pub(crate) fn label_name(_: &mut SchemaGenerator) -> Schema {
+    text(1, 63, "self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')", "at most 63 lower-case letters, digits, and hyphens between them")
 }
 
 /// The name of an entry in a Secret or a ConfigMap.
@@ -93,12 +93,6 @@ pub(crate) fn date_time(_: &mut SchemaGenerator) -> Schema {
     json_schema!({ "type": "string", "format": "date-time" })
 }
 
-/// A duration of any length.
-pub(crate) fn duration(_: &mut SchemaGenerator) -> Schema {
-    let rule = format!("self.matches('{DURATION}')");
-    text(1, DURATION_MAX, &rule, "a duration: numbers with the units h, m, s and ms, such as 90s, 15m or 1h30m")
-}
-
 fn duration_between(min: &str, max: &str) -> Schema {
     let rule = format!("self.matches('{DURATION}') && duration(self) >= duration('{min}') && duration(self) <= duration('{max}')");
     text(
@@ -107,6 +101,18 @@ fn duration_between(min: &str, max: &str) -> Schema {
         &rule,
         &format!("a duration from {min} to {max}: numbers with the units h, m, s and ms, such as 90s, 15m or 1h30m"),
     )
+}
+
+/// A point in time that people write. Nothing that the API server takes for a time and jiff does not: one object that can't be read would
+/// stop whoever reads all of them.
+pub(crate) fn moment(_: &mut SchemaGenerator) -> Schema {
+    let rule = r"self.matches('^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,9})?(Z|[-+][0-9]{2}:[0-9]{2})$') && timestamp(self) > timestamp('2000-01-01T00:00:00Z')";
+    text(1, 40, rule, "a time with its zone, such as 2026-11-23T12:00:00Z")
+}
+
+/// How long the key before a rotation stays good.
+pub(crate) fn overlap(_: &mut SchemaGenerator) -> Schema {
+    duration_between("0s", "8760h")
 }
 
 /// How long events are kept.

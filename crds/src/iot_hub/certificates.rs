@@ -81,7 +81,7 @@ pub struct IssuerReference {
 #[x_kube(validation = Rule::new("has(self.configMapRef) != has(self.secretRef)").message("exactly one of configMapRef and secretRef"))]
 pub struct DeviceAuthority {
     /// Its name, for people; connections through it are told by it.
-    #[schemars(schema_with = "schema::namespace")]
+    #[schemars(schema_with = "schema::label_name")]
     pub name: String,
     /// A ConfigMap with its certificates.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -60,8 +60,9 @@ const DEFAULT_PARTITIONS: i32 = 4;
 #[x_kube(
     validation = Rule::new(
         "!has(self.retention.size) || has(self.storage.distributed) || !isQuantity(string(self.retention.size)) \
-         || !isQuantity(string(self.storage.?embedded.?size.orValue('10Gi'))) \
-         || quantity(string(self.retention.size)).isLessThan(quantity(string(self.storage.?embedded.?size.orValue('10Gi'))))"
+         || (has(self.storage.embedded) \
+         ? !isQuantity(string(self.storage.embedded.size)) || quantity(string(self.retention.size)).isLessThan(quantity(string(self.storage.embedded.size))) \
+         : quantity(string(self.retention.size)).isLessThan(quantity('10Gi')))"
     )
     .message("retention.size has to be smaller than the volume (storage.embedded.size), which holds the devices and commands too")
 )]
@@ -107,16 +108,15 @@ pub struct IotHubSpec {
         validation = Rule::new("!(has(self.embedded) && has(self.distributed))")
             .message("only one of embedded and distributed: remove the other"),
         validation = Rule::new(
-            "has(self.distributed) || has(oldSelf.distributed) || !isQuantity(string(self.?embedded.?size.orValue('10Gi'))) \
-             || !isQuantity(string(oldSelf.?embedded.?size.orValue('10Gi'))) \
-             || quantity(string(self.?embedded.?size.orValue('10Gi'))).compareTo(quantity(string(oldSelf.?embedded.?size.orValue('10Gi')))) >= 0"
+            "has(self.distributed) || !has(self.embedded) || has(oldSelf.embedded) || has(oldSelf.distributed) \
+             || (!has(self.embedded.storageClassName) && quantity(string(self.embedded.size)).compareTo(quantity('10Gi')) >= 0)"
         )
-        .message("a volume can grow, but not shrink: leave embedded.size as it was, or make it larger"),
+        .message("the volume of 10Gi and the cluster's default class is there already: say no storageClassName, and a size that is not smaller"),
         validation = Rule::new(
-            "has(self.distributed) || has(oldSelf.distributed) \
-             || self.?embedded.?storageClassName.orValue('') == oldSelf.?embedded.?storageClassName.orValue('')"
+            "has(self.distributed) || has(self.embedded) || !has(oldSelf.embedded) \
+             || (!has(oldSelf.embedded.storageClassName) && quantity(string(oldSelf.embedded.size)).compareTo(quantity('10Gi')) <= 0)"
         )
-        .message("embedded.storageClassName can't be changed, added or removed: the volume is there already")
+        .message("embedded can't be removed: the volume is there already, with another size or class than the default")
     )]
     pub storage: Storage,
 

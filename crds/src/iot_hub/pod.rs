@@ -86,6 +86,7 @@ pub struct Image {
     /// Whether it is pulled every time (Always), when it is not there (IfNotPresent), or not at all (Never). Absent: as Kubernetes has it
     /// for its tag.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PullPolicy")]
     pub pull_policy: Option<PullPolicy>,
     /// Secrets in the hub's namespace to pull it with.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -25,15 +25,15 @@ pub struct Services {
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("self.mqtt.enabled || self.https.enabled").message("at least one of mqtt and https has to be enabled"),
-    validation = Rule::new("!self.mqtt.enabled || !self.https.enabled || self.mqtt.?port.orValue(8883) != self.https.?port.orValue(443)")
+    validation = Rule::new("!self.mqtt.enabled || !self.https.enabled || (has(self.mqtt.port) ? self.mqtt.port : 8883) != (has(self.https.port) ? self.https.port : 443)")
         .message("mqtt and https need ports of their own"),
     validation = Rule::new("self.type != 'ClusterIP' || (!has(self.mqtt.nodePort) && !has(self.https.nodePort))")
         .message("a nodePort needs type: NodePort or LoadBalancer"),
     validation = Rule::new("!has(self.loadBalancerClass) || self.type == 'LoadBalancer'")
         .message("loadBalancerClass needs type: LoadBalancer"),
     validation = Rule::new(
-        "self.type != 'LoadBalancer' || oldSelf.type != 'LoadBalancer' \
-         || self.?loadBalancerClass.orValue('') == oldSelf.?loadBalancerClass.orValue('')"
+        "self.type != 'LoadBalancer' || oldSelf.type != 'LoadBalancer' || (has(self.loadBalancerClass) == has(oldSelf.loadBalancerClass) \
+         && (!has(self.loadBalancerClass) || self.loadBalancerClass == oldSelf.loadBalancerClass))"
     )
     .message("Kubernetes can't change the loadBalancerClass of a Service: make it ClusterIP first, and then a LoadBalancer again")
 )]

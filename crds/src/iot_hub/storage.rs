@@ -1,6 +1,7 @@
 //! What a hub keeps, where, and for how long.
 
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -45,8 +46,16 @@ impl Storage {
 }
 
 /// A volume of the hub's own.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("quantity(string(self.size)).compareTo(quantity(string(oldSelf.size))) >= 0")
+        .message("a volume can grow, but not shrink: leave size as it was, or make it larger"),
+    validation = Rule::new(
+        "has(self.storageClassName) == has(oldSelf.storageClassName) && (!has(self.storageClassName) || self.storageClassName == oldSelf.storageClassName)"
+    )
+    .message("storageClassName can't be changed, added or removed: the volume is there already")
+)]
 pub struct EmbeddedStorage {
     /// Its size. It can grow where the storage class allows it, and never shrinks.
     #[serde(default = "default_size")]

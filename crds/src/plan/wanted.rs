@@ -1,5 +1,7 @@
 //! What a manifest wants, checked: the rules of the schema once more, for those who read manifests where no API server has.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
@@ -15,11 +17,11 @@ const STATUS_REASON_MAX_CHARACTERS: usize = 128;
 /// The most bytes of tags, as compact JSON.
 pub const TAGS_MAX_BYTES: usize = 8 * 1024;
 
-/// After how long at least a device can count as missing, in seconds.
-const OFFLINE_AFTER_MIN_S: u64 = 10;
+/// After how long at least a device can count as missing.
+const OFFLINE_AFTER_MIN: GoDuration = GoDuration(Duration::from_secs(10));
 
-/// After how long at most, in seconds: 90 days.
-const OFFLINE_AFTER_MAX_S: u64 = 2160 * 3600;
+/// After how long at most: 90 days.
+const OFFLINE_AFTER_MAX: GoDuration = GoDuration::hours(2160);
 
 /// What a manifest wants of a hub.
 #[derive(Clone, Debug, PartialEq)]
@@ -141,8 +143,7 @@ impl Wanted {
             _ => {}
         }
         let monitoring = spec.monitoring.unwrap_or_default();
-        let in_range = |after: &GoDuration| (OFFLINE_AFTER_MIN_S..=OFFLINE_AFTER_MAX_S).contains(&after.0.as_secs());
-        if let Some(after) = monitoring.offline_after.filter(|after| !in_range(after)) {
+        if let Some(after) = monitoring.offline_after.filter(|after| !(OFFLINE_AFTER_MIN..=OFFLINE_AFTER_MAX).contains(after)) {
             return Err(Invalid::OfflineAfter(after));
         }
         Ok(Self {

@@ -123,7 +123,7 @@ async fn what_a_manifest_has_watched_is_watched_until_it_says_otherwise() {
     // Half a second over 90 days.
     rig.write("a.yaml", &device("pump", "monitoring: {offlineAfter: 2160h0.5s}"));
     rig.later().await;
-    assert!(rig.said("2160h (90 days)"), "{:?}", rig.manifests.said);
+    assert!(rig.said("spec.monitoring.offlineAfter: from 10s to 2160h"), "{:?}", rig.manifests.said);
 }
 
 #[tokio::test]
