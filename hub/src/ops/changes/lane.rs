@@ -17,7 +17,7 @@ pub const FLEET_BUDGET: Budget = Budget { changes: 160_000, bytes: 96 * 1024 * 1
 
 /// What the commands' changes may take. Who watches them waits for some that are under way, and reads a list otherwise: five changes a second
 /// for an hour, which is one command a second with its receipt; a thousand commands a second for some seconds.
-pub const COMMANDS_BUDGET: Budget = Budget { changes: 50_000, bytes: 32 * 1024 * 1024 };
+pub const COMMANDS_BUDGET: Budget = Budget { changes: 25_000, bytes: 32 * 1024 * 1024 };
 
 /// What a lane may keep.
 #[derive(Clone, Copy, Debug)]

@@ -320,7 +320,9 @@ mod tests {
                             model.happen(&change, now);
                             let number = model.0.len() as u64;
                             let wants = |reader: &&mut Reader| if of_fleet { reader.lanes.fleet } else { reader.lanes.commands };
-                            readers.iter_mut().filter(wants).for_each(|reader| drop(reader.expected.insert(number)));
+                            readers.iter_mut().filter(wants).for_each(|reader| {
+                                reader.expected.insert(number);
+                            });
                         }
                     }
                     Event::Pass { minutes } => now = now.plus(Duration::from_secs(minutes * 60)),
