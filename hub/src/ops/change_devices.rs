@@ -83,9 +83,11 @@ async fn write_to_the_end(hub: &Arc<Hub>, writes: Vec<RegistryWrite>) -> Result<
         let outcomes: HashMap<DeviceId, Option<DeviceIdentity>> =
             writes.iter().map(|write| (write.id.clone(), write.new.clone())).collect();
         let ids: Vec<DeviceId> = writes.iter().map(|write| write.id.clone()).collect();
+        // Nobody has a right to what was not there.
+        let shut_out = writes.iter().filter(|write| write.expected != Expected::Absent).map(|write| write.id.clone()).collect();
         // Whoever watches takes the last word for the true one.
-        let _in_order = hub.registry_order.lock().await;
-        match hub.registry.write(writes).await {
+        let in_order = hub.registry_order.lock().await;
+        let written = match hub.registry.write(writes).await {
             Ok(answers) => {
                 let answers = answers.iter().map(Result::is_ok).collect::<Vec<_>>();
                 for (id, _) in ids.iter().zip(&answers).filter(|(_, written)| **written) {
@@ -99,6 +101,15 @@ async fn write_to_the_end(hub: &Arc<Hub>, writes: Vec<RegistryWrite>) -> Result<
                     review_after_failure(&hub, id).await;
                 }
                 Err(error)
+            }
+        };
+        // Other writers need not wait for what this one waits for.
+        drop(in_order);
+        match hub.commands.identities_changed(shut_out).await {
+            Ok(()) => written,
+            Err(under_way) => {
+                tracing::error!(error = %under_way, "devices were changed, and {under_way}");
+                written.and(Err(RegistryError::Unavailable(under_way.to_string())))
             }
         }
     });

@@ -1,7 +1,8 @@
 //! What has happened lately, for those who watch: the hub's one change stream.
 //!
 //! Whoever publishes waits for nobody: a change takes its place in a ring, and watchers read there at their own pace. Nothing is kept per
-//! watcher but where it stands; one that is too slow is told how much it has missed.
+//! watcher but where it stands; one that is too slow is told how much it has missed. What happens to the fleet and what happens to commands
+//! have a lane each, so that neither makes room for the other.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};
@@ -11,11 +12,16 @@ use tokio::sync::Notify;
 use crate::core::change::Change;
 use crate::core::time::UnixMillis;
 
-pub use self::ring::Published;
-use self::ring::{Ring, Span};
+pub(super) use self::lane::Lanes;
+pub use self::lane::Published;
+#[cfg(test)]
+pub(super) use self::lane::{COMMANDS_BUDGET, FLEET_BUDGET};
+use self::ring::Ring;
+pub(super) use self::ring::{Cursor, NoPlace, Span};
 use super::seats::Seats;
 
-pub(super) mod ring;
+mod lane;
+mod ring;
 
 /// The most watchers at a time with the tokens of one policy: a forgotten loop must not take everybody's place.
 const WATCHERS_PER_POLICY_MAX: usize = 64;
@@ -23,7 +29,7 @@ const WATCHERS_PER_POLICY_MAX: usize = 64;
 /// The most watchers in all: each is woken by every change.
 const WATCHERS_MAX: usize = 256;
 
-/// How many old changes are let go of while those who publish wait.
+/// How many old changes of a lane are let go of while those who publish wait.
 const OLD_AT_ONCE: usize = 10_000;
 
 /// The changes of the last hour, numbered in the order in which they were published.
@@ -65,19 +71,19 @@ impl Changes {
         self.news.notify_waiters();
     }
 
-    /// The number that the next change gets.
-    pub(super) fn next_number(&self) -> u64 {
-        self.ring().next()
+    /// Behind all that has happened.
+    pub(super) fn end_of(&self, lanes: Lanes) -> Cursor {
+        self.ring().end(lanes)
     }
 
-    /// The number of the oldest change that is kept.
-    pub(super) fn first_number(&self) -> u64 {
-        self.ring().first()
+    /// Before the change with this number, with nothing lost of these lanes from there on.
+    pub(super) fn stand(&self, number: u64, lanes: Lanes) -> Result<Cursor, NoPlace> {
+        self.ring().stand(number, lanes)
     }
 
-    /// Changes from number `from` on that are there already; none when there are none.
-    pub(super) fn read(&self, from: u64) -> Span {
-        self.ring().read(from)
+    /// What is there already at the cursor, which moves behind it.
+    pub(super) fn read(&self, cursor: &mut Cursor) -> Span {
+        self.ring().read(cursor)
     }
 
     /// Waits until there is a change with number `from`. Says whether there is: not when all has ended.
@@ -88,7 +94,7 @@ impl Changes {
             news.as_mut().enable();
             // Before the ring: what was published before the end is still told.
             let ended = self.ended.load(Ordering::Acquire);
-            if self.next_number() > from {
+            if self.ring().next() > from {
                 return true;
             }
             if ended {

@@ -169,7 +169,8 @@ impl Hub {
     }
 
     /// Makes a durable change of an identity count, before the call that made it returns: nobody goes on with the old one, and a
-    /// session that lost its right has ended. `identity` is what is there now, `None` when it was deleted.
+    /// session that lost its right has ended. What is under way at the command desk is waited for by
+    /// [`commands::Commands::identities_changed`], once for all that changed together. `identity` is what is there now, `None` when it was deleted.
     pub fn identity_changed(&self, id: &DeviceId, identity: Option<&DeviceIdentity>) {
         self.identities.invalidate(id);
         self.presence.review(id, |right| self.review(right, identity));

@@ -7,7 +7,7 @@ use crate::core::command::machine::Poll;
 use crate::core::command::{Delivery, LockToken};
 use crate::core::session::DeviceRight;
 use crate::ops::authenticate::{Origin, still_good};
-use crate::ops::commands::request::{Note, Request};
+use crate::ops::commands::request::{Note, Request, Unsent};
 use crate::ops::{Hub, Session};
 use crate::store::RegistryError;
 use crate::store::commands::CommandsError;
@@ -67,8 +67,7 @@ pub async fn next_command(
         lock_time: lock_time.map(|time| time.clamp(LOCK_TIME_MIN, LOCK_TIME_MAX)),
         until: hub.now().plus(wait),
     };
-    let (device, generation) = (right.device_id.clone(), right.generation_id.clone());
-    let Some(delivery) = hub.commands.ask(|answer| Request::Poll(device, generation, poll, answer)).await? else { return Ok(None) };
+    let delivery = hub.commands.ask(|answer| Request::Poll(right.clone(), poll, answer)).await?;
     // Dropped on the way out, the delivery does not count.
-    if still_good(hub, right).await? { Ok(Some(delivery.take())) } else { Err(ReceiveError::NoLongerGood) }
+    if still_good(hub, right).await? { Ok(delivery.map(Unsent::take)) } else { Err(ReceiveError::NoLongerGood) }
 }

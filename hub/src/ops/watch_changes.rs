@@ -14,6 +14,7 @@ use crate::core::session::ConnectionId;
 use crate::observe::CountedWatcher;
 use crate::ops::Hub;
 use crate::ops::authenticate::ServiceRight;
+use crate::ops::changes::{Cursor, Lanes, NoPlace, Span};
 use crate::ops::read_commands::{CommandFilter, CommandQuery, CommandView, list_commands};
 use crate::ops::seats::{NoSeat, Seat};
 use crate::store::RegistryError;
@@ -59,7 +60,7 @@ pub struct Start {
 pub enum ResetReason {
     /// The hub has been restarted since.
     HubRestarted,
-    /// Too much has happened since, or it is too long ago.
+    /// Something that it may have wanted is not kept any more: too much has happened since, or it is too long ago.
     TooOld,
     /// There is no such place yet.
     Unknown,
@@ -90,7 +91,7 @@ pub enum News {
     SnapshotEnds,
     /// Something has happened; never nothing.
     Changes(Vec<Arc<Published>>),
-    /// It was too slow: so many changes of all kinds and devices are gone, some of which it may have wanted.
+    /// It was too slow: so many changes of the lanes that it reads, whatever kinds and devices it wants of them, are gone.
     Skipped(u64),
 }
 
@@ -118,8 +119,8 @@ pub enum WatchError {
 pub struct Watcher {
     hub: Arc<Hub>,
     interest: Interest,
-    /// The number of the next change to look at.
-    next: u64,
+    /// Before the next change to look at.
+    cursor: Cursor,
     /// What comes before the changes, if it stands still at the beginning.
     stages: VecDeque<Stage>,
     _seat: Seat,
@@ -141,7 +142,7 @@ enum Stage {
 /// Opens a watcher for somebody who may see all that `interest` names.
 pub fn watch_changes(hub: &Arc<Hub>, right: &ServiceRight, interest: Interest, start: Start) -> Result<Watcher, NoSeat> {
     let seat = hub.changes.watchers.take(&right.policy)?;
-    let (next, reset) = place(hub, start.from);
+    let (cursor, reset) = place(hub, start.from, Lanes::of(&interest.kinds));
     let mut stages: VecDeque<Stage> = reset.map(Stage::Reset).into_iter().collect();
     if start.snapshot.unwrap_or(start.from.is_none() || reset.is_some()) {
         stages.push_back(Stage::Begin);
@@ -156,18 +157,23 @@ pub fn watch_changes(hub: &Arc<Hub>, right: &ServiceRight, interest: Interest, s
         }
         stages.push_back(Stage::End);
     }
-    Ok(Watcher { hub: Arc::clone(hub), interest, next, stages, _seat: seat, _counted: hub.metrics.watches_changes() })
+    Ok(Watcher { hub: Arc::clone(hub), interest, cursor, stages, _seat: seat, _counted: hub.metrics.watches_changes() })
 }
 
 /// Where to begin, and why not where it was asked for.
-fn place(hub: &Hub, from: Option<ChangePosition>) -> (u64, Option<ResetReason>) {
-    let (first, next) = (hub.changes.first_number(), hub.changes.next_number());
-    match from {
-        None => (next, None),
-        Some(from) if from.boot < hub.boot => (next, Some(ResetReason::HubRestarted)),
-        Some(from) if from.boot > hub.boot || from.next > next => (next, Some(ResetReason::Unknown)),
-        Some(from) if from.next < first => (next, Some(ResetReason::TooOld)),
-        Some(from) => (from.next, None),
+fn place(hub: &Hub, from: Option<ChangePosition>, lanes: Lanes) -> (Cursor, Option<ResetReason>) {
+    let stood = match from {
+        None => return (hub.changes.end_of(lanes), None),
+        Some(from) if from.boot < hub.boot => Err(ResetReason::HubRestarted),
+        Some(from) if from.boot > hub.boot => Err(ResetReason::Unknown),
+        Some(from) => hub.changes.stand(from.next, lanes).map_err(|no_place| match no_place {
+            NoPlace::Gone => ResetReason::TooOld,
+            NoPlace::Ahead => ResetReason::Unknown,
+        }),
+    };
+    match stood {
+        Ok(cursor) => (cursor, None),
+        Err(reason) => (hub.changes.end_of(lanes), Some(reason)),
     }
 }
 
@@ -180,7 +186,7 @@ impl Watcher {
             }
             match self.stages.front().cloned() {
                 None => {
-                    if !self.hub.changes.wait_for(self.next).await {
+                    if !self.hub.changes.wait_for(self.cursor.next).await {
                         return Ok(None);
                     }
                 }
@@ -202,7 +208,7 @@ impl Watcher {
     /// from there would never be told the rest.
     #[must_use]
     pub fn position(&self) -> Option<ChangePosition> {
-        self.stages.is_empty().then_some(ChangePosition { boot: self.hub.boot, next: self.next })
+        self.stages.is_empty().then_some(ChangePosition { boot: self.hub.boot, next: self.cursor.next })
     }
 
     /// Where it would stand just after this change; `None` as in [`Self::position`].
@@ -218,18 +224,16 @@ impl Watcher {
             return None;
         }
         loop {
-            let mut span = self.hub.changes.read(self.next);
-            if span.skipped > 0 {
-                self.next += span.skipped;
-                return Some(News::Skipped(span.skipped));
-            }
-            if span.changes.is_empty() {
+            let mut changes = match self.hub.changes.read(&mut self.cursor) {
+                Span::Skipped(count) => return Some(News::Skipped(count)),
+                Span::Changes(changes) => changes,
+            };
+            if changes.is_empty() {
                 return None;
             }
-            self.next = span.next;
-            span.changes.retain(|published| self.interest.includes(&published.change));
-            if !span.changes.is_empty() {
-                return Some(News::Changes(span.changes));
+            changes.retain(|published| self.interest.includes(&published.change));
+            if !changes.is_empty() {
+                return Some(News::Changes(changes));
             }
         }
     }

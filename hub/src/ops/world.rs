@@ -119,6 +119,7 @@ impl World {
         let write = RegistryWrite { id: id.clone(), expected, new: new.clone() };
         self.hub.registry.write(vec![write]).await.unwrap()[0].unwrap();
         self.hub.identity_changed(&id, new.as_ref());
+        self.hub.commands.identities_changed(vec![id]).await.unwrap();
     }
 
     pub async fn login(&self, id: &str, token: &str) -> Result<DeviceRight, AuthenticateError> {

@@ -14,7 +14,7 @@ pub use self::time::TIMED_COMMANDS_MAX;
 use super::draft::Draft;
 use super::feedback::{FeedbackQueue, LockLost, ReceiptBatch};
 use super::queue::CommandQueue;
-use super::turn::Turn;
+use super::turn::{PollId, Turn};
 use super::write::{CommandWrite, Pending};
 use super::{Command, CommandId, CommandLimits, LockToken, Outcome, Receipt, ReceiptId, Receiver, ReturnReason, Settlement, StepKind};
 use crate::core::device_id::DeviceId;
@@ -169,6 +169,17 @@ impl CommandMachine {
     /// From now on the connection takes none. What it has, it keeps.
     pub fn unsubscribe(&mut self, device: &DeviceId, connection: ConnectionId) {
         self.recipients.unsubscribe(device, connection);
+    }
+
+    /// Which of the device's connections takes deliveries.
+    #[must_use]
+    pub fn taken_by(&self, device: &DeviceId) -> Option<ConnectionId> {
+        self.recipients.connection_of(device)
+    }
+
+    /// From now on no request of the device that has come so far waits for a command; says which there were.
+    pub fn drop_polls_of(&mut self, device: &DeviceId) -> Vec<PollId> {
+        self.recipients.drop_polls_of(device)
     }
 
     /// The connection is gone: what it has not settled goes back; deliveries in `unsent` never left the hub.

@@ -110,8 +110,9 @@ impl Desk<'_> {
     /// Lets the machine decide the group, in order. Whoever has stopped waiting gets nothing, and locks nothing.
     async fn decide(&mut self) -> Decided {
         let hub = self.hub;
+        self.group.retain(Request::is_wanted);
+        self.shut_out();
         let mut group = std::mem::take(&mut self.group);
-        group.retain(Request::is_wanted);
         let lives = Lives::of_group(hub, &group).await;
         let mut fresh_token = || LockToken(rand::random());
         let mut turn = Turn::new(hub.now(), &mut fresh_token);
@@ -139,16 +140,20 @@ impl Desk<'_> {
                 take_note(machine, note, lives, turn);
                 None
             }
-            Request::Poll(device, generation, poll, mut answer) => {
+            Request::Poll(right, poll, mut answer) => {
                 // A request of a former life would end what waits for the present one.
-                if !lives.is_present(&device, &generation).unwrap_or(false) {
+                if !lives.identity(&right.device_id).is_ok_and(|identity| is_good(self.hub, &right, identity)) {
                     return Some(later(answer, None));
                 }
                 answer.make_room();
                 self.polls.insert(poll.id, answer);
-                machine.poll(&device, &generation, poll, turn);
+                machine.poll(&right.device_id, &right.generation_id, poll, turn);
                 None
             }
+            // Its group has come after all that was under way, whether or not this one can be written.
+            Request::Changed(_, done) => Some(Box::new(move |_| {
+                let _ = done.send(());
+            })),
             Request::Send(draft, answer) => Some(later(answer, self.send(draft, machine, lives, turn))),
             Request::Settle(right, token, settlement, answer) => {
                 Some(later(answer, self.settle(&right, (token, settlement), machine, lives, turn)))

@@ -23,11 +23,14 @@ impl Lives {
         for request in group {
             match request {
                 Request::Send(draft, _) => lives.ask(hub, &draft.device_id).await,
-                Request::Poll(device, ..) => lives.ask(hub, device).await,
-                Request::Settle(right, ..) => lives.ask(hub, &right.device_id).await,
+                Request::Poll(right, ..) | Request::Settle(right, ..) => lives.ask(hub, &right.device_id).await,
                 // What the machine does not know it can't forget; of what the group itself sends, the sender's life is asked for.
                 Request::Note(Note::Deleted(device)) if hub.commands.machine().knows(device) => lives.ask(hub, device).await,
-                Request::Note(_) | Request::Purge(..) | Request::ReceiveReceipts(..) | Request::SettleReceipts(..) => {}
+                Request::Note(_)
+                | Request::Changed(..)
+                | Request::Purge(..)
+                | Request::ReceiveReceipts(..)
+                | Request::SettleReceipts(..) => {}
             }
         }
         lives

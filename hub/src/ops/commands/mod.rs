@@ -6,8 +6,10 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::time::timeout;
 
 use self::request::{Answer, Note, Request};
 use crate::core::command::CommandLimits;
@@ -29,10 +31,19 @@ pub use self::desk::run;
 /// The most requests that wait for the desk or for their answer, polls that the desk has let in not counted; others wait before the door.
 const UNANSWERED_MAX: usize = 4096;
 
+/// The longest that somebody who has changed identities waits for what was under way meanwhile: longer than the store takes to say that it
+/// can't be reached.
+const UNDER_WAY_MAX: Duration = Duration::from_secs(15);
+
+/// What was decided before some identities changed may still be under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the change is durable, but what was under way with commands has not come to an end within {} s; make the change again", UNDER_WAY_MAX.as_secs())]
+pub struct StillUnderWay;
+
 /// The way to the desk, and what can be read without waiting for it.
 pub struct Commands {
     /// Unbounded in form. What is in it is bounded by [`UNANSWERED_MAX`], by what sessions can have to say (one look, one goodbye, and a
-    /// settlement for each delivery in their window), and by deletions, each of which has cost the registry a durable write.
+    /// settlement for each delivery in their window), and by changes of identities, which have cost the registry a durable write.
     requests: mpsc::UnboundedSender<Request>,
     /// The other end, until the desk runs.
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Request>>>,
@@ -82,6 +93,21 @@ impl Commands {
     /// Sends what nobody waits for; after the desk has ended, into the void.
     pub(super) fn tell(&self, note: Note) {
         let _ = self.requests.send(Request::Note(note));
+    }
+
+    /// Waits, after these identities have changed and left the cache, until nothing is under way at the desk that was decided by what they
+    /// were. From then on nobody who has lost his right by it is given anything, and nothing that he settles counts.
+    pub(super) async fn identities_changed(&self, devices: Vec<DeviceId>) -> Result<(), StillUnderWay> {
+        // Where nobody sits yet, nothing has been decided.
+        if devices.is_empty() || self.inbox.lock().expect("nothing panics while it holds this lock").is_some() {
+            return Ok(());
+        }
+        let (done, passed) = oneshot::channel();
+        // Nor where nobody sits any more: then it is not sent, or dropped.
+        if self.requests.send(Request::Changed(devices, done)).is_err() {
+            return Ok(());
+        }
+        timeout(UNDER_WAY_MAX, passed).await.map(drop).map_err(|_elapsed| StillUnderWay)
     }
 
     /// The identity is gone: its commands end, and its receipts leave the queue.

@@ -9,7 +9,6 @@ use crate::core::command::feedback::{LockLost, ReceiptBatch};
 use crate::core::command::machine::Poll;
 use crate::core::command::{Command, Delivery, LockToken, Receiver, Settlement};
 use crate::core::device_id::DeviceId;
-use crate::core::identity::GenerationId;
 use crate::core::session::{ConnectionId, DeviceRight};
 use crate::ops::send_command::SendRefused;
 use crate::ops::settle_command::SettleError;
@@ -48,7 +47,7 @@ pub(in crate::ops) enum Request {
     /// Take a command.
     Send(Draft, Answer<Result<Arc<Command>, SendRefused>>),
     /// Wait for one command for the device.
-    Poll(DeviceId, GenerationId, Poll, Answer<Option<Unsent>>),
+    Poll(DeviceRight, Poll, Answer<Option<Unsent>>),
     /// A device without a session settles a delivery.
     Settle(DeviceRight, LockToken, Settlement, Answer<Result<(), SettleError>>),
     /// Empty the device's queue.
@@ -57,6 +56,9 @@ pub(in crate::ops) enum Request {
     ReceiveReceipts(usize, Answer<Option<ReceiptBatch>>),
     /// A back end settles receipts.
     SettleReceipts(LockToken, Settlement, Answer<Result<(), LockLost>>),
+    /// These identities are not what they were: whoever has lost his right gets nothing more. Answered when nothing is under way any more
+    /// that was decided before.
+    Changed(Vec<DeviceId>, oneshot::Sender<()>),
     /// Nobody waits for it.
     Note(Note),
 }
@@ -66,12 +68,12 @@ impl Request {
     pub(super) fn is_wanted(&self) -> bool {
         match self {
             Self::Send(_, answer) => answer.is_awaited(),
-            Self::Poll(_, _, _, answer) => answer.is_awaited(),
+            Self::Poll(_, _, answer) => answer.is_awaited(),
             Self::Settle(_, _, _, answer) => answer.is_awaited(),
             Self::Purge(_, answer) => answer.is_awaited(),
             Self::ReceiveReceipts(_, answer) => answer.is_awaited(),
             Self::SettleReceipts(_, _, answer) => answer.is_awaited(),
-            Self::Note(_) => true,
+            Self::Changed(..) | Self::Note(_) => true,
         }
     }
 }

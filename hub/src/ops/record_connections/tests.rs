@@ -7,6 +7,7 @@ use futures_util::FutureExt as _;
 use super::*;
 use crate::core::device_id::DeviceId;
 use crate::core::session::BootId;
+use crate::ops::changes::{Lanes, Span};
 use crate::ops::flush_activity::flush_activity;
 use crate::ops::open_session::{close_session, open_session};
 use crate::ops::read_connections::device_connections;
@@ -122,7 +123,9 @@ async fn what_watchers_were_told_can_be_read_at_once() {
     close_session(&world.hub, &newer, DisconnectReason::KeepAliveTimeout);
     assert_eq!(reasons(&world).await, [Some("KeepAliveTimeout"), Some("TakenOver")]);
 
-    let told: Vec<_> = world.hub.changes.read(1).changes.iter().filter_map(|told| transition(&told.change)).collect();
+    let mut from_the_first = world.hub.changes.stand(1, Lanes { fleet: true, commands: false }).unwrap();
+    let Span::Changes(changes) = world.hub.changes.read(&mut from_the_first) else { panic!("nothing is gone") };
+    let told: Vec<_> = changes.iter().filter_map(|told| transition(&told.change)).collect();
     assert_eq!(
         told,
         [(None, true), (None, true), (Some(DisconnectReason::TakenOver), true), (Some(DisconnectReason::KeepAliveTimeout), false)]

@@ -131,11 +131,42 @@ async fn whoever_is_too_slow_is_told_how_much_it_missed() {
     let mut watcher = watch(&world, interest, None);
     told(&mut watcher).await;
     let publish = |number: u32| world.hub.changes.publish(NOW, Change::IdentityDeleted(device(&number.to_string())));
-    let kept = super::super::changes::ring::CHANGES_MAX as u32;
+    let kept = crate::ops::changes::FLEET_BUDGET.changes as u32;
     (0..kept + 5).for_each(publish);
     assert!(matches!(watcher.next().await, Ok(Some(News::Skipped(5)))));
     let Ok(Some(News::Changes(changes))) = watcher.next().await else { panic!("the rest is there") };
     assert_eq!(changes[0].change.device(), "5");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_storm_of_commands_is_missed_by_those_who_wanted_commands_alone() {
+    let world = World::with_device("D").await;
+    let of = |kinds: &[ChangeKind]| Interest { kinds: kinds.to_vec(), devices: Devices::All };
+    let (fleet, both) = (of(&[ChangeKind::Registry, ChangeKind::Presence]), of(&[ChangeKind::Presence, ChangeKind::Receipt]));
+    let mut slow = [fleet.clone(), both.clone()].map(|interest| watch(&world, interest, None));
+    for watcher in &mut slow {
+        told(watcher).await;
+    }
+    let position = slow[0].position();
+    let receipt = crate::core::command::Receipt {
+        id: ReceiptId(1),
+        command: CommandId(1),
+        original_message_id: "m1".into(),
+        device_id: device("D"),
+        generation_id: identity("D").generation_id,
+        outcome: crate::core::command::Outcome::Completed,
+        time: NOW,
+        expiry_time: NOW,
+        delivery_count: 0,
+    };
+    let storm = crate::ops::changes::COMMANDS_BUDGET.changes + 5;
+    (0..storm).for_each(|_| world.hub.changes.publish(NOW, Change::Receipt(receipt.clone())));
+    connect(&world, "D").await;
+    assert_eq!(told(&mut slow[0]).await, ["D connected"]);
+    assert_eq!(slow[0].position(), slow[1].position().map(|at| ChangePosition { next: storm as u64 + 3, ..at }));
+    assert!(matches!(slow[1].next().await, Ok(Some(News::Skipped(count))) if count >= 5));
+    assert_eq!(told(&mut watch(&world, fleet, position)).await, ["D connected"]);
+    assert_eq!(told(&mut watch(&world, both, position)).await[0], "reset TooOld");
 }
 
 #[tokio::test(start_paused = true)]

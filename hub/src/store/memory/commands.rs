@@ -12,7 +12,11 @@ use crate::store::commands::{CommandFilter, CommandQuery, CommandWrite, Commands
 
 /// Commands as plain values. What was committed survives as long as the model; a "restart" is a second hub on it.
 #[derive(Debug, Default)]
-pub struct MemoryCommands(Mutex<Tables>);
+pub struct MemoryCommands {
+    tables: Mutex<Tables>,
+    /// Whoever commits goes through it.
+    door: tokio::sync::Mutex<()>,
+}
 
 #[derive(Debug, Default)]
 struct Tables {
@@ -49,8 +53,13 @@ impl MemoryCommands {
         self.locked().unreadable = Some(command);
     }
 
+    /// Nothing is committed before what this gives is dropped.
+    pub async fn hold_commits(&self) -> impl Drop + Send + '_ {
+        self.door.lock().await
+    }
+
     fn locked(&self) -> MutexGuard<'_, Tables> {
-        self.0.lock().expect("nothing panics while it holds this lock")
+        self.tables.lock().expect("nothing panics while it holds this lock")
     }
 
     fn readable(&self) -> Result<MutexGuard<'_, Tables>, CommandsError> {
@@ -77,6 +86,7 @@ impl Commands for MemoryCommands {
     }
 
     async fn commit(&self, writes: &[CommandWrite]) -> Result<(), CommandsError> {
+        let _through = self.door.lock().await;
         let mut tables = self.tables()?;
         for write in writes {
             tables.write(write);

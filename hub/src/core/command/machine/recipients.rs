@@ -121,6 +121,20 @@ impl Recipients {
         }
     }
 
+    /// The device's connection that takes deliveries.
+    pub fn connection_of(&self, device: &DeviceId) -> Option<ConnectionId> {
+        self.consumers.get(device).map(|consumer| consumer.connection)
+    }
+
+    /// Forgets the device's polls, and says which there were.
+    pub fn drop_polls_of(&mut self, device: &DeviceId) -> Vec<PollId> {
+        let polls = self.polls.remove(device).unwrap_or_default();
+        for poll in &polls {
+            self.ends.remove(&(poll.until, poll.id));
+        }
+        polls.into_iter().map(|poll| poll.id).collect()
+    }
+
     /// Forgets all polls, and says which there were.
     pub fn drop_polls(&mut self) -> Vec<PollId> {
         self.polls.clear();

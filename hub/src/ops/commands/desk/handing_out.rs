@@ -9,7 +9,7 @@ use bytes::Bytes;
 use super::Desk;
 use crate::core::command::turn::{Handout, PollId, Recipient};
 use crate::core::command::{CommandId, Delivery};
-use crate::ops::commands::request::{Note, Unsent};
+use crate::ops::commands::request::{Note, Request, Unsent};
 use crate::store::commands::CommandsError;
 
 /// Deliveries that are ready to leave.
@@ -114,6 +114,26 @@ impl Desk<'_> {
             self.end_poll(poll);
         }
         self.hub.commands.tell(Note::Lost(device.clone(), handout.token, handout.receiver));
+    }
+
+    /// Before anything of the group is decided: devices whose identities have changed, says the group, are given nothing any more that
+    /// somebody without a right would take. Their requests end; who has still a right asks again.
+    pub(super) fn shut_out(&mut self) {
+        let changed = self.group.iter().filter_map(|request| if let Request::Changed(devices, _) = request { Some(devices) } else { None });
+        let mut polls = Vec::new();
+        for device in changed.flatten() {
+            // The machine is asked first and let go: nobody who holds it waits for presence.
+            let taken_by = self.hub.commands.machine().taken_by(device);
+            let session = taken_by.and_then(|connection| self.hub.presence.session(device, connection));
+            let mut machine = self.hub.commands.machine();
+            if let Some(connection) = taken_by.filter(|_| session.is_none_or(|session| session.ended().is_some())) {
+                machine.unsubscribe(device, connection);
+            }
+            polls.extend(machine.drop_polls_of(device));
+        }
+        for poll in polls {
+            self.end_poll(poll);
+        }
     }
 
     /// Nothing has come for the poll.

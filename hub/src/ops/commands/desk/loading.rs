@@ -72,6 +72,7 @@ impl Desk<'_> {
 
     /// Nobody gets what he asked for; what connections said about themselves counts all the same. False when the desk is to end.
     fn refuse_group(&mut self, error: &CommandsError) -> bool {
+        self.shut_out();
         let mut fresh_token = || LockToken(rand::random());
         let mut turn = Turn::new(self.hub.now(), &mut fresh_token);
         let hub = self.hub;
@@ -79,11 +80,14 @@ impl Desk<'_> {
         for request in self.group.drain(..) {
             match request {
                 Request::Send(_, answer) => refuse(answer, error),
-                Request::Poll(_, _, _, answer) => refuse(answer, error),
+                Request::Poll(_, _, answer) => refuse(answer, error),
                 Request::Settle(_, _, _, answer) => refuse(answer, error),
                 Request::SettleReceipts(_, _, answer) => refuse(answer, error),
                 Request::Purge(_, answer) => refuse(answer, error),
                 Request::ReceiveReceipts(_, answer) => refuse(answer, error),
+                Request::Changed(_, done) => {
+                    let _ = done.send(());
+                }
                 Request::Note(Note::Stop) => return false,
                 Request::Note(Note::Deleted(device)) => {
                     self.deleted.insert(device);

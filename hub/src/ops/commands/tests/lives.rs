@@ -55,6 +55,7 @@ async fn a_settlement_counts_that_came_before_the_connection_went() {
 #[tokio::test(start_paused = true)]
 async fn who_comes_late_from_a_former_life_ends_nothing_of_the_present_one() {
     let world = World::with_device("D").await;
+    let former = world.right().await;
     world.write(Expected::Version(Version(1)), None).await;
     world.write(Expected::Absent, Some(made_anew())).await;
     let command = world.send("m1").await.unwrap();
@@ -63,8 +64,7 @@ async fn who_comes_late_from_a_former_life_ends_nothing_of_the_present_one() {
     let sent = world.hub.commands.ask(|answer| Request::Send(late, answer)).await.unwrap();
     assert!(matches!(sent, Err(SendRefused::UnknownDevice(_))));
     let poll = Poll { id: world.hub.commands.next_poll(), protocol: origin().protocol, lock_time: None, until: NOW.plus(NO_WAIT) };
-    let former = GenerationId("1".into());
-    let polled = world.hub.commands.ask(|answer| Request::Poll(device(), former, poll, answer)).await.unwrap();
+    let polled = world.hub.commands.ask(|answer| Request::Poll(former, poll, answer)).await.unwrap();
     assert!(polled.is_none());
     assert_eq!(world.outcome(command.id).await, None);
 }

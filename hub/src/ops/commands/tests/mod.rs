@@ -13,7 +13,6 @@ use crate::core::device_id::DeviceId;
 use crate::core::identity::{DeviceIdentity, GenerationId, Hold, Version};
 use crate::core::message::{Body, Message, MessageId};
 use crate::core::session::{DeviceRight, DisconnectReason};
-use crate::ops::Session;
 use crate::ops::open_session::{close_session, open_session};
 use crate::ops::purge_commands::{PurgeError, purge_commands};
 use crate::ops::read_commands::{CommandQuery, command_content, get_command, list_commands};
@@ -23,9 +22,11 @@ use crate::ops::send_again::{SendAgainRefused, send_again};
 use crate::ops::send_command::{NewCommand, SendRefused, send_command};
 use crate::ops::settle_command::{SettleError, settle_command, settle_of_session};
 use crate::ops::world::{NOW, World, device_token, identity, origin};
+use crate::ops::{Hub, Session};
 use crate::store::Expected;
 use crate::store::commands::Commands as _;
 
+mod disabling;
 mod lives;
 mod trouble;
 
@@ -33,10 +34,14 @@ const NO_WAIT: Duration = Duration::ZERO;
 
 impl World {
     async fn send(&self, text: &'static str) -> Result<Command, SendRefused> {
+        Self::send_to(&self.hub, text).await
+    }
+
+    async fn send_to(hub: &Arc<Hub>, text: &'static str) -> Result<Command, SendRefused> {
         let mut message = Message { body: Body::Data(vec![text.as_bytes().into()]), ..Message::default() };
         message.properties.message_id = Some(MessageId::String(text.into()));
         let command = NewCommand { message, ack: Acknowledgement::Full, sent_by: "service".to_owned(), again_of: None };
-        send_command(&self.hub, device(), command).await
+        send_command(hub, device(), command).await
     }
 
     async fn right(&self) -> DeviceRight {
