@@ -32,6 +32,7 @@ pub mod device_authorities;
 pub mod flush_activity;
 pub mod identities;
 pub mod open_session;
+pub mod policies;
 pub mod purge_commands;
 pub mod read_commands;
 pub mod read_connections;
@@ -74,7 +75,7 @@ pub struct Hub {
     /// Identities read lately.
     pub identities: identities::IdentityCache,
     /// The shared access policies.
-    pub policies: Policies,
+    pub policies: policies::SharedAccessPolicies,
     /// Who stands behind devices' certificates.
     pub device_authorities: device_authorities::DeviceAuthorities,
     /// Who was refused lately, and why.
@@ -131,7 +132,7 @@ impl Hub {
             connection_log,
             command_store: commands,
             commands: commands::Commands::new(command_limits),
-            policies,
+            policies: policies::SharedAccessPolicies::new(policies),
             device_authorities: device_authorities::DeviceAuthorities::default(),
             clock,
             presence: Presence::default(),
@@ -152,10 +153,16 @@ impl Hub {
         self.clock.now()
     }
 
-    /// Whether a right survives what its identity has become and which authorities the hub believes; otherwise why not.
+    /// Whether a right survives what its identity has become and which authorities and keys the hub believes; otherwise why not.
     pub fn review(&self, right: &DeviceRight, identity: Option<&DeviceIdentity>) -> Result<(), DisconnectReason> {
         right.review(identity)?;
-        self.device_authorities.review(right)
+        self.review_believed(right)
+    }
+
+    /// The part of [`Self::review`] that needs no identity.
+    fn review_believed(&self, right: &DeviceRight) -> Result<(), DisconnectReason> {
+        self.device_authorities.review(right)?;
+        self.policies.review(right)
     }
 
     /// Makes a durable change of an identity count, before the call that made it returns: nobody goes on with the old one, and a

@@ -98,7 +98,8 @@ impl Rig {
     }
 
     fn owners_token(&self) -> String {
-        let owner = self.running.hub().policies.get("iothubowner").unwrap();
+        let policies = self.running.hub().policies.current();
+        let owner = policies.get("iothubowner").unwrap();
         sign("hub.example", self.running.hub().now().plus(Duration::from_secs(60)), &owner.primary, Some("iothubowner"))
     }
 }

@@ -260,7 +260,7 @@ async fn describe(options: &DevOptions, certificates: &DevelopmentCertificates, 
             api: url("https", &host, port(addresses.api)),
             metrics: url("https", metrics_host, port(addresses.metrics)),
         },
-        connection_strings: policy_connection_strings(name, &hub.policies),
+        connection_strings: policy_connection_strings(name, &hub.policies.current()),
         devices,
     })
 }
