@@ -126,6 +126,7 @@ fn settings(
         primary_key,
         secondary_key,
         tags: changes.tags.as_ref().map(tags).transpose()?,
+        ..Settings::default()
     })
 }
 
