@@ -88,6 +88,8 @@ pub struct Hub {
     pub unwritten_connections: record_connections::UnwrittenConnections,
     /// When the hub's earlier lives ended.
     pub earlier_boots: read_devices::EarlierBoots,
+    /// Notified when an identity was made, changed or deleted, for whoever counts them.
+    pub(crate) registry_changed: tokio::sync::Notify,
     /// Held while identities are written and the change is told, so that changes are told in the order in which they were made.
     pub(crate) registry_order: tokio::sync::Mutex<()>,
     /// Counters.
@@ -142,6 +144,7 @@ impl Hub {
             changes: changes::Changes::default(),
             unwritten_connections: record_connections::UnwrittenConnections::default(),
             earlier_boots: read_devices::EarlierBoots::default(),
+            registry_changed: tokio::sync::Notify::new(),
             registry_order: tokio::sync::Mutex::default(),
             metrics,
         }
@@ -178,5 +181,6 @@ impl Hub {
             Change::IdentityDeleted(id.clone())
         };
         self.changes.publish(self.now(), change);
+        self.registry_changed.notify_one();
     }
 }

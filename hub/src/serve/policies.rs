@@ -300,8 +300,7 @@ mod tests {
         fn new(primary: &SymmetricKey, secondary: &SymmetricKey) -> Self {
             let folder = tempfile::tempdir().unwrap();
             let path = |name: &str| folder.path().join(name);
-            let settings =
-                PolicySettings { permissions: vec![], primary_key_file: path("primary"), secondary_key_file: path("secondary") };
+            let settings = PolicySettings { permissions: vec![], primary_key_file: path("primary"), secondary_key_file: path("secondary") };
             let files = Self { folder, settings };
             files.write(primary, secondary);
             files

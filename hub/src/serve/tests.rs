@@ -129,7 +129,11 @@ async fn every_port_answers_in_its_own_way() {
     assert!(rig.connect(addresses.mqtt, "localhost").await.is_err(), "nobody said that this is its name");
 
     let (_, metrics) = rig.get(addresses.metrics, "/metrics", "").await;
-    for line in ["mooring_journal_disk_full 0", "mooring_connections_refused_total{reason=\"too_many_bytes\"} 0"] {
+    for line in [
+        "mooring_journal_disk_full 0",
+        "mooring_listener_connections_refused_total{reason=\"too_many_bytes\"} 0",
+        "mooring_connections{protocol=\"mqtt-ws\"} 0",
+    ] {
         assert!(metrics.lines().any(|found| found == line), "{line} is not in {metrics}");
     }
     rig.running.stop().await;
