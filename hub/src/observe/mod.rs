@@ -9,6 +9,7 @@ use prometheus_client::registry::Registry;
 
 use crate::core::command::Outcome;
 use crate::core::command::machine::Statistics;
+use crate::core::expectation::Expected;
 use crate::core::session::{DisconnectReason, Protocol};
 
 /// The hub's counters.
@@ -19,6 +20,8 @@ pub struct Metrics {
     connects: Family<ProtocolLabel, Counter>,
     disconnects: Family<DisconnectLabels, Counter>,
     devices: Family<StatusLabel, Gauge>,
+    devices_expected: Gauge,
+    devices_expected_offline: Gauge,
     refusals: Family<ReasonLabel, Counter>,
     http_requests: Family<StatusLabel, Counter>,
     event_readers: Gauge,
@@ -169,6 +172,10 @@ impl Metrics {
         registry.register("disconnects", "Device connections ended, by reason", self.disconnects.clone());
         registry.register("refusals", "Devices and services refused, by reason", self.refusals.clone());
         registry.register("devices", "Devices in the registry, by whether they may connect", self.devices.clone());
+        let help = "Devices that may connect and are expected to: an offlineAfter applies to them";
+        registry.register("devices_expected", help, self.devices_expected.clone());
+        let help = "Expected devices that have been away for longer than their offlineAfter";
+        registry.register("devices_expected_offline", help, self.devices_expected_offline.clone());
         registry.register("http_requests", "HTTP requests answered, by class of status", self.http_requests.clone());
         registry.register("event_readers", "Readers of events now", self.event_readers.clone());
         registry.register("change_watchers", "Watchers of the change stream now", self.change_watchers.clone());
@@ -264,6 +271,12 @@ impl Metrics {
         for (status, count) in DEVICE_STATUSES.into_iter().zip([enabled, total.saturating_sub(enabled)]) {
             self.devices.get_or_create(&StatusLabel { status }).set(i64::try_from(count).unwrap_or(i64::MAX));
         }
+    }
+
+    /// So many are expected, and so many of them offline.
+    pub fn devices_expected(&self, expected: Expected) {
+        self.devices_expected.set(i64::try_from(expected.devices).unwrap_or(i64::MAX));
+        self.devices_expected_offline.set(i64::try_from(expected.offline).unwrap_or(i64::MAX));
     }
 
     /// A device connected.

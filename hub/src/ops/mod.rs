@@ -3,6 +3,7 @@
 //! A protocol calls one verb with an intent and turns the answer into bytes. Nothing here knows a protocol.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::core::change::Change;
 use crate::core::command::CommandLimits;
@@ -29,6 +30,7 @@ pub mod changes;
 pub mod commands;
 pub mod counted_registry;
 pub mod device_authorities;
+pub mod expected_devices;
 pub mod flush_activity;
 pub mod identities;
 pub mod open_session;
@@ -84,6 +86,8 @@ pub struct Hub {
     pub readers: seats::Seats,
     /// What has happened lately.
     pub changes: changes::Changes,
+    /// Which devices are expected, and which of them are offline.
+    pub expected_devices: expected_devices::ExpectedDevices,
     /// Connections that are not in the log yet.
     pub unwritten_connections: record_connections::UnwrittenConnections,
     /// When the hub's earlier lives ended.
@@ -108,6 +112,8 @@ pub struct HubParts {
     pub policies: Policies,
     /// What commands are held to.
     pub command_limits: CommandLimits,
+    /// After how long a device counts as offline that says nothing about it itself.
+    pub offline_after: Option<Duration>,
     /// The identities.
     pub registry: Arc<dyn Registry>,
     /// The events.
@@ -124,7 +130,7 @@ impl Hub {
     /// A hub of these parts.
     #[must_use]
     pub fn new(parts: HubParts) -> Self {
-        let HubParts { names, boot, policies, command_limits, registry, events, commands, connection_log, clock } = parts;
+        let HubParts { names, boot, policies, command_limits, offline_after, registry, events, commands, connection_log, clock } = parts;
         let metrics = Arc::new(Metrics::new(&refusals::RefusalReason::NAMES));
         Self {
             names,
@@ -134,6 +140,7 @@ impl Hub {
             connection_log,
             command_store: commands,
             commands: commands::Commands::new(command_limits),
+            expected_devices: expected_devices::ExpectedDevices::new(clock.now(), offline_after),
             policies: policies::SharedAccessPolicies::new(policies),
             device_authorities: device_authorities::DeviceAuthorities::default(),
             clock,

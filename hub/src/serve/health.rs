@@ -1,4 +1,5 @@
-//! Health and metrics, for probes and scrapers. No ids and no secrets in it: nobody has to authenticate here.
+//! Health and metrics, for probes and scrapers. Nobody has to authenticate here: no secrets in it, and no ids but those of devices that ask
+//! for time series of their own.
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use crate::core::session::Protocol;
 use crate::core::time::UnixMillis;
 use crate::net::{Admissions, ReloadingCertificate};
 use crate::ops::Hub;
+use crate::ops::expected_devices::device_series;
 use crate::ops::read_connections::{flapping_count, presence_counts};
 use crate::store::journal::Journal;
 
@@ -121,6 +123,24 @@ impl Gauges {
         counter(encoder, "take_overs", "Device connections that ended an older one of their device", counts.take_overs)
     }
 
+    fn device_series(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (series, left_out) = device_series(&self.hub);
+        let help = "Devices that ask for time series of their own and have none, because a thousand others have";
+        gauge(encoder, "device_series_left_out", help, left_out as u64)?;
+        let mut connected = encoder.encode_descriptor("device_connected", "1 while the device is connected", None, MetricType::Gauge)?;
+        for device in &series {
+            let labels = [("device_id", device.id.as_str())];
+            ConstGauge::new(i64::from(device.connected)).encode(connected.encode_family(&labels)?)?;
+        }
+        let (name, help) = ("device_last_transition_timestamp_seconds", "When the device last connected or disconnected");
+        let mut last = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (device, time) in series.iter().filter_map(|device| Some((device, device.last_transition?))) {
+            let labels = [("device_id", device.id.as_str())];
+            ConstGauge::new(i64::try_from(seconds(time)).unwrap_or(i64::MAX)).encode(last.encode_family(&labels)?)?;
+        }
+        Ok(())
+    }
+
     fn journal(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let stats = self.journal.stats();
         counter(encoder, "journal_groups", "Groups of events made durable, each by one fdatasync", stats.groups)?;
@@ -149,6 +169,7 @@ impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.edge(&mut encoder)?;
         self.presence(&mut encoder)?;
+        self.device_series(&mut encoder)?;
         self.journal(&mut encoder)
     }
 }

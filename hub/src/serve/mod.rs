@@ -26,6 +26,7 @@ use crate::core::time::Clock;
 use crate::net::certificate::CertificateError;
 use crate::net::{Admissions, BindError, CertificateFiles, ReloadingCertificate, StrangerLimits};
 use crate::ops::device_authorities::replace_device_authorities;
+use crate::ops::expected_devices::follow_devices;
 use crate::ops::flush_activity::flush_activity;
 use crate::ops::open_session::close_all_sessions;
 use crate::ops::record_connections::{flush_connections, forget_boots, prune_connections};
@@ -146,6 +147,7 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
         boot: stores.boot,
         policies: policies.current(),
         command_limits: config.commands.clone(),
+        offline_after: config.offline_after,
         registry: Arc::clone(&stores.registry),
         events: Arc::clone(&stores.journal) as _,
         commands: Arc::clone(&stores.commands),
@@ -172,6 +174,7 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
     running.upkeep.spawn(keep_connections(Arc::clone(&running.hub)));
     running.upkeep.spawn(keep_activity(Arc::clone(&running.hub)));
     running.upkeep.spawn(keep_count(Arc::clone(&running.hub)));
+    running.upkeep.spawn(keep_expectations(Arc::clone(&running.hub)));
     let edge = Edge { config, certificate, admissions, stop: running.stop.clone() };
     let routers = protocols::routers(&running.hub, &running.health, config.limits.authentication_time.get());
     edge.serve(ports, &running.hub, &routers, &mut running.listening)?;
@@ -401,6 +404,11 @@ async fn keep_activity(hub: Arc<Hub>) {
         hub.changes.forget_old(hub.now());
         flushed_at = flush_activity(&hub, flushed_at).await;
     }
+}
+
+/// Keeps count of the devices that are expected, and of those that are offline.
+async fn keep_expectations(hub: Arc<Hub>) {
+    follow_devices(&hub).await;
 }
 
 /// Answers with the signal's name when the process is told to stop.

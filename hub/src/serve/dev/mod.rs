@@ -219,6 +219,7 @@ fn configuration(options: &DevOptions, data: &Path) -> Config {
         },
         events: Default::default(),
         commands: Default::default(),
+        offline_after: None,
         proxy_sources: Vec::new(),
         limits: Limits { connections: Count::from_text(CONNECTIONS).expect("it is in range"), ..Limits::default() },
         log: Log::default(),
