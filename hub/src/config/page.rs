@@ -53,6 +53,11 @@ Shared access policies. The five that every hub has (`iothubowner`, `service`, `
 section: the hub makes their keys at its first start and keeps them in `policies.json` in the data folder, which only its owner may read.
 A section brings keys of your own, or a policy of your own. Only in the file.
 
+The two files of a section are read again when they change, and on SIGHUP; a new pair counts once it has looked the same for a second, so
+that nobody meets half of one. Who came in by a key that is in neither file any more is sent away: devices whose token a policy signed, who
+reads events, who watches changes. A key that moves to the other slot disturbs nobody, so replace one at a time. Files that can't be used
+leave the keys as they were, and a line in the log. `policies.json` is read at the start alone.
+
 | key | what it decides | form | default |
 |---|---|---|---|
 | `permissions` | What the policy allows; for the five it is fixed, so leave it out. | a list, each RegistryRead, RegistryWrite, ServiceConnect or DeviceConnect | – |

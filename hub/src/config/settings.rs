@@ -171,6 +171,14 @@ section! {
 }
 
 section! {
+    /// What the metrics say about devices that stay away.
+    Monitoring "monitoring" {
+        /// After how long without a connection an enabled device counts as offline, unless it has a time of its own; devices without any are not expected.
+        offline_after: Option<Span<10, 7_776_000>> = "";
+    }
+}
+
+section! {
     /// Load balancers before the hub that speak the PROXY protocol, version 2.
     ProxyProtocol "proxy_protocol" {
         /// Connections from these networks have to begin with a PROXY protocol header, and it is believed; not on the metrics port.
@@ -255,6 +263,8 @@ pub struct Settings {
     pub commands: Commands,
     /// `[feedback]`
     pub feedback: Feedback,
+    /// `[monitoring]`
+    pub monitoring: Monitoring,
     /// `[proxy_protocol]`
     pub proxy_protocol: ProxyProtocol,
     /// `[limits]`
@@ -277,6 +287,7 @@ impl Settings {
             Events::describe(),
             Commands::describe(),
             Feedback::describe(),
+            Monitoring::describe(),
             ProxyProtocol::describe(),
             Limits::describe(),
             Log::describe(),
@@ -294,6 +305,7 @@ impl Settings {
             ("events", key) => self.events.set(key, text),
             ("commands", key) => self.commands.set(key, text),
             ("feedback", key) => self.feedback.set(key, text),
+            ("monitoring", key) => self.monitoring.set(key, text),
             ("proxy_protocol", key) => self.proxy_protocol.set(key, text),
             ("limits", key) => self.limits.set(key, text),
             ("log", key) => self.log.set(key, text),
@@ -330,6 +342,8 @@ pub(super) struct File {
     #[serde(default)]
     feedback: Feedback,
     #[serde(default)]
+    monitoring: Monitoring,
+    #[serde(default)]
     proxy_protocol: ProxyProtocol,
     #[serde(default)]
     limits: Limits,
@@ -355,6 +369,7 @@ impl From<File> for Settings {
             events,
             commands,
             feedback,
+            monitoring,
             proxy_protocol,
             limits,
             log,
@@ -362,7 +377,21 @@ impl From<File> for Settings {
             device_authorities,
         } = file;
         let general = General { host_name, other_host_names, aliases, data, devices };
-        Self { general, listeners, tls, registry, events, commands, feedback, proxy_protocol, limits, log, policies, device_authorities }
+        Self {
+            general,
+            listeners,
+            tls,
+            registry,
+            events,
+            commands,
+            feedback,
+            monitoring,
+            proxy_protocol,
+            limits,
+            log,
+            policies,
+            device_authorities,
+        }
     }
 }
 

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use std::{fs, io};
 
 use super::host_name::HostName;
 use super::settings::{AuthoritySettings, Commands, Events, Feedback, File, Limits, Listeners, Log, PolicySettings, Setting, Settings};
-use super::value::InvalidValue;
+use super::value::{InvalidValue, Span};
 use crate::core::command::CommandLimits;
 use crate::core::device_id::DeviceId;
 use crate::core::policy::BUILT_IN_POLICIES;
@@ -50,6 +51,8 @@ pub struct Config {
     pub events: Events,
     /// What commands and receipts are held to.
     pub commands: CommandLimits,
+    /// After how long a device counts as offline that says nothing about it itself.
+    pub offline_after: Option<Duration>,
     /// Networks whose PROXY protocol headers are required and believed.
     pub proxy_sources: Vec<ipnet::IpNet>,
     /// Limits.
@@ -152,6 +155,7 @@ impl Config {
             events,
             commands,
             feedback,
+            monitoring,
             proxy_protocol,
             limits,
             log,
@@ -170,6 +174,7 @@ impl Config {
             listeners,
             events,
             commands: command_limits(&commands, &feedback),
+            offline_after: monitoring.offline_after.map(Span::get),
             proxy_sources: proxy_protocol.sources,
             limits,
             log,

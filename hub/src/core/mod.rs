@@ -8,6 +8,7 @@ pub mod change;
 pub mod command;
 pub mod device_id;
 pub mod event;
+pub mod expectation;
 pub mod host;
 pub mod identity;
 pub mod message;

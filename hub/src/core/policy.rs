@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::identity::SymmetricKey;
+use super::session::KeyFingerprint;
 
 /// One thing that a principal may be allowed to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -94,6 +95,13 @@ impl Policies {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Policy> {
         self.0.get(name)
+    }
+
+    /// Whether the policy of that name has this key, in either slot.
+    #[must_use]
+    pub fn have(&self, name: &str, key: KeyFingerprint) -> bool {
+        let slots = self.get(name).into_iter().flat_map(|policy| [&policy.primary, &policy.secondary]);
+        slots.map(KeyFingerprint::of).any(|known| known == key)
     }
 
     /// All, by name.

@@ -77,7 +77,7 @@ pub enum DisconnectReason {
     DeviceDisabled,
     /// The identity was deleted, or deleted and made again.
     DeviceDeleted,
-    /// The key that opened the session was replaced.
+    /// The key that opened the session was replaced: the device's, or that of the policy which spoke for it.
     KeyReplaced,
     /// The certificate that opened the session is not the identity's any more, or its authority not the hub's.
     CertificateReplaced,
@@ -189,7 +189,12 @@ pub enum Credential {
     /// One of the device's own keys.
     DeviceKey(KeyFingerprint),
     /// The key of a shared access policy with DeviceConnect: a token service.
-    Policy(String),
+    Policy {
+        /// The policy's name.
+        name: String,
+        /// Which of its keys.
+        key: KeyFingerprint,
+    },
     /// A self-signed certificate whose thumbprint the identity has.
     SelfSigned(CertificateFingerprint),
     /// A certificate that an authority of the hub stands behind.
@@ -202,7 +207,7 @@ impl Credential {
     pub fn auth_method(&self) -> &'static str {
         match self {
             Self::DeviceKey(_) => r#"{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#,
-            Self::Policy(_) => r#"{"scope":"hub","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#,
+            Self::Policy { .. } => r#"{"scope":"hub","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}"#,
             Self::SelfSigned(_) => r#"{"scope":"device","type":"x509Certificate","issuer":"external","acceptingIpFilterRule":null}"#,
             Self::Issued(_) => r#"{"scope":"device","type":"x509CertificateAuthority","issuer":"external","acceptingIpFilterRule":null}"#,
         }
@@ -223,8 +228,8 @@ impl KeyFingerprint {
 }
 
 impl DeviceRight {
-    /// Whether the right survives what its identity has become; otherwise why not. Whether an authority still stands behind it is for
-    /// those to say who know the hub's authorities.
+    /// Whether the right survives what its identity has become; otherwise why not. Whether an authority still stands behind it, or a policy
+    /// still has the key, is for those to say who know the hub's.
     pub fn review(&self, identity: Option<&DeviceIdentity>) -> Result<(), DisconnectReason> {
         let identity = identity.ok_or(DisconnectReason::DeviceDeleted)?;
         if identity.generation_id != self.generation_id {
@@ -234,7 +239,7 @@ impl DeviceRight {
             return Err(DisconnectReason::DeviceDisabled);
         }
         match (&self.credential, &identity.authentication) {
-            (Credential::Policy(_), _) => Ok(()),
+            (Credential::Policy { .. }, _) => Ok(()),
             (Credential::DeviceKey(used), Authentication::SymmetricKey { primary, secondary }) => {
                 let known = KeyFingerprint::of(primary) == *used || KeyFingerprint::of(secondary) == *used;
                 if known { Ok(()) } else { Err(DisconnectReason::KeyReplaced) }

@@ -230,8 +230,8 @@ fn value_size(value: &Value<'_>) -> usize {
 mod tests {
     use super::*;
     use crate::core::device_id::DeviceId;
-    use crate::core::identity::GenerationId;
-    use crate::core::session::Credential;
+    use crate::core::identity::{GenerationId, SymmetricKey};
+    use crate::core::session::{Credential, KeyFingerprint};
 
     fn message_of(bytes: &[u8]) -> Message<'_> {
         Message { body: Body::Data(vec![bytes.into()]), ..Message::default() }
@@ -278,10 +278,11 @@ mod tests {
 
     #[test]
     fn only_the_hub_says_that_a_message_is_a_will_or_was_to_be_retained() {
+        let key = SymmetricKey::from_bytes(vec![1; 32]).unwrap();
         let right = DeviceRight {
             device_id: DeviceId::parse("D").unwrap(),
             generation_id: GenerationId("1".into()),
-            credential: Credential::Policy("device".into()),
+            credential: Credential::Policy { name: "device".into(), key: KeyFingerprint::of(&key) },
             good_until: UnixMillis(0),
         };
         let stamps = Stamps::new(&right, NonZeroU16::new(4).unwrap());

@@ -17,7 +17,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::Response;
 use serde::Deserialize;
-use tokio::time::Instant;
+use tokio::time::sleep;
 use utoipa::IntoParams;
 
 use super::authorization::{origin, token};
@@ -29,11 +29,12 @@ use crate::core::device_id::DeviceId;
 use crate::core::policy::Permission;
 use crate::ops::Hub;
 use crate::ops::authenticate::{ServiceRight, authenticate_service, authenticate_service_for_any};
+use crate::ops::policies::LastingRight;
 use crate::ops::seats::NoSeat;
 use crate::ops::watch_changes::{Devices, Interest, Start, watch_changes};
 use feed::Feed;
 
-/// For a client to hear that its token has expired, before its connection is closed.
+/// For a client to hear that its right has ended, before its connection is closed.
 const FAREWELL_TIME: Duration = Duration::from_secs(5);
 
 /// When to come again if there are too many watchers.
@@ -106,10 +107,10 @@ pub async fn get_changes(State(hub): State<Arc<Hub>>, request: Request) -> Resul
     let upgrade = upgrade.then(|| super::websocket::handshake(&mut parts)).transpose()?;
 
     let watcher = watch_changes(&hub, &right, Interest { kinds, devices }, start)?;
-    let right_ends = Instant::now() + right.good_until.since(hub.now());
-    let feed = Feed::new(watcher, right_ends);
+    let right = LastingRight::new(&hub, &right);
+    let feed = Feed::new(watcher, right.clone());
     Ok(match upgrade {
-        None => server_sent::respond(feed, connection.close_at(right_ends + FAREWELL_TIME)),
+        None => server_sent::respond(feed, connection.close_after(after_farewell(right))),
         Some(handshake) => {
             let switching = handshake.go_on_with(&connection, move |upgraded| websocket::tell(upgraded, feed));
             // By the request that asked for the WebSocket; nothing else is asked on it.
@@ -117,6 +118,12 @@ pub async fn get_changes(State(hub): State<Arc<Hub>>, request: Request) -> Resul
             switching
         }
     })
+}
+
+/// When a client that takes nothing has had its time to hear that it may watch no longer.
+async fn after_farewell(mut right: LastingRight) {
+    right.lost().await;
+    sleep(FAREWELL_TIME).await;
 }
 
 /// Somebody who may see all of these.

@@ -10,7 +10,6 @@ use axum::http::request::Parts;
 use futures_util::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep_until};
 
 use crate::core::certificate::PresentedChain;
 
@@ -28,7 +27,7 @@ struct Shared {
     cut: Notify,
 }
 
-/// A time at which a connection is closed, unless this is dropped before.
+/// What a connection waits for to be closed, unless this is dropped before.
 #[derive(Debug)]
 pub struct Closing(AbortHandle);
 
@@ -94,19 +93,19 @@ impl HttpConnection {
         self.0.last_answer.notified().await;
     }
 
-    /// Closes the connection at that time, whatever is under way on it, unless the answer is dropped before: for what must not go on,
+    /// Closes the connection after `due`, whatever is under way on it, unless the answer is dropped before: for what must not go on,
     /// although the client does not take what it is sent, so that nothing is asked for the next piece.
     #[must_use]
-    pub fn close_at(&self, time: Instant) -> Closing {
+    pub fn close_after(&self, due: impl Future<Output = ()> + Send + 'static) -> Closing {
         let shared = Arc::clone(&self.0);
         let waiting = tokio::spawn(async move {
-            sleep_until(time).await;
+            due.await;
             shared.cut.notify_one();
         });
         Closing(waiting.abort_handle())
     }
 
-    /// Waits until a time given to [`Self::close_at`] has come, for the connection's task.
+    /// Waits until what was given to [`Self::close_after`] has come, for the connection's task.
     pub async fn told_to_close(&self) {
         self.0.cut.notified().await;
     }
@@ -130,15 +129,16 @@ impl fmt::Debug for HttpConnection {
 mod tests {
     use std::time::Duration;
 
+    use tokio::time::{Instant, sleep};
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
     async fn a_time_to_close_comes_unless_it_is_dropped() {
         let connection = HttpConnection::default();
-        let in_a_minute = || Instant::now() + Duration::from_secs(60);
-        drop(connection.close_at(in_a_minute()));
+        drop(connection.close_after(sleep(Duration::from_secs(60))));
         let started = Instant::now();
-        let _later = connection.close_at(in_a_minute() + Duration::from_secs(1));
+        let _later = connection.close_after(sleep(Duration::from_secs(61)));
         connection.told_to_close().await;
         assert_eq!(started.elapsed().as_secs(), 61);
     }

@@ -21,7 +21,7 @@ use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use serde::Deserialize;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{sleep, timeout};
 use utoipa::IntoParams;
 
 use super::authorization::token;
@@ -33,6 +33,7 @@ use crate::core::event::{Offset, PartitionId, SequenceNumber, StartPosition, Str
 use crate::core::policy::Permission;
 use crate::core::session::Protocol;
 use crate::ops::authenticate::{Origin, ServiceRight, authenticate_service};
+use crate::ops::policies::LastingRight;
 use crate::ops::read_events::{EventReader, Page, ReadEventsError, Selection, read_events};
 use crate::ops::{Hub, ReadError};
 use json::EventJson;
@@ -40,7 +41,7 @@ use json::EventJson;
 /// How often a stream without events says that it is alive. Below the 60 s after which proxies commonly give up.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(15);
 
-/// For a client to hear that its token has expired, before its connection is closed.
+/// For a client to hear that its right has ended, before its connection is closed.
 const FAREWELL_TIME: Duration = Duration::from_secs(5);
 
 /// When a client whose stream broke is to come again, in milliseconds.
@@ -166,8 +167,8 @@ impl From<ReadEventsError> for Failure {
 /// The response's body, made piece by piece as the client takes it.
 struct EventStream {
     reader: EventReader,
-    /// When the right to read ends.
-    right_ends: Instant,
+    /// The right to read.
+    right: LastingRight,
     /// What the client knows as the last event id; `None` before it was told anything.
     told: Option<StreamPosition>,
     finished: bool,
@@ -177,9 +178,13 @@ struct EventStream {
 
 impl EventStream {
     fn new(hub: &Hub, right: &ServiceRight, reader: EventReader, connection: &HttpConnection) -> Self {
-        let right_ends = Instant::now() + right.good_until.since(hub.now());
-        let closing = connection.close_at(right_ends + FAREWELL_TIME);
-        Self { reader, right_ends, told: None, finished: false, _closing: closing }
+        let right = LastingRight::new(hub, right);
+        let mut watched = right.clone();
+        let closing = connection.close_after(async move {
+            watched.lost().await;
+            sleep(FAREWELL_TIME).await;
+        });
+        Self { reader, right, told: None, finished: false, _closing: closing }
     }
 
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
@@ -191,7 +196,7 @@ impl EventStream {
         } else {
             tokio::select! {
                 biased;
-                () = sleep_until(self.right_ends) => self.problem("the token has expired"),
+                lost = self.right.lost() => self.problem(&lost.to_string()),
                 read = timeout(HEARTBEAT_EVERY, self.reader.next()) => match read {
                     Ok(Ok(Some(page))) => self.events(&page),
                     Ok(Ok(None)) => return None,

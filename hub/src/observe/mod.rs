@@ -1,13 +1,15 @@
-//! What the hub counts about itself, for Prometheus. A leaf: it is told, it asks nobody. No ids and no secrets in it.
+//! What the hub counts about itself, for Prometheus. A leaf: it is told, it asks nobody. No ids and no secrets in it. docs/metrics.md.
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 use crate::core::command::Outcome;
 use crate::core::command::machine::Statistics;
+use crate::core::expectation::Expected;
 use crate::core::session::{DisconnectReason, Protocol};
 
 /// The hub's counters.
@@ -17,6 +19,9 @@ pub struct Metrics {
     telemetry_bytes: Family<ProtocolLabel, Counter>,
     connects: Family<ProtocolLabel, Counter>,
     disconnects: Family<DisconnectLabels, Counter>,
+    devices: Family<StatusLabel, Gauge>,
+    devices_expected: Gauge,
+    devices_expected_offline: Gauge,
     refusals: Family<ReasonLabel, Counter>,
     http_requests: Family<StatusLabel, Counter>,
     event_readers: Gauge,
@@ -85,6 +90,9 @@ impl Drop for CountedWatcher {
 /// The classes of HTTP's status codes, from 1xx.
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
+/// How a device's status is called.
+const DEVICE_STATUSES: [&str; 2] = ["enabled", "disabled"];
+
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ProtocolLabel {
     protocol: &'static str,
@@ -142,6 +150,9 @@ impl Metrics {
         for state in ManifestState::ALL.map(ManifestState::name) {
             drop(metrics.manifests.get_or_create(&StateLabel { state }));
         }
+        for status in DEVICE_STATUSES {
+            drop(metrics.devices.get_or_create(&StatusLabel { status }));
+        }
         for status in STATUS_CLASSES {
             drop(metrics.http_requests.get_or_create(&StatusLabel { status }));
         }
@@ -150,15 +161,21 @@ impl Metrics {
 
     /// Names everything in `registry`, whose prefix is the product's.
     pub fn register(&self, registry: &mut Registry) {
+        registry.register("build", "The program; always 1", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
         registry.register("telemetry_messages", "Device-to-cloud messages appended", self.telemetry_messages.clone());
         registry.register(
             "telemetry_bytes",
             "Bytes of device-to-cloud messages appended, in their stored form",
             self.telemetry_bytes.clone(),
         );
-        registry.register("device_connects", "Device connections accepted", self.connects.clone());
-        registry.register("device_disconnects", "Device connections ended, by reason", self.disconnects.clone());
+        registry.register("connects", "Device connections accepted", self.connects.clone());
+        registry.register("disconnects", "Device connections ended, by reason", self.disconnects.clone());
         registry.register("refusals", "Devices and services refused, by reason", self.refusals.clone());
+        registry.register("devices", "Devices in the registry, by whether they may connect", self.devices.clone());
+        let help = "Devices that may connect and are expected to: an offlineAfter applies to them";
+        registry.register("devices_expected", help, self.devices_expected.clone());
+        let help = "Expected devices that have been away for longer than their offlineAfter";
+        registry.register("devices_expected_offline", help, self.devices_expected_offline.clone());
         registry.register("http_requests", "HTTP requests answered, by class of status", self.http_requests.clone());
         registry.register("event_readers", "Readers of events now", self.event_readers.clone());
         registry.register("change_watchers", "Watchers of the change stream now", self.change_watchers.clone());
@@ -249,6 +266,19 @@ impl Metrics {
         self.manifest_problems.set(i64::try_from(problems).unwrap_or(i64::MAX));
     }
 
+    /// So many devices there are, and so many of them may connect.
+    pub fn devices(&self, total: u64, enabled: u64) {
+        for (status, count) in DEVICE_STATUSES.into_iter().zip([enabled, total.saturating_sub(enabled)]) {
+            self.devices.get_or_create(&StatusLabel { status }).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// So many are expected, and so many of them offline.
+    pub fn devices_expected(&self, expected: Expected) {
+        self.devices_expected.set(i64::try_from(expected.devices).unwrap_or(i64::MAX));
+        self.devices_expected_offline.set(i64::try_from(expected.offline).unwrap_or(i64::MAX));
+    }
+
     /// A device connected.
     pub fn connected(&self, protocol: Protocol) {
         self.connects.get_or_create(&ProtocolLabel { protocol: protocol.name() }).inc();
@@ -281,7 +311,8 @@ mod tests {
         let text = text(&Metrics::new(&["NoToken"]));
         for line in [
             "mooring_refusals_total{reason=\"NoToken\"} 0",
-            "mooring_device_disconnects_total{protocol=\"mqtt-ws\",reason=\"TokenExpired\"} 0",
+            "mooring_devices{status=\"disabled\"} 0",
+            "mooring_disconnects_total{protocol=\"mqtt-ws\",reason=\"TokenExpired\"} 0",
             "mooring_telemetry_messages_total{protocol=\"https\"} 0",
             "mooring_http_requests_total{status=\"5xx\"} 0",
             "mooring_event_readers 0",

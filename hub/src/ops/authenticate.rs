@@ -45,6 +45,8 @@ pub struct Origin {
 pub struct ServiceRight {
     /// The policy's name.
     pub policy: String,
+    /// Which of its keys signed the token.
+    pub key: KeyFingerprint,
     /// The last moment at which the token holds.
     pub good_until: crate::core::time::UnixMillis,
 }
@@ -154,7 +156,10 @@ async fn judge_device(hub: &Hub, claimed: &str, proof: Proof<'_>) -> Result<Devi
 async fn judge_token(hub: &Hub, device_id: DeviceId, token: &str) -> Result<DeviceRight, Judgement> {
     let token = SasToken::parse(token).map_err(RefusalReason::from)?;
     let credential = match token.policy.as_deref() {
-        Some(policy) => Some(policy_credential(hub, policy, &token, Permission::DeviceConnect)?),
+        Some(policy) => {
+            let key = policy_key(hub, policy, &token, Permission::DeviceConnect)?;
+            Some(Credential::Policy { name: policy.to_owned(), key })
+        }
         None => None,
     };
     let identity = identity(hub, &device_id).await?;
@@ -210,14 +215,14 @@ fn judge_service(hub: &Hub, token: Option<&str>, permission: Permission, path: &
     let token = SasToken::parse(token.ok_or(nobody(RefusalReason::NoToken))?).map_err(|error| nobody(error.into()))?;
     let name = token.policy.as_deref().ok_or(nobody(RefusalReason::NeedsPolicy(permission)))?.to_owned();
     let refused = |reason: RefusalReason| (name.clone(), reason);
-    policy_credential(hub, &name, &token, permission).map_err(refused)?;
+    let key = policy_key(hub, &name, &token, permission).map_err(refused)?;
     if !token.covers_path(&hub.names, path) {
         return Err(refused(RefusalReason::OtherResource(token.resource().as_ref().into())));
     }
     if let Some(expired) = token.expired_for(hub.now()) {
         return Err(refused(RefusalReason::TokenExpired(expired)));
     }
-    Ok(ServiceRight { policy: name, good_until: token.good_until() })
+    Ok(ServiceRight { policy: name, key, good_until: token.good_until() })
 }
 
 /// Both keys are always tried, so that the answer takes as long for either.
@@ -229,15 +234,17 @@ fn signing_key(token: &SasToken<'_>, primary: &SymmetricKey, secondary: &Symmetr
     }
 }
 
-fn policy_credential(hub: &Hub, name: &str, token: &SasToken<'_>, permission: Permission) -> Result<Credential, RefusalReason> {
-    let policy = hub.policies.get(name).ok_or_else(|| RefusalReason::UnknownPolicy(name.into()))?;
-    if signing_key(token, &policy.primary, &policy.secondary).is_none() {
+/// The policy's key that signed the token, if the policy allows that.
+fn policy_key(hub: &Hub, name: &str, token: &SasToken<'_>, permission: Permission) -> Result<KeyFingerprint, RefusalReason> {
+    let policies = hub.policies.current();
+    let policy = policies.get(name).ok_or_else(|| RefusalReason::UnknownPolicy(name.into()))?;
+    let Some(key) = signing_key(token, &policy.primary, &policy.secondary) else {
         return Err(RefusalReason::SignedWithNeitherPolicyKey(name.into()));
-    }
+    };
     if !policy.allows(permission) {
         return Err(RefusalReason::NotAllowed { policy: name.into(), permission });
     }
-    Ok(Credential::Policy(name.to_owned()))
+    Ok(key)
 }
 
 async fn refuse_since(hub: &Hub, claimed: &str, reason: RefusalReason, origin: Origin, asked: Instant) -> AuthenticateError {

@@ -23,7 +23,7 @@ impl DeviceAuthorities {
             Credential::Issued(issued) if !self.current().still_stand_behind(issued, &right.device_id) => {
                 Err(DisconnectReason::CertificateReplaced)
             }
-            Credential::Issued(_) | Credential::DeviceKey(_) | Credential::Policy(_) | Credential::SelfSigned(_) => Ok(()),
+            Credential::Issued(_) | Credential::DeviceKey(_) | Credential::Policy { .. } | Credential::SelfSigned(_) => Ok(()),
         }
     }
 }

@@ -3,6 +3,7 @@
 //! A protocol calls one verb with an intent and turns the answer into bytes. Nothing here knows a protocol.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::core::change::Change;
 use crate::core::command::CommandLimits;
@@ -30,9 +31,11 @@ pub mod commands;
 pub mod counted_registry;
 pub mod describe_hub;
 pub mod device_authorities;
+pub mod expected_devices;
 pub mod flush_activity;
 pub mod identities;
 pub mod open_session;
+pub mod policies;
 pub mod purge_commands;
 pub mod read_commands;
 pub mod read_connections;
@@ -79,7 +82,7 @@ pub struct Hub {
     /// Identities read lately.
     pub identities: identities::IdentityCache,
     /// The shared access policies.
-    pub policies: Policies,
+    pub policies: policies::SharedAccessPolicies,
     /// Who stands behind devices' certificates.
     pub device_authorities: device_authorities::DeviceAuthorities,
     /// Who was refused lately, and why.
@@ -88,10 +91,14 @@ pub struct Hub {
     pub readers: seats::Seats,
     /// What has happened lately.
     pub changes: changes::Changes,
+    /// Which devices are expected, and which of them are offline.
+    pub expected_devices: expected_devices::ExpectedDevices,
     /// Connections that are not in the log yet.
     pub unwritten_connections: record_connections::UnwrittenConnections,
     /// When the hub's earlier lives ended.
     pub earlier_boots: read_devices::EarlierBoots,
+    /// Notified when an identity was made, changed or deleted, for whoever counts them.
+    pub(crate) registry_changed: tokio::sync::Notify,
     /// Held while identities are written and the change is told, so that changes are told in the order in which they were made.
     pub(crate) registry_order: tokio::sync::Mutex<()>,
     /// Counters.
@@ -110,6 +117,8 @@ pub struct HubParts {
     pub policies: Policies,
     /// What commands are held to.
     pub command_limits: CommandLimits,
+    /// After how long a device counts as offline that says nothing about it itself.
+    pub offline_after: Option<Duration>,
     /// The identities.
     pub registry: Arc<dyn Registry>,
     /// The events.
@@ -128,8 +137,19 @@ impl Hub {
     /// A hub of these parts.
     #[must_use]
     pub fn new(parts: HubParts) -> Self {
-        let HubParts { names, boot, policies, command_limits, registry, events, commands, connection_log, certificate_expiry, clock } =
-            parts;
+        let HubParts {
+            names,
+            boot,
+            policies,
+            command_limits,
+            offline_after,
+            registry,
+            events,
+            commands,
+            connection_log,
+            certificate_expiry,
+            clock,
+        } = parts;
         let metrics = Arc::new(Metrics::new(&refusals::RefusalReason::NAMES));
         Self {
             names,
@@ -141,7 +161,8 @@ impl Hub {
             connection_log,
             command_store: commands,
             commands: commands::Commands::new(command_limits),
-            policies,
+            expected_devices: expected_devices::ExpectedDevices::new(clock.now(), offline_after),
+            policies: policies::SharedAccessPolicies::new(policies),
             device_authorities: device_authorities::DeviceAuthorities::default(),
             clock,
             presence: Presence::default(),
@@ -151,6 +172,7 @@ impl Hub {
             changes: changes::Changes::default(),
             unwritten_connections: record_connections::UnwrittenConnections::default(),
             earlier_boots: read_devices::EarlierBoots::default(),
+            registry_changed: tokio::sync::Notify::new(),
             registry_order: tokio::sync::Mutex::default(),
             metrics,
         }
@@ -162,10 +184,16 @@ impl Hub {
         self.clock.now()
     }
 
-    /// Whether a right survives what its identity has become and which authorities the hub believes; otherwise why not.
+    /// Whether a right survives what its identity has become and which authorities and keys the hub believes; otherwise why not.
     pub fn review(&self, right: &DeviceRight, identity: Option<&DeviceIdentity>) -> Result<(), DisconnectReason> {
         right.review(identity)?;
-        self.device_authorities.review(right)
+        self.review_believed(right)
+    }
+
+    /// The part of [`Self::review`] that needs no identity.
+    fn review_believed(&self, right: &DeviceRight) -> Result<(), DisconnectReason> {
+        self.device_authorities.review(right)?;
+        self.policies.review(right)
     }
 
     /// Makes a durable change of an identity count, before the call that made it returns: nobody goes on with the old one, and a
@@ -182,5 +210,6 @@ impl Hub {
             Change::IdentityDeleted(id.clone())
         };
         self.changes.publish(self.now(), change);
+        self.registry_changed.notify_one();
     }
 }

@@ -56,6 +56,12 @@ pub fn presence_overview(hub: &Hub) -> PresenceOverview {
     PresenceOverview { counts: hub.presence.counts(), flapping: hub.presence.flapping.all(hub.now()) }
 }
 
+/// How many are connected.
+#[must_use]
+pub fn presence_counts(hub: &Hub) -> PresenceCounts {
+    hub.presence.counts()
+}
+
 /// How many devices flap now; a thousand at most.
 #[must_use]
 pub fn flapping_count(hub: &Hub) -> usize {

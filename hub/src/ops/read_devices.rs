@@ -40,6 +40,16 @@ impl EarlierBoots {
         if !identities.iter().any(|identity| earlier_boot(hub, identity).is_some()) {
             return None;
         }
+        self.all(hub).await
+    }
+
+    /// When the hub's life before this one ended; `None` when there was none, and while the connections' log does not answer.
+    pub(super) async fn last_end(&self, hub: &Hub) -> Option<UnixMillis> {
+        let ends = self.all(hub).await?.iter().filter(|(boot, _)| **boot < hub.boot);
+        ends.max_by_key(|(boot, _)| **boot).map(|(_, end)| *end)
+    }
+
+    async fn all(&self, hub: &Hub) -> Option<&HashMap<BootId, UnixMillis>> {
         let read = self.0.get_or_try_init(async || Ok(hub.connection_log.last_heartbeats().await?.into_iter().collect())).await;
         read.inspect_err(|error: &crate::store::connection_log::ConnectionLogError| {
             tracing::warn!(%error, "when the hub's earlier lives ended can't be read: {error}");

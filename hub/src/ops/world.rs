@@ -95,6 +95,7 @@ impl World {
             boot,
             policies,
             command_limits: CommandLimits::default(),
+            offline_after: None,
             registry,
             events: Arc::clone(&log) as _,
             commands: Arc::clone(&commands) as _,

@@ -1,4 +1,5 @@
-//! Health and metrics, for probes and scrapers. No ids and no secrets in it: nobody has to authenticate here.
+//! Health and metrics, for probes and scrapers. Nobody has to authenticate here: no secrets in it, and no ids but those of devices that ask
+//! for time series of their own.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,9 +17,12 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::Registry;
 
 use super::readiness::Readiness;
+use crate::core::session::Protocol;
+use crate::core::time::UnixMillis;
 use crate::net::{Admissions, ReloadingCertificate};
 use crate::ops::Hub;
-use crate::ops::read_connections::flapping_count;
+use crate::ops::expected_devices::device_series;
+use crate::ops::read_connections::{flapping_count, presence_counts};
 use crate::store::journal::Journal;
 
 /// What probes and scrapers ask about.
@@ -90,21 +94,49 @@ struct Gauges {
 
 impl Gauges {
     fn edge(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        gauge(encoder, "connections", "Connections of all kinds", self.admissions.connections())?;
-        gauge(encoder, "connections_unfinished", "Connections on which nobody has authenticated yet", self.admissions.unfinished())?;
-        gauge(encoder, "devices_connected", "Devices with an open session", self.hub.presence.connected() as u64)?;
-        gauge(encoder, "devices_flapping", "Devices that connect again and again, a thousand at most", flapping_count(&self.hub) as u64)?;
-        let take_overs = self.hub.presence.counts().take_overs;
-        counter(encoder, "device_take_overs", "Device connections that ended an older one of their device", take_overs)?;
-        if let Some(not_after) = self.certificate.not_after() {
-            let seconds = u64::try_from(not_after.0.div_euclid(1000)).unwrap_or(0);
-            gauge(encoder, "certificate_expiry_timestamp_seconds", "When the hub's certificate runs out", seconds)?;
-        }
+        let help = "Connections of all kinds at all ports but this one";
+        gauge(encoder, "listener_connections", help, self.admissions.connections())?;
+        let help = "Connections on which nobody has authenticated yet";
+        gauge(encoder, "listener_connections_unfinished", help, self.admissions.unfinished())?;
         let help = "Connections turned away at the edge, by reason";
-        let mut refused = encoder.encode_descriptor("connections_refused", help, None, MetricType::Counter)?;
+        let mut refused = encoder.encode_descriptor("listener_connections_refused", help, None, MetricType::Counter)?;
         for (refusal, count) in self.admissions.refusals().iter() {
             let labels = [("reason", refusal.name())];
             ConstCounter::new(count).encode(refused.encode_family(&labels)?)?;
+        }
+        if let Some(not_after) = self.certificate.not_after() {
+            gauge(encoder, "certificate_expiry_timestamp_seconds", "When the hub's certificate runs out", seconds(not_after))?;
+        }
+        Ok(())
+    }
+
+    fn presence(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let counts = presence_counts(&self.hub);
+        let mut connections = encoder.encode_descriptor("connections", "Device connections open now", None, MetricType::Gauge)?;
+        for protocol in Protocol::CONNECTED {
+            let open = counts.by_protocol.get(&protocol).copied().unwrap_or_default();
+            let labels = [("protocol", protocol.name())];
+            ConstGauge::new(i64::try_from(open).unwrap_or(i64::MAX)).encode(connections.encode_family(&labels)?)?;
+        }
+        gauge(encoder, "devices_connected", "Devices with an open connection", counts.connected as u64)?;
+        gauge(encoder, "devices_flapping", "Devices that connect again and again, a thousand at most", flapping_count(&self.hub) as u64)?;
+        counter(encoder, "take_overs", "Device connections that ended an older one of their device", counts.take_overs)
+    }
+
+    fn device_series(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (series, left_out) = device_series(&self.hub);
+        let help = "Devices that ask for time series of their own and have none, because a thousand others have";
+        gauge(encoder, "device_series_left_out", help, left_out as u64)?;
+        let mut connected = encoder.encode_descriptor("device_connected", "1 while the device is connected", None, MetricType::Gauge)?;
+        for device in &series {
+            let labels = [("device_id", device.id.as_str())];
+            ConstGauge::new(i64::from(device.connected)).encode(connected.encode_family(&labels)?)?;
+        }
+        let (name, help) = ("device_last_transition_timestamp_seconds", "When the device last connected or disconnected");
+        let mut last = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+        for (device, time) in series.iter().filter_map(|device| Some((device, device.last_transition?))) {
+            let labels = [("device_id", device.id.as_str())];
+            ConstGauge::new(i64::try_from(seconds(time)).unwrap_or(i64::MAX)).encode(last.encode_family(&labels)?)?;
         }
         Ok(())
     }
@@ -121,8 +153,8 @@ impl Gauges {
         gauge(encoder, "journal_segments", "Segment files", stats.segments)?;
         gauge(encoder, "journal_bytes_on_disk", "Bytes that the segments take on disk", stats.bytes_on_disk)?;
         if let Some(time) = stats.oldest_event_time {
-            let seconds = u64::try_from(time.0.div_euclid(1000)).unwrap_or(0);
-            gauge(encoder, "journal_oldest_event_timestamp_seconds", "When the oldest event that is kept was enqueued", seconds)?;
+            let help = "When the oldest event that is kept was enqueued";
+            gauge(encoder, "journal_oldest_event_timestamp_seconds", help, seconds(time))?;
         }
         if let Some(held) = stats.ballast_held {
             let help = "1 while the space is held that lets the registry be written when events have filled the disk";
@@ -136,6 +168,8 @@ impl Gauges {
 impl Collector for Gauges {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.edge(&mut encoder)?;
+        self.presence(&mut encoder)?;
+        self.device_series(&mut encoder)?;
         self.journal(&mut encoder)
     }
 }
@@ -144,6 +178,10 @@ impl fmt::Debug for Gauges {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Gauges")
     }
+}
+
+fn seconds(time: UnixMillis) -> u64 {
+    u64::try_from(time.0.div_euclid(1000)).unwrap_or(0)
 }
 
 fn gauge(encoder: &mut DescriptorEncoder<'_>, name: &str, help: &str, value: impl Into<u64>) -> fmt::Result {

@@ -234,7 +234,7 @@ mod tests {
     async fn a_connection_whose_client_takes_nothing_is_closed_at_its_time() {
         let patience = patience(30);
         patience.handle.authenticated();
-        let _closing = patience.handle.close_at(Instant::now() + Duration::from_secs(60));
+        let _closing = patience.handle.close_after(time::sleep(Duration::from_secs(60)));
         assert_eq!(served_for(&patience).await, 60);
     }
 

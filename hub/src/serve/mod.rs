@@ -7,17 +7,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::device_authorities::{AuthorityError, FollowedAuthorities};
+use self::following::LookNow;
 use self::health::Health;
 use self::listeners::{Addresses, BoundPorts, Edge, Ports};
 use self::manifests::{Manifests, ManifestsError};
-use self::policies::PolicyError;
+use self::policies::{FollowedPolicies, PolicyError};
 use self::stores::{StoreError, Stores};
 use crate::config::{Config, HostName};
 use crate::core::host::HubNames;
@@ -27,15 +27,18 @@ use crate::net::certificate::CertificateError;
 use crate::net::{Admissions, BindError, CertificateFiles, ReloadingCertificate, StrangerLimits};
 use crate::ops::describe_hub::CertificateExpiry;
 use crate::ops::device_authorities::replace_device_authorities;
+use crate::ops::expected_devices::follow_devices;
 use crate::ops::flush_activity::flush_activity;
 use crate::ops::open_session::close_all_sessions;
 use crate::ops::record_connections::{flush_connections, forget_boots, prune_connections};
+use crate::ops::registry_statistics::keep_count;
 use crate::ops::{Hub, HubParts, commands};
 
 pub mod certificate_authority;
 pub mod clock;
 pub mod dev;
 pub mod device_authorities;
+mod following;
 pub mod health;
 pub mod http_server;
 pub mod listeners;
@@ -48,9 +51,6 @@ pub mod readiness;
 pub mod stores;
 #[cfg(test)]
 mod tests;
-
-/// How often the files of the certificate and of the devices' authorities are looked at.
-const CERTIFICATE_LOOK_EVERY: Duration = Duration::from_secs(30);
 
 /// How often connects and disconnects are written: what a crash may lose of them.
 const CONNECTIONS_WRITTEN_EVERY: Duration = Duration::from_millis(250);
@@ -104,15 +104,14 @@ pub struct RunningHub {
     addresses: Addresses,
     https_left_out: Option<BindError>,
     stop: CancellationToken,
-    look_at_certificate: Arc<Notify>,
-    look_at_authorities: Arc<Notify>,
+    look_now: LookNow,
     listening: JoinSet<()>,
     upkeep: JoinSet<()>,
     command_desk: JoinHandle<()>,
     shutdown_time: Duration,
 }
 
-/// Runs a hub until the process is told to stop. SIGHUP makes it look at its certificate and at the devices' authorities.
+/// Runs a hub until the process is told to stop. SIGHUP makes it look at the files that it follows.
 pub async fn run(config: &Config) -> Result<(), StartError> {
     let clock: Arc<dyn Clock> = Arc::new(clock::SystemClock);
     let stores = Stores::open(config, &clock).await?;
@@ -126,10 +125,7 @@ pub async fn run(config: &Config) -> Result<(), StartError> {
                 info!(signal = name, "stopping: {name}");
                 break;
             }
-            _ = hangup.recv() => {
-                running.look_at_certificate.notify_one();
-                running.look_at_authorities.notify_one();
-            }
+            _ = hangup.recv() => running.look_now.look(),
         }
     }
     running.stop().await;
@@ -145,13 +141,14 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
         warn!(%name, "the certificate is not for {name}: clients that come by this name will refuse it");
     }
     let authorities = FollowedAuthorities::load(&config.device_authorities)?;
-    let policies = policies::load(&config.data, &config.policies)?;
+    let policies = FollowedPolicies::load(&config.data, &config.policies)?;
     let admissions = Admissions::new(stranger_limits(config), Arc::clone(&clock));
     let hub = Arc::new(Hub::new(HubParts {
         names: hub_names(config),
         boot: stores.boot,
-        policies,
+        policies: policies.current(),
         command_limits: config.commands.clone(),
+        offline_after: config.offline_after,
         registry: Arc::clone(&stores.registry),
         events: Arc::clone(&stores.journal) as _,
         commands: Arc::clone(&stores.commands),
@@ -171,18 +168,18 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
         addresses: ports.addresses(),
         https_left_out: ports.https_left_out.take(),
         stop: CancellationToken::new(),
-        look_at_certificate: Arc::default(),
-        look_at_authorities: Arc::default(),
+        look_now: LookNow::default(),
         listening: JoinSet::new(),
         upkeep: JoinSet::new(),
         command_desk: tokio::spawn(commands::run(Arc::clone(&hub))),
         shutdown_time: config.limits.shutdown_time.get(),
         hub,
     };
-    running.upkeep.spawn(keep_certificate(Arc::clone(&certificate), Arc::clone(&running.look_at_certificate)));
-    running.upkeep.spawn(keep_authorities(Arc::clone(&running.hub), authorities, Arc::clone(&running.look_at_authorities)));
+    running.look_now.follow(&running.hub, (Arc::clone(&certificate), authorities, policies), &mut running.upkeep);
     running.upkeep.spawn(keep_connections(Arc::clone(&running.hub)));
     running.upkeep.spawn(keep_activity(Arc::clone(&running.hub)));
+    running.upkeep.spawn(keep_count(Arc::clone(&running.hub)));
+    running.upkeep.spawn(keep_expectations(Arc::clone(&running.hub)));
     let edge = Edge { config, certificate, admissions, stop: running.stop.clone() };
     let routers = protocols::routers(&running.hub, &running.health, config.limits.authentication_time.get());
     edge.serve(ports, &running.hub, &routers, &mut running.listening)?;
@@ -371,40 +368,6 @@ fn raise_descriptor_limit(config: &Config) {
     }
 }
 
-async fn keep_certificate(certificate: Arc<ReloadingCertificate>, look: Arc<Notify>) {
-    loop {
-        let _ = time::timeout(CERTIFICATE_LOOK_EVERY, look.notified()).await;
-        let looked_at = Arc::clone(&certificate);
-        match tokio::task::spawn_blocking(move || looked_at.reload()).await {
-            Ok(Ok(false)) | Err(_) => {}
-            Ok(Ok(true)) => info!("the certificate has changed; new connections get the new one"),
-            Ok(Err(error)) => warn!(
-                error = &error as &dyn std::error::Error,
-                "the certificate's files have changed and can't be used; the old one stays: {error}"
-            ),
-        }
-    }
-}
-
-async fn keep_authorities(hub: Arc<Hub>, mut authorities: FollowedAuthorities, look: Arc<Notify>) {
-    loop {
-        let _ = time::timeout(CERTIFICATE_LOOK_EVERY, look.notified()).await;
-        let looked = tokio::task::spawn_blocking(move || {
-            let found = authorities.reload();
-            (authorities, found)
-        });
-        let Ok((kept, (changed, broken))) = looked.await else { return };
-        authorities = kept;
-        for error in broken {
-            warn!(error = &error as &dyn std::error::Error, "a device authority has changed and can't be used; the old one stays: {error}");
-        }
-        if !changed.is_empty() {
-            replace_device_authorities(&hub, authorities.current());
-            info!("device authorities have changed: {}; devices that came in by one that is gone are sent away", list(changed));
-        }
-    }
-}
-
 /// Writes connects and disconnects, and the hub's heartbeat.
 async fn keep_connections(hub: Arc<Hub>) {
     let mut beat_at = time::Instant::now();
@@ -446,6 +409,11 @@ async fn keep_activity(hub: Arc<Hub>) {
         hub.changes.forget_old(hub.now());
         flushed_at = flush_activity(&hub, flushed_at).await;
     }
+}
+
+/// Keeps count of the devices that are expected, and of those that are offline.
+async fn keep_expectations(hub: Arc<Hub>) {
+    follow_devices(&hub).await;
 }
 
 /// Answers with the signal's name when the process is told to stop.

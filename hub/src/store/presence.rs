@@ -371,16 +371,21 @@ impl DeviceActivity {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::core::identity::GenerationId;
-    use crate::core::session::Credential;
+    use crate::core::identity::{GenerationId, SymmetricKey};
+    use crate::core::session::{Credential, KeyFingerprint};
 
     const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
+
+    fn credential() -> Credential {
+        let key = SymmetricKey::from_bytes(vec![1; 32]).unwrap();
+        Credential::Policy { name: "device".into(), key: KeyFingerprint::of(&key) }
+    }
 
     fn open(presence: &Presence, generation: &str) -> Session {
         let right = DeviceRight {
             device_id: DeviceId::parse("D").unwrap(),
             generation_id: GenerationId(generation.into()),
-            credential: Credential::Policy("device".into()),
+            credential: credential(),
             good_until: NOW,
         };
         presence.open(right, Protocol::Mqtt, SocketAddr::from(([192, 0, 2, 1], 4711)), NOW, |_| {})
@@ -467,7 +472,7 @@ mod tests {
         let right = |id: &str| DeviceRight {
             device_id: DeviceId::parse(id).unwrap(),
             generation_id: GenerationId("1".into()),
-            credential: Credential::Policy("device".into()),
+            credential: credential(),
             good_until: NOW,
         };
         let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
@@ -517,7 +522,7 @@ mod tests {
             // In no order, as devices come.
             device_id: DeviceId::parse(&format!("device-{:07}", u64::from(number) * 7919 % u64::from(SESSIONS))).unwrap(),
             generation_id: GenerationId("1".into()),
-            credential: Credential::Policy("device".into()),
+            credential: credential(),
             good_until: NOW,
         };
         let peer = SocketAddr::from(([192, 0, 2, 1], 4711));

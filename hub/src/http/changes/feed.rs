@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::timeout;
 
 use super::json;
 use crate::core::change::ChangePosition;
+use crate::ops::policies::LastingRight;
 use crate::ops::watch_changes::{News, Published, Standing, Watcher};
 
 /// How often a watcher without news is told that the stream is alive. Below the 60 s after which proxies commonly give up.
@@ -38,8 +39,8 @@ pub const HEARTBEAT: &str = "heartbeat";
 /// Messages, one after another.
 pub struct Feed {
     watcher: Watcher,
-    /// When the right to watch ends.
-    right_ends: Instant,
+    /// The right to watch.
+    right: LastingRight,
     begun: bool,
     ended: bool,
 }
@@ -70,9 +71,9 @@ impl Message {
 }
 
 impl Feed {
-    /// What `watcher` is told until `right_ends`.
-    pub fn new(watcher: Watcher, right_ends: Instant) -> Self {
-        Self { watcher, right_ends, begun: false, ended: false }
+    /// What `watcher` is told until `right` is lost.
+    pub fn new(watcher: Watcher, right: LastingRight) -> Self {
+        Self { watcher, right, begun: false, ended: false }
     }
 
     /// The next messages, never none; `None` at the end. Loses nothing when it is dropped while it waits.
@@ -86,7 +87,7 @@ impl Feed {
         }
         let news = tokio::select! {
             biased;
-            () = sleep_until(self.right_ends) => return Some(self.problem("the token has expired")),
+            lost = self.right.lost() => return Some(self.problem(&lost.to_string())),
             news = timeout(HEARTBEAT_EVERY, self.watcher.next()) => news,
         };
         Some(match news {

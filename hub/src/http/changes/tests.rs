@@ -13,9 +13,11 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::core::policy::Policies;
 use crate::core::session::DisconnectReason;
 use crate::ops::Session;
 use crate::ops::open_session::{close_session, open_session};
+use crate::ops::policies::replace_policies;
 use crate::ops::world::{World, device_token, origin, policy_token};
 
 fn app(world: &World) -> Router {
@@ -63,6 +65,17 @@ async fn how_things_stand_then_what_happens_then_the_tokens_end() {
     let ids: Vec<_> = blocks.iter().map(|(_, id, _)| id.as_deref()).collect();
     assert_eq!(ids, [None, None, None, Some("1-4"), None]);
     assert_eq!(blocks[4].2, json!({"message": "the token has expired"}));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_the_key_that_signed_its_token() {
+    let world = World::with_device("D").await;
+    let response = ask(&world, "registryRead", "snapshot=false", None).await;
+    replace_policies(&world.hub, Policies::default());
+    connect(&world).await;
+    let blocks = blocks(response).await;
+    assert_eq!(blocks.iter().map(|(kind, ..)| kind.as_str()).collect::<Vec<_>>(), ["problem"], "not what happened since");
+    assert_eq!(blocks[0].2, json!({"message": "the key that the token was signed with has been replaced"}));
 }
 
 #[tokio::test(start_paused = true)]

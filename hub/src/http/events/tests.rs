@@ -9,8 +9,10 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
+use crate::core::policy::Policies;
 use crate::core::telemetry::Occasion;
 use crate::ops::EventBatch;
+use crate::ops::policies::replace_policies;
 use crate::ops::send_telemetry::{append_durably, stage, stamps};
 use crate::ops::world::{World, device_token, payload, policy_token};
 
@@ -79,6 +81,17 @@ async fn a_quiet_stream_says_that_it_is_alive_until_the_token_expires() {
     let stream = text(ask(&world, "", None).await).await;
     assert_eq!(stream.matches(":\n\n").count(), 4, "{stream}");
     assert!(stream.ends_with("event: problem\ndata: {\"message\":\"the token has expired\"}\n\n"), "{stream}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_ends_with_the_key_that_signed_its_token() {
+    let world = World::with_device("D").await;
+    let mut body = ask(&world, "", None).await.into_body();
+    body.frame().await.unwrap().unwrap();
+    replace_policies(&world.hub, Policies::default());
+    send(&world, &["x"]).await;
+    let rest = body.collect().await.unwrap().to_bytes();
+    assert_eq!(rest, "event: problem\ndata: {\"message\":\"the key that the token was signed with has been replaced\"}\n\n");
 }
 
 #[tokio::test(start_paused = true)]

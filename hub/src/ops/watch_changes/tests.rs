@@ -4,13 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::identity::Version;
-use crate::core::session::{BootId, DisconnectReason};
+use crate::core::session::{BootId, DisconnectReason, KeyFingerprint};
 use crate::ops::open_session::{close_session, open_session};
-use crate::ops::world::{NOW, World, device_token, identity, origin};
+use crate::ops::world::{NOW, World, device_token, identity, key, origin};
 use crate::store::Expected;
 
 fn right(policy: &str) -> ServiceRight {
-    ServiceRight { policy: policy.to_owned(), good_until: NOW }
+    ServiceRight { policy: policy.to_owned(), key: KeyFingerprint::of(&key(101)), good_until: NOW }
 }
 
 fn everything() -> Interest {

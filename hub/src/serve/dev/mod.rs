@@ -219,6 +219,7 @@ fn configuration(options: &DevOptions, data: &Path) -> Config {
         },
         events: Default::default(),
         commands: Default::default(),
+        offline_after: None,
         proxy_sources: Vec::new(),
         limits: Limits { connections: Count::from_text(CONNECTIONS).expect("it is in range"), ..Limits::default() },
         log: Log::default(),
@@ -260,7 +261,7 @@ async fn describe(options: &DevOptions, certificates: &DevelopmentCertificates, 
             api: url("https", &host, port(addresses.api)),
             metrics: url("https", metrics_host, port(addresses.metrics)),
         },
-        connection_strings: policy_connection_strings(name, &hub.policies),
+        connection_strings: policy_connection_strings(name, &hub.policies.current()),
         devices,
     })
 }

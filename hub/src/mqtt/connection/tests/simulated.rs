@@ -181,6 +181,7 @@ impl Outside {
             boot: BootId(boot),
             policies: Policies::from_iter([]),
             command_limits: limits(),
+            offline_after: None,
             registry: Arc::clone(&self.registry) as _,
             events: Arc::new(MemoryEventLog::new(NonZeroU16::MIN)),
             commands: Arc::new(store),
