@@ -1,59 +1,45 @@
-//! Which namespaces the operator looks after.
+//! Where the operator looks: the whole cluster, or the namespaces that it was given.
 
-use kube::api::Api;
 use kube::core::NamespaceResourceScope;
-use kube::{Client, Resource};
+use kube::{Api, Client, Resource};
 
-/// The namespaces that are watched.
+/// Which namespaces are the operator's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Scope {
-    /// Every one, with one watch each kind.
-    All,
-    /// These, with a watch each.
+    /// All.
+    Cluster,
+    /// These, each once.
     Namespaces(Vec<String>),
 }
 
 impl Scope {
-    /// Of what the command line names: none means all.
+    /// The whole cluster when none is named.
     #[must_use]
     pub fn of(mut namespaces: Vec<String>) -> Self {
         namespaces.sort();
         namespaces.dedup();
-        if namespaces.is_empty() { Self::All } else { Self::Namespaces(namespaces) }
+        if namespaces.is_empty() { Self::Cluster } else { Self::Namespaces(namespaces) }
     }
 
-    /// Whether the namespace is looked after.
-    #[must_use]
-    pub fn covers(&self, namespace: &str) -> bool {
-        match self {
-            Self::All => true,
-            Self::Namespaces(names) => names.iter().any(|name| name == namespace),
-        }
-    }
-
-    /// What is to be watched of a kind.
+    /// What to watch: one for the whole cluster, or one for each namespace. (A store follows one watch: whoever starts a watch for each
+    /// has a controller, and a store, for each.)
     #[must_use]
     pub fn apis<K>(&self, client: &Client) -> Vec<Api<K>>
     where
-        K: Resource<Scope = NamespaceResourceScope>,
-        K::DynamicType: Default,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
     {
         match self {
-            Self::All => vec![Api::all(client.clone())],
+            Self::Cluster => vec![Api::all(client.clone())],
             Self::Namespaces(names) => names.iter().map(|name| Api::namespaced(client.clone(), name)).collect(),
         }
     }
-}
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_name_means_all_and_a_name_counts_once() {
-        assert_eq!(Scope::of(Vec::new()), Scope::All);
-        let scope = Scope::of(vec!["b".to_owned(), "a".to_owned(), "b".to_owned()]);
-        assert_eq!(scope, Scope::Namespaces(vec!["a".to_owned(), "b".to_owned()]));
-        assert!(scope.covers("a") && !scope.covers("c") && Scope::All.covers("c"));
+    /// Whether the namespace is the operator's.
+    #[must_use]
+    pub fn contains(&self, namespace: &str) -> bool {
+        match self {
+            Self::Cluster => true,
+            Self::Namespaces(names) => names.iter().any(|name| name == namespace),
+        }
     }
 }
