@@ -4,6 +4,7 @@
 //! build (pure) → apply (server-side apply) → status.
 
 pub mod conditions;
+pub mod device;
 pub mod hub;
 pub mod labels;
 pub mod ownership;
