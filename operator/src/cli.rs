@@ -73,7 +73,8 @@ mod tests {
     #[test]
     fn namespaces_may_be_several() {
         Options::command().debug_assert();
-        let options = Options::parse_from(["mooring-operator", "--watch-namespace", "a", "--watch-namespace", "b", "--leader-election", "off"]);
+        let options =
+            Options::parse_from(["mooring-operator", "--watch-namespace", "a", "--watch-namespace", "b", "--leader-election", "off"]);
         assert_eq!((options.watch_namespace.len(), options.leader_election), (2, Switch::Off));
     }
 }

@@ -152,14 +152,7 @@ async fn lost(election: Option<&Election>) {
     }
 }
 
-fn controllers(
-    options: &Options,
-    client: &Client,
-    me: &str,
-    metrics: &Metrics,
-    clock: Clock,
-    stop: &CancellationToken,
-) -> JoinSet<()> {
+fn controllers(options: &Options, client: &Client, me: &str, metrics: &Metrics, clock: Clock, stop: &CancellationToken) -> JoinSet<()> {
     let scope = Scope::of(options.watch_namespace.clone());
     info!(?scope, "looking after {}", describe(&scope));
     let links = Links::default();

@@ -188,7 +188,7 @@ fn without_names(metadata: &Value) -> Value {
 /// a scalar, or a list or map that is replaced as one.
 fn owns(fields: Option<&Value>, value: &Value) -> bool {
     let Some(fields) = fields.and_then(Value::as_object) else { return false };
-    let below = fields.keys().any(|name| name != ".");
+    let below = !fields.is_empty();
     match value {
         Value::Object(value) if below => value.iter().all(|(name, value)| owns(fields.get(&format!("f:{name}")), value)),
         Value::Array(items) if below => items.iter().all(|item| {

@@ -150,6 +150,7 @@ pub async fn dereference(client: &Client, hub: &IotHub, optional_kinds: BTreeSet
         }
     }
     let pods = format!("{}={},{}={name}", labels::NAME, labels::HUB_PROGRAM, labels::INSTANCE);
-    facts.pods = Api::<Pod>::namespaced(client.clone(), &namespace).list(&ListParams::default().labels(&pods).limit(LISTED_MAX)).await?.items;
+    facts.pods =
+        Api::<Pod>::namespaced(client.clone(), &namespace).list(&ListParams::default().labels(&pods).limit(LISTED_MAX)).await?.items;
     Ok(facts)
 }

@@ -241,7 +241,8 @@ where
         let key = ChildKey::new(kind, object.name_any());
         let namespace = object.namespace();
         let concerned = |hub: &IotHub| {
-            let issued = kind == Kind::Secret && hub.spec.tls.issuer_ref.is_some() && HubChildren(&hub.name_any()).certificate() == key.name;
+            let issued =
+                kind == Kind::Secret && hub.spec.tls.issuer_ref.is_some() && HubChildren(&hub.name_any()).certificate() == key.name;
             hub.namespace() == namespace && (issued || references(hub).contains(&key))
         };
         hubs.state().into_iter().filter(|hub| concerned(hub)).map(|hub| ObjectRef::from_obj(hub.as_ref())).collect::<Vec<_>>()
@@ -346,14 +347,8 @@ fn settled(
 
 async fn carry_out(hub: &IotHub, valid: &Valid, material: &Material, facts: &Facts, context: &Context) -> Result<Applied, kube::Error> {
     let volume = facts.volume(&hub.name_any());
-    let plan = Plan {
-        hub,
-        valid,
-        material,
-        volume: volume.as_ref(),
-        optional_kinds: &facts.optional_kinds,
-        surroundings: &context.surroundings,
-    };
+    let plan =
+        Plan { hub, valid, material, volume: volume.as_ref(), optional_kinds: &facts.optional_kinds, surroundings: &context.surroundings };
     apply::apply(&context.client, hub, build::build(plan), facts).await
 }
 

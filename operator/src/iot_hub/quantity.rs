@@ -25,10 +25,8 @@ const SUFFIXES: [(&str, f64); 15] = [
 #[must_use]
 pub fn bytes(quantity: &Quantity) -> Option<u64> {
     let text = quantity.0.trim();
-    let (number, factor) = SUFFIXES
-        .iter()
-        .find_map(|(suffix, factor)| text.strip_suffix(suffix).map(|number| (number, *factor)))
-        .unwrap_or((text, 1.0));
+    let (number, factor) =
+        SUFFIXES.iter().find_map(|(suffix, factor)| text.strip_suffix(suffix).map(|number| (number, *factor))).unwrap_or((text, 1.0));
     let value = number.parse::<f64>().ok()? * factor;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is looked at before")]
     (value >= 0.0 && value <= 9e18).then_some(value.ceil() as u64)
@@ -41,7 +39,9 @@ mod tests {
     #[test]
     fn quantities_are_read() {
         let read = |text: &str| bytes(&Quantity(text.to_owned()));
-        for (text, value) in [("10Gi", 10 << 30), ("1.5Ki", 1536), ("500M", 500_000_000), ("2e3", 2000), ("1E", 10u64.pow(18)), ("1500m", 2)] {
+        for (text, value) in
+            [("10Gi", 10 << 30), ("1.5Ki", 1536), ("500M", 500_000_000), ("2e3", 2000), ("1E", 10u64.pow(18)), ("1500m", 2)]
+        {
             assert_eq!(read(text), Some(value), "{text}");
         }
         assert_eq!((read("-1"), read("much")), (None, None));

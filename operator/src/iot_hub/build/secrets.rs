@@ -43,8 +43,7 @@ fn policy_secret(plan: Plan<'_>, policy: &str, secret: &str, keys: &Keys, reads_
     let host = plan.hub.spec.hostnames.first().map_or("", String::as_str);
     let (primary, secondary) = (keys.primary.expose_secret(), keys.secondary.expose_secret());
     let connection = format!("HostName={host};SharedAccessKeyName={policy};SharedAccessKey={primary}");
-    let event_hub =
-        format!("Endpoint=sb://{host}/;SharedAccessKeyName={policy};SharedAccessKey={primary};EntityPath={}", plan.name());
+    let event_hub = format!("Endpoint=sb://{host}/;SharedAccessKeyName={policy};SharedAccessKey={primary};EntityPath={}", plan.name());
     let mut entries = vec![
         ("connectionString", connection.as_str()),
         ("hostName", host),

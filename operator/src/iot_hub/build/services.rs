@@ -23,11 +23,12 @@ pub fn services(plan: Plan<'_>) -> Vec<Child> {
 fn devices(plan: Plan<'_>) -> Option<Child> {
     let spec = &plan.hub.spec.services.devices;
     let outside = spec.kind != ServiceType::ClusterIP;
-    let ports: Vec<Value> = [("mqtts", &spec.mqtt, i32::from(MQTT_PORT), MQTT_PORT), ("https", &spec.https, HTTPS_SERVICE_PORT, HTTPS_PORT)]
-        .into_iter()
-        .filter(|(_, given, ..)| given.enabled)
-        .map(|(name, given, usual, target)| port(name, given.port.unwrap_or(usual), target, node_port(given, outside)))
-        .collect();
+    let ports: Vec<Value> =
+        [("mqtts", &spec.mqtt, i32::from(MQTT_PORT), MQTT_PORT), ("https", &spec.https, HTTPS_SERVICE_PORT, HTTPS_PORT)]
+            .into_iter()
+            .filter(|(_, given, ..)| given.enabled)
+            .map(|(name, given, usual, target)| port(name, given.port.unwrap_or(usual), target, node_port(given, outside)))
+            .collect();
     if ports.is_empty() {
         return None;
     }
