@@ -3,4 +3,8 @@
 //! It knows Kubernetes, and a hub only by its public REST API. Each controller goes the same way: dereference (reads) → validate (pure) →
 //! build (pure) → apply (server-side apply) → status.
 
+pub mod conditions;
 pub mod hub;
+pub mod labels;
+pub mod ownership;
+pub mod scope;
