@@ -5,6 +5,7 @@
 
 pub mod conditions;
 pub mod hub;
+pub mod iot_hub;
 pub mod labels;
 pub mod ownership;
 pub mod scope;

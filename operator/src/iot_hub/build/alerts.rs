@@ -12,15 +12,6 @@ use serde_json::{Map, Value, json};
 /// Where the pages about alerts are; an alert's name follows.
 const RUNBOOKS: &str = "https://mooring.dev/docs/runbooks/";
 
-/// How long the last sample counts when scrapes fail: three scrapes, at one a minute.
-const GAP: &str = "3m";
-
-/// How far back the most connected devices are looked for.
-const FLEET_WINDOW: &str = "15m";
-
-/// How far back refusals are counted.
-const REFUSALS_WINDOW: &str = "5m";
-
 /// What a value has to last after a hub has come back, so that its devices have time to do so too.
 const SETTLING: &str = "2m";
 
@@ -46,7 +37,7 @@ pub fn prometheus_rule(name: &str, namespace: &str, monitoring: &Monitoring) -> 
 /// The same rules, as `rule_files` of a Prometheus has them.
 #[must_use]
 pub fn rules_file(name: &str, namespace: &str, monitoring: &Monitoring) -> Value {
-    let hub = Hub { name, namespace };
+    let hub = Hub { name, namespace, pace: Pace::of(monitoring) };
     let alerts = &monitoring.alerts;
     let rules = [
         hub_absent(hub, alerts),
@@ -64,6 +55,7 @@ pub fn rules_file(name: &str, namespace: &str, monitoring: &Monitoring) -> Value
 struct Hub<'a> {
     name: &'a str,
     namespace: &'a str,
+    pace: Pace,
 }
 
 impl Hub<'_> {
@@ -74,6 +66,27 @@ impl Hub<'_> {
 
     fn matchers(self) -> String {
         format!(r#"namespace="{}",iothub="{}""#, self.namespace, self.name)
+    }
+}
+
+/// How far back the expressions look: fixed times, unless the hub is scraped so rarely that there would be nothing in them.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    /// Whether the hub is scraped less than once a minute. Prometheus forgets a sample after five minutes by itself.
+    rare: bool,
+    /// How long the last sample counts when scrapes fail: three scrapes.
+    gap: GoDuration,
+    /// How far back the most connected devices are looked for.
+    fleet: GoDuration,
+    /// How far back refusals are counted.
+    refusals: GoDuration,
+}
+
+impl Pace {
+    fn of(monitoring: &Monitoring) -> Self {
+        let interval = monitoring.prometheus.interval.unwrap_or(GoDuration::minutes(1));
+        let at_least = |minutes, scrapes| whole_seconds(GoDuration::minutes(minutes).max(GoDuration(interval.0.saturating_mul(scrapes))));
+        Self { rare: interval > GoDuration::minutes(1), gap: at_least(3, 3), fleet: at_least(15, 8), refusals: at_least(5, 3) }
     }
 }
 
@@ -130,40 +143,42 @@ impl Rule {
 
 /// Nothing is heard of the hub. A sample of the hub's own is asked for and not `up`, so that a target that was never found counts as well.
 fn hub_absent(hub: Hub<'_>, alerts: &Alerts) -> Rule {
-    let lasts = duration(alerts.hub_absent_for);
+    let lasts = whole_seconds(alerts.hub_absent_for);
+    let heard = hub.series("mooring_build_info");
     Rule {
         alert: "MooringHubAbsent",
-        expr: format!("absent({})", hub.series("mooring_build_info")),
+        expr: if hub.pace.rare { format!("absent_over_time({heard}[{}])", hub.pace.gap) } else { format!("absent({heard})") },
         severity: Severity::Critical,
         summary: format!("Nothing is heard of the hub {}/{}", hub.namespace, hub.name),
         description: format!(
             "Prometheus has read no metrics of the hub {}/{} for {lasts}. It does not run, can't be reached, or is not scraped.",
             hub.namespace, hub.name
         ),
-        lasts,
+        lasts: lasts.to_string(),
     }
 }
 
 /// Suddenly many devices fewer. What was disabled or deleted in the meantime is taken off what there was at the most; nothing connected and
 /// nothing to connect is 0/0, which is no alert.
 ///
-/// The hub that was there until a moment ago speaks for [`GAP`], and then the new one's devices have [`SETTLING`] to come back. Once the
+/// The hub that was there until a moment ago speaks for [`Pace::gap`], and then the new one's devices have [`SETTLING`] to come back. Once the
 /// drop is older than the window it ends by itself: what goes on missing is for [`devices_offline`].
 fn fleet_drop(hub: Hub<'_>, alerts: &Alerts) -> Rule {
     let connected = hub.series("mooring_devices_connected");
     let enabled = format!(r#"mooring_devices{{{},status="enabled"}}"#, hub.matchers());
+    let Pace { gap, fleet, .. } = hub.pace;
     let left = f64::from(100 - alerts.fleet_drop_percent.clamp(1, 100)) / 100.0;
     Rule {
         alert: "MooringFleetDrop",
         expr: format!(
             "\
-max by (namespace, iothub) (max_over_time({connected}[{GAP}]))
+max by (namespace, iothub) (max_over_time({connected}[{gap}]))
 /
 clamp_min(
-  max by (namespace, iothub) (max_over_time({connected}[{FLEET_WINDOW}]))
+  max by (namespace, iothub) (max_over_time({connected}[{fleet}]))
   - clamp_min(
-      max by (namespace, iothub) (max_over_time({enabled}[{FLEET_WINDOW}]))
-      - max by (namespace, iothub) (last_over_time({enabled}[{GAP}])),
+      max by (namespace, iothub) (max_over_time({enabled}[{fleet}]))
+      - max by (namespace, iothub) (last_over_time({enabled}[{gap}])),
       0),
   0)
 <= {left}"
@@ -173,12 +188,12 @@ clamp_min(
         summary: format!("Many devices of the hub {}/{} have disconnected", hub.namespace, hub.name),
         description: format!(
             "{{{{ $value | humanizePercentage }}}} of the devices that were connected to the hub {}/{} are connected still: {} now, {} at the \
-             most in the last 15 minutes. Devices that were disabled or deleted since are not counted as missing. The alert fires from \
+             most in the last {fleet}. Devices that were disabled or deleted since are not counted as missing. The alert fires from \
              {} % fewer.",
             hub.namespace,
             hub.name,
             number(&format!("max({connected})")),
-            number(&format!("max(max_over_time({connected}[{FLEET_WINDOW}]))")),
+            number(&format!("max(max_over_time({connected}[{fleet}]))")),
             alerts.fleet_drop_percent,
         ),
     }
@@ -190,7 +205,11 @@ fn devices_offline(hub: Hub<'_>, alerts: &Alerts) -> Rule {
     let expected = hub.series("mooring_devices_expected");
     Rule {
         alert: "MooringDevicesOffline",
-        expr: format!("max by (namespace, iothub) (last_over_time({offline}[{GAP}])) > {}", alerts.devices_offline_more_than.max(0)),
+        expr: format!(
+            "max by (namespace, iothub) (last_over_time({offline}[{}])) > {}",
+            hub.pace.gap,
+            alerts.devices_offline_more_than.max(0)
+        ),
         lasts: SETTLING.to_owned(),
         severity: Severity::Warning,
         summary: format!("Devices of the hub {}/{} are missing", hub.namespace, hub.name),
@@ -208,15 +227,16 @@ fn devices_offline(hub: Hub<'_>, alerts: &Alerts) -> Rule {
 /// Many refusals. Counted over the old Pod and the new one: a hub that is restarted does not forget them.
 fn refusal_burst(hub: Hub<'_>, alerts: &Alerts) -> Rule {
     let refusals = hub.series("mooring_refusals_total");
-    let most = format!("topk(1, sum by (reason) (increase({refusals}[{REFUSALS_WINDOW}])))");
+    let window = hub.pace.refusals;
+    let most = format!("topk(1, sum by (reason) (increase({refusals}[{window}])))");
     Rule {
         alert: "MooringRefusalBurst",
-        expr: format!("sum by (namespace, iothub) (increase({refusals}[{REFUSALS_WINDOW}])) > {}", alerts.refusals_more_than),
+        expr: format!("sum by (namespace, iothub) (increase({refusals}[{window}])) > {}", alerts.refusals_more_than),
         lasts: "0s".to_owned(),
         severity: Severity::Warning,
         summary: format!("The hub {}/{} refuses many", hub.namespace, hub.name),
         description: format!(
-            "The hub {}/{} has refused {{{{ $value | printf \"%.0f\" }}}} times in five minutes, most often for \
+            "The hub {}/{} has refused {{{{ $value | printf \"%.0f\" }}}} times in {window}, most often for \
              {{{{ with query `{most}` }}}}{{{{ . | first | label \"reason\" }}}}{{{{ end }}}}. The alert fires from more than {}.",
             hub.namespace, hub.name, alerts.refusals_more_than,
         ),
@@ -229,7 +249,7 @@ fn certificate_expiry(hub: Hub<'_>, alerts: &Alerts) -> Rule {
     let within = alerts.certificate_expires_within;
     Rule {
         alert: "MooringCertificateExpiry",
-        expr: format!("max by (namespace, iothub) (last_over_time({expiry}[{GAP}])) - time() < {}", within.0.as_secs()),
+        expr: format!("max by (namespace, iothub) (last_over_time({expiry}[{}])) - time() < {}", hub.pace.gap, within.0.as_secs()),
         lasts: RENEWAL.to_owned(),
         severity: Severity::Warning,
         summary: format!("The certificate of the hub {}/{} is about to end", hub.namespace, hub.name),
@@ -238,7 +258,7 @@ fn certificate_expiry(hub: Hub<'_>, alerts: &Alerts) -> Rule {
              should have been renewed before the last {}.",
             hub.namespace,
             hub.name,
-            duration(within),
+            whole_seconds(within),
         ),
     }
 }
@@ -248,10 +268,10 @@ fn number(query: &str) -> String {
     format!("{{{{ with query `{query}` }}}}{{{{ . | first | value | printf \"%.0f\" }}}}{{{{ else }}}}?{{{{ end }}}}")
 }
 
-/// As Prometheus writes durations, which knows no fractions: whole seconds, never fewer than were asked for.
-pub(super) fn duration(duration: GoDuration) -> String {
-    let seconds = duration.0.as_secs() + u64::from(duration.0.subsec_nanos() > 0);
-    GoDuration(std::time::Duration::from_secs(seconds)).to_string()
+/// What Prometheus can write, which knows no fractions of a second; never less than was asked for.
+pub(super) fn whole_seconds(duration: GoDuration) -> GoDuration {
+    let seconds = duration.0.as_secs().saturating_add(u64::from(duration.0.subsec_nanos() > 0));
+    GoDuration(std::time::Duration::from_secs(seconds))
 }
 
 /// Prometheus's names of labels: `[a-zA-Z_][a-zA-Z0-9_]*`.
@@ -299,6 +319,19 @@ mod tests {
         }
         monitoring.alerts.fleet_drop_percent = 100;
         assert!(self::rules(&monitoring)[1]["expr"].as_str().unwrap().ends_with("<= 0"), "all of them");
+    }
+
+    #[test]
+    fn a_hub_that_is_rarely_scraped_is_looked_back_at_for_longer() {
+        let mut monitoring = Monitoring::default();
+        let expressions = |monitoring: &Monitoring| rules(monitoring).iter().map(|rule| rule["expr"].to_string()).collect::<String>();
+        let usual = expressions(&monitoring);
+        assert!(["[3m]", "[15m]", "[5m]", "absent(mooring_build_info{"].iter().all(|part| usual.contains(part)), "{usual}");
+        monitoring.prometheus.interval = Some(GoDuration::minutes(1));
+        assert_eq!(expressions(&monitoring), usual);
+        monitoring.prometheus.interval = Some(GoDuration::minutes(10));
+        let rare = expressions(&monitoring);
+        assert!(["[30m]", "[1h20m]", "absent_over_time(mooring_build_info{"].iter().all(|part| rare.contains(part)), "{rare}");
     }
 
     #[test]

@@ -58,7 +58,7 @@ fn endpoint(name: &str, namespace: &str, monitoring: &Monitoring, identity: Iden
         "relabelings": [label("namespace", namespace), label("iothub", name)],
     });
     if let Some(interval) = monitoring.prometheus.interval {
-        endpoint["interval"] = json!(super::alerts::duration(interval));
+        endpoint["interval"] = json!(super::alerts::whole_seconds(interval));
     }
     endpoint
 }
@@ -77,9 +77,31 @@ mod tests {
     fn it_scrapes_the_hub_as_the_hub_proves_itself() {
         let mut monitoring = Monitoring::default();
         monitoring.prometheus.interval = Some(GoDuration::minutes(1));
+        monitoring.prometheus.labels = [("release".to_owned(), "prometheus".to_owned())].into();
         let identity = Identity { server_name: "hub.example.com", authority_secret: Some("plant-ca") };
         let object = service_monitor("plant", "plants", &monitoring, identity);
-        insta::assert_snapshot!(serde_json::to_string_pretty(&object).unwrap(), @"");
+        let expected = json!({
+            "apiVersion": "monitoring.coreos.com/v1",
+            "kind": "ServiceMonitor",
+            "metadata": { "name": "plant", "namespace": "plants", "labels": { "release": "prometheus" } },
+            "spec": {
+                "selector": { "matchLabels": { "app.kubernetes.io/name": "mooring-hub", "mooring.dev/hub": "plant" } },
+                "namespaceSelector": { "matchNames": ["plants"] },
+                "endpoints": [{
+                    "port": "metrics",
+                    "path": "/metrics",
+                    "scheme": "https",
+                    "interval": "1m",
+                    "honorLabels": false,
+                    "tlsConfig": { "serverName": "hub.example.com", "ca": { "secret": { "name": "plant-ca", "key": "ca.crt" } } },
+                    "relabelings": [
+                        { "action": "replace", "targetLabel": "namespace", "replacement": "plants" },
+                        { "action": "replace", "targetLabel": "iothub", "replacement": "plant" },
+                    ],
+                }],
+            },
+        });
+        assert_eq!(serde_json::to_value(&object).unwrap(), expected);
         let public = service_monitor("plant", "plants", &Monitoring::default(), Identity { authority_secret: None, ..identity });
         let endpoint = &public.data["spec"]["endpoints"][0];
         assert_eq!(endpoint["tlsConfig"], json!({ "serverName": "hub.example.com" }), "the roots that Prometheus has");

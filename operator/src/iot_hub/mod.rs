@@ -1,0 +1,3 @@
+//! The kind `IotHub`: a resource becomes a running hub.
+
+pub mod build;
