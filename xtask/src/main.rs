@@ -1,6 +1,8 @@
 //! What the repository makes from its own sources: `cargo xtask WHAT`.
 
 mod alerts;
+#[cfg(test)]
+mod examples;
 
 use std::path::Path;
 
