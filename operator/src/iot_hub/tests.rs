@@ -1,0 +1,1 @@
+//! Reconciles against an API server in memory.
