@@ -210,7 +210,7 @@ mod tests {
         assert!(!certificate.is_good(&authority, &["hub.example".to_owned()].into(), after(1)), "other names");
         let other = Pair::new_authority("a/plant", after(0)).unwrap();
         assert!(!certificate.is_good(&other, &names, after(1)), "another authority of the same name");
-        let mixed = Pair { certificate: certificate.certificate.clone(), key: authority.key.clone() };
+        let mixed = Pair { certificate: certificate.certificate, key: authority.key.clone() };
         assert!(!mixed.is_good(&authority, &names, after(1)), "another key");
     }
 

@@ -248,7 +248,7 @@ mod tests {
         let signs = |keys: &Keys, hour| signing_key(keys, at(hour)).expose_secret().to_owned();
         assert_eq!(signs(&begun, 30 * 24), made.primary.expose_secret(), "the new one is on its way");
         assert_eq!(signs(&begun, 30 * 24 + 1), begun.primary.expose_secret());
-        let over = operators(Some(begun.clone()), at(31 * 24), &mut random);
+        let over = operators(Some(begun), at(31 * 24), &mut random);
         assert!(over.begun_at.is_none() && over.secondary.expose_secret() != made.primary.expose_secret());
         assert_eq!(operators(Some(over.clone()), at(59 * 24), &mut random), over);
     }

@@ -14,7 +14,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, 
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{Patch, PatchParams};
-use kube::core::PartialObjectMeta;
+use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
@@ -71,6 +71,9 @@ const CONCURRENT_MAX: u16 = 8;
 
 /// How long a hub may take to say something about itself.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// An IotHub, or what of it could not be read as one: a malformed one stops nobody else.
+type Guarded = DeserializeGuard<IotHub>;
 
 /// A hub can't be reconciled for now.
 #[derive(Debug, thiserror::Error)]
@@ -159,7 +162,7 @@ pub async fn controller(context: Arc<Context>, scope: Scope, stop: CancellationT
 
 async fn follow(context: Arc<Context>, namespace: Option<String>, stop: CancellationToken) {
     let (hubs, writer) = reflector::store();
-    let changes = watcher(api::<IotHub>(&context.client, namespace.as_deref()), watcher::Config::default())
+    let changes = watcher(api::<Guarded>(&context.client, namespace.as_deref()), watcher::Config::default())
         .default_backoff()
         .reflect(writer)
         .applied_objects()
@@ -204,13 +207,13 @@ fn api<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(client: &C
 }
 
 /// A status is our own, and metadata says nothing to us.
-fn what_counts(hub: &IotHub) -> Option<u64> {
-    let generation = u64::try_from(hub.metadata.generation?).ok()?;
-    Some(generation * 2 + u64::from(hub.metadata.deletion_timestamp.is_some()))
+fn what_counts(hub: &Guarded) -> Option<u64> {
+    let generation = u64::try_from(hub.meta().generation?).ok()?;
+    Some(generation * 2 + u64::from(hub.meta().deletion_timestamp.is_some()))
 }
 
 /// What we labelled leads to its hub, and so does what has lost its labels. Credentials of Devices are not the hub's.
-fn children<K>(controller: Controller<IotHub>, client: &Client, namespace: Option<&str>) -> Controller<IotHub>
+fn children<K>(controller: Controller<Guarded>, client: &Client, namespace: Option<&str>) -> Controller<Guarded>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
 {
@@ -225,12 +228,12 @@ where
 /// What somebody else keeps leads to the hubs whose specs name it. Their metadata alone is watched; what is in them is read when a hub
 /// needs it.
 fn referenced<K>(
-    controller: Controller<IotHub>,
+    controller: Controller<Guarded>,
     client: &Client,
     namespace: Option<&str>,
     kind: Kind,
-    hubs: &Store<IotHub>,
-) -> Controller<IotHub>
+    hubs: &Store<Guarded>,
+) -> Controller<Guarded>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
 {
@@ -240,7 +243,8 @@ where
     controller.watches_stream(stream.default_backoff().touched_objects(), move |object: PartialObjectMeta<K>| {
         let key = ChildKey::new(kind, object.name_any());
         let namespace = object.namespace();
-        let concerned = |hub: &IotHub| {
+        let concerned = |hub: &Guarded| {
+            let Ok(hub) = &hub.0 else { return false };
             let issued =
                 kind == Kind::Secret && hub.spec.tls.issuer_ref.is_some() && HubChildren(&hub.name_any()).certificate() == key.name;
             hub.namespace() == namespace && (issued || references(hub).contains(&key))
@@ -249,7 +253,7 @@ where
     })
 }
 
-async fn reconcile(hub: Arc<IotHub>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+async fn reconcile(hub: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     let begun = Instant::now();
     let result = reconcile_once(&hub, &context).await;
     let outcome = match &result {
@@ -260,12 +264,16 @@ async fn reconcile(hub: Arc<IotHub>, context: Arc<Context>) -> Result<Action, Re
     result.map(|(action, _)| action)
 }
 
-async fn reconcile_once(hub: &IotHub, context: &Context) -> Result<(Action, Outcome), ReconcileError> {
+async fn reconcile_once(hub: &Guarded, context: &Context) -> Result<(Action, Outcome), ReconcileError> {
     let key = HubKey { namespace: hub.namespace().unwrap_or_default(), name: hub.name_any() };
-    if hub.metadata.deletion_timestamp.is_some() {
+    if hub.meta().deletion_timestamp.is_some() {
         // What it owns goes with it; its Devices find no link any more.
         context.forget(&key);
         return Ok((Action::await_change(), Outcome::Done));
+    }
+    if let Err(error) = &hub.0 {
+        context.events.warn(&hub.object_ref(&()), "InvalidSpec", &format!("the IotHub can't be read: {}", error.error)).await;
+        return Ok((Action::await_change(), Outcome::Refused));
     }
     let now = (context.clock)();
     // What the watch brought may be older than a status that was written since.

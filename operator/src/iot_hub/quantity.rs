@@ -29,7 +29,7 @@ pub fn bytes(quantity: &Quantity) -> Option<u64> {
         SUFFIXES.iter().find_map(|(suffix, factor)| text.strip_suffix(suffix).map(|number| (number, *factor))).unwrap_or((text, 1.0));
     let value = number.parse::<f64>().ok()? * factor;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is looked at before")]
-    (value >= 0.0 && value <= 9e18).then_some(value.ceil() as u64)
+    (0.0..=9e18).contains(&value).then_some(value.ceil() as u64)
 }
 
 #[cfg(test)]

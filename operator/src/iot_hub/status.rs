@@ -309,12 +309,12 @@ mod tests {
         .unwrap()
     }
 
-    fn deployment(status: Value) -> Deployment {
+    fn deployment(status: &Value) -> Deployment {
         serde_json::from_value(json!({ "metadata": { "generation": 2 }, "status": status })).unwrap()
     }
 
     fn running() -> Deployment {
-        deployment(json!({ "observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1 }))
+        deployment(&json!({ "observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1 }))
     }
 
     fn info() -> HubInfo {
@@ -347,7 +347,7 @@ mod tests {
         (status.conditions[0].reason.clone(), is("Ready"), is("Reconciling"), is("Stalled"))
     }
 
-    fn pod(status: Value) -> Vec<Pod> {
+    fn pod(status: &Value) -> Vec<Pod> {
         vec![serde_json::from_value(json!({ "metadata": { "name": "p" }, "status": status })).unwrap()]
     }
 
@@ -359,15 +359,15 @@ mod tests {
         assert_eq!(stands(&running(), &[], Err("no route"), YEAR), ("HubNotAnswering".to_owned(), false, true, false));
         assert_eq!(stands(&running(), &[], Ok(&info), 3600), ("CertificateExpiring".to_owned(), true, false, false));
         assert_eq!(stands(&running(), &[], Ok(&info), -1), ("CertificateExpired".to_owned(), false, false, true));
-        let outdated = deployment(json!({ "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1 }));
+        let outdated = deployment(&json!({ "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1 }));
         assert_eq!(stands(&outdated, &[], Ok(&info), YEAR), ("Starting".to_owned(), false, true, false));
     }
 
     #[test]
     fn what_keeps_it_is_named() {
-        let starting = deployment(json!({ "observedGeneration": 2, "replicas": 1, "updatedReplicas": 1 }));
+        let starting = deployment(&json!({ "observedGeneration": 2, "replicas": 1, "updatedReplicas": 1 }));
         let waiting = |reason: &str| {
-            pod(json!({ "containerStatuses": [{
+            pod(&json!({ "containerStatuses": [{
                 "name": "hub", "image": "hub:1", "imageID": "", "ready": false, "restartCount": 4,
                 "state": { "waiting": { "reason": reason, "message": "back-off" } },
                 "lastState": { "terminated": { "exitCode": 2, "message": "[tls] certificate: no such file" } },
@@ -378,10 +378,10 @@ mod tests {
         assert_eq!(why(&waiting("CrashLoopBackOff")), "CrashLoopBackOff");
         assert!(container_reason(&waiting("CrashLoopBackOff")[0]).unwrap().message.contains("no such file"));
         let unschedulable = json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": "0/1 nodes" }] });
-        assert_eq!(why(&pod(unschedulable)), "Unschedulable");
+        assert_eq!(why(&pod(&unschedulable)), "Unschedulable");
         assert_eq!(why(&[]), "Starting");
         let given_up = json!({ "observedGeneration": 2, "conditions": [{ "type": "Progressing", "status": "False" }] });
-        assert!(stands(&deployment(given_up), &[], Err("-"), 1).3, "stalled");
+        assert!(stands(&deployment(&given_up), &[], Err("-"), 1).3, "stalled");
     }
 
     #[test]

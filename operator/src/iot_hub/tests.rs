@@ -99,7 +99,7 @@ impl Cluster {
     }
 
     async fn reconcile(&self, context: &Arc<Context>) {
-        let hub: IotHub = serde_json::from_value(self.get(HUB).unwrap()).unwrap();
+        let hub: Guarded = serde_json::from_value(self.get(HUB).unwrap()).unwrap();
         reconcile(Arc::new(hub), Arc::clone(context)).await.unwrap();
     }
 }

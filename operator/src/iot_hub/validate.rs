@@ -260,7 +260,7 @@ mod tests {
 
     use super::*;
 
-    fn hub(spec: Value) -> IotHub {
+    fn hub(spec: &Value) -> IotHub {
         let mut whole = json!({ "hostnames": ["hub.example"] });
         whole.as_object_mut().unwrap().append(&mut spec.as_object().unwrap().clone());
         serde_json::from_value(json!({
@@ -270,7 +270,7 @@ mod tests {
         .unwrap()
     }
 
-    fn refusal(spec: Value, facts: &Facts) -> (&'static str, String) {
+    fn refusal(spec: &Value, facts: &Facts) -> (&'static str, String) {
         let refusal = validate(&hub(spec), facts).unwrap_err();
         (refusal.reason, refusal.message)
     }
@@ -278,19 +278,19 @@ mod tests {
     #[test]
     fn what_is_not_there_yet_is_named() {
         let facts = Facts::default();
-        assert_eq!(refusal(json!({ "replicas": 3 }), &facts).0, "ReplicasNotSupported");
+        assert_eq!(refusal(&json!({ "replicas": 3 }), &facts).0, "ReplicasNotSupported");
         let distributed = json!({ "distributed": { "registrySecretRef": { "name": "a" }, "eventsSecretRef": { "name": "b" } } });
-        assert_eq!(refusal(json!({ "storage": distributed }), &facts).0, "StorageNotSupported");
+        assert_eq!(refusal(&json!({ "storage": distributed }), &facts).0, "StorageNotSupported");
         let issuer = json!({ "tls": { "issuerRef": { "name": "letsencrypt" } } });
-        assert_eq!(refusal(issuer.clone(), &facts).0, "CertManagerMissing");
+        assert_eq!(refusal(&issuer, &facts).0, "CertManagerMissing");
         let with_cert_manager = Facts { optional_kinds: BTreeSet::from([Kind::Certificate]), ..Facts::default() };
-        assert!(validate(&hub(issuer), &with_cert_manager).is_ok());
+        assert!(validate(&hub(&issuer), &with_cert_manager).is_ok());
     }
 
     #[test]
     fn what_is_referred_to_has_to_be_there_and_make_sense() {
         let keys = json!({ "policies": [{ "name": "service", "keysFrom": { "name": "k" } }] });
-        let (reason, message) = refusal(keys.clone(), &Facts::default());
+        let (reason, message) = refusal(&keys, &Facts::default());
         assert_eq!(reason, "SecretMissing");
         assert!(message.contains("spec.policies[service].keysFrom") && message.contains("Secret k"), "{message}");
         let data = |text: &str| [("primaryKey", text), ("secondaryKey", text)].map(|(k, v)| (k.to_owned(), ByteString(v.into()))).into();
@@ -298,26 +298,26 @@ mod tests {
             secrets: [("k".to_owned(), Secret { data: Some(data(text)), ..Secret::default() })].into(),
             ..Facts::default()
         };
-        let (reason, message) = refusal(keys.clone(), &facts("hunter2"));
+        let (reason, message) = refusal(&keys, &facts("hunter2"));
         assert!(reason == "SecretInvalid" && !message.contains("hunter2"), "{message}");
-        assert!(validate(&hub(keys), &facts("AAAAAAAAAAAAAAAAAAAAAA==")).unwrap().policies[0].brought.is_some());
-        assert_eq!(refusal(json!({ "tls": { "secretRef": { "name": "k" } } }), &facts("x")).0, "SecretInvalid");
+        assert!(validate(&hub(&keys), &facts("AAAAAAAAAAAAAAAAAAAAAA==")).unwrap().policies[0].brought.is_some());
+        assert_eq!(refusal(&json!({ "tls": { "secretRef": { "name": "k" } } }), &facts("x")).0, "SecretInvalid");
         let bundle = json!({ "deviceAuthorities": [{ "name": "maker", "configMapRef": { "name": "roots" } }] });
-        assert_eq!(refusal(bundle, &Facts::default()).0, "ConfigMapMissing");
+        assert_eq!(refusal(&bundle, &Facts::default()).0, "ConfigMapMissing");
     }
 
     #[test]
     fn ranges_and_names_are_checked() {
         let facts = Facts::default();
-        let (reason, message) = refusal(json!({ "retention": { "time": "10m" } }), &facts);
+        let (reason, message) = refusal(&json!({ "retention": { "time": "10m" } }), &facts);
         assert_eq!((reason, message.as_str()), ("InvalidSpec", "spec.retention.time is 10m: give it from 1h to 87600h"));
-        assert_eq!(refusal(json!({ "proxyProtocol": { "sources": ["here"] } }), &facts).0, "InvalidSpec");
-        assert_eq!(refusal(json!({ "storage": { "embedded": { "size": "10Mi" } } }), &facts).0, "InvalidSpec");
-        assert_eq!(refusal(json!({ "retention": { "size": "11Gi" } }), &facts).0, "InvalidSpec");
+        assert_eq!(refusal(&json!({ "proxyProtocol": { "sources": ["here"] } }), &facts).0, "InvalidSpec");
+        assert_eq!(refusal(&json!({ "storage": { "embedded": { "size": "10Mi" } } }), &facts).0, "InvalidSpec");
+        assert_eq!(refusal(&json!({ "retention": { "size": "11Gi" } }), &facts).0, "InvalidSpec");
         let twice = json!({ "policies": [
             { "name": "Reader", "permissions": ["RegistryRead"] }, { "name": "reader", "permissions": ["RegistryRead"] },
         ] });
-        assert_eq!(refusal(twice, &facts).0, "SecretNameTaken");
-        assert_eq!(validate(&hub(json!({})), &facts).unwrap().retention_bytes, 10 * (1 << 30) / 10 * 7);
+        assert_eq!(refusal(&twice, &facts).0, "SecretNameTaken");
+        assert_eq!(validate(&hub(&json!({})), &facts).unwrap().retention_bytes, 10 * (1 << 30) / 10 * 7);
     }
 }

@@ -14,7 +14,8 @@ pub fn policy(plan: Plan<'_>) -> Child {
     let devices = &spec.services.devices;
     let device_ports: Vec<Value> = [(devices.mqtt.enabled, MQTT_PORT), (devices.https.enabled, HTTPS_PORT)]
         .into_iter()
-        .filter_map(|(enabled, number)| enabled.then(|| port(number)))
+        .filter(|(enabled, _)| *enabled)
+        .map(|(_, number)| port(number))
         .collect();
     let mut api_from = vec![json!({ "podSelector": {} })];
     api_from.extend(plan.surroundings.operator_namespace.as_ref().map(|namespace| {

@@ -35,7 +35,6 @@ fn devices(plan: Plan<'_>) -> Option<Child> {
     let mut service = json!({
         "type": type_name(spec.kind),
         "selector": labels::hub_selector(&plan.name()),
-        "publishNotReadyAddresses": false,
         "ports": ports,
     });
     if outside {
@@ -64,7 +63,6 @@ fn api(plan: Plan<'_>) -> Child {
     let service = json!({
         "type": type_name(spec.kind),
         "selector": labels::hub_selector(&plan.name()),
-        "publishNotReadyAddresses": false,
         "ports": ports,
     });
     let mut rest = json!({ "spec": service });
