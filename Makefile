@@ -7,7 +7,7 @@
 # make cluster a Kubernetes on this machine, with the images loaded, for you to play with; make cluster-down ends it
 
 .PHONY: run check test soak bench cluster cluster-down
-.PHONY: debian e2e kubernetes kubernetes-modules images fmt clippy made unit postgres hub licences storm
+.PHONY: chart debian e2e kubernetes kubernetes-modules images fmt clippy made unit postgres hub licences storm
 
 # Everything that is built or fetched is kept here, outside the checkout.
 export MOORING_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mooring
@@ -52,6 +52,7 @@ test:
 	$(phase) "the hub" $(again) hub
 	$(phase) "end-to-end rings" $(again) e2e
 	$(phase) "Kubernetes from Go modules" $(again) kubernetes-modules
+	$(phase) "the chart, the examples and the alerts" $(again) chart
 	$(phase) "images" $(again) images
 	$(phase) "stories on Kubernetes" $(tools)/stories-on-kubernetes.sh $(images)
 
@@ -85,6 +86,10 @@ kubernetes-modules:
 # make kubernetes STORIES="secrets": as above; $KUBECONFIG says which cluster, if not our own.
 kubernetes: images
 	@$(tools)/stories-on-kubernetes.sh $(images) $(STORIES)
+
+# What the chart renders against what is kept, its values' schema, the GitOps folder, the alerts. No cluster. UPDATE=1 keeps what is rendered now.
+chart:
+	@$(tools)/chart.sh
 
 # Archives of both images, which docker, kind, containerd and podman load. From the development profile; MOORING_HUB_BIN and MOORING_OPERATOR_BIN for
 # other binaries.

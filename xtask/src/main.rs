@@ -1,6 +1,9 @@
 //! What the repository makes from its own sources: `cargo xtask WHAT`.
 
+mod alerts;
 mod crds;
+#[cfg(test)]
+mod examples;
 mod reference;
 
 use std::path::Path;
@@ -11,8 +14,12 @@ fn main() -> Result<()> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let what: Vec<String> = std::env::args().skip(1).collect();
     match what.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["alerts"] => alerts::write(&repository),
         ["crds"] => crds::write(&repository),
         ["crds", "--check"] => crds::check(&repository),
-        _ => bail!("cargo xtask crds [--check]: writes, or compares, the kinds' definitions and docs/kinds.md"),
+        _ => bail!(
+            "cargo xtask crds [--check]: writes, or compares, the kinds' definitions and docs/kinds.md\ncargo xtask alerts: writes {}",
+            alerts::FILE
+        ),
     }
 }
