@@ -82,7 +82,7 @@ mod tests {
 
     #[test]
     fn the_time_changes_with_the_status_alone() {
-        let at = |second| Timestamp::from_millisecond(second * 1000 + 345).unwrap();
+        let at = |second| Timestamp::from_millisecond(second * 1000_i64 + 345).unwrap();
         let first = conditions(&[], &[Said::no("Ready", "Starting", "wait")], Some(1), at(10));
         let second = conditions(&first, &[Said::no("Ready", "Stuck", "look")], Some(2), at(20));
         assert_eq!((second[0].reason.as_str(), second[0].observed_generation), ("Stuck", Some(2)));

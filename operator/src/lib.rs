@@ -5,6 +5,7 @@
 
 pub mod conditions;
 pub mod device;
+mod distinct_queue;
 pub mod hub;
 pub mod labels;
 pub mod ownership;
