@@ -6,7 +6,9 @@
 pub mod conditions;
 pub mod device;
 mod distinct_queue;
+pub mod events;
 pub mod hub;
 pub mod labels;
 pub mod ownership;
 pub mod scope;
+pub mod status_writer;
