@@ -120,7 +120,8 @@ impl StatusWriter {
     /// The watch has shown the Device in this version.
     pub fn came_back(&self, name: &DeviceName, uid: &str, version: Option<&str>) {
         let mut queue = self.lock();
-        let is_past = queue.written.get(name).is_some_and(|written| written.uid != uid || !is_older(version, written.resource_version.as_deref()));
+        let is_past =
+            queue.written.get(name).is_some_and(|written| written.uid != uid || !is_older(version, written.resource_version.as_deref()));
         if is_past {
             queue.written.remove(name);
         }

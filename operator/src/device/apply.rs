@@ -26,11 +26,15 @@ pub async fn add_finalizer(context: &Context, seen: &Seen, finalizers: Option<&V
         Some(_) => json!({ "op": "add", "path": "/metadata/finalizers/-", "value": DEVICE_FINALIZER }),
         None => json!({ "op": "add", "path": path, "value": [DEVICE_FINALIZER] }),
     };
-    patch_finalizers(context, seen, json!([
-        { "op": "test", "path": "/metadata/uid", "value": seen.uid },
-        { "op": "test", "path": path, "value": has },
-        add,
-    ]))
+    patch_finalizers(
+        context,
+        seen,
+        json!([
+            { "op": "test", "path": "/metadata/uid", "value": seen.uid },
+            { "op": "test", "path": path, "value": has },
+            add,
+        ]),
+    )
     .await
 }
 
@@ -68,7 +72,11 @@ pub async fn write(
     let Some(row) = super::build::row(step, writing, new_key) else { return Ok(writing.current.cloned()) };
     let written = link.write(row).await?;
     // Somebody may have wanted it out while this was under way, and have been overtaken.
-    if context.devices.get(&seen.name).is_some_and(|now| now.uid == seen.uid && (now.deleting || !now.enabled) && (seen.enabled || seen.deleting != now.deleting)) {
+    if context
+        .devices
+        .get(&seen.name)
+        .is_some_and(|now| now.uid == seen.uid && (now.deleting || !now.enabled) && (seen.enabled || seen.deleting != now.deleting))
+    {
         context.lane.put(seen.name.clone());
     }
     match written {

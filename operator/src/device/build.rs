@@ -8,7 +8,9 @@ use k8s_openapi::api::core::v1::Secret;
 use kube::api::ObjectMeta;
 use mooring_crds::Device;
 use mooring_crds::device::{CredentialsFormat, Monitoring};
-use mooring_crds::plan::{Changes, Hold, IdentityAuthentication, IdentityView, Owner, RotationSeen, RotationStep, Step, WantedAuthentication};
+use mooring_crds::plan::{
+    Changes, Hold, IdentityAuthentication, IdentityView, Owner, RotationSeen, RotationStep, Step, WantedAuthentication,
+};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value, json};
 
@@ -35,7 +37,8 @@ pub fn view(identity: &Identity, me: &ManagedBy, brought: Option<&Keys>) -> Iden
         }
         "certificateAuthority" => IdentityAuthentication::CertificateAuthority,
         _ => IdentityAuthentication::Keys {
-            as_brought: brought.is_some_and(|brought| identity.authentication.symmetric_key.as_ref().is_some_and(|keys| same(keys, brought))),
+            as_brought: brought
+                .is_some_and(|brought| identity.authentication.symmetric_key.as_ref().is_some_and(|keys| same(keys, brought))),
         },
     };
     IdentityView {
@@ -171,7 +174,11 @@ pub fn monitoring(wanted: Option<&Monitoring>, current: Option<&Identity>) -> Op
     let has = current.and_then(|identity| identity.monitoring.as_ref()).map(read).unwrap_or_default();
     let is_nothing = wanted == Monitoring::default();
     (wanted != has).then(|| {
-        if is_nothing { Value::Null } else { json!({ "offlineAfter": wanted.offline_after, "perDeviceMetrics": wanted.per_device_metrics }) }
+        if is_nothing {
+            Value::Null
+        } else {
+            json!({ "offlineAfter": wanted.offline_after, "perDeviceMetrics": wanted.per_device_metrics })
+        }
     })
 }
 
@@ -362,16 +369,29 @@ mod tests {
     fn credentials_have_the_agreed_entries() {
         let reach = Reach { hub: "plant".to_owned(), host_name: "h.example".to_owned(), authority_pem: Some("PEM".to_owned()) };
         let text = |format: &str, identity: &Identity| {
-            let secret = credentials(&device(&json!({ "credentials": { "format": format, "labels": { "a": "b", "mooring.dev/hub": "x" } } })), "Pump", identity, &reach);
+            let secret = credentials(
+                &device(&json!({ "credentials": { "format": format, "labels": { "a": "b", "mooring.dev/hub": "x" } } })),
+                "Pump",
+                identity,
+                &reach,
+            );
             assert_eq!(secret.metadata.labels.as_ref().unwrap()[labels::HUB], "plant");
             assert_eq!(secret.metadata.owner_references.as_ref().unwrap()[0].uid, "1");
             let data = secret.data.unwrap();
             data.into_iter().map(|(name, value)| format!("{name}={}", String::from_utf8(value.0).unwrap())).collect::<Vec<_>>().join("\n")
         };
         let with_keys = identity(&json!({}));
-        assert_eq!(text("connectionString", &with_keys), "ca.crt=PEM\nconnectionString=HostName=h.example;DeviceId=Pump;SharedAccessKey=cHJpbWFyeQ==");
-        assert!(text("keys", &with_keys).ends_with("deviceId=Pump\nhostName=h.example\nprimaryKey=cHJpbWFyeQ==\nsecondaryKey=c2Vjb25kYXJ5"));
-        assert!(text("env", &with_keys).contains("IOTHUB_DEVICE_CONNECTION_STRING=HostName=h.example;DeviceId=Pump;SharedAccessKey=cHJpbWFyeQ=="));
+        assert_eq!(
+            text("connectionString", &with_keys),
+            "ca.crt=PEM\nconnectionString=HostName=h.example;DeviceId=Pump;SharedAccessKey=cHJpbWFyeQ=="
+        );
+        assert!(
+            text("keys", &with_keys).ends_with("deviceId=Pump\nhostName=h.example\nprimaryKey=cHJpbWFyeQ==\nsecondaryKey=c2Vjb25kYXJ5")
+        );
+        assert!(
+            text("env", &with_keys)
+                .contains("IOTHUB_DEVICE_CONNECTION_STRING=HostName=h.example;DeviceId=Pump;SharedAccessKey=cHJpbWFyeQ==")
+        );
         let with_certificate = identity(&json!({ "authentication": { "type": "selfSigned" } }));
         assert_eq!(text("connectionString", &with_certificate), "ca.crt=PEM\nconnectionString=HostName=h.example;DeviceId=Pump;x509=true");
         assert_eq!(text("keys", &with_certificate), "ca.crt=PEM\ndeviceId=Pump\nhostName=h.example");
@@ -387,7 +407,8 @@ mod tests {
         let labels = has.metadata.labels.as_mut().unwrap();
         labels.extend([("old".to_owned(), "1".to_owned()), ("theirs".to_owned(), "1".to_owned())]);
         has.metadata.managed_fields = Some(vec![
-            serde_json::from_value(json!({ "manager": labels::MANAGER, "fieldsV1": { "f:metadata": { "f:labels": { "f:old": {} } } } })).unwrap(),
+            serde_json::from_value(json!({ "manager": labels::MANAGER, "fieldsV1": { "f:metadata": { "f:labels": { "f:old": {} } } } }))
+                .unwrap(),
         ]);
         assert!(!is_as_wanted(&has, &wanted), "a label that the manifest has given up");
         has.data.as_mut().unwrap().insert("more".to_owned(), ByteString(vec![1]));

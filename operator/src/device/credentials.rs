@@ -50,7 +50,13 @@ pub async fn keep(context: &Context, owner_uid: &str, wanted: &Secret) -> Result
 }
 
 /// The Secret as it is then; `None` when it is somebody else's.
-async fn correct(api: &Api<Secret>, by_us: &PostParams, owner_uid: &str, has: &Secret, wanted: &Secret) -> Result<Option<Secret>, kube::Error> {
+async fn correct(
+    api: &Api<Secret>,
+    by_us: &PostParams,
+    owner_uid: &str,
+    has: &Secret,
+    wanted: &Secret,
+) -> Result<Option<Secret>, kube::Error> {
     if !ownership::is_controlled_by(&has.metadata, owner_uid) {
         return Ok(None);
     }

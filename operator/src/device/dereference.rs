@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
-use kube::core::{Selector, SelectorExt as _};
 use kube::Api;
+use kube::core::{Selector, SelectorExt as _};
 use mooring_crds::IotHub;
 use mooring_crds::device::KeysReference;
 use mooring_crds::iot_hub::NamespacesFrom;

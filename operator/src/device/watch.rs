@@ -74,11 +74,16 @@ mod tests {
     #[test]
     fn what_went_while_nobody_watched_is_gone() {
         let mut roll = Roll::default();
-        let mut take = |event| roll.take(event).into_iter().map(|observed| match observed {
-            Observed::There(object) => format!("+{}", object.metadata.name.unwrap()),
-            Observed::Gone(name) => format!("-{}", name.name),
-            Observed::Synced => "synced".to_owned(),
-        }).collect::<Vec<_>>();
+        let mut take = |event: Event<Secret>| {
+            roll.take(event)
+                .into_iter()
+                .map(|observed| match observed {
+                    Observed::There(object) => format!("+{}", object.metadata.name.unwrap()),
+                    Observed::Gone(name) => format!("-{}", name.name),
+                    Observed::Synced => "synced".to_owned(),
+                })
+                .collect::<Vec<_>>()
+        };
         assert!(take(Event::Init).is_empty());
         assert_eq!(take(Event::InitApply(secret("a"))), ["+a"]);
         assert_eq!(take(Event::InitDone), ["synced"]);

@@ -71,7 +71,9 @@ impl HubError {
             Self::Unreachable(_) | Self::Busy => true,
             Self::Endpoint(_) | Self::Unreadable(_) => false,
             Self::Refused { status, code, .. } => {
-                *status >= 500 || matches!(*status, 401 | 408 | 429) || matches!(code.as_str(), "ServiceUnavailable" | "ThrottlingException")
+                *status >= 500
+                    || matches!(*status, 401 | 408 | 429)
+                    || matches!(code.as_str(), "ServiceUnavailable" | "ThrottlingException")
             }
         }
     }
@@ -169,7 +171,8 @@ impl Client {
     ) -> Result<Option<Identity>, HubError> {
         let mut body = settings.clone();
         body["deviceId"] = device_id.into();
-        let mut request = signed_by(self.request(Method::PUT, &device_path(device_id)), author).header(IF_MATCH, if_match(etag)).json(&body);
+        let mut request =
+            signed_by(self.request(Method::PUT, &device_path(device_id)), author).header(IF_MATCH, if_match(etag)).json(&body);
         if ownership == Ownership::Release {
             request = request.header("mooring-ownership", "release");
         }

@@ -233,7 +233,11 @@ impl Follower {
             }
             Message::Presence { device_id, connected, time } => {
                 if let Some(seen) = self.snapshot.as_mut().filter(|_| self.known.names(&self.key, &device_id)) {
-                    if connected { seen.connected.insert(device_id.clone()) } else { seen.connected.remove(&device_id) };
+                    if connected {
+                        seen.connected.insert(device_id.clone())
+                    } else {
+                        seen.connected.remove(&device_id)
+                    };
                 }
                 self.known.moved(&self.key, &device_id, Presence { connected, since: Some(time) });
             }

@@ -80,13 +80,16 @@ impl World {
         config.default_namespace = "plant".to_owned();
         let client = Client::try_from(config).unwrap();
         let links = Links::default();
-        links.set_plain(hub_key(), Endpoint {
-            host_name: "h.example".to_owned(),
-            address: self.hub,
-            roots_pem: "PEM".to_owned(),
-            policy: "mooring-operator".to_owned(),
-            key: "a2V5".into(),
-        });
+        links.set_plain(
+            hub_key(),
+            Endpoint {
+                host_name: "h.example".to_owned(),
+                address: self.hub,
+                roots_pem: "PEM".to_owned(),
+                policy: "mooring-operator".to_owned(),
+                key: "a2V5".into(),
+            },
+        );
         let (reader, store) = reflector::store::<Guarded>();
         let context = Context::new(client, Scope::Cluster, links, vec![reader], 0);
         let mut operator = Operator { stage: Arc::clone(&self.stage), context: Arc::new(context), store };
@@ -208,7 +211,10 @@ async fn a_lost_or_edited_secret_comes_back_with_the_same_keys_and_a_foreign_one
     world.change(DEVICE, |device| device["spec"]["credentials"] = json!({ "secretName": "theirs" }));
     operator.reconcile().await.unwrap();
     assert_eq!(world.object(path), before);
-    assert_eq!((world.condition("CredentialsIssued"), world.condition("Ready")), ("False SecretConflict".to_owned(), "False SecretConflict".to_owned()));
+    assert_eq!(
+        (world.condition("CredentialsIssued"), world.condition("Ready")),
+        ("False SecretConflict".to_owned(), "False SecretConflict".to_owned())
+    );
 }
 
 #[tokio::test]
@@ -228,7 +234,10 @@ async fn who_is_held_stays_out_through_reconciles_and_restarts_and_the_device_sa
             spec.as_object().into_iter().flatten().for_each(|(name, value)| device["spec"][name] = value.clone());
         });
         world.operator().reconcile().await.unwrap();
-        assert_eq!((world.condition("Ready"), world.condition("CredentialsIssued")), ("False HeldInHub".to_owned(), "True Issued".to_owned()));
+        assert_eq!(
+            (world.condition("Ready"), world.condition("CredentialsIssued")),
+            ("False HeldInHub".to_owned(), "True Issued".to_owned())
+        );
         assert_eq!(world.identity().unwrap()["status"], "disabled");
         assert!(!world.identity().unwrap()["hold"].is_null());
     }
@@ -388,7 +397,12 @@ async fn a_vanished_device_is_held_and_one_that_is_there_is_not() {
     let world = World::new(&json!({})).await;
     let mut operator = world.operator();
     operator.reconcile().await.unwrap();
-    let owner = |uid: &str| ManagedBy { kind: "Kubernetes".to_owned(), namespace: "plant".to_owned(), name: "pump".to_owned(), uid: uid.to_owned() };
+    let owner = |uid: &str| ManagedBy {
+        kind: "Kubernetes".to_owned(),
+        namespace: "plant".to_owned(),
+        name: "pump".to_owned(),
+        uid: uid.to_owned(),
+    };
     let context = &operator.context;
     assert!(!vanished::look_at(context, &hub_key(), "pump", &owner("1")).await.unwrap());
     assert!(!vanished::look_at(context, &hub_key(), "pump", &owner("0")).await.unwrap(), "the identity is another's by now");

@@ -179,7 +179,13 @@ fn play_hub(stage: &mut Stage, method: &Method, uri: &Uri, headers: &HeaderMap, 
             for row in sent.as_array().unwrap() {
                 let text = |name: &str| row[name].as_str().map(str::to_owned);
                 let id = text("id").unwrap();
-                match change(stage, &id, row, text("importMode").as_deref().unwrap(), [text("mooring-managed-by"), text("mooring-ownership")]) {
+                match change(
+                    stage,
+                    &id,
+                    row,
+                    text("importMode").as_deref().unwrap(),
+                    [text("mooring-managed-by"), text("mooring-ownership")],
+                ) {
                     Ok(Some(identity)) => devices.push(identity),
                     Ok(None) => {}
                     Err(code) => errors.push(json!({ "deviceId": id, "errorCode": code, "errorStatus": "no" })),
@@ -198,7 +204,13 @@ fn play_hub(stage: &mut Stage, method: &Method, uri: &Uri, headers: &HeaderMap, 
 }
 
 /// As the real one has it: whose it is, the hold, keys that are made when none are given.
-fn change(stage: &mut Stage, id: &str, row: &Value, mode: &str, [owner, ownership]: [Option<String>; 2]) -> Result<Option<Value>, &'static str> {
+fn change(
+    stage: &mut Stage,
+    id: &str,
+    row: &Value,
+    mode: &str,
+    [owner, ownership]: [Option<String>; 2],
+) -> Result<Option<Value>, &'static str> {
     let owner = owner.map(|owner| {
         let parts: Vec<&str> = owner.split('/').collect();
         json!({ "kind": "Kubernetes", "namespace": parts[1], "name": parts[2], "uid": parts[3] })
