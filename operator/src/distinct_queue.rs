@@ -77,7 +77,7 @@ mod tests {
     #[tokio::test]
     async fn what_waits_is_not_put_twice_and_what_was_taken_can_come_again() {
         let queue = DistinctQueue::default();
-        ["a", "b", "a"].map(|item| queue.put(item));
+        ["a", "b", "a"].iter().for_each(|item| queue.put(*item));
         assert_eq!((queue.next().await, queue.len()), ("a", 1));
         queue.put("a");
         assert_eq!((queue.next().await, queue.next().await, queue.take()), ("b", "a", None));

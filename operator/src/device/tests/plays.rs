@@ -94,7 +94,11 @@ fn json_answer(status: u16, body: &Value) -> Response {
 }
 
 fn api_error(code: u16) -> Response {
-    json_answer(code, &json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "reason": "No", "code": code }))
+    let reason = if code == 404 { "NotFound" } else { "Conflict" };
+    json_answer(
+        code,
+        &json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "reason": reason, "code": code }),
+    )
 }
 
 fn play_api(stage: &mut Stage, method: &Method, uri: &Uri, _: &HeaderMap, body: &[u8]) -> Response {
