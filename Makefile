@@ -7,7 +7,7 @@
 # make cluster a Kubernetes on this machine, with the images loaded, for you to play with; make cluster-down ends it
 
 .PHONY: run check test soak bench cluster cluster-down
-.PHONY: debian e2e kubernetes kubernetes-modules images fmt clippy unit postgres hub licences storm
+.PHONY: debian e2e kubernetes kubernetes-modules images fmt clippy made unit postgres hub licences storm
 
 # Everything that is built or fetched is kept here, outside the checkout.
 export MOORING_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mooring
@@ -41,6 +41,7 @@ check:
 	@$(tools)/need.sh rust
 	$(phase) "formatting" $(again) fmt
 	$(phase) "lints" $(again) clippy
+	$(phase) "files that are made from sources" $(again) made
 	$(phase) "unit tests" $(again) unit
 
 test:
@@ -98,6 +99,10 @@ cluster-down:
 
 fmt:
 	@cargo fmt --all --check
+
+# Each says what to run when it differs.
+made:
+	@cargo xtask crds --check
 
 clippy:
 	@cargo clippy --quiet --workspace --all-targets -- --deny warnings
