@@ -4,8 +4,10 @@
 # make soak    the long ones: hundreds of kills, fuzzing; not in continuous integration
 # make bench   measures, asserts nothing (BENCH=--help for its choices)
 
-.PHONY: run check test soak bench
-.PHONY: debian e2e fmt clippy unit postgres hub licences storm
+# make cluster a Kubernetes on this machine, with the images loaded, for you to play with; make cluster-down ends it
+
+.PHONY: run check test soak bench cluster cluster-down
+.PHONY: debian e2e kubernetes kubernetes-modules images fmt clippy made unit postgres hub licences storm
 
 # Everything that is built or fetched is kept here, outside the checkout.
 export MOORING_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mooring
@@ -21,8 +23,10 @@ export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS = $(mold)
 
 # The development profile: optimised dependencies, a quarter of the release profile's time to build.
 export MOORING_HUB_BIN ?= $(CARGO_TARGET_DIR)/debug/mooring-hub
+export MOORING_OPERATOR_BIN ?= $(CARGO_TARGET_DIR)/debug/mooring-operator
 
 tools := e2e/tools
+images := $(CARGO_TARGET_DIR)/images
 phase := @$(tools)/phase.sh
 # Always the whole workspace: cargo builds a dependency once for each set of packages that is asked for together.
 # A recipe's own make, so that what `debian` has just installed (mold) is seen by what comes after.
@@ -37,6 +41,7 @@ check:
 	@$(tools)/need.sh rust
 	$(phase) "formatting" $(again) fmt
 	$(phase) "lints" $(again) clippy
+	$(phase) "files that are made from sources" $(again) made
 	$(phase) "unit tests" $(again) unit
 
 test:
@@ -46,6 +51,9 @@ test:
 	$(phase) "the stores' contract on PostgreSQL" $(again) postgres
 	$(phase) "the hub" $(again) hub
 	$(phase) "end-to-end rings" $(again) e2e
+	$(phase) "Kubernetes from Go modules" $(again) kubernetes-modules
+	$(phase) "images" $(again) images
+	$(phase) "stories on Kubernetes" $(tools)/stories-on-kubernetes.sh $(images)
 
 soak: hub
 	$(phase) "hundreds of kills under load" env MOORING_KILLS=$(or $(KILLS),400) $(tools)/rings.sh kills_under_load --nocapture
@@ -71,8 +79,30 @@ hub:
 e2e: hub
 	@$(tools)/rings.sh $(STORIES)
 
+kubernetes-modules:
+	@e2e/kubernetes/build.sh >/dev/null
+
+# make kubernetes STORIES="secrets": as above; $KUBECONFIG says which cluster, if not our own.
+kubernetes: images
+	@$(tools)/stories-on-kubernetes.sh $(images) $(STORIES)
+
+# Archives of both images, which docker, kind, containerd and podman load. From the development profile; MOORING_HUB_BIN and MOORING_OPERATOR_BIN for
+# other binaries.
+images: hub
+	@deploy/images.sh $(images)
+
+cluster: images
+	@$(tools)/cluster-for-people.sh up $(images)
+
+cluster-down:
+	@$(tools)/cluster-for-people.sh down
+
 fmt:
 	@cargo fmt --all --check
+
+# Each says what to run when it differs.
+made:
+	@cargo xtask crds --check
 
 clippy:
 	@cargo clippy --quiet --workspace --all-targets -- --deny warnings

@@ -8,16 +8,17 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{CustomResource, KubeSchema};
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::duration::GoDuration;
+use crate::schema;
 
 /// How long the key before a rotation stays good, when the manifest does not say.
 pub const DEFAULT_OVERLAP: GoDuration = GoDuration::hours(24);
 
-/// One device's identity in a hub.
+/// What is wanted: whose identity it is, how the device proves itself, where its credentials go.
 #[derive(CustomResource, KubeSchema, Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[kube(
     group = "mooring.dev",
@@ -42,15 +43,24 @@ pub const DEFAULT_OVERLAP: GoDuration = GoDuration::hours(24);
         description = "when it last disconnected; empty while it is connected"
     ),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    selectable = ".spec.hubRef.name",
+    selectable = ".spec.hubRef.namespace",
+    selectable = ".spec.deviceId",
+    selectable = ".spec.enabled",
     validation = Rule::new("has(self.spec.deviceId) || self.metadata.name.size() <= 128")
-        .message("a device id has at most 128 characters: give the device a deviceId of its own, or a shorter name")
+        .message("a device id has at most 128 characters: give the device a deviceId of its own, or a shorter name"),
+    validation = Rule::new("has(self.spec.credentials) && has(self.spec.credentials.secretName) || self.metadata.name.size() <= 241")
+        .message("a Secret's name has at most 253 characters, and <name>-credentials has more: give the device a credentials.secretName, or a shorter name")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
     validation = Rule::new("has(self.deviceId) == has(oldSelf.deviceId) && (!has(self.deviceId) || self.deviceId == oldSelf.deviceId)")
         .message("deviceId can't be changed, added or removed: a device of another name is another device"),
-    validation = Rule::new("!has(self.rotation) || !has(self.authentication) || (has(self.authentication.symmetricKey) && !has(self.authentication.symmetricKey.secretRef))")
-        .message("only keys that the hub has generated can be rotated: change the keys where they come from, and leave rotation out")
+    validation = Rule::new(
+        "!has(self.rotation) || (!has(self.authentication.x509Thumbprint) && !has(self.authentication.x509CA) \
+         && !(has(self.authentication.symmetricKey) && has(self.authentication.symmetricKey.secretRef)))"
+    )
+    .message("only keys that the hub has generated can be rotated: change the keys where they come from, and leave rotation out")
 )]
 pub struct DeviceSpec {
     /// The hub that the device belongs to. Can't be changed. A hub that reads the manifest from a folder takes it for its own and passes
@@ -62,7 +72,7 @@ pub struct DeviceSpec {
 
     /// The device's name in the hub, which it connects with; case matters. Absent: metadata.name. Can't be changed, added or removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z0-9\-.+%_#*?!(),:;=@$']+$"))]
+    #[schemars(schema_with = "schema::device_id")]
     pub device_id: Option<String>,
 
     /// Whether the device may connect. `false` closes its connections. A device that was shut out in the hub itself stays out even when
@@ -75,11 +85,11 @@ pub struct DeviceSpec {
     #[schemars(length(max = 128))]
     pub status_reason: Option<String>,
 
-    /// How the device proves itself: exactly one of symmetricKey, x509Thumbprint and x509CA.
+    /// How the device proves itself: at most one of symmetricKey, x509Thumbprint and x509CA. Without any, symmetricKey is meant.
     #[serde(default)]
     #[x_kube(
-        validation = Rule::new("[has(self.symmetricKey), has(self.x509Thumbprint), has(self.x509CA)].filter(given, given).size() == 1")
-            .message("exactly one of symmetricKey, x509Thumbprint and x509CA")
+        validation = Rule::new("[has(self.symmetricKey), has(self.x509Thumbprint), has(self.x509CA)].filter(given, given).size() <= 1")
+            .message("only one of symmetricKey, x509Thumbprint and x509CA: remove the others")
     )]
     pub authentication: Authentication,
 
@@ -91,18 +101,20 @@ pub struct DeviceSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rotation: Option<Rotation>,
 
-    /// What becomes of the identity in the hub when the manifest is deleted.
+    /// What becomes of the identity in the hub when the manifest is deleted: it is deleted, and its connections are closed (Delete), or it
+    /// stays, and nobody manages it any more (Retain). One that was shut out in the hub stays there, shut out, in either case.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 
-    /// What happens when the hub has an identity of this name already that no manifest manages.
+    /// What happens when the hub has an identity of this name already that no manifest manages: it is left alone, and the condition Ready
+    /// says so (Fail), or it becomes the manifest's with its keys, and from now on is as the manifest says (Adopt).
     #[serde(default)]
     pub adoption: Adoption,
 
     /// What the hub shall know about the device: any JSON object of at most 8 KiB. In the hub these are the identity's tags, and nobody
     /// but the manifest can change them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "any_object")]
+    #[schemars(schema_with = "schema::any_object")]
     pub tags: Option<Map<String, Value>>,
 
     /// What is watched about the device.
@@ -133,17 +145,17 @@ impl Default for DeviceSpec {
 #[serde(rename_all = "camelCase")]
 pub struct HubReference {
     /// The IotHub's name.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "schema::hub_name")]
     pub name: String,
 
     /// The IotHub's namespace, when it is another one than the device's. The hub has to allow it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(schema_with = "schema::label_name")]
     pub namespace: Option<String>,
 }
 
 /// How a device proves itself.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Authentication {
     /// By tokens signed with one of two keys.
@@ -159,12 +171,6 @@ pub struct Authentication {
     pub x509_ca: Option<X509Ca>,
 }
 
-impl Default for Authentication {
-    fn default() -> Self {
-        Self { symmetric_key: Some(SymmetricKey::default()), x509_thumbprint: None, x509_ca: None }
-    }
-}
-
 /// Two keys. Without a secretRef the hub generates them, and they change by rotation alone.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -178,18 +184,18 @@ pub struct SymmetricKey {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct KeysReference {
-    /// The Secret's name, in the device's namespace.
-    #[schemars(length(min = 1, max = 253))]
+    /// The Secret's name, in the same namespace.
+    #[schemars(schema_with = "schema::object_name")]
     pub name: String,
 
     /// The entry with the primary key.
     #[serde(default = "primary_entry")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "schema::entry")]
     pub primary_key: String,
 
     /// The entry with the secondary key.
     #[serde(default = "secondary_entry")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "schema::entry")]
     pub secondary_key: String,
 }
 
@@ -198,12 +204,12 @@ pub struct KeysReference {
 #[serde(rename_all = "camelCase")]
 pub struct X509Thumbprint {
     /// The certificate that the device uses.
-    #[schemars(length(max = 64), regex(pattern = "^([0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})$"))]
+    #[schemars(schema_with = "schema::thumbprint")]
     pub primary: String,
 
     /// The one that it will use, or has used until now: so a certificate is replaced without a gap.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 64), regex(pattern = "^([0-9A-Fa-f]{40}|[0-9A-Fa-f]{64})$"))]
+    #[schemars(schema_with = "schema::thumbprint")]
     pub secondary: Option<String>,
 }
 
@@ -218,15 +224,16 @@ pub struct Credentials {
     /// The Secret's name; absent: the device's name, and `-credentials`. One that is there already and somebody else's is never touched.
     /// A hub that reads the manifest from a folder writes a file that is named for the device id instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(schema_with = "schema::object_name")]
     pub secret_name: Option<String>,
 
     /// Labels that the Secret gets.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 32))]
+    #[schemars(schema_with = "schema::labels_beside_ours")]
     pub labels: BTreeMap<String, String>,
 
-    /// What the credentials look like.
+    /// What the credentials look like: one connection string, as Azure's SDKs take it (connectionString); host name, device id and keys
+    /// each by itself (keys); or environment variables, as Azure's samples read them (env).
     #[serde(default)]
     pub format: CredentialsFormat,
 }
@@ -251,11 +258,12 @@ pub enum CredentialsFormat {
 pub struct Rotation {
     /// When it was asked for: any time later than the one before. Keys that are made with the device are as new as can be, so the first
     /// rotation is the one after.
-    #[schemars(schema_with = "date_time")]
+    #[schemars(schema_with = "schema::moment")]
     pub requested_at: Timestamp,
 
-    /// How long the key before stays good.
+    /// How long the key before stays good, up to 8760h (a year).
     #[serde(default = "default_overlap")]
+    #[schemars(schema_with = "schema::overlap")]
     pub overlap: GoDuration,
 }
 
@@ -280,11 +288,12 @@ pub enum Adoption {
 }
 
 /// What is watched about a device.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Monitoring {
-    /// After how long without a connection the device counts as missing. Absent: as the hub has it.
+    /// After how long without a connection the device counts as missing, from 10s to 2160h. Absent: as the hub has it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::offline_after")]
     pub offline_after: Option<GoDuration>,
 
     /// Whether the device gets time series of its own among the hub's metrics. For few devices.
@@ -300,9 +309,11 @@ pub struct DeviceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
 
-    /// Ready, CredentialsIssued, Synced, Connected.
+    /// Whether the device can connect as its manifest says (Ready), whether its Secret is there (CredentialsIssued), whether the hub has
+    /// what the manifest wants (Synced), and whether the device is connected (Connected, for information: a few seconds late, and never
+    /// part of Ready); the message says what to do.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
+    #[schemars(schema_with = "schema::conditions")]
     pub conditions: Vec<Condition>,
 
     /// The device's name in the hub.
@@ -323,12 +334,12 @@ pub struct DeviceStatus {
 
     /// When the device last connected or disconnected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "date_time")]
+    #[schemars(schema_with = "schema::date_time")]
     pub last_transition_time: Option<Timestamp>,
 
     /// When the device last disconnected; absent while it is connected.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "date_time")]
+    #[schemars(schema_with = "schema::date_time")]
     pub last_disconnect_time: Option<Timestamp>,
 
     /// The last rotation that was carried out.
@@ -341,12 +352,12 @@ pub struct DeviceStatus {
 #[serde(rename_all = "camelCase")]
 pub struct RotationStatus {
     /// The `requestedAt` that it was carried out for.
-    #[schemars(schema_with = "date_time")]
+    #[schemars(schema_with = "schema::date_time")]
     pub requested_at: Timestamp,
 
     /// When the new key came; absent when the overlap is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "date_time")]
+    #[schemars(schema_with = "schema::date_time")]
     pub begun_at: Option<Timestamp>,
 }
 
@@ -366,30 +377,11 @@ fn default_overlap() -> GoDuration {
     DEFAULT_OVERLAP
 }
 
-fn any_object(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true, "maxProperties": 256 })
-}
-
-fn date_time(_: &mut SchemaGenerator) -> Schema {
-    json_schema!({ "type": "string", "format": "date-time" })
-}
-
 #[cfg(test)]
 mod tests {
-    use kube::CustomResourceExt as _;
     use serde_json::json;
 
     use super::*;
-
-    /// Kubernetes refuses larger ones in practice; `kubectl apply` stops at its annotation's limit.
-    const CRD_MAX_BYTES: usize = 256 * 1024;
-
-    #[test]
-    fn the_schema_is_as_it_was_agreed() {
-        let crd = serde_json::to_value(Device::crd()).unwrap();
-        assert!(crd.to_string().len() < CRD_MAX_BYTES);
-        insta::assert_snapshot!("device", serde_json::to_string_pretty(&crd).unwrap());
-    }
 
     #[test]
     fn the_shortest_manifest_says_everything_by_default() {
@@ -398,7 +390,7 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(device.spec, DeviceSpec::default());
-        assert_eq!(device.spec.authentication.symmetric_key, Some(SymmetricKey::default()));
+        assert_eq!(device.spec.authentication, Authentication::default());
         assert_eq!((device.spec.deletion_policy, device.spec.adoption), (DeletionPolicy::Delete, Adoption::Fail));
     }
 

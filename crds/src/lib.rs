@@ -3,6 +3,7 @@
 //! Whoever carries out manifests uses both: the hub's own manifest folder, and whoever speaks to a hub over its REST API. Builds for
 //! WebAssembly too: knows no file, no clock, no network.
 
+pub mod definitions;
 pub mod device;
 pub mod duration;
 pub mod iot_hub;

@@ -9,10 +9,12 @@
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use crate::device::{DeletionPolicy, KeysReference};
+use crate::device::{DeletionPolicy, KeysReference, Monitoring};
 
+mod claim;
 mod wanted;
 
+pub use claim::{Claim, first_claim};
 pub use wanted::{Invalid, TAGS_MAX_BYTES, Wanted, WantedAuthentication, WantedRotation, is_device_id};
 
 /// An identity as the registry has it, seen by one manifest.
@@ -30,6 +32,8 @@ pub struct IdentityView {
     pub authentication: IdentityAuthentication,
     /// Its tags; empty when it has none.
     pub tags: Map<String, Value>,
+    /// What is watched about it; the default when nothing is.
+    pub monitoring: Monitoring,
 }
 
 /// Whose an identity is, seen by one manifest.
@@ -39,6 +43,9 @@ pub enum Owner {
     Nobody,
     /// This manifest's.
     ThisManifest,
+    /// That of a Device of the same namespace and name that was deleted, and made again, while nobody could tell the hub. It has no other
+    /// heir: this manifest takes it over without being told to adopt. It is released without a manifest's name, and then adopted.
+    Predecessor,
     /// Another one's, named for people.
     Another(String),
 }
@@ -117,6 +124,8 @@ pub struct Changes {
     pub authentication: Option<WantedAuthentication>,
     /// Tags; empty ones take them away.
     pub tags: Option<Map<String, Value>>,
+    /// What is watched about it; the default takes that away.
+    pub monitoring: Option<Monitoring>,
     /// Its keys' rotation.
     pub rotation: Option<RotationStep>,
 }
@@ -189,7 +198,7 @@ pub fn plan(wanted: &Wanted, identity: Option<&IdentityView>, seen: Option<Rotat
     let step = match &identity.owner {
         Owner::Another(owner) => return Plan::refused(Refusal::ManagedByAnother(owner.clone())),
         Owner::Nobody if !wanted.adopt => return Plan::refused(Refusal::Exists),
-        Owner::Nobody => Step::Adopt(changes),
+        Owner::Nobody | Owner::Predecessor => Step::Adopt(changes),
         Owner::ThisManifest if changes == Changes::default() => Step::Nothing,
         Owner::ThisManifest => Step::Update(changes),
     };
@@ -200,7 +209,7 @@ pub fn plan(wanted: &Wanted, identity: Option<&IdentityView>, seen: Option<Rotat
 #[must_use]
 pub fn plan_deletion(policy: DeletionPolicy, identity: Option<&IdentityView>) -> Step {
     match identity {
-        Some(IdentityView { owner: Owner::ThisManifest, hold, .. }) => match (policy, hold) {
+        Some(IdentityView { owner: Owner::ThisManifest | Owner::Predecessor, hold, .. }) => match (policy, hold) {
             (DeletionPolicy::Delete, None) => Step::Delete,
             // The hold outlives the manifest, or a manifest made anew would let the device in again.
             (DeletionPolicy::Delete, Some(_)) | (DeletionPolicy::Retain, _) => Step::Release,
@@ -215,6 +224,7 @@ fn creation(wanted: &Wanted) -> Changes {
         status_reason: Some(wanted.status_reason.clone()),
         authentication: Some(wanted.authentication.clone()),
         tags: Some(wanted.tags.clone()),
+        monitoring: Some(wanted.monitoring),
         rotation: wanted.rotation.map(|rotation| RotationStep::Note(rotation.requested_at)),
     }
 }
@@ -229,6 +239,7 @@ fn changes(wanted: &Wanted, identity: &IdentityView, seen: Option<RotationSeen>,
         status_reason: says_why.then(|| wanted.status_reason.clone()),
         authentication: (!fits).then(|| wanted.authentication.clone()),
         tags: (wanted.tags != identity.tags).then(|| wanted.tags.clone()),
+        monitoring: (wanted.monitoring != identity.monitoring).then_some(wanted.monitoring),
         rotation: rotation_step(wanted, fits, seen, now),
     }
 }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use reqwest::Response;
 use serde_json::Value;
 
-use crate::hub::Hub;
+use crate::hub::Ready;
 use crate::patience::within;
 use crate::rest;
 
@@ -33,8 +33,8 @@ impl Changes {
     ///
     /// # Errors
     /// When the hub refuses.
-    pub async fn open(hub: &Hub, query: &str) -> Result<Self> {
-        let url = format!("{}/api/v1/changes?{query}", hub.ready.endpoints.api);
+    pub async fn open(hub: &Ready, query: &str) -> Result<Self> {
+        let url = format!("{}/api/v1/changes?{query}", hub.endpoints.api);
         let request = rest::client(hub)?.get(url).header("Authorization", hub.policy("iothubowner")?.token());
         let response = within("the change stream to open", request.send()).await??;
         ensure!(response.status() == 200, "no changes: {} {}", response.status(), response.text().await?);

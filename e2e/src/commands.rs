@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use reqwest::Method;
 use serde_json::Value;
 
-use crate::hub::Hub;
+use crate::hub::Ready;
 use crate::patience::within;
 use crate::rest::{Answer, Rest};
 
@@ -23,7 +23,7 @@ impl BackEnd {
     ///
     /// # Errors
     /// When the hub has no such policy.
-    pub fn new(hub: &Hub) -> Result<Self> {
+    pub fn new(hub: &Ready) -> Result<Self> {
         let service = hub.policy("service")?;
         Ok(Self { azure: Rest::new(hub, service.clone())?, own: Rest::api(hub, service)? })
     }

@@ -8,7 +8,7 @@ use reqwest::Response;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::hub::Hub;
+use crate::hub::Ready;
 use crate::patience::within;
 use crate::rest;
 
@@ -76,8 +76,8 @@ impl Events {
     ///
     /// # Errors
     /// When the hub refuses.
-    pub async fn open(hub: &Hub, query: &str) -> Result<Self> {
-        let url = format!("{}/api/v1/events?{query}", hub.ready.endpoints.api);
+    pub async fn open(hub: &Ready, query: &str) -> Result<Self> {
+        let url = format!("{}/api/v1/events?{query}", hub.endpoints.api);
         let request = rest::client(hub)?.get(url).header("Authorization", hub.policy("service")?.token());
         let response = within("the event stream to open", request.send()).await??;
         ensure!(response.status() == 200, "no events: {} {}", response.status(), response.text().await?);
@@ -90,7 +90,7 @@ impl Events {
     ///
     /// # Errors
     /// When the hub refuses or the stream breaks.
-    pub async fn all(hub: &Hub) -> Result<Vec<Event>> {
+    pub async fn all(hub: &Ready) -> Result<Vec<Event>> {
         let mut reader = Self::open(hub, "from=earliest&follow=false").await?;
         let mut events = Vec::new();
         while let Some(event) = reader.next().await? {

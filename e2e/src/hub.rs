@@ -36,7 +36,7 @@ pub fn binary() -> Result<PathBuf> {
     Ok(path)
 }
 
-/// What `mooring-hub dev --output json` says when it is ready.
+/// How a hub is reached, and with what: what `mooring-hub dev --output json` says when it is ready, or a story that has started one otherwise.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Ready {
@@ -50,6 +50,30 @@ pub struct Ready {
     pub connection_strings: BTreeMap<String, String>,
     /// By device id.
     pub devices: BTreeMap<String, String>,
+}
+
+impl Ready {
+    /// A device's connection string.
+    ///
+    /// # Errors
+    /// When the hub was not started with this device.
+    pub fn device(&self, id: &str) -> Result<ConnectionString> {
+        ConnectionString::parse(self.devices.get(id).with_context(|| format!("the hub was not started with device {id}"))?)
+    }
+
+    /// A policy's connection string.
+    ///
+    /// # Errors
+    /// When the hub has no such policy.
+    pub fn policy(&self, name: &str) -> Result<ConnectionString> {
+        ConnectionString::parse(self.connection_strings.get(name).with_context(|| format!("the hub said nothing of policy {name}"))?)
+    }
+
+    /// The file that holds the hub's CA.
+    #[must_use]
+    pub fn ca_file(&self) -> &Path {
+        &self.ca_file
+    }
 }
 
 /// Where a hub listens.
@@ -135,28 +159,6 @@ impl Hub {
         Options::default().devices(devices).start().await
     }
 
-    /// A device's connection string.
-    ///
-    /// # Errors
-    /// When the hub was not started with this device.
-    pub fn device(&self, id: &str) -> Result<ConnectionString> {
-        ConnectionString::parse(self.ready.devices.get(id).with_context(|| format!("the hub was not started with device {id}"))?)
-    }
-
-    /// A policy's connection string.
-    ///
-    /// # Errors
-    /// When the hub has no such policy.
-    pub fn policy(&self, name: &str) -> Result<ConnectionString> {
-        ConnectionString::parse(self.ready.connection_strings.get(name).with_context(|| format!("the hub said nothing of policy {name}"))?)
-    }
-
-    /// The file that holds the hub's CA.
-    #[must_use]
-    pub fn ca_file(&self) -> &Path {
-        &self.ready.ca_file
-    }
-
     /// The hub's data folder.
     #[must_use]
     pub fn data(&self) -> &Path {
@@ -216,6 +218,15 @@ impl Hub {
         let mut rest = String::new();
         self.stdout.read_to_string(&mut rest).await?;
         Ok((status, rest))
+    }
+}
+
+/// Who talks to a hub needs to know how it is reached, and no more.
+impl std::ops::Deref for Hub {
+    type Target = Ready;
+
+    fn deref(&self) -> &Ready {
+        &self.ready
     }
 }
 

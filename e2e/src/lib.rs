@@ -5,6 +5,7 @@
 
 pub mod catalogue;
 pub mod changes;
+pub mod cluster;
 pub mod command_history;
 pub mod commands;
 pub mod connection_string;

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use anyhow::Result;
 use tokio::sync::watch;
 
-use crate::hub::Hub;
+use crate::hub::Ready;
 use crate::mqtt::{Connection, Packet, events_topic, publish};
 
 /// How many messages a device has under way at once.
@@ -42,7 +42,7 @@ impl Sender {
     ///
     /// # Errors
     /// When the hub lets it not in, or sends something else than the PUBACKs in order.
-    pub async fn send_until_killed(&self, hub: &Hub, progress: &watch::Sender<u64>) -> Result<()> {
+    pub async fn send_until_killed(&self, hub: &Ready, progress: &watch::Sender<u64>) -> Result<()> {
         let Ok(mut connection) = Connection::admitted(hub, &self.device).await else { return Ok(()) };
         let topic = events_topic(&self.device);
         let (mut sent, mut awaited) = (self.next(), self.next());

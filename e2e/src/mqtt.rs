@@ -6,7 +6,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::client::TlsStream;
 
 use crate::connection_string::ConnectionString;
-use crate::hub::Hub;
+use crate::hub::Ready;
 use crate::namespace::HUB;
 use crate::patience::within;
 use crate::tls;
@@ -177,7 +177,7 @@ impl Connection {
     ///
     /// # Errors
     /// When TCP or TLS fails.
-    pub async fn open(hub: &Hub) -> Result<Self> {
+    pub async fn open(hub: &Ready) -> Result<Self> {
         let stream = within("a TLS handshake", tls::connect(HUB, 8883, hub.ca_file())).await??;
         Ok(Self { stream, unread: Vec::new() })
     }
@@ -186,7 +186,7 @@ impl Connection {
     ///
     /// # Errors
     /// When TLS fails.
-    pub async fn over(hub: &Hub, tcp: TcpStream) -> Result<Self> {
+    pub async fn over(hub: &Ready, tcp: TcpStream) -> Result<Self> {
         let stream = within("a TLS handshake", tls::shake_hands(HUB, tcp, hub.ca_file())).await??;
         Ok(Self { stream, unread: Vec::new() })
     }
@@ -195,7 +195,7 @@ impl Connection {
     ///
     /// # Errors
     /// When it is not.
-    pub async fn admitted(hub: &Hub, device: &str) -> Result<Self> {
+    pub async fn admitted(hub: &Ready, device: &str) -> Result<Self> {
         Self::admitted_as(hub, &Connect::device(&hub.device(device)?)).await
     }
 
@@ -203,7 +203,7 @@ impl Connection {
     ///
     /// # Errors
     /// When it is not.
-    pub async fn admitted_as(hub: &Hub, connect: &Connect) -> Result<Self> {
+    pub async fn admitted_as(hub: &Ready, connect: &Connect) -> Result<Self> {
         let mut connection = Self::open(hub).await?;
         connection.is_admitted(connect).await?;
         Ok(connection)

@@ -31,9 +31,29 @@ pub fn isolated<S>(story: S) -> Result<()>
 where
     S: AsyncFnOnce() -> Result<()> + Send + 'static,
 {
+    on_ground(Ground::Own, story)
+}
+
+/// Which network a story sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ground {
+    /// One of its own, with nobody in it.
+    Own,
+    /// The machine's.
+    Host,
+}
+
+/// The same with a choice of the network; mounts and /etc/hosts are its own on either ground.
+///
+/// # Errors
+/// As [`isolated`].
+pub fn on_ground<S>(ground: Ground, story: S) -> Result<()>
+where
+    S: AsyncFnOnce() -> Result<()> + Send + 'static,
+{
     let name = std::thread::current().name().unwrap_or("story").to_owned();
     let thread = std::thread::Builder::new().name(name).spawn(move || {
-        let _hosts = enter()?;
+        let _hosts = enter(ground)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context("no runtime")?;
         let outcome = runtime.block_on(async { tokio::time::timeout(ONE_STORY, story()).await });
         let outcome = outcome.unwrap_or_else(|_| bail!("the story did not end in {} s", ONE_STORY.as_secs()));
@@ -46,18 +66,33 @@ where
 }
 
 /// Moves the calling thread, and whatever it will start, into fresh namespaces. The hosts file lives as long as the answer.
-fn enter() -> Result<NamedTempFile> {
-    unshare(CloneFlags::CLONE_NEWNET | CloneFlags::CLONE_NEWNS).context("no namespaces: run as root, or by `make test`")?;
+fn enter(ground: Ground) -> Result<NamedTempFile> {
+    let network = if ground == Ground::Own { CloneFlags::CLONE_NEWNET } else { CloneFlags::empty() };
+    unshare(network | CloneFlags::CLONE_NEWNS).context("no namespaces: run as root, or by `make test`")?;
     let nothing = None::<&str>;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing).context("mounts can't be made private")?;
-    let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().context("no `ip`: apt-get install iproute2")?;
-    ensure!(up.success(), "the loopback device did not come up");
     let mut hosts = NamedTempFile::new()?;
-    for name in ["localhost", HUB, EDGE, STRANGER] {
-        writeln!(hosts, "127.0.0.1 {name}")?;
+    writeln!(hosts, "127.0.0.1 localhost")?;
+    if ground == Ground::Own {
+        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().context("no `ip`: apt-get install iproute2")?;
+        ensure!(up.success(), "the loopback device did not come up");
+        for name in [HUB, EDGE, STRANGER] {
+            writeln!(hosts, "127.0.0.1 {name}")?;
+        }
     }
     mount(Some(hosts.path()), "/etc/hosts", nothing, MsFlags::MS_BIND, nothing).context("/etc/hosts can't be covered")?;
     Ok(hosts)
+}
+
+/// Lets a name lead to an address, for this story alone.
+///
+/// # Errors
+/// When the story's hosts file can't be written.
+pub fn point(name: &str, address: &str) -> Result<()> {
+    let hosts = std::fs::read_to_string("/etc/hosts")?;
+    let others: Vec<_> = hosts.lines().filter(|line| line.split_whitespace().nth(1) != Some(name)).collect();
+    // In place: a file put in its stead would not be the one that is mounted here.
+    Ok(std::fs::write("/etc/hosts", format!("{}\n{address} {name}\n", others.join("\n")))?)
 }
 
 /// Mounts an empty file system of the given size over a folder, seen by this story alone.

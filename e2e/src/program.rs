@@ -13,7 +13,7 @@ use tempfile::NamedTempFile;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 
-use crate::hub::Hub;
+use crate::hub::Ready;
 use crate::patience::within;
 
 /// A program about to be started.
@@ -64,7 +64,7 @@ impl Program {
     ///
     /// # Errors
     /// When there is no such environment.
-    pub fn python(script: &str, hub: &Hub) -> Result<Self> {
+    pub fn python(script: &str, hub: &Ready) -> Result<Self> {
         let python = std::env::var_os("MOORING_PYTHON").context("MOORING_PYTHON is not set: run the rings by `make test` or `make e2e`")?;
         let mut command = Command::new(python);
         command.arg(here("python").join(script)).env("SSL_CERT_FILE", hub.ca_file()).env("REQUESTS_CA_BUNDLE", hub.ca_file());
@@ -76,7 +76,7 @@ impl Program {
     ///
     /// # Errors
     /// When they are not installed.
-    pub fn node(script: &str, hub: &Hub) -> Result<Self> {
+    pub fn node(script: &str, hub: &Ready) -> Result<Self> {
         let modules =
             std::env::var_os("MOORING_NODE_PATH").context("MOORING_NODE_PATH is not set: run the rings by `make test` or `make e2e`")?;
         let mut command = Command::new("node");

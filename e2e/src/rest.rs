@@ -6,7 +6,7 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 use crate::connection_string::ConnectionString;
-use crate::hub::Hub;
+use crate::hub::Ready;
 use crate::patience::within;
 use crate::tls;
 
@@ -61,7 +61,7 @@ impl Answer {
 ///
 /// # Errors
 /// When there is no CA.
-pub fn client(hub: &Hub) -> Result<Client> {
+pub fn client(hub: &Ready) -> Result<Client> {
     let config = tls::trusting(hub.ca_file())?;
     Client::builder().use_preconfigured_tls(config).no_proxy().build().context("no HTTP client")
 }
@@ -71,8 +71,8 @@ impl Rest {
     ///
     /// # Errors
     /// When there is no CA.
-    pub fn new(hub: &Hub, credential: ConnectionString) -> Result<Self> {
-        let base = hub.ready.endpoints.https.clone().unwrap_or_else(|| hub.ready.endpoints.api.clone());
+    pub fn new(hub: &Ready, credential: ConnectionString) -> Result<Self> {
+        let base = hub.endpoints.https.clone().unwrap_or_else(|| hub.endpoints.api.clone());
         Ok(Self { client: client(hub)?, base, credential })
     }
 
@@ -80,15 +80,15 @@ impl Rest {
     ///
     /// # Errors
     /// When there is no CA.
-    pub fn api(hub: &Hub, credential: ConnectionString) -> Result<Self> {
-        Ok(Self { client: client(hub)?, base: hub.ready.endpoints.api.clone(), credential })
+    pub fn api(hub: &Ready, credential: ConnectionString) -> Result<Self> {
+        Ok(Self { client: client(hub)?, base: hub.endpoints.api.clone(), credential })
     }
 
     /// As the owner of the hub.
     ///
     /// # Errors
     /// When the hub has no owner's policy.
-    pub fn owner(hub: &Hub) -> Result<Self> {
+    pub fn owner(hub: &Ready) -> Result<Self> {
         Self::new(hub, hub.policy("iothubowner")?)
     }
 

@@ -2,10 +2,13 @@
 # Installs the Debian packages that the tests use, those that are missing. Starts no service and leaves none running.
 set -euo pipefail
 . "$(dirname "$0")/cache.sh"
+. "$(dirname "$0")/docker.sh"
 
-packages=(curl iproute2 mold mosquitto mosquitto-clients openssl postgresql util-linux)
+packages=(curl iproute2 mold mosquitto mosquitto-clients openssl postgresql prometheus util-linux)
 # Python's own from Debian has no `venv` without this.
 python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
+# What builds images and runs Pods where docker doesn't. Debian's runc and docker's own can't be installed side by side.
+docker_runs || packages+=(buildah conntrack ethtool iptables nftables runc)
 
 missing() {
   local package

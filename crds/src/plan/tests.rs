@@ -38,12 +38,13 @@ impl World {
                     status_reason: None,
                     authentication: IdentityAuthentication::Keys { as_brought: false },
                     tags: Map::new(),
+                    monitoring: Monitoring::default(),
                 });
                 self.change(changes, now);
             }
             Step::Adopt(changes) => {
                 let identity = self.identity.as_mut().expect("only what is there is adopted");
-                assert_eq!(identity.owner, Owner::Nobody, "taken from its owner");
+                assert!(matches!(identity.owner, Owner::Nobody | Owner::Predecessor), "taken from its owner");
                 identity.owner = Owner::ThisManifest;
                 self.change(changes, now);
             }
@@ -70,6 +71,7 @@ impl World {
             };
         }
         identity.tags = changes.tags.unwrap_or(identity.tags.clone());
+        identity.monitoring = changes.monitoring.unwrap_or(identity.monitoring);
         match changes.rotation {
             Some(RotationStep::Note(requested_at)) => self.seen = Some(RotationSeen { requested_at, begun_at: None }),
             Some(RotationStep::Begin(requested_at)) => {
@@ -103,6 +105,8 @@ fn what_is_nobodys_is_adopted_only_when_told_and_what_is_anothers_never() {
     assert_eq!(plan, Plan::refused(Refusal::Exists));
     let plan = there(Owner::Nobody).plan(&wanted(&json!({ "adoption": "Adopt" })), at(0));
     assert_eq!(plan, Plan { step: Step::Adopt(Changes::default()), standing: Standing::InHub });
+    let plan = there(Owner::Predecessor).plan(&wanted(&json!({})), at(0));
+    assert_eq!(plan, Plan { step: Step::Adopt(Changes::default()), standing: Standing::InHub }, "a Device made again is its own heir");
     let plan = there(Owner::Another("kubernetes/a/b/c".to_owned())).plan(&wanted(&json!({ "adoption": "Adopt" })), at(0));
     assert_eq!(plan, Plan::refused(Refusal::ManagedByAnother("kubernetes/a/b/c".to_owned())));
 }
@@ -145,6 +149,9 @@ fn a_manifest_that_goes_takes_only_what_is_its_own() {
         (DeletionPolicy::Delete, Owner::ThisManifest, false, Step::Delete),
         (DeletionPolicy::Delete, Owner::ThisManifest, true, Step::Release),
         (DeletionPolicy::Retain, Owner::ThisManifest, false, Step::Release),
+        (DeletionPolicy::Delete, Owner::Predecessor, false, Step::Delete),
+        (DeletionPolicy::Delete, Owner::Predecessor, true, Step::Release),
+        (DeletionPolicy::Retain, Owner::Predecessor, false, Step::Release),
         (DeletionPolicy::Delete, Owner::Nobody, false, Step::Nothing),
         (DeletionPolicy::Delete, Owner::Another(String::new()), true, Step::Nothing),
     ] {
@@ -157,10 +164,11 @@ fn a_manifest_that_goes_takes_only_what_is_its_own() {
 fn what_can_not_be_carried_out_is_refused_with_the_field() {
     for (spec, word) in [
         (json!({ "deviceId": "a b" }), "spec.deviceId"),
-        (json!({ "authentication": {} }), "not 0 of them"),
         (json!({ "authentication": { "symmetricKey": {}, "x509CA": {} } }), "not 2 of them"),
         (json!({ "authentication": { "x509Thumbprint": { "primary": "xy" } } }), "x509Thumbprint"),
         (json!({ "authentication": { "x509CA": {} }, "rotation": { "requestedAt": "2026-11-23T00:00:00Z" } }), "spec.rotation"),
+        (json!({ "monitoring": { "offlineAfter": "9s" } }), "this one is 9s"),
+        (json!({ "monitoring": { "offlineAfter": "2161h" } }), "from 10s to 2160h"),
         (json!({ "statusReason": "x".repeat(129) }), "this one has 129"),
         (json!({ "tags": { "a": "x".repeat(TAGS_MAX_BYTES) } }), "spec.tags"),
     ] {
@@ -181,10 +189,16 @@ fn any_wanted() -> impl Strategy<Value = Wanted> {
         Just(json!({ "x509CA": {} })),
     ];
     let rotation = proptest::option::of((0i64..100, 0u64..50));
-    let settings = (any::<bool>(), proptest::option::of("[ab]{0,2}"), proptest::option::of(0u8..3), any::<bool>(), any::<bool>());
-    (authentication, rotation, settings).prop_map(|(authentication, rotation, (enabled, reason, tag, adopt, retain))| {
+    let monitoring = proptest::option::of((proptest::option::of(10u64..13), any::<bool>()));
+    let settings =
+        (any::<bool>(), proptest::option::of("[ab]{0,2}"), proptest::option::of(0u8..3), monitoring, any::<bool>(), any::<bool>());
+    (authentication, rotation, settings).prop_map(|(authentication, rotation, (enabled, reason, tag, monitoring, adopt, retain))| {
         let mut device = device(&json!({ "enabled": enabled, "statusReason": reason, "authentication": authentication }));
         device.spec.tags = tag.and_then(|tag| json!({ "n": tag }).as_object().cloned());
+        device.spec.monitoring = monitoring.map(|(after, per_device_metrics)| Monitoring {
+            offline_after: after.map(|seconds| crate::GoDuration(std::time::Duration::from_secs(seconds))),
+            per_device_metrics,
+        });
         device.spec.adoption = if adopt { Adoption::Adopt } else { Adoption::Fail };
         device.spec.deletion_policy = if retain { DeletionPolicy::Retain } else { DeletionPolicy::Delete };
         let generated = wanted_generated(&device);
@@ -207,7 +221,7 @@ enum Event {
     Gone(DeletionPolicy),
     Hold,
     Lift,
-    Take(bool),
+    Take(Owner),
 }
 
 fn any_event() -> impl Strategy<Value = Event> {
@@ -216,7 +230,7 @@ fn any_event() -> impl Strategy<Value = Event> {
         1 => any::<bool>().prop_map(|retain| Event::Gone(if retain { DeletionPolicy::Retain } else { DeletionPolicy::Delete })),
         1 => Just(Event::Hold),
         1 => Just(Event::Lift),
-        1 => any::<bool>().prop_map(Event::Take),
+        1 => prop_oneof![Just(Owner::Another(String::new())), Just(Owner::Nobody), Just(Owner::Predecessor)].prop_map(Event::Take),
     ]
 }
 
@@ -240,7 +254,7 @@ proptest! {
                     world.carry_out(plan_deletion(policy, world.identity.as_ref()), now);
                     prop_assert_eq!(plan_deletion(policy, world.identity.as_ref()), Step::Nothing);
                     if let (Some(before), None) = (&before, &world.identity) {
-                        prop_assert!(before.owner == Owner::ThisManifest && before.hold.is_none(), "deleted what was not its own to delete");
+                        prop_assert!(matches!(before.owner, Owner::ThisManifest | Owner::Predecessor) && before.hold.is_none(), "deleted what was not its own to delete");
                     }
                 }
                 Event::Hold => {
@@ -253,9 +267,9 @@ proptest! {
                         identity.hold = None;
                     }
                 }
-                Event::Take(another) => {
+                Event::Take(owner) => {
                     if let Some(identity) = &mut world.identity {
-                        identity.owner = if another { Owner::Another(String::new()) } else { Owner::Nobody };
+                        identity.owner = owner;
                     }
                 }
             }

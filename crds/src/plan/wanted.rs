@@ -1,9 +1,12 @@
 //! What a manifest wants, checked: the rules of the schema once more, for those who read manifests where no API server has.
 
+use std::time::Duration;
+
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value};
 
-use crate::device::{Adoption, Authentication, CredentialsFormat, DeletionPolicy, Device, DeviceSpec, KeysReference};
+use crate::device::{Adoption, Authentication, CredentialsFormat, DeletionPolicy, Device, DeviceSpec, KeysReference, Monitoring};
+use crate::duration::GoDuration;
 
 /// The longest device id, in bytes.
 const DEVICE_ID_MAX_BYTES: usize = 128;
@@ -13,6 +16,12 @@ const STATUS_REASON_MAX_CHARACTERS: usize = 128;
 
 /// The most bytes of tags, as compact JSON.
 pub const TAGS_MAX_BYTES: usize = 8 * 1024;
+
+/// After how long at least a device can count as missing.
+const OFFLINE_AFTER_MIN: GoDuration = GoDuration(Duration::from_secs(10));
+
+/// After how long at most: 90 days.
+const OFFLINE_AFTER_MAX: GoDuration = GoDuration::hours(2160);
 
 /// What a manifest wants of a hub.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +36,8 @@ pub struct Wanted {
     pub authentication: WantedAuthentication,
     /// Its tags; empty when it has none.
     pub tags: Map<String, Value>,
+    /// What is watched about it; the default when nothing is.
+    pub monitoring: Monitoring,
     /// New keys.
     pub rotation: Option<WantedRotation>,
     /// Whether an identity that is there is taken over.
@@ -78,8 +89,8 @@ pub enum Invalid {
         /// What it is.
         id: String,
     },
-    /// None of the kinds of authentication, or more than one.
-    #[error("spec.authentication: exactly one of symmetricKey, x509Thumbprint and x509CA, not {0} of them")]
+    /// More than one of the kinds of authentication.
+    #[error("spec.authentication: only one of symmetricKey, x509Thumbprint and x509CA, not {0} of them")]
     Authentication(usize),
     /// Not a thumbprint.
     #[error("spec.authentication.x509Thumbprint: {0:?} is no thumbprint: 40 (SHA-1) or 64 (SHA-256) hexadecimal digits")]
@@ -93,6 +104,9 @@ pub enum Invalid {
     /// Too long.
     #[error("spec.tags: at most {TAGS_MAX_BYTES} bytes as compact JSON, these have {0}")]
     Tags(usize),
+    /// Too short, or too long.
+    #[error("spec.monitoring.offlineAfter: from 10s to 2160h, this one is {0}")]
+    OfflineAfter(GoDuration),
     /// What only Kubernetes can do.
     #[error("{0} needs Kubernetes: there are no Secrets here; leave it out, and the hub generates the keys")]
     NeedsKubernetes(&'static str),
@@ -128,12 +142,17 @@ impl Wanted {
             length if length > TAGS_MAX_BYTES => return Err(Invalid::Tags(length)),
             _ => {}
         }
+        let monitoring = spec.monitoring.unwrap_or_default();
+        if let Some(after) = monitoring.offline_after.filter(|after| !(OFFLINE_AFTER_MIN..=OFFLINE_AFTER_MAX).contains(after)) {
+            return Err(Invalid::OfflineAfter(after));
+        }
         Ok(Self {
             device_id: device_id(device, spec)?,
             enabled: spec.enabled,
             status_reason: reason,
             authentication,
             tags,
+            monitoring,
             rotation,
             adopt: spec.adoption == Adoption::Adopt,
             deletion_policy: spec.deletion_policy,
@@ -161,6 +180,7 @@ fn device_id(device: &Device, spec: &DeviceSpec) -> Result<String, Invalid> {
 
 fn authentication(given: &Authentication) -> Result<WantedAuthentication, Invalid> {
     match (&given.symmetric_key, &given.x509_thumbprint, &given.x509_ca) {
+        (None, None, None) => Ok(WantedAuthentication::GeneratedKeys),
         (Some(keys), None, None) => Ok(keys.secret_ref.clone().map_or(WantedAuthentication::GeneratedKeys, WantedAuthentication::KeysOf)),
         (None, Some(thumbprints), None) => Ok(WantedAuthentication::Thumbprints {
             primary: thumbprint(&thumbprints.primary)?,

@@ -4,6 +4,7 @@ use std::fmt;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretSlice};
 
 use super::certificate::Thumbprint;
@@ -12,6 +13,9 @@ use super::session::BootId;
 use super::time::UnixMillis;
 
 pub mod change;
+pub mod monitoring;
+
+pub use monitoring::{InvalidOfflineAfter, Monitoring, OfflineAfter};
 
 /// A device's identity.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +36,10 @@ pub struct DeviceIdentity {
     pub authentication: Authentication,
     /// A JSON object of at most 8 KiB, as text. Ours for now, later the twin's.
     pub tags: Option<String>,
+    /// What is watched about it.
+    pub monitoring: Monitoring,
+    /// The last rotation of its keys that a manifest carried out; `None` when none was.
+    pub rotation: Option<Rotation>,
     /// Which manifest it comes from; `None` when it was made by hand or by a back end.
     pub managed_by: Option<ManagedBy>,
     /// Set by a person or a back end who shut the device out; wins over every manifest until lifted the same way.
@@ -202,6 +210,15 @@ impl std::str::FromStr for ManagedBy {
             _ => Err(InvalidManifest),
         }
     }
+}
+
+/// A rotation of keys that was carried out for a manifest. Times are as exact as the manifest says them, because it is compared with them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rotation {
+    /// When it was asked for, which is what tells it from the one before.
+    pub requested_at: Timestamp,
+    /// When the new key came; `None` once the key before is gone.
+    pub begun_at: Option<Timestamp>,
 }
 
 /// A disable made by a person or a back end.

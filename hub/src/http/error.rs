@@ -100,9 +100,11 @@ impl From<Refused> for Failure {
             }
             Refused::NotFound(_) => (StatusCode::NOT_FOUND, "DeviceNotFound"),
             Refused::ETagMismatch(_) => (StatusCode::PRECONDITION_FAILED, "PreconditionFailed"),
-            Refused::DisabledByManifest { .. } | Refused::TagsOfManifest { .. } | Refused::DeletedUnderManifest { .. } => {
-                (StatusCode::BAD_REQUEST, "InvalidOperation")
-            }
+            Refused::DisabledByManifest { .. }
+            | Refused::TagsOfManifest { .. }
+            | Refused::MonitoringOfManifest { .. }
+            | Refused::RotationOfManifests(_)
+            | Refused::DeletedUnderManifest { .. } => (StatusCode::BAD_REQUEST, "InvalidOperation"),
         };
         Self::new(status, code, refused.to_string())
     }

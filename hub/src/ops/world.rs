@@ -11,7 +11,7 @@ use crate::core::certificate::PresentedChain;
 use crate::core::command::CommandLimits;
 use crate::core::device_id::DeviceId;
 use crate::core::host::HubNames;
-use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, SymmetricKey, Version};
+use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Monitoring, SymmetricKey, Version};
 use crate::core::message::{Body, Message};
 use crate::core::policy::{BUILT_IN_POLICIES, Policies, Policy};
 use crate::core::sas::sign;
@@ -147,6 +147,8 @@ pub fn identity(id: &str) -> DeviceIdentity {
         status_updated_time: None,
         authentication: Authentication::SymmetricKey { primary: key(1), secondary: key(2) },
         tags: None,
+        monitoring: Monitoring::default(),
+        rotation: None,
         managed_by: None,
         hold: None,
         connected_boot: None,

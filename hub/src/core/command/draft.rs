@@ -132,7 +132,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::core::identity::{Authentication, DeviceStatus, SymmetricKey, Version};
+    use crate::core::identity::{Authentication, DeviceStatus, Monitoring, SymmetricKey, Version};
     use crate::core::message::Body;
 
     const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
@@ -148,6 +148,8 @@ mod tests {
             status_updated_time: None,
             authentication: Authentication::SymmetricKey { primary: key(), secondary: key() },
             tags: None,
+            monitoring: Monitoring::default(),
+            rotation: None,
             managed_by: None,
             hold: None,
             connected_boot: None,

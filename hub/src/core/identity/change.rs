@@ -7,12 +7,14 @@
 //! [`Hold`]. The hold wins, and only a person or a back end can lift it: no manifest, by whatever sequence of writes, deletions and
 //! creations, ever re-admits a device that somebody has shut out.
 
-use serde_json::Value;
-
-use super::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, ManagedBy, SymmetricKey, Version};
+use super::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, ManagedBy, Monitoring, Rotation, SymmetricKey, Version};
 use crate::core::certificate::Thumbprint;
 use crate::core::device_id::DeviceId;
 use crate::core::time::UnixMillis;
+
+mod texts;
+
+pub use texts::{InvalidTags, STATUS_REASON_MAX_CHARACTERS, StatusReason, StatusReasonTooLong, TAGS_MAX_BYTES, Tags};
 
 /// Somebody asks for something.
 #[derive(Clone, Debug)]
@@ -60,6 +62,10 @@ pub struct Settings {
     pub secondary_key: Option<SymmetricKey>,
     /// Tags; `Some(None)` takes them away.
     pub tags: Option<Option<Tags>>,
+    /// What is watched about it.
+    pub monitoring: Option<Monitoring>,
+    /// The rotation that is carried out with this very change; `Some(None)` forgets the last one.
+    pub rotation: Option<Option<Rotation>>,
 }
 
 /// How a device is to prove itself.
@@ -185,6 +191,17 @@ pub enum Refused {
         /// Whose it is.
         owner: Box<ManagedBy>,
     },
+    /// A person changes what the manifest has watched.
+    #[error("Device {id} has its monitoring from its manifest {owner}; change it there")]
+    MonitoringOfManifest {
+        /// Which device.
+        id: DeviceId,
+        /// Whose it is.
+        owner: Box<ManagedBy>,
+    },
+    /// A person says that a rotation was carried out.
+    #[error("the rotation of device {0} is for manifests to say; leave it out, or as it is")]
+    RotationOfManifests(DeviceId),
     /// A person deletes what the manifest would make again, with the door open.
     #[error("Device {id} would be made again by its manifest {owner}; delete it there, or disable it here, or release it first")]
     DeletedUnderManifest {
@@ -206,7 +223,7 @@ pub fn decide(
     let Request { change, author } = request;
     match (change, current) {
         (Change::Create(_), Some(_)) => Err(Refused::AlreadyExists(id.clone())),
-        (Change::Create(settings) | Change::CreateOrUpdate(settings, _), None) => Ok(kept(create(id, settings, author, now, fresh))),
+        (Change::Create(settings) | Change::CreateOrUpdate(settings, _), None) => create(id, settings, author, now, fresh).map(kept),
         (Change::Update(..) | Change::Delete(_), None) => Err(Refused::NotFound(id.clone())),
         (Change::Update(settings, precondition) | Change::CreateOrUpdate(settings, precondition), Some(current)) => {
             precondition.check(current)?;
@@ -233,7 +250,7 @@ impl Precondition {
     }
 }
 
-fn create(id: &DeviceId, settings: &Settings, author: &Author, now: UnixMillis, fresh: Fresh) -> DeviceIdentity {
+fn create(id: &DeviceId, settings: &Settings, author: &Author, now: UnixMillis, fresh: Fresh) -> Result<DeviceIdentity, Refused> {
     let wanted_status = settings.status.unwrap_or(DeviceStatus::Enabled);
     let (managed_by, hold) = match author {
         // Made disabled, it is shut out from the start.
@@ -241,7 +258,7 @@ fn create(id: &DeviceId, settings: &Settings, author: &Author, now: UnixMillis, 
         Author::Manifest { claim: Claim::Release, .. } => (None, None),
         Author::Manifest { source, claim: Claim::Own | Claim::Adopt } => (Some(source.clone()), None),
     };
-    DeviceIdentity {
+    Ok(DeviceIdentity {
         device_id: id.clone(),
         generation_id: GenerationId(fresh.generation.to_string()),
         version: Version(fresh.version),
@@ -250,12 +267,14 @@ fn create(id: &DeviceId, settings: &Settings, author: &Author, now: UnixMillis, 
         status_updated_time: None,
         authentication: authentication_after(None, settings, fresh),
         tags: settings.tags.clone().flatten().map(|tags| tags.0),
+        monitoring: settings.monitoring.unwrap_or_default(),
+        rotation: rotation_after(id, None, settings, author)?,
         managed_by,
         hold,
         connected_boot: None,
         connection_state_updated_time: None,
         last_activity_time: None,
-    }
+    })
 }
 
 fn update(
@@ -277,6 +296,8 @@ fn update(
     set_status_reason(current, &mut next, settings, author);
     next.authentication = authentication_after(Some(&current.authentication), settings, fresh);
     set_tags(&mut next, settings, author)?;
+    set_monitoring(&mut next, settings, author)?;
+    next.rotation = rotation_after(&current.device_id, current.rotation, settings, author)?;
     Ok(next)
 }
 
@@ -365,6 +386,26 @@ fn set_tags(next: &mut DeviceIdentity, settings: &Settings, author: &Author) -> 
     Ok(())
 }
 
+/// As with tags.
+fn set_monitoring(next: &mut DeviceIdentity, settings: &Settings, author: &Author) -> Result<(), Refused> {
+    let Some(monitoring) = settings.monitoring else { return Ok(()) };
+    if let (Author::Policy { .. }, Some(owner), false) = (author, &next.managed_by, next.monitoring == monitoring) {
+        return Err(Refused::MonitoringOfManifest { id: next.device_id.clone(), owner: Box::new(owner.clone()) });
+    }
+    next.monitoring = monitoring;
+    Ok(())
+}
+
+/// What is remembered of the last rotation after the change. Nobody but a manifest counts rotations, but everybody may write back what
+/// they have read. It outlives the manifest, so that one which adopts the identity later does not carry the same one out again.
+fn rotation_after(id: &DeviceId, current: Option<Rotation>, settings: &Settings, author: &Author) -> Result<Option<Rotation>, Refused> {
+    match (settings.rotation, author) {
+        (Some(rotation), Author::Policy { .. }) if rotation != current => Err(Refused::RotationOfManifests(id.clone())),
+        (Some(rotation), _) => Ok(rotation),
+        (None, _) => Ok(current),
+    }
+}
+
 fn delete(current: &DeviceIdentity, author: &Author) -> Result<Outcome, Refused> {
     let owner = owner_after(current, author)?;
     match (author, owner) {
@@ -377,58 +418,6 @@ fn delete(current: &DeviceIdentity, author: &Author) -> Result<Outcome, Refused>
             Ok(kept(DeviceIdentity { managed_by: None, version: current.version.next(), ..current.clone() }))
         }
         (Author::Manifest { .. }, _) => Ok(Outcome::Deleted),
-    }
-}
-
-/// The longest status reason, in characters, as Azure has it.
-pub const STATUS_REASON_MAX_CHARACTERS: usize = 128;
-
-/// Why a device is enabled or disabled: at most 128 characters.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct StatusReason(String);
-
-/// Longer than [`STATUS_REASON_MAX_CHARACTERS`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a status reason has at most {STATUS_REASON_MAX_CHARACTERS} characters, this one has {0}")]
-pub struct StatusReasonTooLong(pub usize);
-
-impl StatusReason {
-    /// The one check.
-    pub fn parse(text: &str) -> Result<Self, StatusReasonTooLong> {
-        match text.chars().count() {
-            length if length > STATUS_REASON_MAX_CHARACTERS => Err(StatusReasonTooLong(length)),
-            // PostgreSQL's text can't hold NUL, and nobody wants to read one.
-            _ => Ok(Self(text.replace('\0', ""))),
-        }
-    }
-}
-
-/// The most bytes of tags, as compact JSON. Azure's limit for a twin's tags.
-pub const TAGS_MAX_BYTES: usize = 8 * 1024;
-
-/// A JSON object of at most [`TAGS_MAX_BYTES`], compact and with its names in order, so that equal tags are equal texts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Tags(String);
-
-/// JSON that can't be tags.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum InvalidTags {
-    /// An array, a text, a number, a truth value.
-    #[error("tags are a JSON object")]
-    NotAnObject,
-    /// More than [`TAGS_MAX_BYTES`].
-    #[error("tags have at most {TAGS_MAX_BYTES} bytes as compact JSON, these have {0}")]
-    TooLong(usize),
-}
-
-impl Tags {
-    /// The one check.
-    pub fn parse(value: &Value) -> Result<Self, InvalidTags> {
-        if !value.is_object() {
-            return Err(InvalidTags::NotAnObject);
-        }
-        let text = value.to_string();
-        if text.len() > TAGS_MAX_BYTES { Err(InvalidTags::TooLong(text.len())) } else { Ok(Self(text)) }
     }
 }
 

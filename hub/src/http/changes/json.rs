@@ -115,6 +115,7 @@ fn receipt_step(what: &Receipt, step: &Step) -> Value {
 mod tests {
     use super::*;
     use crate::core::command::{CommandId, Outcome, ReceiptId, ReceiptLoss};
+    use crate::core::identity::Rotation;
     use crate::core::session::{ConnectionId, DisconnectReason, Protocol};
     use crate::ops::world::{NOW, identity, key};
 
@@ -122,10 +123,15 @@ mod tests {
     fn an_identity_is_shown_without_its_keys() {
         let mut written = identity("D");
         written.tags = Some(r#"{"site":"north"}"#.into());
+        written.monitoring.offline_after = "10m".parse().ok();
+        written.rotation = Some(Rotation { requested_at: "2026-11-23T03:00:00Z".parse().unwrap(), begun_at: None });
         let text = render(&Change::IdentityWritten(std::sync::Arc::new(written)));
         assert!([1, 2].iter().all(|byte| !text.contains(&key(*byte).expose_base64())), "{text}");
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["device"]["tags"], json!({"site": "north"}));
+        assert_eq!(value["device"]["wantedStatus"], "enabled");
+        assert_eq!(value["device"]["monitoring"], json!({"offlineAfter": "10m", "perDeviceMetrics": false}));
+        assert_eq!(value["device"]["rotation"], json!({"requestedAt": "2026-11-23T03:00:00Z", "begunAt": null}));
         assert_eq!(value["device"]["authentication"]["type"], "sas");
         assert_eq!(value["device"].get("connectionState"), None, "it is told by presence");
     }

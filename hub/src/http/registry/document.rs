@@ -1,6 +1,7 @@
 //! An identity as JSON: what clients send, of which everything that is the server's is ignored, and what they get.
 
 use axum::http::StatusCode;
+use jiff::Timestamp;
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
@@ -9,7 +10,9 @@ use crate::core::device_id::{DeviceId, InvalidDeviceId};
 use crate::core::identity::change::{
     AuthenticationWish, InvalidTags, NoThumbprint, Settings, StatusReason, StatusReasonTooLong, Tags, Thumbprints,
 };
-use crate::core::identity::{Authentication, DeviceStatus, InvalidKey, ManagedBy, SymmetricKey};
+use crate::core::identity::{
+    Authentication, DeviceStatus, InvalidKey, InvalidOfflineAfter, ManagedBy, Monitoring, OfflineAfter, Rotation, SymmetricKey,
+};
 use crate::core::time::UnixMillis;
 use crate::http::error::Failure;
 use crate::ops::read_devices::DeviceView;
@@ -36,6 +39,10 @@ pub struct DeviceDocument {
     capabilities: Option<CapabilitiesDocument>,
     #[serde(deserialize_with = "present")]
     tags: Option<Option<Value>>,
+    #[serde(deserialize_with = "present")]
+    monitoring: Option<Option<MonitoringDocument>>,
+    #[serde(deserialize_with = "present")]
+    rotation: Option<Option<RotationDocument>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -68,6 +75,20 @@ struct CapabilitiesDocument {
     iot_edge: bool,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+struct MonitoringDocument {
+    offline_after: Option<String>,
+    per_device_metrics: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RotationDocument {
+    requested_at: Timestamp,
+    begun_at: Option<Timestamp>,
+}
+
 /// A description that no identity fits.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidDocument {
@@ -92,6 +113,9 @@ pub enum InvalidDocument {
     /// Not an object, or too long.
     #[error(transparent)]
     Tags(#[from] InvalidTags),
+    /// Not a time for which a device may be away.
+    #[error(transparent)]
+    OfflineAfter(#[from] InvalidOfflineAfter),
     /// No key.
     #[error(transparent)]
     Key(#[from] InvalidKey),
@@ -146,7 +170,18 @@ impl DeviceDocument {
                 Some(None) => Some(None),
                 Some(Some(value)) => Some(Some(Tags::parse(&value)?)),
             },
+            monitoring: self.monitoring.map(|document| document.unwrap_or_default().parse()).transpose()?,
+            rotation: self
+                .rotation
+                .map(|document| document.map(|RotationDocument { requested_at, begun_at }| Rotation { requested_at, begun_at })),
         })
+    }
+}
+
+impl MonitoringDocument {
+    fn parse(&self) -> Result<Monitoring, InvalidOfflineAfter> {
+        let offline_after = self.offline_after.as_deref().map(str::parse::<OfflineAfter>).transpose()?;
+        Ok(Monitoring { offline_after, per_device_metrics: self.per_device_metrics })
     }
 }
 
@@ -186,6 +221,7 @@ impl From<InvalidDocument> for Failure {
             | InvalidDocument::Status(_)
             | InvalidDocument::StatusReason(_)
             | InvalidDocument::Tags(_)
+            | InvalidDocument::OfflineAfter(_)
             | InvalidDocument::Key(_)
             | InvalidDocument::Authentication(_)
             | InvalidDocument::Thumbprint(_)
@@ -204,10 +240,7 @@ pub fn of(view: &DeviceView) -> Value {
         "generationId": identity.generation_id.0,
         "etag": identity.version.etag(),
         "connectionState": if view.connected { "Connected" } else { "Disconnected" },
-        "status": match identity.status() {
-            DeviceStatus::Enabled => "enabled",
-            DeviceStatus::Disabled => "disabled",
-        },
+        "status": status_word(identity.status()),
         "statusReason": identity.status_reason,
         "connectionStateUpdatedTime": time(view.connection_state_updated_time),
         "statusUpdatedTime": time(identity.status_updated_time),
@@ -216,6 +249,11 @@ pub fn of(view: &DeviceView) -> Value {
         "authentication": authentication(&identity.authentication),
         "capabilities": { "iotEdge": false },
         "tags": tags,
+        "wantedStatus": status_word(identity.wanted_status),
+        "monitoring": monitoring(&identity.monitoring),
+        "rotation": identity.rotation.map(|rotation| {
+            json!({ "requestedAt": rotation.requested_at, "begunAt": rotation.begun_at })
+        }),
         "managedBy": identity.managed_by.as_ref().map(|owner| match owner {
             ManagedBy::ManifestFolder => json!({ "kind": "ManifestFolder" }),
             ManagedBy::Kubernetes { namespace, name, uid } => {
@@ -224,6 +262,20 @@ pub fn of(view: &DeviceView) -> Value {
         }),
         "hold": identity.hold.as_ref().map(|hold| json!({ "by": hold.by, "since": hold.since.to_string() })),
     })
+}
+
+fn status_word(status: DeviceStatus) -> &'static str {
+    match status {
+        DeviceStatus::Enabled => "enabled",
+        DeviceStatus::Disabled => "disabled",
+    }
+}
+
+/// `null` when nothing is said.
+fn monitoring(monitoring: &Monitoring) -> Option<Value> {
+    let Monitoring { offline_after, per_device_metrics } = monitoring;
+    (*monitoring != Monitoring::default())
+        .then(|| json!({ "offlineAfter": offline_after.map(|after| after.to_string()), "perDeviceMetrics": per_device_metrics }))
 }
 
 /// All fields are always there, as Azure has it; those of another type are null.

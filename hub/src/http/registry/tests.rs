@@ -172,10 +172,13 @@ async fn an_identity_looks_as_azures_do() {
       "hold": null,
       "lastActivityTime": "0001-01-01T00:00:00",
       "managedBy": null,
+      "monitoring": null,
+      "rotation": null,
       "status": "enabled",
       "statusReason": null,
       "statusUpdatedTime": "0001-01-01T00:00:00",
-      "tags": null
+      "tags": null,
+      "wantedStatus": "enabled"
     }
     "#);
 }
@@ -595,12 +598,15 @@ async fn a_manifest_says_who_it_is_and_a_hold_is_shown() {
         "namespace": "plant",
         "uid": "uid-1"
       },
+      "monitoring": null,
+      "rotation": null,
       "status": "disabled",
       "statusReason": "stolen",
       "statusUpdatedTime": "2023-11-14T22:13:20.000Z",
       "tags": {
         "site": "plant"
-      }
+      },
+      "wantedStatus": "enabled"
     }
     "#);
 

@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use mooring_crds::plan::{Changes, Hold, IdentityAuthentication, IdentityView, Owner, RotationStep, Step, WantedAuthentication};
+use mooring_crds::{GoDuration, device};
 use serde_json::{Map, Value};
 
 use super::records::{RotationRecord, fingerprint};
@@ -10,7 +11,9 @@ use crate::core::identity::change::{
     AuthenticationWish, Author, Change, Claim, InvalidTags, NoThumbprint, Precondition, Request, Settings, StatusReason,
     StatusReasonTooLong, Tags, Thumbprints,
 };
-use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, ManagedBy, SymmetricKey};
+use crate::core::identity::{
+    Authentication, DeviceIdentity, DeviceStatus, InvalidOfflineAfter, ManagedBy, Monitoring, OfflineAfter, SymmetricKey,
+};
 
 /// A step that this hub can't take.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +30,9 @@ pub enum CarryOutError {
     /// Not one.
     #[error(transparent)]
     Thumbprint(#[from] InvalidThumbprint),
+    /// Too short, or too long.
+    #[error(transparent)]
+    OfflineAfter(#[from] InvalidOfflineAfter),
     /// None at all.
     #[error(transparent)]
     NoThumbprint(#[from] NoThumbprint),
@@ -54,6 +60,10 @@ pub fn view(identity: &DeviceIdentity) -> IdentityView {
             Authentication::CertificateAuthority => IdentityAuthentication::CertificateAuthority,
         },
         tags: tags.unwrap_or_default(),
+        monitoring: device::Monitoring {
+            offline_after: identity.monitoring.offline_after.map(|after| GoDuration(after.get())),
+            per_device_metrics: identity.monitoring.per_device_metrics,
+        },
     }
 }
 
@@ -126,7 +136,14 @@ fn settings(
         primary_key,
         secondary_key,
         tags: changes.tags.as_ref().map(tags).transpose()?,
+        monitoring: changes.monitoring.map(monitoring).transpose()?,
+        ..Settings::default()
     })
+}
+
+fn monitoring(wanted: device::Monitoring) -> Result<Monitoring, InvalidOfflineAfter> {
+    let offline_after = wanted.offline_after.map(|after| OfflineAfter::new(after.0)).transpose()?;
+    Ok(Monitoring { offline_after, per_device_metrics: wanted.per_device_metrics })
 }
 
 /// The key that a device's credentials have.

@@ -259,7 +259,7 @@ mod tests {
             ),
             (format!("{PUMP}spec: {{}}\nspecs: {{}}\n"), "line 6: specs"),
             (format!("---\n{PUMP}spec: {{}}\n---\n{PUMP}spec:\n  deviceId: a b\n"), "line 13: spec.deviceId"),
-            (format!("{PUMP}spec:\n  authentication: {{}}\n"), "line 6: spec.authentication: exactly one"),
+            (format!("{PUMP}spec:\n  authentication: {{symmetricKey: {{}}, x509CA: {{}}}}\n"), "line 6: spec.authentication: only one"),
             ("apiVersion: v1\nkind: List\nitems:\n".to_owned(), "items has to be a list"),
             ("apiVersion: v1\nkind: List\n".to_owned(), "items has to be a list"),
             ("kind: Device\n".to_owned(), "line 1: this is no manifest"),

@@ -6,7 +6,9 @@ use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
 
 use crate::core::device_id::DeviceId;
-use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, ManagedBy, SymmetricKey, Version};
+use crate::core::identity::{
+    Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, ManagedBy, Monitoring, Rotation, SymmetricKey, Version,
+};
 use crate::core::session::BootId;
 use crate::core::time::UnixMillis;
 use crate::store::memory::registry::MemoryRegistry;
@@ -50,6 +52,11 @@ pub(crate) async fn keeps_every_field(registry: Arc<impl Registry>) {
         status_updated_time: Some(UnixMillis(-1)),
         authentication: keys(0, 255),
         tags: Some(r#"{"site":"Zürich","floor":3}"#.to_owned()),
+        monitoring: Monitoring { offline_after: Some("2159h59m59.999999999s".parse().expect("in range")), per_device_metrics: true },
+        rotation: Some(Rotation {
+            requested_at: "2026-11-23T03:00:00.000000001Z".parse().expect("a time"),
+            begun_at: Some("2026-11-23T03:00:01Z".parse().expect("a time")),
+        }),
         managed_by: Some(ManagedBy::Kubernetes { namespace: "ns".to_owned(), name: "n".to_owned(), uid: "u-1".to_owned() }),
         hold: Some(Hold { by: "iothubowner".to_owned(), since: UnixMillis(i64::MAX) }),
         connected_boot: Some(BootId(7)),
@@ -61,6 +68,8 @@ pub(crate) async fn keeps_every_field(registry: Arc<impl Registry>) {
     let disabled = DeviceIdentity {
         wanted_status: DeviceStatus::Disabled,
         managed_by: Some(ManagedBy::ManifestFolder),
+        monitoring: Monitoring { offline_after: None, per_device_metrics: true },
+        rotation: Some(Rotation { requested_at: jiff::Timestamp::UNIX_EPOCH, begun_at: None }),
         ..enabled_device("disabled", 3)
     };
     let thumbprint = |text: &str| Some(text.repeat(20).parse().expect("hexadecimal"));
@@ -297,6 +306,7 @@ fn random_device(name: &str, random: &mut StdRng) -> DeviceIdentity {
         hold: random.random_bool(0.3).then_some(hold),
         managed_by: random.random_bool(0.3).then_some(ManagedBy::ManifestFolder),
         tags: random.random_bool(0.3).then(|| "{}".to_owned()),
+        monitoring: Monitoring { offline_after: None, per_device_metrics: random.random() },
         authentication: keys(random.random(), random.random()),
         ..enabled_device(name, random.random_range(0..3))
     }
@@ -319,6 +329,8 @@ pub(crate) fn enabled_device(name: &str, version: i64) -> DeviceIdentity {
         status_updated_time: None,
         authentication: keys(1, 2),
         tags: None,
+        monitoring: Monitoring::default(),
+        rotation: None,
         managed_by: None,
         hold: None,
         connected_boot: None,

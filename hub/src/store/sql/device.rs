@@ -1,13 +1,17 @@
 //! The table `device`: one row per identity, and the way from a row to an identity and back.
 
 use std::fmt;
+use std::time::Duration;
 
+use jiff::Timestamp;
 use sea_orm::entity::prelude::*;
 use sea_orm::{ActiveValue, Condition, Set};
 
 use crate::core::certificate::{InvalidThumbprint, Thumbprint};
 use crate::core::device_id::DeviceId;
-use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, ManagedBy, SymmetricKey, Version};
+use crate::core::identity::{
+    Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, ManagedBy, Monitoring, OfflineAfter, Rotation, SymmetricKey, Version,
+};
 use crate::core::session::BootId;
 use crate::core::time::UnixMillis;
 use crate::store::RegistryError;
@@ -20,7 +24,7 @@ const CERTIFICATE_AUTHORITY: &str = "certificateAuthority";
 const MANIFEST_FOLDER: &str = "ManifestFolder";
 const KUBERNETES: &str = "Kubernetes";
 
-/// A row. Times are milliseconds since 1970.
+/// A row. Times are milliseconds since 1970, but a rotation's, which are ISO 8601 and as exact as the manifest says them.
 #[derive(Clone, Debug, PartialEq, Eq, DeriveEntityModel)]
 #[sea_orm(table_name = "device")]
 pub struct Model {
@@ -46,6 +50,10 @@ pub struct Model {
     pub connection_state_updated_time: Option<i64>,
     pub last_activity_time: Option<i64>,
     pub connected_boot: Option<i64>,
+    pub offline_after_ns: Option<i64>,
+    pub per_device_metrics: bool,
+    pub rotation_requested_at: Option<String>,
+    pub rotation_begun_at: Option<String>,
 }
 
 /// A key as it lies in the table. Exists so that no `Debug` of a row shows it.
@@ -127,6 +135,11 @@ pub(super) fn to_row(identity: &DeviceIdentity) -> ActiveModel {
         connection_state_updated_time: Set(identity.connection_state_updated_time.map(|time| time.0)),
         last_activity_time: Set(identity.last_activity_time.map(|time| time.0)),
         connected_boot: Set(identity.connected_boot.map(|boot| boot.0.cast_signed())),
+        // 90 days are far from the end of 64 bits.
+        offline_after_ns: Set(identity.monitoring.offline_after.and_then(|after| i64::try_from(after.get().as_nanos()).ok())),
+        per_device_metrics: Set(identity.monitoring.per_device_metrics),
+        rotation_requested_at: Set(identity.rotation.map(|rotation| rotation.requested_at.to_string())),
+        rotation_begun_at: Set(identity.rotation.and_then(|rotation| rotation.begun_at).map(|time| time.to_string())),
     }
 }
 
@@ -173,6 +186,7 @@ fn parse(row: Model) -> Result<DeviceIdentity, String> {
         CERTIFICATE_AUTHORITY => Authentication::CertificateAuthority,
         other => return Err(format!("authentication by {other:?}, which this version does not know")),
     };
+    let offline_after = row.offline_after_ns.map(|ns| OfflineAfter::new(Duration::from_nanos(ns.unsigned_abs()))).transpose();
     Ok(DeviceIdentity {
         device_id: DeviceId::parse(&row.device_id).map_err(|error| error.to_string())?,
         generation_id: GenerationId(row.generation_id),
@@ -182,12 +196,28 @@ fn parse(row: Model) -> Result<DeviceIdentity, String> {
         status_updated_time: row.status_updated_time.map(UnixMillis),
         authentication,
         tags: row.tags,
+        monitoring: Monitoring {
+            offline_after: offline_after.map_err(|error| error.to_string())?,
+            per_device_metrics: row.per_device_metrics,
+        },
+        rotation: rotation(row.rotation_requested_at.as_deref(), row.rotation_begun_at.as_deref())?,
         managed_by,
         hold,
         connection_state_updated_time: row.connection_state_updated_time.map(UnixMillis),
         last_activity_time: row.last_activity_time.map(UnixMillis),
         connected_boot: row.connected_boot.map(|boot| BootId(boot.cast_unsigned())),
     })
+}
+
+fn rotation(requested_at: Option<&str>, begun_at: Option<&str>) -> Result<Option<Rotation>, String> {
+    let time = |text: &str| text.parse::<Timestamp>().map_err(|error| error.to_string());
+    match (requested_at, begun_at) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => Err("half a rotation".to_owned()),
+        (Some(requested_at), begun_at) => {
+            Ok(Some(Rotation { requested_at: time(requested_at)?, begun_at: begun_at.map(time).transpose()? }))
+        }
+    }
 }
 
 fn thumbprint(text: Option<String>) -> Result<Option<Thumbprint>, String> {

@@ -23,6 +23,7 @@ impl MigratorTrait for Migrator {
             Box::new(commands::CreateCommand),
             Box::new(connections::CreateConnection),
             Box::new(AddThumbprints),
+            Box::new(AddMonitoringAndRotation),
         ]
     }
 }
@@ -102,12 +103,7 @@ impl MigrationName for AddConnectedBoot {
 #[async_trait]
 impl MigrationTrait for AddConnectedBoot {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        // SQLite knows no ADD COLUMN IF NOT EXISTS.
-        if manager.has_column("device", "connected_boot").await? {
-            return Ok(());
-        }
-        let column = ColumnDef::new(device::Column::ConnectedBoot).big_integer().to_owned();
-        manager.alter_table(Table::alter().table(device::Entity).add_column(column).to_owned()).await
+        add_columns(manager, [("connected_boot", ColumnDef::new(device::Column::ConnectedBoot).big_integer().to_owned())]).await
     }
 }
 
@@ -122,15 +118,41 @@ impl MigrationName for AddThumbprints {
 #[async_trait]
 impl MigrationTrait for AddThumbprints {
     async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
-        for (name, column) in
-            [("primary_thumbprint", device::Column::PrimaryThumbprint), ("secondary_thumbprint", device::Column::SecondaryThumbprint)]
-        {
-            // SQLite knows no ADD COLUMN IF NOT EXISTS, and adds one column at a time.
-            if !manager.has_column("device", name).await? {
-                let column = ColumnDef::new(column).text().to_owned();
-                manager.alter_table(Table::alter().table(device::Entity).add_column(column).to_owned()).await?;
-            }
-        }
-        Ok(())
+        use device::Column;
+        let primary = ("primary_thumbprint", ColumnDef::new(Column::PrimaryThumbprint).text().to_owned());
+        let secondary = ("secondary_thumbprint", ColumnDef::new(Column::SecondaryThumbprint).text().to_owned());
+        add_columns(manager, [primary, secondary]).await
     }
+}
+
+struct AddMonitoringAndRotation;
+
+impl MigrationName for AddMonitoringAndRotation {
+    fn name(&self) -> &'static str {
+        "m0011_add_monitoring_and_rotation"
+    }
+}
+
+#[async_trait]
+impl MigrationTrait for AddMonitoringAndRotation {
+    async fn up(&self, manager: &SchemaManager) -> Result<(), DbErr> {
+        use device::Column;
+        let columns = [
+            ("offline_after_ns", ColumnDef::new(Column::OfflineAfterNs).big_integer().to_owned()),
+            ("per_device_metrics", ColumnDef::new(Column::PerDeviceMetrics).boolean().not_null().default(false).to_owned()),
+            ("rotation_requested_at", ColumnDef::new(Column::RotationRequestedAt).text().to_owned()),
+            ("rotation_begun_at", ColumnDef::new(Column::RotationBegunAt).text().to_owned()),
+        ];
+        add_columns(manager, columns).await
+    }
+}
+
+/// Adds those to `device` that are not there yet: SQLite knows no ADD COLUMN IF NOT EXISTS, and adds one column at a time.
+async fn add_columns<const N: usize>(manager: &SchemaManager<'_>, columns: [(&str, ColumnDef); N]) -> Result<(), DbErr> {
+    for (name, column) in columns {
+        if !manager.has_column("device", name).await? {
+            manager.alter_table(Table::alter().table(device::Entity).add_column(column).to_owned()).await?;
+        }
+    }
+    Ok(())
 }

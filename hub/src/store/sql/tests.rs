@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::{Database, SqlCommands, SqlConnectionLog, SqlRegistry};
 use crate::core::command::CommandId;
-use crate::core::identity::DeviceStatus;
+use crate::core::identity::{DeviceStatus, Monitoring};
 use crate::core::session::BootId;
 use crate::core::time::UnixMillis;
 use crate::store::commands::Commands as _;
@@ -92,6 +92,7 @@ async fn the_first_versions_registry_stays_readable() {
         );
         assert_eq!(talkative.last_activity_time, Some(UnixMillis(1_763_000_001_000)));
         assert_eq!(talkative.tags.as_deref(), Some(r#"{"site":"Zürich"}"#));
+        assert!(devices.iter().all(|device| (device.monitoring, device.rotation) == (Monitoring::default(), None)));
         assert_eq!(SqlCommands::new(database.clone()).command(CommandId(0)).await.expect("reads"), None);
         assert_eq!(SqlConnectionLog::new(database.clone()).begin_boot(UnixMillis(9)).await.expect("answers"), BootId(boot));
         database.close().await;

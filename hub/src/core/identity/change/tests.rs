@@ -57,6 +57,10 @@ fn updated(current: &DeviceIdentity, settings: Settings, author: Author) -> Devi
     identity(ask(Some(current), Change::Update(settings, Precondition::Any), author))
 }
 
+fn rotation(second: i64) -> Rotation {
+    Rotation { requested_at: jiff::Timestamp::from_second(second).expect("in range"), begun_at: None }
+}
+
 fn keys_of(identity: &DeviceIdentity) -> [&SymmetricKey; 2] {
     let Authentication::SymmetricKey { primary, secondary } = &identity.authentication else { panic!("it has no keys") };
     [primary, secondary]
@@ -197,6 +201,47 @@ fn a_person_can_change_what_is_not_the_manifests_and_release_the_rest() {
 }
 
 #[test]
+fn what_is_watched_is_the_manifests_to_say_where_there_is_one() {
+    let says = |text: &str| Settings {
+        monitoring: Some(Monitoring { offline_after: Some(text.parse().expect("a duration")), per_device_metrics: true }),
+        ..Settings::default()
+    };
+    let unmanaged = made_by(person(), says("10m"));
+    assert_eq!(Some(unmanaged.monitoring), says("10m").monitoring);
+    let other = updated(&unmanaged, says("20m"), person());
+    assert_eq!(Some(other.monitoring), says("20m").monitoring);
+    assert_eq!(updated(&other, Settings::default(), person()).monitoring, other.monitoring, "nothing said of it");
+
+    let managed = updated(&other, says("30m"), manifest(Claim::Adopt));
+    updated(&managed, says("1800s"), person());
+    let refused = ask(Some(&managed), Change::Update(says("31m"), Precondition::Any), person());
+    assert_eq!(refused, Err(Refused::MonitoringOfManifest { id: id(), owner: Box::new(kubernetes("1")) }));
+    let releasing = Author::Policy { name: "iothubowner".to_owned(), release: true };
+    assert_eq!(updated(&managed, says("31m"), releasing).managed_by, None);
+}
+
+#[test]
+fn only_manifests_count_rotations_and_everybody_may_write_back_what_they_read() {
+    let says = |rotation| Settings { rotation: Some(rotation), ..Settings::default() };
+    let refused = Err(Refused::RotationOfManifests(id()));
+    assert_eq!(ask(None, Change::Create(says(Some(rotation(1)))), person()), refused);
+    assert_eq!(made_by(person(), says(None)).rotation, None);
+    let made = made_by(manifest(Claim::Own), says(Some(rotation(1))));
+    assert_eq!(made.rotation, Some(rotation(1)));
+    assert_eq!(updated(&made, says(Some(rotation(1))), person()).rotation, made.rotation, "as it was read");
+    assert_eq!(updated(&made, Settings::default(), person()).rotation, made.rotation, "left out");
+    let releasing = Author::Policy { name: "iothubowner".to_owned(), release: true };
+    for (rotation, author) in [(Some(rotation(2)), person()), (None, person()), (None, releasing.clone())] {
+        assert_eq!(ask(Some(&made), Change::Update(says(rotation), Precondition::Any), author), refused);
+    }
+    let released = updated(&made, Settings::default(), releasing);
+    assert_eq!(released.rotation, made.rotation, "whoever adopts it later knows of it");
+    let begun = Rotation { begun_at: Some(jiff::Timestamp::UNIX_EPOCH), ..rotation(2) };
+    assert_eq!(updated(&made, says(Some(begun)), manifest(Claim::Own)).rotation, Some(begun));
+    assert_eq!(updated(&made, says(None), manifest(Claim::Own)).rotation, None);
+}
+
+#[test]
 fn texts_have_limits() {
     assert!(StatusReason::parse(&"ö".repeat(128)).is_ok());
     assert_eq!(StatusReason::parse(&"ö".repeat(129)), Err(StatusReasonTooLong(129)));
@@ -221,13 +266,19 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let status = prop::option::of(prop_oneof![Just(DeviceStatus::Enabled), Just(DeviceStatus::Disabled)]);
     let keys = (prop::option::of(100..110_u8), prop::option::of(100..110_u8));
     let tags = prop::option::of(prop::option::of((0..2).prop_map(|n| Tags::parse(&json!({ "n": n })).expect("an object"))));
-    let settings = (status, keys, tags).prop_map(|(status, (primary, secondary), tags)| Settings {
-        status,
-        primary_key: primary.map(key),
-        secondary_key: secondary.map(key),
-        tags,
-        ..Settings::default()
-    });
+    let monitoring =
+        prop::option::of(any::<bool>().prop_map(|per_device_metrics| Monitoring { per_device_metrics, ..Monitoring::default() }));
+    let rotation = prop::option::weighted(0.3, prop::option::of((0..2_i64).prop_map(rotation)));
+    let settings =
+        (status, keys, tags, monitoring, rotation).prop_map(|(status, (primary, secondary), tags, monitoring, rotation)| Settings {
+            status,
+            primary_key: primary.map(key),
+            secondary_key: secondary.map(key),
+            tags,
+            monitoring,
+            rotation,
+            ..Settings::default()
+        });
     let step = (0..4_u8, 0..4_u8, settings, prop_oneof![manifest, person]);
     prop::collection::vec(step.prop_map(|(kind, precondition, settings, author)| Step { kind, precondition, settings, author }), 1..60)
 }
@@ -274,10 +325,13 @@ impl Step {
             Author::Manifest { .. } => assert_eq!(after.hold, before.hold, "a manifest neither makes nor lifts a hold"),
             Author::Policy { release: false, .. } => {
                 assert_eq!(after.managed_by, before.managed_by, "a person takes nothing from a manifest without saying so");
-                assert!(after.managed_by.is_none() || (after.wanted_status == before.wanted_status && after.tags == before.tags));
+                let manifests = |of: &DeviceIdentity| (of.wanted_status, of.tags.clone(), of.monitoring);
+                assert!(after.managed_by.is_none() || manifests(after) == manifests(before));
             }
             Author::Policy { release: true, .. } => assert_eq!(after.managed_by, None),
         }
+        let said = self.settings.rotation.filter(|_| self.kind != 3 && !self.by_person());
+        assert_eq!(after.rotation, said.unwrap_or(before.rotation), "a rotation is what a manifest says of it");
     }
 }
 
