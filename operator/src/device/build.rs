@@ -48,6 +48,8 @@ pub fn view(identity: &Identity, me: &ManagedBy, brought: Option<&Keys>) -> Iden
         status_reason: identity.status_reason.clone(),
         authentication,
         tags: identity.tags.clone().unwrap_or_default(),
+        // What can't be read is not what is wanted, and is written over.
+        monitoring: identity.monitoring.as_ref().and_then(|value| serde_json::from_value(value.clone()).ok()).unwrap_or_default(),
     }
 }
 
@@ -79,8 +81,6 @@ pub struct Writing<'a> {
     pub current: Option<&'a Identity>,
     /// The keys that the manifest brings.
     pub brought: Option<&'a Keys>,
-    /// What is to be watched about it, when that changes.
-    pub monitoring: Option<&'a Value>,
     /// What time it is.
     pub now: Timestamp,
 }
@@ -88,11 +88,10 @@ pub struct Writing<'a> {
 /// The row that takes the step; `None` when there is nothing to do. Keys and the note of their rotation go in one write.
 #[must_use]
 pub fn row(step: &Step, writing: Writing<'_>, new_key: impl FnOnce() -> SecretString) -> Option<Row> {
-    let Writing { me, device_id, current, monitoring, .. } = writing;
+    let Writing { me, device_id, current, .. } = writing;
     let nothing = Changes::default();
     let (changes, mode, ownership) = match step {
-        Step::Nothing if monitoring.is_none() => return None,
-        Step::Nothing => (&nothing, "updateIfMatchETag", None),
+        Step::Nothing => return None,
         Step::Create(changes) => (changes, "create", None),
         Step::Update(changes) => (changes, "updateIfMatchETag", None),
         Step::Adopt(changes) => (changes, "updateIfMatchETag", Some("adopt")),
@@ -105,9 +104,6 @@ pub fn row(step: &Step, writing: Writing<'_>, new_key: impl FnOnce() -> SecretSt
     }
     if let Some(ownership) = ownership {
         row["mooring-ownership"] = ownership.into();
-    }
-    if let Some(monitoring) = monitoring {
-        row["monitoring"] = monitoring.clone();
     }
     settings(&mut row, changes, writing, new_key);
     Some(Row { device_id: device_id.to_owned(), document: row })
@@ -122,6 +118,9 @@ fn settings(row: &mut Value, changes: &Changes, writing: Writing<'_>, new_key: i
     }
     if let Some(tags) = &changes.tags {
         row["tags"] = if tags.is_empty() { Value::Null } else { Value::Object(tags.clone()) };
+    }
+    if let Some(monitoring) = &changes.monitoring {
+        row["monitoring"] = watched(monitoring);
     }
     if let Some(authentication) = &changes.authentication {
         row["authentication"] = wish(authentication, writing.brought);
@@ -166,20 +165,12 @@ fn keys_of(keys: Option<&Keys>) -> [Option<&str>; 2] {
     keys.map_or([None, None], |keys| [&keys.primary_key, &keys.secondary_key].map(|key| key.as_ref().map(|key| key.expose_secret())))
 }
 
-/// What the hub is to watch about the device, when that is not what it watches; `null` takes it away.
-#[must_use]
-pub fn monitoring(wanted: Option<&Monitoring>, current: Option<&Identity>) -> Option<Value> {
-    let read = |value: &Value| serde_json::from_value::<Monitoring>(value.clone()).unwrap_or_default();
-    let wanted = wanted.cloned().unwrap_or_default();
-    let has = current.and_then(|identity| identity.monitoring.as_ref()).map(read).unwrap_or_default();
-    let is_nothing = wanted == Monitoring::default();
-    (wanted != has).then(|| {
-        if is_nothing {
-            Value::Null
-        } else {
-            json!({ "offlineAfter": wanted.offline_after, "perDeviceMetrics": wanted.per_device_metrics })
-        }
-    })
+/// `null` when nothing is watched.
+fn watched(monitoring: &Monitoring) -> Value {
+    if *monitoring == Monitoring::default() {
+        return Value::Null;
+    }
+    json!({ "offlineAfter": monitoring.offline_after, "perDeviceMetrics": monitoring.per_device_metrics })
 }
 
 /// How a hub is reached, for its devices.
@@ -309,7 +300,7 @@ mod tests {
     fn written(step: &Step, current: Option<&Identity>) -> Value {
         let now = Timestamp::from_second(100).unwrap();
         let me = me();
-        let writing = Writing { me: &me, device_id: "Pump", current, brought: None, monitoring: None, now };
+        let writing = Writing { me: &me, device_id: "Pump", current, brought: None, now };
         row(step, writing, || SecretString::from("bmV3")).unwrap().document
     }
 
@@ -355,14 +346,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_watched_is_written_when_it_differs() {
+    fn what_is_watched_is_read_and_written() {
         let wanted = Monitoring { offline_after: Some("10m".parse().unwrap()), per_device_metrics: true };
         let document = json!({ "offlineAfter": "10m", "perDeviceMetrics": true });
-        assert_eq!(monitoring(Some(&wanted), None), Some(json!({ "offlineAfter": "10m", "perDeviceMetrics": true })));
-        let has = identity(&json!({ "monitoring": document }));
-        assert_eq!(monitoring(Some(&wanted), Some(&has)), None);
-        assert_eq!(monitoring(None, Some(&has)), Some(Value::Null));
-        assert_eq!(monitoring(None, Some(&identity(&json!({})))), None);
+        assert_eq!(view(&identity(&json!({ "monitoring": document })), &me(), None).monitoring, wanted);
+        let row = |monitoring| {
+            let step = Step::Update(Changes { monitoring: Some(monitoring), ..Changes::default() });
+            written(&step, Some(&identity(&json!({}))))["monitoring"].clone()
+        };
+        assert_eq!((row(wanted), row(Monitoring::default())), (document, Value::Null));
     }
 
     #[test]

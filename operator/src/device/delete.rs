@@ -54,7 +54,7 @@ async fn leave_hub(context: &Context, seen: &Seen) -> Result<(), ReconcileError>
         return Ok(());
     }
     let now = jiff::Timestamp::now();
-    let writing = Writing { me: &me, device_id: &seen.device_id, current: identity.as_ref(), brought: None, monitoring: None, now };
+    let writing = Writing { me: &me, device_id: &seen.device_id, current: identity.as_ref(), brought: None, now };
     if let Some(row) = build::row(&step, writing, || secrecy::SecretString::from("")) {
         link.write(row).await?;
     }

@@ -152,9 +152,7 @@ async fn carry_out(
         apply::release_earlier(link, &wanted.device_id, earlier).await?;
         return Ok(Action::requeue(AGAIN_AT_ONCE));
     }
-    let monitoring = build::monitoring(device.spec.monitoring.as_ref(), identity.as_ref());
-    let writing =
-        Writing { me: &me, device_id: &wanted.device_id, current: identity.as_ref(), brought, monitoring: monitoring.as_ref(), now };
+    let writing = Writing { me: &me, device_id: &wanted.device_id, current: identity.as_ref(), brought, now };
     let written = apply::write(context, link, seen, &planned.step, writing).await?;
     let Some(identity) = written else { return Ok(Action::requeue(AGAIN_AT_ONCE)) };
     context.links.known().reconciled(&seen.hub, &identity);
