@@ -192,15 +192,18 @@ impl StatusWriter {
             }
             Err(error) => {
                 debug!(device = %name, "the status of the Device {name} is written again: {error}");
-                // What has been put meanwhile is newer.
-                let mut queue = self.lock();
-                if !queue.standing.contains_key(&name) {
-                    queue.standing.insert(name.clone(), (uid.to_owned(), status));
-                    queue.standing_order.push_back(name);
-                }
-                drop(queue);
+                self.put_again(name, uid, status);
                 sleep(AGAIN_AFTER).await;
             }
+        }
+    }
+
+    /// What has been put meanwhile is newer.
+    fn put_again(&self, name: DeviceName, uid: &str, status: DeviceStatus) {
+        let mut queue = self.lock();
+        if !queue.standing.contains_key(&name) {
+            queue.standing.insert(name.clone(), (uid.to_owned(), status));
+            queue.standing_order.push_back(name);
         }
     }
 

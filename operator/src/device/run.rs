@@ -75,6 +75,7 @@ pub async fn controller(client: Client, scope: Scope, links: Links, stop: Cancel
     future::join3(Box::pin(future::join_all(controllers)), Box::pin(beside), Box::pin(writing)).await;
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "what a Controller calls")]
 fn error_policy(device: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
     let name = DeviceName::of(&*device);
     let wait = context.retry_after(&name);

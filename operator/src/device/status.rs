@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn presence_is_said_of_what_is_in_the_hub() {
         let ready = status(&DeviceStatus::default(), subject(1), &in_hub(false), at(1));
-        let never = with_presence(ready.clone(), Some(Presence { connected: false, since: None }), at(2));
+        let never = with_presence(ready, Some(Presence { connected: false, since: None }), at(2));
         assert_eq!(said(&never)[3], "Connected False NeverConnected Some(1)");
         let connected = with_presence(never, Some(Presence { connected: true, since: Some(at(3)) }), at(4));
         assert_eq!((connected.last_transition_time, connected.last_disconnect_time), (Some(at(3)), None));
