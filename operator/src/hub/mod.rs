@@ -4,16 +4,26 @@
 //! controller asks for the link. Nobody else opens a connection to a hub.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 
+pub mod batch;
+pub mod changes;
+pub mod client;
+pub mod identity;
 mod info;
+pub mod known;
 mod link;
+mod roots;
+pub mod token;
 
+pub use client::HubError;
 pub use info::{DeviceCounts, HubInfo};
-pub use link::{HubError, Link};
+use known::Known;
+pub use link::Link;
 
 /// An IotHub, by its names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +32,12 @@ pub struct HubKey {
     pub namespace: String,
     /// Its name.
     pub name: String,
+}
+
+impl fmt::Display for HubKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }
 
 /// How a hub is spoken to. Two that are equal need no new connection.
@@ -39,17 +55,40 @@ pub struct Endpoint {
     pub key: SecretString,
 }
 
+impl Endpoint {
+    fn is_the_same(&self, other: &Self) -> bool {
+        let Self { host_name, address, roots_pem, policy, key } = self;
+        *host_name == other.host_name
+            && *address == other.address
+            && *roots_pem == other.roots_pem
+            && *policy == other.policy
+            && key.expose_secret() == other.key.expose_secret()
+    }
+}
+
 /// The hubs that are spoken to. Clones are the same.
 #[derive(Clone, Debug, Default)]
 pub struct Links {
     links: Arc<Mutex<HashMap<HubKey, Arc<Link>>>>,
+    known: Arc<Known>,
 }
 
 impl Links {
-    /// Says where a hub is. The same as before changes nothing; anything else ends the link that there was and begins a new one.
+    /// Says where a hub is. The same as before changes nothing; anything else ends the link that there was and begins a new one. Needs a
+    /// tokio runtime.
     pub fn set(&self, key: HubKey, endpoint: Endpoint) {
-        let link = Arc::new(Link::new(key.clone(), endpoint));
-        self.links.lock().unwrap_or_else(PoisonError::into_inner).insert(key, link);
+        let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
+        if links.get(&key).is_none_or(|link| !link.endpoint().is_the_same(&endpoint)) {
+            let link = Link::begin(key.clone(), endpoint, &self.known);
+            links.insert(key, Arc::new(link));
+        }
+    }
+
+    /// To a hub that a test plays, without TLS.
+    #[cfg(test)]
+    pub fn set_plain(&self, key: HubKey, endpoint: Endpoint) {
+        let link = Link::plain(key.clone(), endpoint, &self.known);
+        self.links.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(link));
     }
 
     /// Says that a hub is gone, or is not to be spoken to.
@@ -61,5 +100,11 @@ impl Links {
     #[must_use]
     pub fn get(&self, key: &HubKey) -> Option<Arc<Link>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// What is known of the identities that Devices name.
+    #[must_use]
+    pub fn known(&self) -> &Arc<Known> {
+        &self.known
     }
 }

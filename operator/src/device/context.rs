@@ -1,0 +1,134 @@
+//! What every reconcile has at hand.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::Client;
+use kube::core::DeserializeGuard;
+use kube::runtime::reflector::{ObjectRef, Store};
+use mooring_crds::Device;
+use tokio::sync::watch;
+
+use super::DeviceName;
+use super::caches::{Hubs, Secrets};
+use super::index::Index;
+use crate::distinct_queue::DistinctQueue;
+use crate::hub::Links;
+use crate::hub::identity::Presence;
+use crate::scope::Scope;
+use crate::status_writer::{Shown, ShownStatus, StatusWriter};
+
+/// A Device, or what of it could not be read as one.
+pub type Guarded = DeserializeGuard<Device>;
+
+/// The longest wait before something that does not go well is tried again. What helps wakes it before.
+const RETRY_MAX: Duration = Duration::from_secs(300);
+
+/// What every reconcile has at hand.
+pub struct Context {
+    pub client: Client,
+    pub scope: Scope,
+    pub links: Links,
+    pub devices: Index,
+    pub hubs: Hubs,
+    pub secrets: Secrets,
+    pub statuses: StatusWriter,
+    /// Who is to be shut out now.
+    pub lane: DistinctQueue<DeviceName>,
+    /// Who is to be looked at, per watch of the scope.
+    wakes: Vec<(Option<String>, Arc<DistinctQueue<DeviceName>>)>,
+    /// The Devices as the watches have shown them.
+    stores: Vec<(Option<String>, Store<Guarded>)>,
+    retries: Mutex<HashMap<DeviceName, u32>>,
+    /// How many watches have not shown all there is yet.
+    unsynced: watch::Sender<usize>,
+}
+
+impl Context {
+    /// With a store per watch of Devices; `watches` are all that have to be synced before anything is done.
+    pub fn new(client: Client, scope: Scope, links: Links, stores: Vec<Store<Guarded>>, watches: usize) -> Self {
+        let namespaces: Vec<Option<String>> = match &scope {
+            Scope::Cluster => vec![None],
+            Scope::Namespaces(names) => names.iter().cloned().map(Some).collect(),
+        };
+        Self {
+            statuses: StatusWriter::new(client.clone()),
+            client,
+            scope,
+            links,
+            devices: Index::default(),
+            hubs: Hubs::default(),
+            secrets: Secrets::default(),
+            lane: DistinctQueue::default(),
+            wakes: namespaces.iter().map(|namespace| (namespace.clone(), Arc::default())).collect(),
+            stores: namespaces.into_iter().zip(stores).collect(),
+            retries: Mutex::default(),
+            unsynced: watch::Sender::new(watches),
+        }
+    }
+
+    /// Has the Device looked at soon.
+    pub fn wake(&self, name: &DeviceName) {
+        if let Some(queue) = of_namespace(&self.wakes, &name.namespace) {
+            queue.put(name.clone());
+        }
+    }
+
+    /// The queues of Devices to look at, one for each watch.
+    pub fn wakes(&self) -> impl Iterator<Item = Arc<DistinctQueue<DeviceName>>> {
+        self.wakes.iter().map(|(_, queue)| Arc::clone(queue))
+    }
+
+    /// The Device as the watch has shown it.
+    pub fn cached(&self, name: &DeviceName) -> Option<Arc<Guarded>> {
+        let reference = ObjectRef::new(&name.name).within(&name.namespace);
+        of_namespace(&self.stores, &name.namespace)?.get(&reference)
+    }
+
+    /// One more watch has shown all there is.
+    pub fn one_synced(&self) {
+        self.unsynced.send_modify(|count| *count = count.saturating_sub(1));
+    }
+
+    /// Waits until all that is there has been seen: before, what is missing may only not have come yet.
+    pub async fn synced(&self) {
+        // The sender lives as long as this does.
+        let _ = self.unsynced.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    /// How long to wait this time; longer every time.
+    pub fn retry_after(&self, name: &DeviceName) -> Duration {
+        let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = retries.entry(name.clone()).or_default();
+        let wait = Duration::from_secs(1 << (*count).min(9)).min(RETRY_MAX);
+        *count += 1;
+        wait.mul_f64(rand::random_range(0.5..1.0))
+    }
+
+    /// It went well, or is gone.
+    pub fn retried(&self, name: &DeviceName) {
+        self.retries.lock().unwrap_or_else(PoisonError::into_inner).remove(name);
+    }
+}
+
+fn of_namespace<'a, T>(parts: &'a [(Option<String>, T)], namespace: &str) -> Option<&'a T> {
+    parts.iter().find(|(of, _)| of.as_deref().is_none_or(|of| of == namespace)).map(|(_, part)| part)
+}
+
+impl Shown for Context {
+    fn shown(&self, name: &DeviceName) -> Option<ShownStatus> {
+        let cached = self.cached(name)?;
+        let metadata = kube::Resource::meta(&*cached);
+        Some(ShownStatus {
+            uid: metadata.uid.clone().unwrap_or_default(),
+            resource_version: metadata.resource_version.clone(),
+            status: cached.0.as_ref().ok().and_then(|device| device.status.clone()).unwrap_or_default(),
+        })
+    }
+
+    fn presence(&self, name: &DeviceName) -> Option<Presence> {
+        let seen = self.devices.get(name)?;
+        self.links.known().presence(&seen.hub, &seen.device_id)
+    }
+}

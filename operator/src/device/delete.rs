@@ -1,0 +1,106 @@
+//! A Device that is being deleted: what becomes of its identity, and when it may go.
+//!
+//! A finalizer must not hang: where the hub is gone for good, it goes without a word to it. Where the hub is only away, the Device waits,
+//! because its identity would stay behind, with a key that is good.
+
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, ObjectMeta};
+use kube::runtime::controller::Action;
+use mooring_crds::Device;
+use mooring_crds::device::DeletionPolicy;
+use mooring_crds::plan::{self, Step};
+
+use super::DeviceName;
+use super::build::{self, Writing};
+use super::context::Context;
+use super::index::Seen;
+use super::reconcile::ReconcileError;
+use super::{apply, dereference};
+use crate::hub::{HubError, HubKey};
+use crate::labels::DEVICE_FINALIZER;
+
+/// Sees to the identity, and lets the Device go.
+pub async fn delete(context: &Context, seen: &Seen, metadata: &ObjectMeta) -> Result<Action, ReconcileError> {
+    if !seen.has_finalizer {
+        return Ok(Action::await_change());
+    }
+    match leave_hub(context, seen).await {
+        Ok(()) => {}
+        Err(ReconcileError::Hub(error)) if !error.is_outdated() => {
+            if !is_hub_going(context, &seen.hub).await? {
+                tracing::info!(device = %seen.name, "the Device {} waits for its hub before it goes: {error}", seen.name);
+                return Ok(Action::requeue(context.retry_after(&seen.name)));
+            }
+        }
+        Err(error) => return Err(error),
+    }
+    // Before the finalizer goes: the watch may tell at once that the Device has gone.
+    context.devices.finalized(&seen.name, &seen.uid);
+    apply::remove_finalizer(context, seen, metadata.finalizers.as_deref().unwrap_or_default()).await?;
+    context.retried(&seen.name);
+    Ok(Action::await_change())
+}
+
+async fn leave_hub(context: &Context, seen: &Seen) -> Result<(), ReconcileError> {
+    let Some(link) = context.links.get(&seen.hub) else {
+        return Err(HubError::Unreachable("nobody has said yet where it is".to_owned()).into());
+    };
+    let identity = link.client()?.identity(&seen.device_id).await?;
+    let me = seen.author();
+    let view = identity.as_ref().map(|identity| build::view(identity, &me, None));
+    let policy = if seen.retains { DeletionPolicy::Retain } else { DeletionPolicy::Delete };
+    let step = plan::plan_deletion(policy, view.as_ref());
+    if step == Step::Nothing {
+        return Ok(());
+    }
+    let now = jiff::Timestamp::now();
+    let writing = Writing { me: &me, device_id: &seen.device_id, current: identity.as_ref(), brought: None, now };
+    if let Some(row) = build::row(&step, writing, || secrecy::SecretString::from("")) {
+        link.write(row).await?;
+    }
+    Ok(())
+}
+
+/// Whether there is no hub to speak to any more, or soon will be none.
+async fn is_hub_going(context: &Context, hub: &HubKey) -> Result<bool, kube::Error> {
+    let is_there = match context.hubs.get(hub) {
+        Some(seen) if seen.deleting => return Ok(true),
+        Some(_) => true,
+        None => dereference::is_there(context, hub).await?,
+    };
+    Ok(!is_there || dereference::is_terminating(context, &hub.namespace).await?)
+}
+
+/// A Device that can't be read as one: it is told in the log, and stops nobody else. When it is being deleted, what names its identity is
+/// read by itself.
+pub async fn malformed(context: &Context, name: &DeviceName, metadata: &ObjectMeta, error: &str) -> Result<Action, ReconcileError> {
+    let has_finalizer = metadata.finalizers.iter().flatten().any(|finalizer| finalizer == DEVICE_FINALIZER);
+    if metadata.deletion_timestamp.is_none() || !has_finalizer {
+        tracing::warn!(device = %name, "the Device {name} can't be read, and is left as it is: {error}");
+        return Ok(Action::await_change());
+    }
+    let resource = ApiResource::erase::<Device>(&());
+    let api = Api::<DynamicObject>::namespaced_with(context.client.clone(), &name.namespace, &resource);
+    let Some(object) = api.get_opt(&name.name).await? else { return Ok(Action::await_change()) };
+    let spec = &object.data["spec"];
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    let seen = Seen {
+        name: name.clone(),
+        uid: metadata.uid.clone().unwrap_or_default(),
+        created: None,
+        generation: metadata.generation,
+        hub: HubKey {
+            namespace: text(&spec["hubRef"]["namespace"]).unwrap_or_else(|| name.namespace.clone()),
+            name: text(&spec["hubRef"]["name"]).unwrap_or_default(),
+        },
+        device_id: text(&spec["deviceId"]).unwrap_or_else(|| name.name.clone()),
+        enabled: false,
+        status_reason: None,
+        deleting: true,
+        retains: spec["deletionPolicy"] == "Retain",
+        has_finalizer: true,
+        is_carried_out: false,
+        secrets: Vec::new(),
+    };
+    delete(context, &seen, metadata).await
+}

@@ -1,0 +1,249 @@
+//! The tasks of the Device controller, and how they hang together.
+
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt as _, future, stream};
+use k8s_openapi::api::core::v1::Secret;
+use kube::core::{DeserializeGuard, NamespaceResourceScope, PartialObjectMeta};
+use kube::runtime::controller::{Action, Config};
+use kube::runtime::reflector::store::Writer;
+use kube::runtime::reflector::{self, ObjectRef};
+use kube::runtime::watcher::{self, watcher};
+use kube::runtime::{Controller, WatchStreamExt as _};
+use kube::{Api, Client, Resource, ResourceExt as _};
+use mooring_crds::IotHub;
+use serde::de::DeserializeOwned;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::context::{Context, Guarded};
+use super::index::Seen;
+use super::reconcile::{ReconcileError, reconcile};
+use super::watch::{Observed, Roll};
+use super::{DeviceName, shut_out, vanished};
+use crate::distinct_queue::DistinctQueue;
+use crate::events::Events;
+use crate::hub::known::News;
+use crate::hub::{HubKey, Links};
+use crate::scope::Scope;
+use crate::status_writer::Shown as _;
+
+/// Reconciles at the same time: enough to fill requests of a hundred rows while one is in flight.
+const CONCURRENCY: u16 = 128;
+
+/// What `kubectl apply` keeps on an object, and nobody here needs.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+/// Looks after the Devices of the scope until it is told to stop; then ends what it has begun.
+pub async fn controller(client: Client, scope: Scope, links: Links, stop: CancellationToken) {
+    let apis = scope.apis::<Guarded>(&client);
+    let (stores, writers): (Vec<_>, Vec<_>) = apis.iter().map(|_| reflector::store::<Guarded>()).unzip();
+    // Devices, Secrets and IotHubs.
+    let watches = 3 * apis.len();
+    let context = Arc::new(Context::new(client.clone(), scope.clone(), links, stores.clone(), watches));
+    let controllers = apis.into_iter().zip(writers).zip(stores).zip(context.wakes()).map(|(((api, writer), store), wakes)| {
+        let controller = Controller::for_stream(devices(Arc::clone(&context), api, writer), store)
+            .with_config(Config::default().concurrency(CONCURRENCY))
+            .reconcile_on(woken(wakes))
+            .graceful_shutdown_on(stop.clone().cancelled_owned())
+            .run(reconcile, error_policy, Arc::clone(&context));
+        controller.for_each(|result| {
+            if let Err(error) = result {
+                debug!("a reconcile: {error}");
+            }
+            future::ready(())
+        })
+    });
+    let secrets = scope.apis::<PartialObjectMeta<Secret>>(&client).into_iter().map(|api| follow(api, Arc::clone(&context), secret));
+    let hubs = scope.apis::<DeserializeGuard<IotHub>>(&client).into_iter().map(|api| follow(api, Arc::clone(&context), hub));
+    let beside = async {
+        let events = Events::new(client.clone(), "devices".to_owned());
+        let work = future::join4(
+            future::join_all(secrets),
+            future::join_all(hubs),
+            listen(&context, &events),
+            shut_out::run(Arc::clone(&context), stop.clone()),
+        );
+        tokio::select! {
+            _ = work => {}
+            () = stop.cancelled() => {}
+        }
+    };
+    let writing = context.statuses.clone().run(Arc::clone(&context), stop.clone());
+    // Reconciles that are under way are ended; then their statuses are written.
+    future::join3(Box::pin(future::join_all(controllers)), Box::pin(beside), Box::pin(writing)).await;
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "what a Controller calls")]
+fn error_policy(device: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
+    let name = DeviceName::of(&*device);
+    let wait = context.retry_after(&name);
+    warn!(device = %name, "the Device {name} is tried again in {} s: {error}", wait.as_secs().max(1));
+    Action::requeue(wait)
+}
+
+fn woken(queue: Arc<DistinctQueue<DeviceName>>) -> impl Stream<Item = ObjectRef<Guarded>> + Send + 'static {
+    stream::unfold(queue, |queue| async move {
+        let name = queue.next().await;
+        Some((ObjectRef::new(&name.name).within(&name.namespace), queue))
+    })
+}
+
+/// The Devices that are to be reconciled, and everything that is to be known of them before they are.
+fn devices(
+    context: Arc<Context>,
+    api: Api<Guarded>,
+    writer: Writer<Guarded>,
+) -> impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static {
+    let events = watcher(api, watcher::Config::default()).default_backoff().modify(|device| {
+        device.meta_mut().managed_fields = None;
+        device.annotations_mut().remove(LAST_APPLIED);
+    });
+    let (mut roll, mut is_synced) = (Roll::default(), false);
+    let told = events.reflect(writer).map(move |event| match event {
+        Ok(event) => roll.take(event).into_iter().filter_map(|observed| device(&context, observed, &mut is_synced)).collect(),
+        Err(error) => {
+            warn!("the watch of Devices: {error}");
+            Vec::new()
+        }
+    });
+    told.flat_map(|devices: Vec<Guarded>| stream::iter(devices.into_iter().map(Ok)))
+}
+
+/// Takes note of a Device. Answers it when it is to be reconciled.
+fn device(context: &Context, observed: Observed<Guarded>, is_synced: &mut bool) -> Option<Guarded> {
+    match observed {
+        Observed::There(guarded) => {
+            let name = DeviceName::of(&guarded);
+            let metadata = guarded.meta();
+            context.statuses.came_back(&name, metadata.uid.as_deref().unwrap_or_default(), metadata.resource_version.as_deref());
+            let Some(seen) = guarded.0.as_ref().ok().and_then(Seen::of) else { return Some(guarded) };
+            context.links.known().name(&seen.hub, &seen.device_id);
+            let before = context.devices.put(seen.clone());
+            if let Some(before) = before.as_ref().filter(|before| before.uid != seen.uid) {
+                gone(context, before, false);
+            }
+            if seen.shuts_out_after(before.as_ref()) {
+                context.lane.put(name);
+            }
+            seen.is_news_after(before.as_ref()).then_some(guarded)
+        }
+        Observed::Gone(name) => {
+            context.statuses.forget(&name);
+            context.retried(&name);
+            if let Some((before, finalized)) = context.devices.remove(&name) {
+                gone(context, &before, finalized);
+            }
+            None
+        }
+        Observed::Synced => {
+            if !std::mem::replace(is_synced, true) {
+                context.one_synced();
+            }
+            None
+        }
+    }
+}
+
+/// A Device is gone: whoever names the same identity may have it now, and one that was not let go in good order has left it behind.
+fn gone(context: &Context, before: &Seen, finalized: bool) {
+    let siblings = context.devices.naming(&before.hub, &before.device_id);
+    siblings.iter().for_each(|sibling| context.wake(&sibling.name));
+    if siblings.is_empty() {
+        context.links.known().forget(&before.hub, &before.device_id);
+    }
+    if !finalized && before.has_finalizer {
+        context.links.known().stray(&before.hub, &before.device_id, before.author());
+    }
+}
+
+/// Follows what Devices refer to.
+async fn follow<K>(api: Api<K>, context: Arc<Context>, take: fn(&Context, Observed<K>))
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+{
+    let mut roll = Roll::default();
+    let mut is_synced = false;
+    let mut events = Box::pin(watcher(api, watcher::Config::default()).default_backoff());
+    while let Some(event) = events.next().await {
+        let event = match event {
+            Ok(event) => event,
+            Err(error) => {
+                warn!("the watch of {}: {error}", K::plural(&()));
+                continue;
+            }
+        };
+        for observed in roll.take(event) {
+            if matches!(observed, Observed::Synced) && !std::mem::replace(&mut is_synced, true) {
+                context.one_synced();
+            }
+            take(&context, observed);
+        }
+    }
+}
+
+fn secret(context: &Context, observed: Observed<PartialObjectMeta<Secret>>) {
+    let name = match observed {
+        Observed::There(secret) => {
+            if !context.secrets.put(&secret) {
+                return;
+            }
+            DeviceName::of(&secret)
+        }
+        Observed::Gone(name) => {
+            context.secrets.remove(&name);
+            name
+        }
+        Observed::Synced => return,
+    };
+    context.devices.of_secret(&name).iter().for_each(|device| context.wake(device));
+}
+
+fn hub(context: &Context, observed: Observed<DeserializeGuard<IotHub>>) {
+    let key = match observed {
+        Observed::There(hub) => context.hubs.put(&hub),
+        Observed::Gone(name) => {
+            let key = HubKey { namespace: name.namespace, name: name.name };
+            context.hubs.remove(&key);
+            Some(key)
+        }
+        Observed::Synced => None,
+    };
+    if let Some(key) = key {
+        context.devices.of_hub(&key).iter().for_each(|device| context.wake(device));
+    }
+}
+
+/// Hears what happens in the hubs.
+async fn listen(context: &Context, events: &Events) {
+    context.synced().await;
+    context.links.known().all_named();
+    loop {
+        match context.links.known().news.next().await {
+            News::Identity(hub, id) => context.devices.naming(&hub, &id).iter().for_each(|seen| context.wake(&seen.name)),
+            News::Presence(hub, id) => {
+                for seen in context.devices.naming(&hub, &id) {
+                    // Of several only the one whose it is has a status with an identity.
+                    let shown = context.shown(&seen.name).map(|shown| context.statuses.current(&seen.name, shown));
+                    if shown.is_some_and(|shown| shown.status.generation_id.is_some()) {
+                        context.statuses.presence(&seen.name, Instant::now());
+                    }
+                }
+            }
+            News::Hub(hub) => {
+                let devices = context.devices.of_hub(&hub);
+                for name in &devices {
+                    context.retried(name);
+                    context.wake(name);
+                }
+            }
+            News::Stray(hub, id, owner) => match vanished::look_at(context, &hub, &id, &owner).await {
+                Ok(true) => vanished::tell(context, events, &hub, &id, &owner).await,
+                Ok(false) => {}
+                // It is told again with the next snapshot.
+                Err(error) => warn!(hub = %hub, device_id = id, "the device {id} of the IotHub {hub} can't be looked at: {error}"),
+            },
+        }
+    }
+}
