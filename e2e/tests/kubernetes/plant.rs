@@ -42,14 +42,16 @@ pub fn chart() -> PathBuf {
     here("../charts/mooring")
 }
 
-/// `--set` arguments that make the chart use the images under test, `HUB` and `OPERATOR` being their names.
+/// `--set` arguments that make the chart use the images under test.
 pub fn image_values() -> Result<Vec<String>> {
     let mut values = Vec::new();
-    for (variable, value) in [("MOORING_OPERATOR_IMAGE", "image"), ("MOORING_HUB_IMAGE", "hub.image")] {
+    for (variable, program) in [("MOORING_OPERATOR_IMAGE", "operator"), ("MOORING_HUB_IMAGE", "hub")] {
         let image = std::env::var(variable)
             .with_context(|| format!("{variable} is not set: run the stories by `make test` or `make kubernetes`"))?;
-        let (repository, tag) = image.rsplit_once(':').context("an image without a tag")?;
-        values.extend(["--set".to_owned(), format!("{value}.repository={repository}"), "--set".to_owned(), format!("{value}.tag={tag}")]);
+        let (registry, name) = image.rsplit_once('/').context("an image without a registry")?;
+        let (repository, tag) = name.rsplit_once(':').context("an image without a tag")?;
+        let value = format!("images.registry={registry},images.{program}.repository={repository},images.{program}.tag={tag}");
+        values.extend(["--set".to_owned(), value]);
     }
     Ok(values)
 }
