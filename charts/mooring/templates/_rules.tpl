@@ -26,10 +26,11 @@ there yet; `delete` is given where a change of the spec can make a child superfl
   verbs: [get, list, watch]
 # Credentials of devices and policies, the hub's own authority and certificate; and those that a spec names, which are read and followed.
 # Kubernetes has no right on "Secrets of ours": that a foreign one is never touched is the operator's own law.
+# update: what a Device's Secret holds is replaced only while it is still the one that was looked at.
 # delete: the Secret of a policy that was taken out, or of a Device that was given another secretName.
 - apiGroups: [""]
   resources: [secrets]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, update, patch, delete]
 # The hub's configuration; and bundles of device authorities, which are read. delete: a configuration that nobody needs any more.
 - apiGroups: [""]
   resources: [configmaps]

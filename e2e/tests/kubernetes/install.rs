@@ -74,11 +74,11 @@ fn wrong_manifests_are_refused_with_what_to_do() -> Result<()> {
             (device_manifest("a", json!({ "deviceId": "a/b" })), "deviceId"),
             (
                 device_manifest("a", json!({ "authentication": { "symmetricKey": {}, "x509CA": {} } })),
-                "exactly one of symmetricKey, x509Thumbprint and x509CA",
+                "only one of symmetricKey, x509Thumbprint and x509CA: remove the others",
             ),
             (
                 hub_manifest(json!({ "tls": { "selfSigned": {}, "secretRef": { "name": "x" } } })),
-                "exactly one of selfSigned, secretRef and issuerRef",
+                "only one of selfSigned, secretRef and issuerRef: remove the others",
             ),
             (hub_manifest(json!({ "partitions": 33 })), "partitions"),
             (hub_manifest(json!({ "hostnames": [] })), "hostnames"),
