@@ -49,7 +49,7 @@ fn a_fleet_becomes_ready_with_few_writes_and_then_none() -> Result<()> {
             written as f64 / fleet as f64,
             resident_bytes(namespace, "mooring-operator").await? >> 20
         )?;
-        ensure!(written <= WRITES_EACH * fleet, "{written} writes for {fleet} Devices");
+        ensure!(written <= WRITES_EACH * fleet, "{written} writes for {fleet} Devices; most for {:?}", writes.most());
 
         // Whatever would be written without need is written before what is asked for now.
         let before = writes.seen();
@@ -72,6 +72,11 @@ impl Writes {
     /// Versions of all objects, the first ones included.
     fn seen(&self) -> usize {
         self.versions.values().map(BTreeSet::len).sum()
+    }
+
+    /// The object that was written most often, and how often.
+    fn most(&self) -> Option<(&str, usize)> {
+        self.versions.iter().map(|(object, versions)| (object.as_str(), versions.len())).max_by_key(|(_, versions)| *versions)
     }
 
     fn note(&mut self, object: &Value) {

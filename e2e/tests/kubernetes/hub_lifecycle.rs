@@ -147,13 +147,10 @@ fn a_renewed_certificate_drops_nobody() -> Result<()> {
             anyhow::Ok(certificates[0].to_vec())
         };
         let before = served().await?;
+        let mut log = namespace.kubectl(&["logs", "--follow", "deployment/plant"]).start()?;
         namespace.patch(SECRET, "own", &json!({ "stringData": certificate(&folder).await? })).await?;
-        let renewing = async {
-            while served().await? == before {}
-            anyhow::Ok(())
-        };
-        // A kubelet looks at Secrets once a minute, unless it was told to do so more often.
-        tokio::time::timeout(2 * e2e::patience::ONE_EVENT, renewing).await.context("the old certificate is served")??;
+        while !log.line().await?.context("the hub's log has ended")?.contains("the certificate has changed") {}
+        ensure!(served().await? != before, "the old certificate is served");
         connection.publish(&events_topic("pump"), 1, b"undisturbed").await
     })
 }
