@@ -75,6 +75,8 @@ struct Queue {
     standing_order: VecDeque<DeviceName>,
     presence: HashSet<DeviceName>,
     presence_order: VecDeque<(Instant, DeviceName)>,
+    /// What is being written.
+    writing: Option<(DeviceName, String, DeviceStatus)>,
     /// What was written and has not come back through the watch.
     written: HashMap<DeviceName, ShownStatus>,
 }
@@ -113,11 +115,15 @@ impl StatusWriter {
         }
     }
 
-    /// The status that counts: what was written last, or what the cache shows.
+    /// The status that the next one is to follow: what waits, is being written or was written last, or what the cache shows. One that
+    /// followed an older one would say the same with other times, and be written for that.
     #[must_use]
     pub fn current(&self, name: &DeviceName, shown: ShownStatus) -> ShownStatus {
         let queue = self.lock();
-        queue.written.get(name).filter(|written| written.uid == shown.uid).cloned().unwrap_or(shown)
+        match queue.newest(name, &shown.uid).cloned() {
+            Some(status) => ShownStatus { status, ..shown },
+            None => queue.there(name, shown),
+        }
     }
 
     /// The watch has shown the Device in this version.
@@ -187,8 +193,12 @@ impl StatusWriter {
     async fn write(&self, shown: &impl Shown, name: DeviceName, uid: &str, status: DeviceStatus) {
         let Some(cached) = shown.shown(&name).filter(|cached| cached.uid == uid) else { return };
         let status = with_presence(status, shown.presence(&name), (self.clock)());
-        if self.current(&name, cached).status == status {
-            return;
+        {
+            let mut queue = self.lock();
+            if queue.there(&name, cached).status == status {
+                return;
+            }
+            queue.writing = Some((name.clone(), uid.to_owned(), status.clone()));
         }
         match self.apply(&name, uid, &status).await {
             Ok(resource_version) => {
@@ -206,6 +216,8 @@ impl StatusWriter {
                 sleep(AGAIN_AFTER).await;
             }
         }
+        // Only now: in between nobody may take what the cache shows for the newest.
+        self.lock().writing = None;
     }
 
     /// What has been put meanwhile is newer.
@@ -237,6 +249,18 @@ impl StatusWriter {
 }
 
 impl Queue {
+    /// The status of a Device of this uid that is on its way to the API server.
+    fn newest(&self, name: &DeviceName, uid: &str) -> Option<&DeviceStatus> {
+        let waiting = self.standing.get(name).filter(|(of, _)| of == uid).map(|(_, status)| status);
+        let writing = self.writing.as_ref().filter(|(of, its_uid, _)| of == name && its_uid == uid).map(|(.., status)| status);
+        waiting.or(writing)
+    }
+
+    /// What the API server has: what was written last, or what the cache shows.
+    fn there(&self, name: &DeviceName, shown: ShownStatus) -> ShownStatus {
+        self.written.get(name).filter(|written| written.uid == shown.uid).cloned().unwrap_or(shown)
+    }
+
     fn next(&mut self, now: Instant, (standing, presence): &mut (Pace, Pace)) -> Next {
         let mut wait = None;
         while let Some(name) = self.standing_order.front() {
@@ -349,6 +373,22 @@ mod tests {
         queue.presence.insert(name("a"));
         queue.presence_order.push_back((now + PRESENCE_SETTLES, name("a")));
         assert_eq!(queue.next(now, &mut paces), Next::Wait(Some(now + PRESENCE_SETTLES)), "it has to settle");
+    }
+
+    #[test]
+    fn the_next_status_follows_what_is_on_its_way() {
+        let status = |id: &str| DeviceStatus { device_id: Some(id.to_owned()), ..DeviceStatus::default() };
+        let shown = || ShownStatus { uid: "1".to_owned(), resource_version: None, status: status("shown") };
+        let mut queue = Queue::default();
+        assert_eq!((queue.newest(&name("a"), "1"), queue.there(&name("a"), shown())), (None, shown()));
+        let written = ShownStatus { status: status("written"), ..shown() };
+        queue.written.insert(name("a"), written.clone());
+        assert_eq!(queue.there(&name("a"), shown()), written);
+        queue.writing = Some((name("a"), "1".to_owned(), status("being written")));
+        assert_eq!(queue.newest(&name("a"), "1"), Some(&status("being written")));
+        queue.standing.insert(name("a"), ("1".to_owned(), status("waiting")));
+        assert_eq!(queue.newest(&name("a"), "1"), Some(&status("waiting")));
+        assert_eq!((queue.newest(&name("a"), "2"), queue.newest(&name("b"), "1")), (None, None), "of another life, or another Device");
     }
 
     #[test]

@@ -60,9 +60,9 @@ fn rotation_overlaps_and_disturbs_nobody() -> Result<()> {
         let secret = namespace.until(SECRET, "pump-credentials", "new", is_new).await?.context("no Secret")?;
         let second = ConnectionString::parse(&entry_of(&secret, "connectionString")?)?;
         ensure!(first.key != second.key, "the key is the same");
-        ensure!(plant.lets_in(&second).await, "the new key is no good");
-        ensure!(plant.lets_in(&first).await, "the old key is no good");
         connection.publish(&events_topic("pump"), 1, b"undisturbed").await?;
+        ensure!(plant.lets_in(&second).await, "the new key is no good");
+        let mut connection = plant.connect(&first).await.context("the old key is no good")?;
         namespace.until_condition(DEVICE, "pump", "Ready", "True").await?;
 
         // The first key has no place any more; who came in by it is shown out.
