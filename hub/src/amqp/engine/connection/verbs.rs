@@ -1,0 +1,106 @@
+//! What the caller may do. On what is gone already, every verb does nothing: the caller hears of it with the next events.
+
+use fe2o3_amqp_types::definitions::Error;
+use fe2o3_amqp_types::messaging::DeliveryState;
+
+use super::super::delivery::{NotSent, Outgoing};
+use super::super::error::cut;
+use super::super::limits::Limits;
+use super::super::link::{Acceptance, LinkId};
+use super::super::performative::Performative;
+use super::super::session::{Session, SessionId, Shared};
+use super::{Connection, Phase};
+
+impl Connection {
+    /// Somebody has proved who they are: from now on the connection may take more, and as long as it likes.
+    pub fn trust(&mut self) {
+        self.limits = Limits::TRUSTED;
+        self.trust_until = None;
+    }
+
+    /// Grants a link that was asked for; says whether it was still there. A source and a target go out with every acceptance, because
+    /// there are clients that wait for them.
+    pub fn accept_link(&mut self, link: LinkId, acceptance: Acceptance) -> bool {
+        self.with_session(link.session, |session, shared| session.accept_link(link, acceptance, shared)).unwrap_or(false)
+    }
+
+    /// Refuses a link that was asked for: `attach` with neither source nor target, then `detach` with the error. To be seen as refused by
+    /// clients that stumble over the former, accept the link and detach it.
+    pub fn refuse_link(&mut self, link: LinkId, error: Error) {
+        self.with_session(link.session, |session, shared| session.refuse_link(link, error, shared));
+    }
+
+    /// Ends a link, for good.
+    pub fn detach(&mut self, link: LinkId, error: Option<Error>) {
+        self.with_session(link.session, |session, shared| session.detach_link(link, error, shared));
+    }
+
+    /// Ends a session with all its links.
+    pub fn end(&mut self, session: SessionId, error: Option<Error>) {
+        let ended = self.with_session(session, |session, shared| {
+            session.ending = true;
+            let told = shared.events.len();
+            session.end_links(None, shared);
+            // The caller knows.
+            shared.events.truncate(told);
+        });
+        if ended.is_some() {
+            self.output.performative(session.channel, &Performative::End(error.map(cut)));
+        }
+    }
+
+    /// Closes the connection. [`super::Event::Closed`] follows when the peer has answered, or has not in two seconds.
+    pub fn close(&mut self, error: Option<Error>) {
+        match self.phase {
+            Phase::Running => self.close_with(error),
+            Phase::Open => {
+                self.write_open();
+                self.close_with(error);
+            }
+            Phase::Header { .. } | Phase::SaslInit | Phase::SaslDecision => self.finish(super::Ending::ByHub),
+            Phase::Closing { .. } | Phase::Over => {}
+        }
+    }
+
+    /// Answers a delivery of the peer's. Acceptances of consecutive deliveries leave as one.
+    pub fn settle(&mut self, link: LinkId, delivery: u32, state: DeliveryState) {
+        self.with_session(link.session, |session, shared| session.settle(link, delivery, state, shared));
+    }
+
+    /// How many messages the peer may have sent on a link that are not answered. Credit follows by itself; 0 stops the sender.
+    pub fn set_window(&mut self, link: LinkId, window: u32) {
+        self.with_session(link.session, |session, shared| session.set_window(link, window, shared));
+    }
+
+    /// Sends a message if the peer can take it now, and gives its delivery-id.
+    pub fn send(&mut self, link: LinkId, message: &Outgoing<'_>) -> Result<u32, NotSent> {
+        self.with_session(link.session, |session, shared| session.send(link, message, shared)).unwrap_or(Err(NotSent::NoLink))
+    }
+
+    /// How many messages may be sent on a link now, as far as the peer goes.
+    #[must_use]
+    pub fn sendable(&self, link: LinkId) -> u32 {
+        match self.sessions.get(link.session.channel) {
+            Some(session) if self.phase == Phase::Running && session.id == link.session && !session.ending => session.sendable(link),
+            Some(_) | None => 0,
+        }
+    }
+
+    /// Nothing (more) waits to be sent on a link that the peer drains.
+    pub fn drained(&mut self, link: LinkId) {
+        self.with_session(link.session, |session, shared| session.drained(link, shared));
+    }
+
+    /// Forgets a delivery of the hub's: the answer to a peer that has not settled it, or the end of waiting for one.
+    pub fn settle_sent(&mut self, link: LinkId, delivery: u32) {
+        self.with_session(link.session, |session, shared| session.settle_sent(link, delivery, shared));
+    }
+
+    fn with_session<T>(&mut self, id: SessionId, verb: impl FnOnce(&mut Session, &mut Shared<'_>) -> T) -> Option<T> {
+        if self.phase != Phase::Running {
+            return None;
+        }
+        let (session, mut shared) = self.session(id.channel)?;
+        if session.id != id || session.ending { None } else { Some(verb(session, &mut shared)) }
+    }
+}

@@ -1,0 +1,44 @@
+//! The server's side of AMQP 1.0, sans-I/O: bytes and the time go in, events and bytes come out.
+//!
+//! ```text
+//! socket → Connection::receive → events → whoever owns the nodes → verbs of Connection → Connection::take_output → socket
+//! ```
+//!
+//! [`Connection`] holds sessions, a session holds links, and each layer keeps its own rules: [`frame`] the framing, [`performative`] the
+//! fields, [`Connection`] the handshake, its limits and time-outs, `session` the windows, `link` the credit. Owns no node and knows no
+//! address: every link is offered to the caller, who accepts or refuses it. Payloads pass through unread. Never touches a socket or a clock.
+//!
+//! Refused here, as `amqp:not-implemented`: resuming a link, transactions and dynamic nodes. Filters are the caller's to grant.
+
+mod codec;
+mod connection;
+mod delivery;
+mod disposition;
+mod error;
+mod flow;
+pub mod frame;
+mod limits;
+mod link;
+mod output;
+pub mod performative;
+pub mod sasl;
+mod serial;
+mod session;
+mod states;
+mod table;
+mod terminus;
+mod transfer;
+
+pub use codec::Malformed;
+pub use connection::{Connection, Event, Terms};
+pub use delivery::{Delivery, DeliveryTag, Disposition, NotSent, Outgoing};
+pub use disposition::Disposition as DispositionFrame;
+pub use error::Ending;
+pub use flow::Flow;
+pub use limits::Limits;
+pub use link::{Acceptance, AttachRequest, LinkId, Role};
+pub use session::SessionId;
+pub use transfer::Transfer;
+
+#[cfg(test)]
+mod tests;

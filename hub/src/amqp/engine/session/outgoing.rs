@@ -1,0 +1,212 @@
+//! Messages that go: transfers of the size that the peer takes, as far as its window reaches, and what it says of them.
+
+use bytes::Bytes;
+
+use super::super::codec::Writer;
+use super::super::connection::Event;
+use super::super::delivery::{Disposition, NotSent, Outgoing};
+use super::super::disposition::Disposition as DispositionFrame;
+use super::super::link::{End, Head, LinkId, Role, Sending, Stage};
+use super::super::serial;
+use super::super::transfer::Transfer;
+use super::{Session, Shared};
+
+/// The most that a transfer has before its payload, in bytes: frame header 8, descriptor and list 6, handle, delivery-id and
+/// message-format 5 each, delivery-tag 34, and 7 of one byte.
+const TRANSFER_MAX_BYTES: usize = 8 + 6 + 3 * 5 + 34 + 7;
+
+impl Session {
+    /// Sends a message, or as much of it as the window lets through, and gives its delivery-id.
+    pub fn send(&mut self, link: LinkId, message: &Outgoing<'_>, shared: &mut Shared<'_>) -> Result<u32, NotSent> {
+        let (window, unsettled, id) = (self.remote_incoming_window, self.unsettled.len(), self.next_delivery_id);
+        let Some(End::Sender(sender)) = self.attached(link).map(|link| &mut link.end) else { return Err(NotSent::NoLink) };
+        let mut rest = Pieces::new(message.payload);
+        if sender.credit == 0 {
+            return Err(NotSent::NoCredit);
+        }
+        if sender.sending.is_some() || window == 0 {
+            return Err(NotSent::NoWindow);
+        }
+        if sender.message_bytes_max > 0 && u64::try_from(rest.left).is_ok_and(|bytes| bytes > sender.message_bytes_max) {
+            return Err(NotSent::TooLarge);
+        }
+        let settled = match sender.snd_settle_mode {
+            0 => false,
+            1 => true,
+            _ => message.settled,
+        };
+        if !settled && unsettled >= shared.limits.unsettled_deliveries {
+            return Err(NotSent::Unsettled);
+        }
+        if !shared.output.has_room() {
+            return Err(NotSent::OutputFull);
+        }
+        sender.advance();
+        self.next_delivery_id = id.wrapping_add(1);
+        if !settled {
+            self.unsettled.push_back((id, link));
+        }
+        let head = Head { id, tag: message.tag, message_format: message.message_format, settled };
+        if !self.send_pieces(link.handle, head, &mut rest, shared) {
+            self.keep_rest(link, head, &rest);
+        }
+        Ok(id)
+    }
+
+    /// The window may have opened: sends what has begun, link after link.
+    pub fn send_rest(&mut self, shared: &mut Shared<'_>) {
+        if self.remote_incoming_window == 0 {
+            return;
+        }
+        let waits = |link: &super::Link| matches!(&link.end, End::Sender(sender) if sender.sending.is_some());
+        let waiting: Vec<LinkId> = self.links.iter().filter(|(_, link)| waits(link)).map(|(_, link)| link.id).collect();
+        for link in waiting {
+            let Some(End::Sender(sender)) = self.attached(link).map(|link| &mut link.end) else { continue };
+            let Some(sending) = sender.sending.take() else { continue };
+            let Sending { head, rest } = *sending;
+            let pieces = [&rest[..]];
+            let mut rest = Pieces::new(&pieces);
+            if !self.send_pieces(link.handle, head, &mut rest, shared) {
+                self.keep_rest(link, head, &rest);
+                return;
+            }
+            let Some(End::Sender(sender)) = self.attached(link).map(|link| &mut link.end) else { continue };
+            if sender.drained {
+                self.drained(link, shared);
+            } else if sender.is_ready() {
+                shared.events.push_back(Event::Credit { link, drain: sender.draining });
+            }
+        }
+    }
+
+    /// The caller has nothing (more) to send on a link that is drained: the rest of the credit is consumed, and the peer told so
+    /// (AMQP 2.6.7).
+    pub fn drained(&mut self, link: LinkId, shared: &mut Shared<'_>) {
+        let Some(End::Sender(sender)) = self.attached(link).map(|link| &mut link.end) else { return };
+        if !sender.draining {
+            return;
+        }
+        if sender.sending.is_some() {
+            sender.drained = true;
+            return;
+        }
+        sender.consume_credit();
+        self.write_flow(Some(link.handle), shared.output);
+        if let Some(End::Sender(sender)) = self.attached(link).map(|link| &mut link.end) {
+            sender.draining = false;
+        }
+    }
+
+    /// How many messages may be sent on a link now, as far as the peer goes.
+    pub fn sendable(&self, link: LinkId) -> u32 {
+        match self.links.get(link.handle) {
+            Some(found) if found.id == link && found.stage == Stage::Attached => match &found.end {
+                End::Sender(sender) if sender.is_ready() && self.remote_incoming_window > 0 => sender.credit,
+                End::Sender(_) | End::Receiver(_) | End::Gone => 0,
+            },
+            Some(_) | None => 0,
+        }
+    }
+
+    /// The peer, as a receiver, speaks of deliveries.
+    pub fn settled_by_receiver(&mut self, disposition: DispositionFrame, shared: &mut Shared<'_>) {
+        let DispositionFrame { first, last, settled, state, .. } = disposition;
+        let last = last.unwrap_or(first);
+        let Some(&(oldest, _)) = self.unsettled.front() else { return };
+        // They lie in the order of their ids, so the range is one stretch of them.
+        let start = self.unsettled.partition_point(|(id, _)| serial::distance(oldest, *id) < serial::distance(oldest, first));
+        let end = self.unsettled.partition_point(|(id, _)| serial::distance(oldest, *id) <= serial::distance(oldest, last));
+        if start >= end {
+            return;
+        }
+        let says_something = settled || state.as_ref().is_some_and(|state| !state.is_received());
+        if !says_something {
+            return;
+        }
+        let deliveries = self.unsettled.range(start..end).map(|&(id, link)| (link, id)).collect();
+        if settled {
+            self.unsettled.drain(start..end);
+        }
+        shared.events.push_back(Event::Disposition(Disposition { deliveries, state, settled }));
+    }
+
+    /// The caller forgets a delivery, and tells the peer.
+    pub fn settle_sent(&mut self, link: LinkId, delivery: u32, shared: &mut Shared<'_>) {
+        let before = self.unsettled.len();
+        self.unsettled.retain(|entry| *entry != (delivery, link));
+        if self.unsettled.len() < before {
+            self.write_disposition(Role::Sender, delivery, true, None, shared.output);
+        }
+    }
+
+    /// Writes transfers while the window is open and something is left; says whether nothing is.
+    fn send_pieces(&mut self, handle: u32, head: Head, rest: &mut Pieces<'_>, shared: &mut Shared<'_>) -> bool {
+        let payload_max = shared.output.frame_max_bytes() - TRANSFER_MAX_BYTES;
+        loop {
+            if self.remote_incoming_window == 0 {
+                return false;
+            }
+            let size = rest.left.min(payload_max);
+            let more = size < rest.left;
+            let transfer = Transfer {
+                handle,
+                delivery_id: Some(head.id),
+                delivery_tag: Some(head.tag),
+                message_format: Some(head.message_format),
+                settled: Some(head.settled),
+                more,
+                ..Transfer::default()
+            };
+            shared.output.frame(self.id.channel, |body| {
+                transfer.write(&mut Writer(body));
+                rest.copy(size, body);
+            });
+            self.next_outgoing_id = self.next_outgoing_id.wrapping_add(1);
+            self.remote_incoming_window -= 1;
+            if !more {
+                return true;
+            }
+        }
+    }
+
+    fn keep_rest(&mut self, link: LinkId, head: Head, rest: &Pieces<'_>) {
+        if let Some(End::Sender(sender)) = self.attached(link).map(|link| &mut link.end) {
+            sender.sending = Some(Box::new(Sending { head, rest: rest.to_bytes() }));
+        }
+    }
+}
+
+/// What is left of a message that lies in pieces.
+#[derive(Debug)]
+struct Pieces<'a> {
+    pieces: &'a [&'a [u8]],
+    /// What of the first piece was taken.
+    offset: usize,
+    left: usize,
+}
+
+impl<'a> Pieces<'a> {
+    fn new(pieces: &'a [&'a [u8]]) -> Self {
+        Self { pieces, offset: 0, left: pieces.iter().map(|piece| piece.len()).sum() }
+    }
+
+    /// Appends the next `size` bytes, which must be left.
+    fn copy(&mut self, mut size: usize, output: &mut Vec<u8>) {
+        self.left -= size;
+        while let (1.., [first, others @ ..]) = (size, self.pieces) {
+            let taken = size.min(first.len() - self.offset);
+            output.extend_from_slice(&first[self.offset..self.offset + taken]);
+            size -= taken;
+            self.offset += taken;
+            if self.offset == first.len() {
+                (self.pieces, self.offset) = (others, 0);
+            }
+        }
+    }
+
+    fn to_bytes(&self) -> Bytes {
+        let mut rest = Vec::with_capacity(self.left);
+        Self { pieces: self.pieces, ..*self }.copy(self.left, &mut rest);
+        rest.into()
+    }
+}
