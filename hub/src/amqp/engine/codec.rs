@@ -380,6 +380,3 @@ impl Writer<'_> {
 fn length(bytes: usize) -> u32 {
     u32::try_from(bytes).expect("the hub writes nothing near 4 GiB")
 }
-
-#[cfg(test)]
-mod tests;

@@ -231,3 +231,6 @@ impl Connection {
         sessions.get_mut(channel).map(|session| (session, Shared { output, events, limits, load }))
     }
 }
+
+#[cfg(test)]
+mod inspection;

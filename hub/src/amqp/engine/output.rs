@@ -111,6 +111,11 @@ impl Output {
         }
     }
 
+    #[cfg(test)]
+    pub fn heap_bytes(&self) -> usize {
+        self.bytes.capacity()
+    }
+
     fn write_accepted(&mut self) {
         if let Some(Accepting { channel, first, last }) = self.accepted.take() {
             let state = Some(DeliveryState::Accepted(Accepted {}));

@@ -332,6 +332,17 @@ impl Session {
         self.link(id).filter(|link| link.stage == Stage::Asked)
     }
 
+    #[cfg(test)]
+    pub fn close_window(&mut self) {
+        self.incoming_window = 0;
+    }
+
+    #[cfg(test)]
+    pub fn heap_bytes(&self) -> usize {
+        let names: usize = self.links.iter().map(|(_, link)| link.name.len()).sum();
+        names + self.links.heap_bytes() + self.unsettled.capacity() * size_of::<(u32, LinkId)>()
+    }
+
     /// A disposition of the hub's for one delivery.
     fn write_disposition(&self, role: Role, delivery: u32, settled: bool, state: Option<DeliveryState>, output: &mut Output) {
         let disposition = Disposition { role, first: delivery, last: Some(delivery), settled, state, batchable: false };

@@ -47,6 +47,11 @@ impl<K: Ord + Copy, V> Table<K, V> {
         self.0.iter_mut().map(|(key, value)| (*key, value))
     }
 
+    #[cfg(test)]
+    pub fn heap_bytes(&self) -> usize {
+        self.0.capacity() * size_of::<(K, V)>()
+    }
+
     fn find(&self, key: K) -> Result<usize, usize> {
         self.0.binary_search_by_key(&key, |(key, _)| *key)
     }

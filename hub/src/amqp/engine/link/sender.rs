@@ -65,6 +65,8 @@ impl Sender {
             self.credit = u32::try_from(serial::distance(self.delivery_count, end)).unwrap_or(0);
         }
         self.draining = flow.drain;
+        // A drain that was taken back is not answered.
+        self.drained &= flow.drain;
     }
 
     /// A delivery takes one of the credit.
