@@ -91,9 +91,10 @@ impl Connection {
         self.with_session(link.session, |session, shared| session.drained(link, shared));
     }
 
-    /// Forgets a delivery of the hub's: the answer to a peer that has not settled it, or the end of waiting for one.
-    pub fn settle_sent(&mut self, link: LinkId, delivery: u32) {
-        self.with_session(link.session, |session, shared| session.settle_sent(link, delivery, shared));
+    /// Forgets a delivery of the hub's: the answer to a peer that has not settled it, with the state that it gave, or the end of waiting
+    /// for one.
+    pub fn settle_sent(&mut self, link: LinkId, delivery: u32, state: Option<DeliveryState>) {
+        self.with_session(link.session, |session, shared| session.settle_sent(link, delivery, state, shared));
     }
 
     fn with_session<T>(&mut self, id: SessionId, verb: impl FnOnce(&mut Session, &mut Shared<'_>) -> T) -> Option<T> {

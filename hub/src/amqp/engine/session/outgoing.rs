@@ -1,6 +1,7 @@
 //! Messages that go: transfers of the size that the peer takes, as far as its window reaches, and what it says of them.
 
 use bytes::Bytes;
+use fe2o3_amqp_types::messaging::DeliveryState;
 
 use super::super::codec::Writer;
 use super::super::connection::Event;
@@ -131,11 +132,11 @@ impl Session {
     }
 
     /// The caller forgets a delivery, and tells the peer.
-    pub fn settle_sent(&mut self, link: LinkId, delivery: u32, shared: &mut Shared<'_>) {
+    pub fn settle_sent(&mut self, link: LinkId, delivery: u32, state: Option<DeliveryState>, shared: &mut Shared<'_>) {
         let before = self.unsettled.len();
         self.unsettled.retain(|entry| *entry != (delivery, link));
         if self.unsettled.len() < before {
-            self.write_disposition(Role::Sender, delivery, true, None, shared.output);
+            self.write_disposition(Role::Sender, delivery, true, state, shared.output);
         }
     }
 

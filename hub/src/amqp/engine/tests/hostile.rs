@@ -72,7 +72,7 @@ fn talk<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Event>, Vec<u8>) {
                     }
                     Event::Disposition(disposition) if !disposition.settled => {
                         for (link, id) in &disposition.deliveries {
-                            engine.settle_sent(*link, *id);
+                            engine.settle_sent(*link, *id, disposition.state.clone());
                         }
                     }
                     Event::Credit { link, drain: true } => engine.drained(*link),

@@ -150,7 +150,7 @@ fn what_the_hub_does_not_have_is_not_implemented() {
         peer.no_event();
     }
     // A coordinator, in the fewest bytes: attach with a target of descriptor 0x30.
-    let attach = [&[0x00, 0x53, 0x12, 0xc0, 17, 7, 0xa1, 1, b't', 0x52, 9, 0x42, 0x40, 0x40, 0x40, 0x00, 0x53, 0x30, 0x45][..]].concat();
+    let attach = [0x00, 0x53, 0x12, 0xc0, 14, 7, 0xa1, 1, b't', 0x52, 9, 0x42, 0x40, 0x40, 0x40, 0x00, 0x53, 0x30, 0x45];
     let mut bytes = Vec::new();
     super::super::frame::write(&mut bytes, super::super::frame::FrameKind::Amqp, 0, |body| body.extend(attach));
     peer.feed(&bytes);
@@ -360,7 +360,7 @@ fn verbs_on_what_is_gone_do_nothing() {
         |engine, link| engine.settle(link, 0, accepted()),
         |engine, link| engine.set_window(link, 1),
         |engine, link| engine.drained(link),
-        |engine, link| engine.settle_sent(link, 0),
+        |engine, link| engine.settle_sent(link, 0, None),
         |engine, link| engine.detach(link, None),
         |engine, link| engine.end(link.session, None),
     ];

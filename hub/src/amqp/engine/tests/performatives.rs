@@ -77,7 +77,7 @@ proptest! {
         let mut fields = input.list("").unwrap();
         for _ in 0..count {
             if let Some(value) = fields.encoded().unwrap()
-                && value[..2] == [0x00, 0x53]
+                && value.starts_with(&[0x00, 0x53])
             {
                 prop_assert!(FIELD_COUNTS.contains(&list(value)), "{value:02x?}");
             }
@@ -133,7 +133,7 @@ fn an_error_has_all_three_fields_even_when_it_says_nothing() {
     let mut bytes = Vec::new();
     Performative::Close(Some(AmqpError::NotFound.into())).write(&mut bytes);
     let condition = b"amqp:not-found";
-    let expected = [&[0x00, 0x53, 0x18, 0xc0, 24, 1, 0x00, 0x53, 0x1d, 0xc0, 19, 3, 0xa3, 14][..], condition, &[0x40, 0x40]].concat();
+    let expected = [&[0x00, 0x53, 0x18, 0xc0, 25, 1, 0x00, 0x53, 0x1d, 0xc0, 19, 3, 0xa3, 14][..], condition, &[0x40, 0x40]].concat();
     assert_eq!(bytes, expected);
 }
 
@@ -192,20 +192,23 @@ fn list(bytes: &[u8]) -> (u8, u8) {
 
 fn performative() -> impl Strategy<Value = Performative> {
     prop_oneof![
-        open().prop_map(|open| Performative::Open(Box::new(open))),
-        begin().prop_map(|begin| Performative::Begin(Box::new(begin))),
-        any_attach().prop_map(|attach| Performative::Attach(Box::new(attach))),
-        flow().prop_map(Performative::Flow),
-        transfer().prop_map(Performative::Transfer),
-        disposition().prop_map(Performative::Disposition),
-        (any::<u32>(), any::<bool>(), of(error())).prop_map(|(handle, closed, error)| Performative::Detach(Detach { handle, closed, error })),
-        of(error()).prop_map(Performative::End),
-        of(error()).prop_map(Performative::Close),
+        // Boxed, because trees of values within values would not fit on a test's stack.
+        open().prop_map(|open| Performative::Open(Box::new(open))).boxed(),
+        begin().prop_map(|begin| Performative::Begin(Box::new(begin))).boxed(),
+        any_attach().prop_map(|attach| Performative::Attach(Box::new(attach))).boxed(),
+        flow().prop_map(Performative::Flow).boxed(),
+        transfer().prop_map(Performative::Transfer).boxed(),
+        disposition().prop_map(Performative::Disposition).boxed(),
+        (any::<u32>(), any::<bool>(), of(error().boxed()))
+            .prop_map(|(handle, closed, error)| Performative::Detach(Detach { handle, closed, error }))
+            .boxed(),
+        of(error().boxed()).prop_map(Performative::End).boxed(),
+        of(error().boxed()).prop_map(Performative::Close).boxed(),
     ]
 }
 
 fn open() -> impl Strategy<Value = Open> {
-    (text(), of(text()), any::<Option<u32>>(), any::<Option<u16>>(), any::<Option<u32>>(), symbols(), symbols(), symbols(), symbols(), of(fields()))
+    (text(), of(text()), any::<Option<u32>>(), any::<Option<u16>>(), any::<Option<u32>>(), symbols(), symbols(), symbols(), symbols(), of(fields().boxed()))
         .prop_map(|(container_id, hostname, max_frame_size, channel_max, idle_time_out, outgoing, incoming, offered, desired, properties)| Open {
             container_id,
             hostname,
@@ -221,7 +224,7 @@ fn open() -> impl Strategy<Value = Open> {
 }
 
 fn begin() -> impl Strategy<Value = Begin> {
-    (any::<Option<u16>>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<Option<u32>>(), symbols(), symbols(), of(fields())).prop_map(
+    (any::<Option<u16>>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<Option<u32>>(), symbols(), symbols(), of(fields().boxed())).prop_map(
         |(remote_channel, next_outgoing_id, incoming_window, outgoing_window, handle_max, offered, desired, properties)| Begin {
             remote_channel,
             next_outgoing_id,
@@ -238,8 +241,8 @@ fn begin() -> impl Strategy<Value = Begin> {
 fn any_attach() -> impl Strategy<Value = Attach> {
     (
         (text(), any::<u32>(), role(), of(0..3_u8), of(0..2_u8)),
-        (of(source()), of(target()), any::<bool>(), any::<Option<u32>>(), any::<Option<u64>>()),
-        (symbols(), symbols(), of(fields())),
+        (of(source().boxed()), of(target().boxed()), any::<bool>(), any::<Option<u32>>(), any::<Option<u64>>()),
+        (symbols(), symbols(), of(fields().boxed())),
     )
         .prop_map(
             |(
@@ -268,8 +271,8 @@ fn any_attach() -> impl Strategy<Value = Attach> {
 
 fn source() -> impl Strategy<Value = Source> {
     (
-        (of(text()), durability(), expiry(), any::<u32>(), any::<bool>(), of(fields())),
-        (of(prop_oneof![Just(DistributionMode::Move), Just(DistributionMode::Copy)]), of(fields()), of(outcome()), symbols(), symbols()),
+        (of(text()), durability(), expiry(), any::<u32>(), any::<bool>(), of(fields().boxed())),
+        (of(prop_oneof![Just(DistributionMode::Move), Just(DistributionMode::Copy)]), of(fields().boxed()), of(outcome().boxed()), symbols(), symbols()),
     )
         .prop_map(
             |((address, durable, expiry_policy, timeout, dynamic, node), (distribution_mode, filter, default_outcome, outcomes, capabilities))| {
@@ -291,7 +294,7 @@ fn source() -> impl Strategy<Value = Source> {
 }
 
 fn target() -> impl Strategy<Value = Target> {
-    (of(text()), durability(), expiry(), any::<u32>(), any::<bool>(), of(fields()), symbols()).prop_map(
+    (of(text()), durability(), expiry(), any::<u32>(), any::<bool>(), of(fields().boxed()), symbols()).prop_map(
         |(address, durable, expiry_policy, timeout, dynamic, dynamic_node_properties, capabilities)| Target {
             address,
             durable,
@@ -307,7 +310,7 @@ fn target() -> impl Strategy<Value = Target> {
 fn flow() -> impl Strategy<Value = Flow> {
     (
         (any::<Option<u32>>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<Option<u32>>()),
-        (any::<Option<u32>>(), any::<Option<u32>>(), any::<Option<u32>>(), any::<bool>(), any::<bool>(), of(fields())),
+        (any::<Option<u32>>(), any::<Option<u32>>(), any::<Option<u32>>(), any::<bool>(), any::<bool>(), of(fields().boxed())),
     )
         .prop_map(
             |(
@@ -332,7 +335,7 @@ fn flow() -> impl Strategy<Value = Flow> {
 fn transfer() -> impl Strategy<Value = Transfer> {
     (
         (any::<u32>(), any::<Option<u32>>(), of(vec(any::<u8>(), 0..33)), any::<Option<u32>>(), any::<Option<bool>>(), any::<bool>()),
-        (of(0..2_u8), of(state()), any::<bool>(), any::<bool>(), any::<bool>()),
+        (of(0..2_u8), of(state().boxed()), any::<bool>(), any::<bool>(), any::<bool>()),
     )
         .prop_map(
             |((handle, delivery_id, tag, message_format, settled, more), (rcv_settle_mode, state, resume, aborted, batchable))| Transfer {
@@ -352,7 +355,7 @@ fn transfer() -> impl Strategy<Value = Transfer> {
 }
 
 fn disposition() -> impl Strategy<Value = Disposition> {
-    (role(), any::<u32>(), any::<u32>(), any::<bool>(), of(state()), any::<bool>()).prop_map(
+    (role(), any::<u32>(), any::<u32>(), any::<bool>(), of(state().boxed()), any::<bool>()).prop_map(
         |(role, first, last, settled, state, batchable)| Disposition { role, first, last: Some(last), settled, state, batchable },
     )
 }
@@ -374,8 +377,8 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![
         Just(Outcome::Accepted(Accepted {})),
         Just(Outcome::Released(Released {})),
-        of(error()).prop_map(|error| Outcome::Rejected(Rejected { error })),
-        (any::<Option<bool>>(), any::<Option<bool>>(), of(fields())).prop_map(|(delivery_failed, undeliverable_here, message_annotations)| {
+        of(error().boxed()).prop_map(|error| Outcome::Rejected(Rejected { error })),
+        (any::<Option<bool>>(), any::<Option<bool>>(), of(fields().boxed())).prop_map(|(delivery_failed, undeliverable_here, message_annotations)| {
             Outcome::Modified(Modified { delivery_failed, undeliverable_here, message_annotations })
         }),
     ]
@@ -386,7 +389,7 @@ fn error() -> impl Strategy<Value = Error> {
         Just(ErrorCondition::from(AmqpError::UnauthorizedAccess)),
         symbol().prop_map(|symbol| ErrorCondition::Custom(Symbol::from(format!("com.microsoft:{}", symbol.as_str())))),
     ];
-    (condition, of(text()), of(fields())).prop_map(|(condition, description, info)| Error::new(condition, description, info))
+    (condition, of(text()), of(fields().boxed())).prop_map(|(condition, description, info)| Error::new(condition, description, info))
 }
 
 fn fields() -> impl Strategy<Value = Fields> {

@@ -284,10 +284,11 @@ fn a_receiver_that_settles_second_hears_when_the_hub_has() {
     peer.say(0, &disposition(Role::Receiver, id, id, false, Some(released.clone())));
     assert_eq!(settled(&mut peer), Disposition { deliveries: vec![(link, id)], state: Some(released), settled: false });
     peer.hears_nothing();
-    peer.engine.settle_sent(link, id);
-    let expected = DispositionFrame { role: Role::Sender, first: id, last: Some(id), settled: true, state: None, batchable: false };
+    let state = Some(DeliveryState::Released(Released {}));
+    peer.engine.settle_sent(link, id, state.clone());
+    let expected = DispositionFrame { role: Role::Sender, first: id, last: Some(id), settled: true, state, batchable: false };
     assert_eq!(peer.hear(), (0, Performative::Disposition(expected)));
-    peer.engine.settle_sent(link, id);
+    peer.engine.settle_sent(link, id, None);
     peer.hears_nothing();
 }
 
@@ -371,6 +372,7 @@ fn what_the_peer_can_not_take_is_not_sent() {
     offered(&mut peer);
     assert_eq!(send(&mut peer, link, &[&[1; 11]]), Err(NotSent::TooLarge));
     assert_eq!(send(&mut peer, link, &[&[1; 10]]), Ok(0));
+    peer.hear_transfer();
     let into = peer.sender(0, 1, 1);
     assert_eq!(send(&mut peer, into, &[]), Err(NotSent::NoLink));
 }
