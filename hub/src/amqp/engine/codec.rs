@@ -43,6 +43,15 @@ pub enum Malformed {
     Type(&'static str),
 }
 
+/// Whether bytes are values, one after the other, that hold what they say to hold and are not nested too deep.
+pub fn check_values(bytes: &[u8]) -> Result<(), Malformed> {
+    let mut input = Input(bytes);
+    while !input.0.is_empty() {
+        input.value()?;
+    }
+    Ok(())
+}
+
 /// What is left of some bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Input<'a>(pub &'a [u8]);

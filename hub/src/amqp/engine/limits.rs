@@ -56,14 +56,8 @@ pub struct Limits {
 impl Limits {
     /// Until somebody has proved who they are. Java's clients open up to four sessions before they hear an answer; a token in its message
     /// has less than 4 KiB.
-    pub const STRANGER: Self = Self {
-        frame_bytes: 16 * 1024,
-        sessions: 4,
-        links: 4,
-        message_bytes: 16 * 1024,
-        pieces_bytes: 16 * 1024,
-        unsettled_deliveries: 16,
-    };
+    pub const STRANGER: Self =
+        Self { frame_bytes: 16 * 1024, sessions: 4, links: 4, message_bytes: 16 * 1024, pieces_bytes: 16 * 1024, unsettled_deliveries: 16 };
 
     /// Afterwards: a gateway of a thousand devices with a session and four links each. A message may have Azure's 256 KiB beside its
     /// headers and annotations.

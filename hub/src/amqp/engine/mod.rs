@@ -4,7 +4,7 @@
 //! socket → Connection::receive → events → whoever owns the nodes → verbs of Connection → Connection::take_output → socket
 //! ```
 //!
-//! [`Connection`] holds sessions, a session holds links, and each layer keeps its own rules: [`frame`] the framing, [`performative`] the
+//! [`Connection`] holds sessions, a session holds links, and each layer keeps its own rules: `frame` the framing, `performative` the
 //! fields, [`Connection`] the handshake, its limits and time-outs, `session` the windows, `link` the credit. Owns no node and knows no
 //! address: every link is offered to the caller, who accepts or refuses it. Payloads pass through unread. Never touches a socket or a clock.
 //!
@@ -16,12 +16,12 @@ mod delivery;
 mod disposition;
 mod error;
 mod flow;
-pub mod frame;
+mod frame;
 mod limits;
 mod link;
 mod output;
-pub mod performative;
-pub mod sasl;
+mod performative;
+mod sasl;
 mod serial;
 mod session;
 mod states;
@@ -29,16 +29,15 @@ mod table;
 mod terminus;
 mod transfer;
 
-pub use codec::Malformed;
+pub use codec::{Malformed, check_values};
 pub use connection::{Connection, Event, Terms};
 pub use delivery::{Delivery, DeliveryTag, Disposition, NotSent, Outgoing};
-pub use disposition::Disposition as DispositionFrame;
 pub use error::Ending;
-pub use flow::Flow;
 pub use limits::Limits;
 pub use link::{Acceptance, AttachRequest, LinkId, Role};
+pub use performative::{Open, Symbols};
+pub use sasl::{SaslInit, SaslOutcome};
 pub use session::SessionId;
-pub use transfer::Transfer;
 
 #[cfg(test)]
 mod tests;

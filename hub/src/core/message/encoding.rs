@@ -15,22 +15,30 @@
 //! Lengths are AMQP's `u32`; the hub takes no message above 256 KiB, so none comes near.
 
 mod read;
+mod wire;
 mod write;
+
+use std::borrow::Cow;
 
 use super::{Body, Message, Properties, Value};
 pub use read::Damaged;
 use read::{Fields, Input};
+pub use wire::{decode_wire, encode_wire};
 
 /// Bytes before the annotation entries: their length and their number.
 const HEADER_BYTES: usize = 6;
 
-/// Descriptor codes of the sections (AMQP 3.2.4 to 3.2.8).
+/// Descriptor codes of the sections (AMQP 3.2.1 to 3.2.9).
 mod section {
+    pub(super) const HEADER: u8 = 0x70;
+    pub(super) const DELIVERY_ANNOTATIONS: u8 = 0x71;
+    pub(super) const MESSAGE_ANNOTATIONS: u8 = 0x72;
     pub(super) const PROPERTIES: u8 = 0x73;
     pub(super) const APPLICATION_PROPERTIES: u8 = 0x74;
     pub(super) const DATA: u8 = 0x75;
     pub(super) const SEQUENCE: u8 = 0x76;
     pub(super) const VALUE: u8 = 0x77;
+    pub(super) const FOOTER: u8 = 0x78;
 }
 
 /// Annotations that many messages share, encoded once: what the hub stamps on everything that one session sends.
@@ -84,18 +92,7 @@ pub fn decode(content: &[u8]) -> Result<Message<'_>, Damaged> {
 
     let mut input = Input(sections);
     let mut section = input.section()?;
-    let mut properties = Properties::default();
-    if section == Some(section::PROPERTIES) {
-        properties = read_properties(&mut input)?;
-        section = input.section()?;
-    }
-    let mut application_properties = Vec::new();
-    if section == Some(section::APPLICATION_PROPERTIES) {
-        let (mut entries, count) = input.map()?;
-        application_properties = (0..count).map(|_| entries.pair(Input::string)).collect::<Result<_, _>>()?;
-        entries.end()?;
-        section = input.section()?;
-    }
+    let (properties, application_properties) = read_head(&mut input, &mut section)?;
     let body = read_body(&mut input, section)?;
     Ok(Message { annotations, properties, application_properties, body })
 }
@@ -132,6 +129,31 @@ pub fn find_annotation<'a>(content: &'a [u8], name: &str) -> Result<Option<Value
         }
     }
     Ok(found)
+}
+
+/// The sections before the body. `section` is the code of the next one, before and after.
+fn read_head<'a>(input: &mut Input<'a>, section: &mut Option<u8>) -> Result<(Properties<'a>, Entries<'a>), Damaged> {
+    let (mut properties, mut application_properties) = (Properties::default(), Vec::new());
+    if *section == Some(section::PROPERTIES) {
+        properties = read_properties(input)?;
+        *section = input.section()?;
+    }
+    if *section == Some(section::APPLICATION_PROPERTIES) {
+        application_properties = read_entries(input, Input::string)?;
+        *section = input.section()?;
+    }
+    Ok((properties, application_properties))
+}
+
+/// Names and values, in their order.
+type Entries<'a> = Vec<(Cow<'a, str>, Value<'a>)>;
+
+/// A map with one kind of keys.
+fn read_entries<'a>(input: &mut Input<'a>, key: fn(&mut Input<'a>) -> Result<Cow<'a, str>, Damaged>) -> Result<Entries<'a>, Damaged> {
+    let (mut entries, count) = input.map()?;
+    let read = (0..count).map(|_| entries.pair(key)).collect::<Result<_, _>>()?;
+    entries.end()?;
+    Ok(read)
 }
 
 fn read_properties<'a>(input: &mut Input<'a>) -> Result<Properties<'a>, Damaged> {

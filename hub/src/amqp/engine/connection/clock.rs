@@ -63,9 +63,12 @@ impl Connection {
         } else if self.heard_at + self.silence_max() <= now {
             self.say_last(AmqpError::ResourceLimitExceeded, "local-idle-timeout expired");
             self.finish(Ending::Silent);
-        } else if self.phase == Phase::Running && self.output.is_empty() && self.heartbeat.is_some_and(|heartbeat| self.sent_at + heartbeat <= now)
-        {
-            self.output.empty_frame();
+        } else if self.phase == Phase::Running && self.heartbeat.is_some_and(|heartbeat| self.sent_at + heartbeat <= now) {
+            if self.output.is_empty() {
+                self.output.empty_frame();
+            }
+            // If something waits already, no more can be done for now.
+            self.sent_at = now;
         }
     }
 

@@ -94,11 +94,9 @@ pub fn foreign(ours: &Performative) -> foreign::Performative {
             state: disposition.state,
             batchable: disposition.batchable,
         }),
-        Performative::Detach(detach) => foreign::Performative::Detach(foreign::Detach {
-            handle: Handle(detach.handle),
-            closed: detach.closed,
-            error: detach.error,
-        }),
+        Performative::Detach(detach) => {
+            foreign::Performative::Detach(foreign::Detach { handle: Handle(detach.handle), closed: detach.closed, error: detach.error })
+        }
         Performative::End(error) => foreign::Performative::End(foreign::End { error }),
         Performative::Close(error) => foreign::Performative::Close(foreign::Close { error }),
     }

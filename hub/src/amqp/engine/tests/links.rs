@@ -142,7 +142,7 @@ fn what_the_hub_does_not_have_is_not_implemented() {
         Attach { source: Some(Box::new(Source { dynamic: true, ..Source::default() })), role: Role::Receiver, ..base.clone() },
         Attach { target: dynamic(true), ..base.clone() },
         Attach { resumes: true, ..base.clone() },
-        Attach { incomplete_unsettled: true, ..base.clone() },
+        Attach { incomplete_unsettled: true, ..base },
     ];
     for (handle, case) in (0..).zip(cases) {
         peer.say(0, &Performative::Attach(Box::new(Attach { handle, name: handle.to_string(), ..case })));

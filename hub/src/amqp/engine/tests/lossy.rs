@@ -310,4 +310,3 @@ proptest! {
         prop_assert!(world.engine.is_over());
     }
 }
-

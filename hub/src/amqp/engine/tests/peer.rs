@@ -166,7 +166,9 @@ impl Peer {
         assert!(self.engine.accept_link(request.link, request.as_asked(window)));
         assert!(matches!(self.hear(), (_, Performative::Attach(attach)) if attach.role == Role::Receiver && attach.handle == handle));
         if window > 0 {
-            assert!(matches!(self.hear(), (_, Performative::Flow(flow)) if flow.handle == Some(handle) && flow.link_credit == Some(window)));
+            assert!(
+                matches!(self.hear(), (_, Performative::Flow(flow)) if flow.handle == Some(handle) && flow.link_credit == Some(window))
+            );
         }
         request.link
     }
@@ -233,7 +235,8 @@ pub fn said(channel: u16, performative: &Performative, payload: &[u8]) -> Vec<u8
 }
 
 pub fn open(max_frame_size: u32) -> Performative {
-    let open = Open { container_id: "client".into(), hostname: Some("hub.test".into()), max_frame_size: Some(max_frame_size), ..Open::default() };
+    let open =
+        Open { container_id: "client".into(), hostname: Some("hub.test".into()), max_frame_size: Some(max_frame_size), ..Open::default() };
     Performative::Open(Box::new(open))
 }
 

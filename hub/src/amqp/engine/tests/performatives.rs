@@ -208,24 +208,37 @@ fn performative() -> impl Strategy<Value = Performative> {
 }
 
 fn open() -> impl Strategy<Value = Open> {
-    (text(), of(text()), any::<Option<u32>>(), any::<Option<u16>>(), any::<Option<u32>>(), symbols(), symbols(), symbols(), symbols(), of(fields().boxed()))
-        .prop_map(|(container_id, hostname, max_frame_size, channel_max, idle_time_out, outgoing, incoming, offered, desired, properties)| Open {
-            container_id,
-            hostname,
-            max_frame_size,
-            channel_max,
-            idle_time_out,
-            outgoing_locales: outgoing,
-            incoming_locales: incoming,
-            offered_capabilities: offered,
-            desired_capabilities: desired,
-            properties,
-        })
+    (
+        text(),
+        of(text()),
+        any::<Option<u32>>(),
+        any::<Option<u16>>(),
+        any::<Option<u32>>(),
+        symbols(),
+        symbols(),
+        symbols(),
+        symbols(),
+        of(fields().boxed()),
+    )
+        .prop_map(
+            |(container_id, hostname, max_frame_size, channel_max, idle_time_out, outgoing, incoming, offered, desired, properties)| Open {
+                container_id,
+                hostname,
+                max_frame_size,
+                channel_max,
+                idle_time_out,
+                outgoing_locales: outgoing,
+                incoming_locales: incoming,
+                offered_capabilities: offered,
+                desired_capabilities: desired,
+                properties,
+            },
+        )
 }
 
 fn begin() -> impl Strategy<Value = Begin> {
-    (any::<Option<u16>>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<Option<u32>>(), symbols(), symbols(), of(fields().boxed())).prop_map(
-        |(remote_channel, next_outgoing_id, incoming_window, outgoing_window, handle_max, offered, desired, properties)| Begin {
+    (any::<Option<u16>>(), any::<u32>(), any::<u32>(), any::<u32>(), any::<Option<u32>>(), symbols(), symbols(), of(fields().boxed()))
+        .prop_map(|(remote_channel, next_outgoing_id, incoming_window, outgoing_window, handle_max, offered, desired, properties)| Begin {
             remote_channel,
             next_outgoing_id,
             incoming_window,
@@ -234,8 +247,7 @@ fn begin() -> impl Strategy<Value = Begin> {
             offered_capabilities: offered,
             desired_capabilities: desired,
             properties,
-        },
-    )
+        })
 }
 
 fn any_attach() -> impl Strategy<Value = Attach> {
@@ -272,10 +284,19 @@ fn any_attach() -> impl Strategy<Value = Attach> {
 fn source() -> impl Strategy<Value = Source> {
     (
         (of(text()), durability(), expiry(), any::<u32>(), any::<bool>(), of(fields().boxed())),
-        (of(prop_oneof![Just(DistributionMode::Move), Just(DistributionMode::Copy)]), of(fields().boxed()), of(outcome().boxed()), symbols(), symbols()),
+        (
+            of(prop_oneof![Just(DistributionMode::Move), Just(DistributionMode::Copy)]),
+            of(fields().boxed()),
+            of(outcome().boxed()),
+            symbols(),
+            symbols(),
+        ),
     )
         .prop_map(
-            |((address, durable, expiry_policy, timeout, dynamic, node), (distribution_mode, filter, default_outcome, outcomes, capabilities))| {
+            |(
+                (address, durable, expiry_policy, timeout, dynamic, node),
+                (distribution_mode, filter, default_outcome, outcomes, capabilities),
+            )| {
                 Source {
                     address,
                     durable,
@@ -355,9 +376,8 @@ fn transfer() -> impl Strategy<Value = Transfer> {
 }
 
 fn disposition() -> impl Strategy<Value = Disposition> {
-    (role(), any::<u32>(), any::<u32>(), any::<bool>(), of(state().boxed()), any::<bool>()).prop_map(
-        |(role, first, last, settled, state, batchable)| Disposition { role, first, last: Some(last), settled, state, batchable },
-    )
+    (role(), any::<u32>(), any::<u32>(), any::<bool>(), of(state().boxed()), any::<bool>())
+        .prop_map(|(role, first, last, settled, state, batchable)| Disposition { role, first, last: Some(last), settled, state, batchable })
 }
 
 fn state() -> impl Strategy<Value = DeliveryState> {
@@ -378,9 +398,11 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         Just(Outcome::Accepted(Accepted {})),
         Just(Outcome::Released(Released {})),
         of(error().boxed()).prop_map(|error| Outcome::Rejected(Rejected { error })),
-        (any::<Option<bool>>(), any::<Option<bool>>(), of(fields().boxed())).prop_map(|(delivery_failed, undeliverable_here, message_annotations)| {
-            Outcome::Modified(Modified { delivery_failed, undeliverable_here, message_annotations })
-        }),
+        (any::<Option<bool>>(), any::<Option<bool>>(), of(fields().boxed())).prop_map(
+            |(delivery_failed, undeliverable_here, message_annotations)| {
+                Outcome::Modified(Modified { delivery_failed, undeliverable_here, message_annotations })
+            }
+        ),
     ]
 }
 

@@ -53,13 +53,9 @@ fn node_service() {
 /// link that is its own.
 #[test]
 fn java_device() {
-    let open = Open {
-        hostname: Some("hub.test".into()),
-        max_frame_size: Some(4096),
-        idle_time_out: Some(115_000),
-        ..Open::default()
-    };
-    let link = |name: &str, handle, role| Attach { snd_settle_mode: Some(if role == Role::Sender { 0 } else { 2 }), ..attach(name, handle, role) };
+    let open = Open { hostname: Some("hub.test".into()), max_frame_size: Some(4096), idle_time_out: Some(115_000), ..Open::default() };
+    let link =
+        |name: &str, handle, role| Attach { snd_settle_mode: Some(if role == Role::Sender { 0 } else { 2 }), ..attach(name, handle, role) };
     let node = |address: &str| Some(AnyTarget::Target(Box::new(Target { address: Some(address.into()), ..Target::default() })));
     let from = |address: &str| Some(Box::new(Source { address: Some(address.into()), ..Source::default() }));
     let cbs_sender = Attach { source: None, target: node("$cbs"), ..link("cbs-sender", 0, Role::Sender) };
@@ -99,13 +95,15 @@ fn java_event_hubs() {
     let sender = Attach { snd_settle_mode: Some(1), target: node("$management"), ..attach("mgmt:sender", 0, Role::Sender) };
     let receiver =
         Attach { source: from("$management"), target: node("management-client-reply-to"), ..attach("mgmt:receiver", 1, Role::Receiver) };
-    let events = Attach { rcv_settle_mode: Some(1), source: from("EH/ConsumerGroups/$Default/Partitions/0"), ..attach("events", 0, Role::Receiver) };
+    let events =
+        Attach { rcv_settle_mode: Some(1), source: from("EH/ConsumerGroups/$Default/Partitions/0"), ..attach("events", 0, Role::Receiver) };
     let frame = |channel, performative: Performative| said(channel, &performative, &[]);
     let open = Open { max_frame_size: Some(65536), idle_time_out: Some(30_000), ..Open::default() };
-    let request = super::super::Transfer { settled: Some(true), ..super::peer::delivery(0, 0) };
+    let request = super::super::transfer::Transfer { settled: Some(true), ..super::peer::delivery(0, 0) };
     let pieces = [
         [Protocol::Sasl.header().to_vec(), sasl_init("ANONYMOUS", None)].concat(),
-        [Protocol::Amqp.header().to_vec(), frame(0, Performative::Open(Box::new(open))), frame(0, Performative::Begin(Box::new(begin())))].concat(),
+        [Protocol::Amqp.header().to_vec(), frame(0, Performative::Open(Box::new(open))), frame(0, Performative::Begin(Box::new(begin())))]
+            .concat(),
         [
             frame(0, Performative::Attach(Box::new(sender))),
             frame(0, Performative::Attach(Box::new(receiver))),
@@ -128,7 +126,10 @@ fn java_event_hubs() {
 #[test]
 fn go_is_shown_another_way() {
     let mut peer = super::peer::Peer::with_session(65536, 0);
-    let events = Attach { source: Some(Box::new(Source { address: Some("messages/events/".into()), ..Source::default() })), ..attach("r", 0, Role::Receiver) };
+    let events = Attach {
+        source: Some(Box::new(Source { address: Some("messages/events/".into()), ..Source::default() })),
+        ..attach("r", 0, Role::Receiver)
+    };
     peer.say(0, &Performative::Attach(Box::new(events)));
     let Event::Attach(request) = peer.event() else { panic!("asked") };
     let mut redirect = error(LinkError::Redirect, "");

@@ -44,7 +44,10 @@ fn nothing_is_sent_without_credit() {
     let writes = peer.writes;
     let (transfer, payload) = peer.hear_transfer();
     assert_eq!((transfer.handle, transfer.delivery_id, transfer.more, &payload[..]), (4, Some(0), false, &b"xyz"[..]));
-    assert_eq!((transfer.settled, transfer.message_format, transfer.delivery_tag.unwrap().as_bytes()), (Some(false), Some(0), &[3; 16][..]));
+    assert_eq!(
+        (transfer.settled, transfer.message_format, transfer.delivery_tag.unwrap().as_bytes()),
+        (Some(false), Some(0), &[3; 16][..])
+    );
     let (transfer, payload) = peer.hear_transfer();
     assert_eq!((transfer.delivery_id, payload.len()), (Some(1), 0));
     assert_eq!(peer.writes, writes + 1, "both leave in one write");

@@ -48,8 +48,13 @@ impl<'a> Input<'a> {
         if self.0.is_empty() {
             return Ok(None);
         }
-        match self.take(3)? {
-            [0x00, 0x53, code] => Ok(Some(*code)),
+        match self.array()? {
+            [0x00, 0x53] => self.u8().map(Some),
+            // The long way round, which peers may take.
+            [0x00, 0x80] => match self.array()? {
+                [0, 0, 0, 0, 0, 0, 0, code] => Ok(Some(code)),
+                _ => Err(Damaged::Type("a section")),
+            },
             _ => Err(Damaged::Type("a section")),
         }
     }

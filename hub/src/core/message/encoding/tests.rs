@@ -279,6 +279,58 @@ proptest! {
     }
 
     #[test]
+    fn what_peers_write_is_understood(message in message(), on_the_way: (bool, bool, bool), wide: bool) {
+        let map = |pairs: &[(&str, bool)]| Foreign::Map(pairs.iter().map(|(key, value)| (Foreign::Symbol(Symbol::new(*key)), Foreign::Bool(*value))).collect());
+        let mut sections = Vec::new();
+        if on_the_way.0 {
+            sections.push(described(0x70, Foreign::List(vec![Foreign::Bool(true), Foreign::Ubyte(4)])));
+        }
+        if on_the_way.1 {
+            sections.push(described(0x71, map(&[("x-opt-anything", true)])));
+        }
+        if !message.annotations.is_empty() {
+            let annotations = message.annotations.iter().map(|(name, value)| (Foreign::Symbol(Symbol::new(&**name)), foreign(value)));
+            sections.push(described(0x72, Foreign::Map(annotations.collect())));
+        }
+        sections.extend(foreign_sections(&message));
+        if on_the_way.2 {
+            sections.push(described(0x78, map(&[("checksum", false)])));
+        }
+        let mut bytes = Vec::new();
+        for section in sections {
+            let section = serde_amqp::to_vec(&section).unwrap();
+            if wide {
+                // The same descriptor in eight bytes.
+                bytes.extend_from_slice(&[0x00, 0x80, 0, 0, 0, 0, 0, 0, 0]);
+                bytes.extend_from_slice(&section[2..]);
+            } else {
+                bytes.extend(section);
+            }
+        }
+        let empty = Body::Data(Vec::new());
+        let expected = if message.body == empty { Message { body: Body::default(), ..message } } else { message };
+        prop_assert_eq!(decode_wire(&bytes).unwrap(), expected);
+    }
+
+    #[test]
+    fn peers_understand_what_is_written(message in message()) {
+        let mut bytes = Vec::new();
+        encode_wire(&message, &mut bytes);
+        let mut expected = foreign_sections(&message);
+        if !message.annotations.is_empty() {
+            let annotations = message.annotations.iter().map(|(name, value)| (Foreign::Symbol(Symbol::new(&**name)), foreign(value)));
+            expected.insert(0, described(0x72, Foreign::Map(annotations.collect())));
+        }
+        prop_assert_eq!(foreign_values(&bytes), expected);
+    }
+
+    #[test]
+    fn garbage_from_the_wire_never_panics(garbage in vec(any::<u8>(), 0..200), first in 0x70..0x79_u8) {
+        let _ = decode_wire(&garbage);
+        let _ = decode_wire(&[&[0x00, 0x53, first], &garbage[..]].concat());
+    }
+
+    #[test]
     fn every_cut_and_every_surplus_is_told(message in message(), cut in any::<prop::sample::Index>(), surplus in 0x01_u8..) {
         let mut out = encoded(&message, &EncodedAnnotations::default());
         out.push(surplus);

@@ -38,15 +38,24 @@ pub(super) fn properties(properties: &Properties<'_>, out: &mut Vec<u8>) {
     }
 }
 
+/// The message-annotations section; nothing when there are none.
+pub(super) fn message_annotations(entries: &[(Cow<'_, str>, Value<'_>)], out: &mut Vec<u8>) {
+    map_section(section::MESSAGE_ANNOTATIONS, entries, symbol, out);
+}
+
 /// The application-properties section; nothing when there are none.
 pub(super) fn application_properties(entries: &[(Cow<'_, str>, Value<'_>)], out: &mut Vec<u8>) {
+    map_section(section::APPLICATION_PROPERTIES, entries, string, out);
+}
+
+fn map_section(code: u8, entries: &[(Cow<'_, str>, Value<'_>)], key: fn(&str, &mut Vec<u8>), out: &mut Vec<u8>) {
     if entries.is_empty() {
         return;
     }
-    section_header(section::APPLICATION_PROPERTIES, out);
+    section_header(code, out);
     compound(0xc1, 0xd1, out, |out| {
         for (name, entry) in entries {
-            string(name, out);
+            key(name, out);
             value(entry, out);
         }
         2 * entries.len()
