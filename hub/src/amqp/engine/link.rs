@@ -3,10 +3,13 @@
 //! A peer's links are known by the handle that the peer chose, and the hub uses the same number: it is free on this side for as long as
 //! it is taken on the other, because the hub opens no links of its own.
 
+use std::collections::VecDeque;
+
 use fe2o3_amqp_types::definitions::Fields as Properties;
 use fe2o3_amqp_types::messaging::{Source, Target};
 
 use super::codec::{Fields, Malformed};
+use super::connection::Event;
 use super::performative::{AnyTarget, Attach, Symbols};
 use super::session::SessionId;
 pub use receiver::{Payload, Receiver};
@@ -191,6 +194,15 @@ impl Link {
         match &self.end {
             End::Receiver(receiver) => receiver.pieces_bytes(),
             End::Sender(_) | End::Gone => 0,
+        }
+    }
+
+    /// Tells the caller that messages may be sent, or have to be, if it is so.
+    pub fn offer_credit(&self, events: &mut VecDeque<Event>) {
+        if let (Stage::Attached, End::Sender(sender)) = (self.stage, &self.end)
+            && (sender.is_ready() || sender.draining)
+        {
+            events.push_back(Event::Credit { link: self.id, drain: sender.draining });
         }
     }
 

@@ -11,7 +11,7 @@ use super::connection::Event;
 use super::disposition::Disposition;
 use super::error::{Fault, cut, error, not_implemented, stolen};
 use super::flow::Flow;
-use super::limits::{INCOMING_WINDOW_TRANSFERS, Limits, OUTGOING_WINDOW_TRANSFERS};
+use super::limits::{INCOMING_WINDOW_TRANSFERS, LINK_NAME_MAX_BYTES, Limits, OUTGOING_WINDOW_TRANSFERS};
 use super::link::{Acceptance, AttachRequest, End, Link, LinkId, Role, Stage};
 use super::output::Output;
 use super::performative::{AnyTarget, Attach, Begin, Detach, Performative};
@@ -74,6 +74,8 @@ pub struct Session {
     next_delivery_id: u32,
     last_incoming_delivery: Option<u32>,
     links: Table<u32, Link>,
+    /// Some link may have a message of which only a part is sent.
+    holds_back: bool,
     /// Deliveries that were sent and are not settled, in the order of their ids.
     unsettled: VecDeque<(u32, LinkId)>,
 }
@@ -100,6 +102,7 @@ impl Session {
             next_delivery_id: first_id,
             last_incoming_delivery: None,
             links: Table::new(),
+            holds_back: false,
             unsettled: VecDeque::new(),
         }
     }
@@ -125,6 +128,8 @@ impl Session {
         }
         let refusal = if shared.load.links >= shared.limits.links {
             Some(error(AmqpError::ResourceLimitExceeded, "too many links on one connection"))
+        } else if attach.name.len() > LINK_NAME_MAX_BYTES {
+            Some(error(AmqpError::InvalidField, "the link's name is too long"))
         } else {
             what_is_missing(&attach).map(not_implemented)
         };
@@ -157,10 +162,8 @@ impl Session {
                 receiver.set_window(window);
                 window > 0
             }
-            End::Sender(sender) => {
-                if sender.is_ready() || sender.draining {
-                    shared.events.push_back(Event::Credit { link, drain: sender.draining });
-                }
+            End::Sender(_) => {
+                found.offer_credit(shared.events);
                 false
             }
             End::Gone => false,
@@ -249,13 +252,11 @@ impl Session {
         if echo {
             self.write_flow(flow.handle, shared.output);
         }
-        for (handle, link) in self.links.iter() {
-            let End::Sender(sender) = &link.end else { continue };
-            let meant = flow.handle == Some(handle);
-            let drain = meant && sender.draining;
-            if link.stage == Stage::Attached && (drain || sender.is_ready() && (meant || was_closed)) {
-                shared.events.push_back(Event::Credit { link: link.id, drain });
-            }
+        if let Some(link) = flow.handle.and_then(|handle| self.links.get(handle)) {
+            link.offer_credit(shared.events);
+        }
+        if was_closed {
+            self.links.iter().filter(|(handle, _)| flow.handle != Some(*handle)).for_each(|(_, link)| link.offer_credit(shared.events));
         }
         Ok(())
     }

@@ -56,9 +56,10 @@ impl Session {
 
     /// The window may have opened: sends what has begun, link after link.
     pub fn send_rest(&mut self, shared: &mut Shared<'_>) {
-        if self.remote_incoming_window == 0 {
+        if self.remote_incoming_window == 0 || !self.holds_back {
             return;
         }
+        self.holds_back = false;
         let waits = |link: &super::Link| matches!(&link.end, End::Sender(sender) if sender.sending.is_some());
         let waiting: Vec<LinkId> = self.links.iter().filter(|(_, link)| waits(link)).map(|(_, link)| link.id).collect();
         for link in waiting {
@@ -68,6 +69,7 @@ impl Session {
             let pieces = [&rest[..]];
             let mut rest = Pieces::new(&pieces);
             if !self.send_pieces(link.handle, head, &mut rest, shared) {
+                // Those behind it wait as well.
                 self.keep_rest(link, head, &rest);
                 return;
             }
@@ -173,6 +175,7 @@ impl Session {
     fn keep_rest(&mut self, link: LinkId, head: Head, rest: &Pieces<'_>) {
         if let Some(End::Sender(sender)) = self.attached(link).map(|link| &mut link.end) {
             sender.sending = Some(Box::new(Sending { head, rest: rest.to_bytes() }));
+            self.holds_back = true;
         }
     }
 }

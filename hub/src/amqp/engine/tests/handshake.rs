@@ -283,5 +283,5 @@ fn an_idle_connection_keeps_no_buffers() {
     assert_eq!(peer.engine.take_output(peer.now).capacity(), 0);
     // The engine itself beside what its session and links take.
     let bytes = size_of_val(&peer.engine) + peer.engine.heap_bytes();
-    assert!(bytes < 2048, "{bytes} bytes");
+    assert!(bytes < 1536, "{bytes} bytes");
 }

@@ -346,6 +346,16 @@ fn errors_fit_into_the_smallest_frame() {
     assert!(peer.largest_frame <= 512, "{}", peer.largest_frame);
 }
 
+#[test]
+fn a_links_name_is_bounded() {
+    let mut peer = Peer::with_session(65536, 0);
+    peer.say(0, &Performative::Attach(Box::new(attach(&"n".repeat(513), 0, Role::Sender))));
+    assert_eq!(refused(&mut peer).1.condition, AmqpError::InvalidField.into());
+    peer.no_event();
+    peer.say(0, &Performative::Attach(Box::new(attach(&"n".repeat(512), 1, Role::Sender))));
+    asked(&mut peer);
+}
+
 /// A link outlives no reuse of its numbers, whatever is asked of it.
 #[test]
 fn verbs_on_what_is_gone_do_nothing() {
