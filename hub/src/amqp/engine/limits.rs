@@ -33,8 +33,9 @@ pub const DESCRIPTION_MAX_BYTES: usize = 256;
 /// The longest delivery-tag (AMQP 2.8.7), in bytes.
 pub const DELIVERY_TAG_MAX_BYTES: usize = 32;
 
-/// The longest name of a link, in bytes: it is kept for as long as the link is. SDKs use two UUIDs at most.
-pub const LINK_NAME_MAX_BYTES: usize = 512;
+/// The longest name of a link, in bytes: it is kept for as long as the link is, and said again in the smallest frame when the link is
+/// refused. SDKs put a device's id or two UUIDs into it.
+pub const LINK_NAME_MAX_BYTES: usize = 256;
 
 /// How deep values may be nested: a filter in a source in an attach is five deep.
 pub const NESTING_MAX: usize = 16;

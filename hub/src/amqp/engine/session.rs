@@ -116,6 +116,9 @@ impl Session {
         if self.links.get(handle).is_some() {
             return Err(Fault::session(SessionError::HandleInUse, &format!("handle {handle} is taken")));
         }
+        if attach.name.len() > LINK_NAME_MAX_BYTES {
+            return Err(Fault::connection(AmqpError::InvalidField, "a link's name is too long"));
+        }
         let id = LinkId { session: self.id, handle, birth: shared.load.birth() };
         let link = Link::new(id, &attach);
         // The newer one wins (AMQP 2.6.1).
@@ -128,8 +131,6 @@ impl Session {
         }
         let refusal = if shared.load.links >= shared.limits.links {
             Some(error(AmqpError::ResourceLimitExceeded, "too many links on one connection"))
-        } else if attach.name.len() > LINK_NAME_MAX_BYTES {
-            Some(error(AmqpError::InvalidField, "the link's name is too long"))
         } else {
             what_is_missing(&attach).map(not_implemented)
         };

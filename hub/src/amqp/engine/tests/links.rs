@@ -348,12 +348,14 @@ fn errors_fit_into_the_smallest_frame() {
 
 #[test]
 fn a_links_name_is_bounded() {
-    let mut peer = Peer::with_session(65536, 0);
-    peer.say(0, &Performative::Attach(Box::new(attach(&"n".repeat(513), 0, Role::Sender))));
-    assert_eq!(refused(&mut peer).1.condition, AmqpError::InvalidField.into());
-    peer.no_event();
-    peer.say(0, &Performative::Attach(Box::new(attach(&"n".repeat(512), 1, Role::Sender))));
-    asked(&mut peer);
+    let mut peer = Peer::with_session(512, 0);
+    peer.say(0, &Performative::Attach(Box::new(attach(&"n".repeat(256), 1, Role::Sender))));
+    let link = asked(&mut peer);
+    peer.engine.refuse_link(link, error(AmqpError::NotFound, &"d".repeat(1000)));
+    refused(&mut peer);
+    assert!(peer.largest_frame <= 512, "{}", peer.largest_frame);
+    peer.say(0, &Performative::Attach(Box::new(attach(&"n".repeat(257), 0, Role::Sender))));
+    assert!(matches!(peer.event(), Event::Closed(Ending::Failed(error)) if error.condition == AmqpError::InvalidField.into()));
 }
 
 /// A link outlives no reuse of its numbers, whatever is asked of it.
