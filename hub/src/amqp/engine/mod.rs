@@ -8,6 +8,11 @@
 //! fields, [`Connection`] the handshake, its limits and time-outs, `session` the windows, `link` the credit. Owns no node and knows no
 //! address: every link is offered to the caller, who accepts or refuses it. Payloads pass through unread. Never touches a socket or a clock.
 //!
+//! Whoever owns the socket goes round: read, say [`Connection::heard`], take events from [`Connection::receive`] and answer them until
+//! there are none, write [`Connection::take_output`], and begin again while it gave something, because a full output stops `receive`.
+//! [`Connection::deadline`] is a timer for [`Connection::time_passed`]; after [`Event::Closed`] the last output is written and the socket
+//! closed. While the caller does not read, because what it took waits for the disk, it says `heard` when the timer fires.
+//!
 //! Refused here, as `amqp:not-implemented`: resuming a link, transactions and dynamic nodes. Filters are the caller's to grant.
 
 mod codec;

@@ -1,7 +1,8 @@
 //! What unmodified SDKs said on the wire to this engine, byte for byte, and what it answers.
 //!
-//! The `.hex` files hold what each client wrote, a line for each read; the snapshots beside this file tell the whole conversation. The
-//! caller in them grants every link, answers each request on `$cbs` and `$management` on the receiver of the same session, and has one
+//! The `.hex` files hold what each client wrote, a line for each read: azure-eventhub 5.15.1 and azure-iot-hub 2.7.0 (uamqp 1.6.11) for
+//! Python; azure-iot-device 1.18.4 with azure-iot-device-amqp 1.14.4, azure-iothub 1.16.6 and @azure/event-hubs 6.0.4 for Node. What Java
+//! and Go say is put together frame by frame. The snapshots beside this file tell the whole conversations. The caller in them grants every link, answers each request on `$cbs` and `$management` on the receiver of the same session, and has one
 //! message of 6000 bytes for each receiver of commands, receipts or events. Contents are not the engine's business, so answers are opaque.
 
 use std::fmt::Write as _;
