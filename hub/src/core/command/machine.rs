@@ -285,17 +285,24 @@ impl CommandMachine {
         }
     }
 
-    /// Until when a command is locked; `None` when it is not.
+    /// Until when the latest delivery that `stored` counts is locked; `None` when it is not. The lock of a delivery that is not durable
+    /// yet is nobody's business.
     #[must_use]
-    pub fn locked_until(&self, id: CommandId) -> Option<UnixMillis> {
-        let queue = self.queues.get(self.devices.get(&id)?)?;
-        queue.get(id)?.lock.as_ref().map(|lock| lock.until)
+    pub fn stored_locked_until(&self, stored: &Command) -> Option<UnixMillis> {
+        let entry = self.queues.get(&stored.device_id)?.get(stored.id)?;
+        let lock = entry.lock.as_ref().filter(|_| entry.command.delivery_count == stored.delivery_count)?;
+        Some(lock.until)
     }
 
     /// Whether this is the present lock of one of the device's commands.
     #[must_use]
     pub fn is_locked(&self, device: &DeviceId, token: LockToken) -> bool {
         self.locked_with(device, token).is_some()
+    }
+
+    fn locked_until(&self, id: CommandId) -> Option<UnixMillis> {
+        let queue = self.queues.get(self.devices.get(&id)?)?;
+        queue.get(id)?.lock.as_ref().map(|lock| lock.until)
     }
 
     fn locked_with(&self, device: &DeviceId, token: LockToken) -> Option<CommandId> {

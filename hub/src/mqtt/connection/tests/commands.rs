@@ -47,7 +47,7 @@ async fn stored_command(world: &World, id: CommandId) -> Command {
 }
 
 async fn returns(world: &World, id: CommandId) -> Vec<ReturnReason> {
-    let steps = world.commands.steps(id).await.unwrap();
+    let (_, steps) = world.commands.history(id).await.unwrap().unwrap();
     steps.iter().filter_map(|step| if let StepKind::Returned(reason) = step.kind { Some(reason) } else { None }).collect()
 }
 

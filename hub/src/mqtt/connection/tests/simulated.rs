@@ -110,8 +110,8 @@ impl Commands for SlowCommands {
         self.inner.command(id).await
     }
 
-    async fn steps(&self, id: CommandId) -> Result<Vec<Step>, CommandsError> {
-        self.inner.steps(id).await
+    async fn history(&self, id: CommandId) -> Result<Option<(Command, Vec<Step>)>, CommandsError> {
+        self.inner.history(id).await
     }
 
     async fn list(&self, query: &CommandQuery) -> Result<Vec<Command>, CommandsError> {
@@ -375,8 +375,8 @@ fn check(outside: &Outside) {
     let mut outcomes = BTreeSet::new();
     for number in 0..pending.next_command {
         let id = CommandId(number);
-        let steps = outside.commands.steps(id).now_or_never().unwrap().unwrap();
-        let command = outside.commands.command(id).now_or_never().unwrap().unwrap().expect("what was numbered was kept");
+        let history_of = outside.commands.history(id).now_or_never().unwrap().unwrap();
+        let (command, steps) = history_of.expect("what was numbered was kept");
         let (outcome, _) = command.ended.expect("all has ended");
         outcomes.insert(outcome.name());
         let payload = command.message_id.as_deref().unwrap();
