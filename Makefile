@@ -56,10 +56,11 @@ test:
 	$(phase) "images" $(again) images
 	$(phase) "stories on Kubernetes" $(tools)/stories-on-kubernetes.sh $(images)
 
-soak: hub
+soak: images
 	$(phase) "hundreds of kills under load" env MOORING_KILLS=$(or $(KILLS),400) $(tools)/rings.sh kills_under_load --nocapture
 	$(phase) "decoders and state machines against 20,000 cases each" env PROPTEST_CASES=$(or $(CASES),20000) cargo test --quiet --workspace --lib -- core:: mqtt::
 	$(phase) "a storm of 100,000 connects" $(again) storm
+	$(phase) "10,000 Devices on Kubernetes" env MOORING_FLEET=10000 $(tools)/stories-on-kubernetes.sh $(images) a_fleet --nocapture
 
 storm:
 	@cargo build --quiet --release --workspace --bins

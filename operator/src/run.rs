@@ -24,7 +24,7 @@ use crate::cli::{Options, Switch};
 use crate::clock::Clock;
 use crate::device;
 use crate::events::Events;
-use crate::hub::Links;
+use crate::hub::{Instruments, Links};
 use crate::iot_hub::build::Surroundings;
 use crate::iot_hub::{self, Context};
 use crate::leader::Election;
@@ -155,7 +155,8 @@ async fn lost(election: Option<&Election>) {
 fn controllers(options: &Options, client: &Client, me: &str, metrics: &Metrics, clock: Clock, stop: &CancellationToken) -> JoinSet<()> {
     let scope = Scope::of(options.watch_namespace.clone());
     info!(?scope, "looking after {}", describe(&scope));
-    let links = Links::default();
+    let instruments = Instruments { clock, metrics: metrics.clone() };
+    let links = Links::new(instruments.clone());
     let events = Events::new(client.clone(), me.to_owned());
     let surroundings = Surroundings {
         hub_image: options.hub_image.clone(),
@@ -165,7 +166,7 @@ fn controllers(options: &Options, client: &Client, me: &str, metrics: &Metrics, 
     let context = Context::new(client.clone(), surroundings, links.clone(), events, metrics.clone(), clock);
     let mut controllers = JoinSet::new();
     controllers.spawn(iot_hub::controller(Arc::new(context), scope.clone(), stop.clone()));
-    controllers.spawn(device::controller(client.clone(), scope, links, stop.clone()));
+    controllers.spawn(device::controller(client.clone(), instruments, scope, links, stop.clone()));
     controllers
 }
 

@@ -7,7 +7,6 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use kube::{Client, Resource as _};
 use mooring_crds::Device;
@@ -18,10 +17,12 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+use crate::clock::Clock;
 use crate::device::DeviceName;
 use crate::device::status::with_presence;
 use crate::hub::identity::Presence;
 use crate::labels::STATUS_MANAGER;
+use crate::observe::Metrics;
 
 /// Writes of how Devices stand, a second: 10,000 Devices in under two minutes, and an API server that does not notice.
 const STANDING_PER_SECOND: u32 = 100;
@@ -61,6 +62,8 @@ pub struct ShownStatus {
 #[derive(Clone)]
 pub struct StatusWriter {
     client: Client,
+    clock: Clock,
+    metrics: Metrics,
     queue: Arc<Mutex<Queue>>,
     bell: Arc<Notify>,
 }
@@ -88,8 +91,8 @@ enum Next {
 impl StatusWriter {
     /// Writes nothing until it is run.
     #[must_use]
-    pub fn new(client: Client) -> Self {
-        Self { client, queue: Arc::default(), bell: Arc::default() }
+    pub fn new(client: Client, clock: Clock, metrics: Metrics) -> Self {
+        Self { client, clock, metrics, queue: Arc::default(), bell: Arc::default() }
     }
 
     /// A Device is to stand so; what waited for it is forgotten.
@@ -147,7 +150,7 @@ impl StatusWriter {
                     return;
                 }
             }
-            let next = self.lock().next(Instant::now(), &mut paces);
+            let next = self.next(&mut paces);
             match next {
                 Next::Standing(name, uid, status) => self.write(&*shown, name, &uid, *status).await,
                 Next::Presence(name) => {
@@ -173,10 +176,17 @@ impl StatusWriter {
         }
     }
 
+    fn next(&self, paces: &mut (Pace, Pace)) -> Next {
+        let mut queue = self.lock();
+        let next = queue.next(Instant::now(), paces);
+        self.metrics.set_status_waiting(queue.standing.len() + queue.presence.len());
+        next
+    }
+
     /// Writes the status with what is known of presence now, if that is not what is there.
     async fn write(&self, shown: &impl Shown, name: DeviceName, uid: &str, status: DeviceStatus) {
         let Some(cached) = shown.shown(&name).filter(|cached| cached.uid == uid) else { return };
-        let status = with_presence(status, shown.presence(&name), Timestamp::now());
+        let status = with_presence(status, shown.presence(&name), (self.clock)());
         if self.current(&name, cached).status == status {
             return;
         }

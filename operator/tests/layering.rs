@@ -17,7 +17,7 @@ const MAY_NAME: [(&str, &[&str]); 16] = [
     ("events", &["labels"]),
     ("leader", &["clock", "labels"]),
     ("hub", &["clock", "distinct_queue", "labels", "observe"]),
-    ("status_writer", &["device", "hub", "labels"]),
+    ("status_writer", &["clock", "device", "hub", "labels", "observe"]),
     ("iot_hub", &["clock", "conditions", "events", "hub", "labels", "observe", "ownership", "scope"]),
     ("device", &["clock", "conditions", "distinct_queue", "events", "hub", "labels", "observe", "ownership", "scope", "status_writer"]),
     ("run", &["cli", "clock", "device", "events", "hub", "iot_hub", "labels", "leader", "observe", "scope", "status_writer"]),

@@ -13,6 +13,7 @@ use crate::core::expectation::{DeviceSeries, Expectations, WatchedDevice};
 use crate::core::identity::DeviceStatus;
 use crate::core::time::UnixMillis;
 use crate::ops::Hub;
+use crate::ops::changes::{Cursor, Lanes, Span};
 use crate::ops::read_devices::{DeviceView, list_devices};
 use crate::store::RegistryError;
 
@@ -30,6 +31,9 @@ const PAGE: usize = 500;
 
 /// Between two pages, for those who want the registry for something better.
 const PAGE_PAUSE: Duration = Duration::from_millis(5);
+
+/// What is followed: nothing is expected of a device because of its commands.
+const FOLLOWED: Lanes = Lanes { fleet: true, commands: false };
 
 /// When to read again after the registry did not answer.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -97,11 +101,11 @@ pub async fn follow_devices(hub: &Hub) {
     }
 }
 
-/// Reads all identities; answers with the number of the first change that is not counted yet.
-async fn read_all(hub: &Hub) -> Result<u64, RegistryError> {
+/// Reads all identities; answers with the place of the first change that is not counted yet.
+async fn read_all(hub: &Hub) -> Result<Cursor, RegistryError> {
     let ended = hub.earlier_boots.last_end(hub).await;
     hub.expected_devices.machine().begin_round(ended);
-    let mut next = hub.changes.next_number();
+    let mut next = hub.changes.end_of(FOLLOWED);
     let mut after = None;
     loop {
         let page = {
@@ -127,14 +131,14 @@ async fn read_all(hub: &Hub) -> Result<u64, RegistryError> {
 }
 
 /// Counts what happens from `next` on. Says whether to read all again; otherwise the hub has ended.
-async fn follow(hub: &Hub, mut next: u64) -> bool {
+async fn follow(hub: &Hub, mut next: Cursor) -> bool {
     loop {
         let Some(counted) = count_changes(hub, next).await else { return true };
         next = counted;
         while !let_time_pass(hub) {
             tokio::task::yield_now().await;
         }
-        if let Ok(false) = timeout(LOOK_EVERY, hub.changes.wait_for(next)).await {
+        if let Ok(false) = timeout(LOOK_EVERY, hub.changes.wait_for(next.next)).await {
             return false;
         }
     }
@@ -149,19 +153,15 @@ fn let_time_pass(hub: &Hub) -> bool {
 }
 
 /// Counts what has happened from `next` on, and answers where to go on; `None` when some of it is not kept any more.
-async fn count_changes(hub: &Hub, mut next: u64) -> Option<u64> {
+async fn count_changes(hub: &Hub, mut next: Cursor) -> Option<Cursor> {
     loop {
-        let span = hub.changes.read(next);
-        if span.skipped > 0 {
-            return None;
-        }
-        if span.changes.is_empty() {
+        let Span::Changes(changes) = hub.changes.read(&mut next) else { return None };
+        if changes.is_empty() {
             return Some(next);
         }
-        for published in &span.changes {
+        for published in &changes {
             count_change(hub, &published.change).await;
         }
-        next = span.next;
     }
 }
 

@@ -383,7 +383,7 @@ async fn the_hub_says_when_the_certificate_ends_that_it_shows_now() {
     let folder = rig.data.path().join("tls");
     fs::write(folder.join("server.pem"), parameters.self_signed(&key).unwrap().pem()).unwrap();
     fs::write(folder.join("server.key"), key.serialize_pem()).unwrap();
-    rig.running.look_at_certificate.notify_one();
+    rig.running.look_now.look();
     let replaced = async {
         while rig.running.hub().certificate_expiry.get() == Some(first) {
             tokio::task::yield_now().await;

@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use k8s_openapi::api::core::v1::Secret;
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use mooring_crds::IotHub;
-use mooring_crds::iot_hub::AllowedNamespaces;
+use mooring_crds::iot_hub::{AllowedNamespaces, CertificateSource};
 
 use super::DeviceName;
 use crate::hub::HubKey;
@@ -39,7 +39,7 @@ impl Hubs {
         let seen = HubSeen {
             uid: hub.metadata.uid.clone().unwrap_or_default(),
             allowed: hub.spec.devices.allowed_namespaces.clone(),
-            self_signed: hub.spec.tls.self_signed.is_some(),
+            self_signed: matches!(hub.spec.tls.source(), CertificateSource::SelfSigned),
             paused: hub.spec.paused,
             deleting: hub.metadata.deletion_timestamp.is_some(),
         };

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use kube::Client;
 use kube::core::DeserializeGuard;
 use kube::runtime::reflector::{ObjectRef, Store};
@@ -14,8 +15,8 @@ use super::DeviceName;
 use super::caches::{Hubs, Secrets};
 use super::index::Index;
 use crate::distinct_queue::DistinctQueue;
-use crate::hub::Links;
 use crate::hub::identity::Presence;
+use crate::hub::{Instruments, Links};
 use crate::scope::Scope;
 use crate::status_writer::{Shown, ShownStatus, StatusWriter};
 
@@ -28,6 +29,7 @@ const RETRY_MAX: Duration = Duration::from_secs(300);
 /// What every reconcile has at hand.
 pub struct Context {
     pub client: Client,
+    pub instruments: Instruments,
     pub scope: Scope,
     pub links: Links,
     pub devices: Index,
@@ -47,14 +49,15 @@ pub struct Context {
 
 impl Context {
     /// With a store per watch of Devices; `watches` are all that have to be synced before anything is done.
-    pub fn new(client: Client, scope: Scope, links: Links, stores: Vec<Store<Guarded>>, watches: usize) -> Self {
+    pub fn new(client: Client, instruments: Instruments, scope: Scope, links: Links, stores: Vec<Store<Guarded>>, watches: usize) -> Self {
         let namespaces: Vec<Option<String>> = match &scope {
             Scope::Cluster => vec![None],
             Scope::Namespaces(names) => names.iter().cloned().map(Some).collect(),
         };
         Self {
-            statuses: StatusWriter::new(client.clone()),
+            statuses: StatusWriter::new(client.clone(), instruments.clock, instruments.metrics.clone()),
             client,
+            instruments,
             scope,
             links,
             devices: Index::default(),
@@ -66,6 +69,11 @@ impl Context {
             retries: Mutex::default(),
             unsynced: watch::Sender::new(watches),
         }
+    }
+
+    /// What time it is.
+    pub fn now(&self) -> Timestamp {
+        (self.instruments.clock)()
     }
 
     /// Has the Device looked at soon.

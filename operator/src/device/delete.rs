@@ -53,7 +53,7 @@ async fn leave_hub(context: &Context, seen: &Seen) -> Result<(), ReconcileError>
     if step == Step::Nothing {
         return Ok(());
     }
-    let now = jiff::Timestamp::now();
+    let now = context.now();
     let writing = Writing { me: &me, device_id: &seen.device_id, current: identity.as_ref(), brought: None, now };
     if let Some(row) = build::row(&step, writing, || secrecy::SecretString::from("")) {
         link.write(row).await?;

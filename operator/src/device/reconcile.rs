@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use kube::ResourceExt as _;
 use kube::runtime::controller::Action;
 use mooring_crds::Device;
 use mooring_crds::plan::{self, Standing, Step, Wanted};
+use tokio::time::Instant;
 
 use super::build::{self, Reach, Writing};
 use super::context::{Context, Guarded};
@@ -17,6 +17,7 @@ use super::status::{Outcome, Problem, Subject, status};
 use super::{DeviceName, apply, credentials, delete};
 use crate::hub::identity::{Identity, Keys};
 use crate::hub::{HubError, Link};
+use crate::observe;
 use crate::status_writer::Shown as _;
 
 /// How often everything is compared without being asked to: the watches tell, this is for what nobody foresees.
@@ -39,31 +40,39 @@ pub enum ReconcileError {
 /// Brings a Device to where it is to be, as far as that can be done now. Done again, it writes nothing.
 pub async fn reconcile(guarded: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
     context.synced().await;
-    let name = DeviceName::of(&*guarded);
+    let begun = Instant::now();
+    let result = reconcile_once(&guarded, &context).await;
+    let outcome = if result.is_ok() { observe::Outcome::Done } else { observe::Outcome::Failed };
+    context.instruments.metrics.reconciled("Device", outcome, begun.elapsed());
+    result
+}
+
+async fn reconcile_once(guarded: &Guarded, context: &Context) -> Result<Action, ReconcileError> {
+    let name = DeviceName::of(guarded);
     let device = match &guarded.0 {
         Ok(device) => device,
-        Err(invalid) => return delete::malformed(&context, &name, &invalid.metadata, &invalid.error).await,
+        Err(invalid) => return delete::malformed(context, &name, &invalid.metadata, &invalid.error).await,
     };
     let Some(seen) = Seen::of(device) else { return Ok(Action::await_change()) };
     // The queue may hold an older one than the watch has shown.
     if context.devices.get(&name).is_some_and(|now| now.uid == seen.uid && now.generation > seen.generation) {
         return Ok(Action::requeue(AGAIN_AT_ONCE));
     }
-    let done = if seen.deleting { delete::delete(&context, &seen, &device.metadata).await } else { keep(&context, &seen, device).await };
+    let done = if seen.deleting { delete::delete(context, &seen, &device.metadata).await } else { keep(context, &seen, device).await };
     match done {
         Ok(action) => Ok(action),
         Err(ReconcileError::Hub(error)) if error.is_outdated() => Ok(Action::requeue(AGAIN_AT_ONCE.max(context.retry_after(&name) / 10))),
         Err(ReconcileError::Hub(error)) if error.is_transient() => {
             let message = format!("the IotHub {}: {error}; what was there stays as it was", seen.hub);
-            Ok(finish(&context, &seen, device, &Outcome::Waiting(Problem::new("HubNotReady", message)), None))
+            Ok(finish(context, &seen, device, &Outcome::Waiting(Problem::new("HubNotReady", message)), None))
         }
         Err(ReconcileError::Hub(error)) => {
             let problem = Problem::new("RefusedByHub", format!("the IotHub {}: {error}", seen.hub));
-            Ok(finish(&context, &seen, device, &Outcome::Refused(problem), None))
+            Ok(finish(context, &seen, device, &Outcome::Refused(problem), None))
         }
         Err(ReconcileError::Kubernetes(kube::Error::Api(error))) if matches!(error.code, 400 | 403 | 422) => {
             let problem = Problem::new("RefusedByKubernetes", format!("the API server refuses: {}", error.message));
-            Ok(finish(&context, &seen, device, &Outcome::Waiting(problem), None))
+            Ok(finish(context, &seen, device, &Outcome::Waiting(problem), None))
         }
         Err(error) => Err(error),
     }
@@ -132,7 +141,7 @@ async fn carry_out(
     brought: Option<&Keys>,
 ) -> Result<Action, ReconcileError> {
     let Subjects { seen, device, wanted, link, self_signed } = subjects;
-    let (me, now) = (seen.author(), Timestamp::now());
+    let (me, now) = (seen.author(), context.now());
     let view = identity.as_ref().map(|identity| build::view(identity, &me, brought));
     let seen_rotation = identity.as_ref().and_then(build::rotation_seen);
     let planned = plan::plan(wanted, view.as_ref(), seen_rotation, now);
@@ -191,7 +200,7 @@ async fn issue(
 }
 
 /// When the key before a rotation has to go.
-fn overlap_ends_in(wanted: &Wanted, identity: &Identity, now: Timestamp) -> Option<Duration> {
+fn overlap_ends_in(wanted: &Wanted, identity: &Identity, now: jiff::Timestamp) -> Option<Duration> {
     let begun_at = identity.rotation?.begun_at?;
     let overlap = wanted.rotation?.overlap;
     let end = begun_at.checked_add(overlap).ok()?;
@@ -209,7 +218,7 @@ pub fn finish(context: &Context, seen: &Seen, device: &Device, outcome: &Outcome
         (None, None) => "symmetricKey",
     };
     let subject = Subject { generation: seen.generation, device_id: &seen.device_id, authentication: kind };
-    let says = status(&before.status, subject, outcome, Timestamp::now());
+    let says = status(&before.status, subject, outcome, context.now());
     context.statuses.put(&seen.name, &seen.uid, says);
     Action::requeue(again.unwrap_or_else(|| context.retry_after(&seen.name)))
 }

@@ -25,7 +25,7 @@ use super::{DeviceName, shut_out, vanished};
 use crate::distinct_queue::DistinctQueue;
 use crate::events::Events;
 use crate::hub::known::News;
-use crate::hub::{HubKey, Links};
+use crate::hub::{HubKey, Instruments, Links};
 use crate::scope::Scope;
 use crate::status_writer::Shown as _;
 
@@ -36,12 +36,12 @@ const CONCURRENCY: u16 = 128;
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Looks after the Devices of the scope until it is told to stop; then ends what it has begun.
-pub async fn controller(client: Client, scope: Scope, links: Links, stop: CancellationToken) {
+pub async fn controller(client: Client, instruments: Instruments, scope: Scope, links: Links, stop: CancellationToken) {
     let apis = scope.apis::<Guarded>(&client);
     let (stores, writers): (Vec<_>, Vec<_>) = apis.iter().map(|_| reflector::store::<Guarded>()).unzip();
     // Devices, Secrets and IotHubs.
     let watches = 3 * apis.len();
-    let context = Arc::new(Context::new(client.clone(), scope.clone(), links, stores.clone(), watches));
+    let context = Arc::new(Context::new(client.clone(), instruments, scope.clone(), links, stores.clone(), watches));
     let controllers = apis.into_iter().zip(writers).zip(stores).zip(context.wakes()).map(|(((api, writer), store), wakes)| {
         let controller = Controller::for_stream(devices(Arc::clone(&context), api, writer), store)
             .with_config(Config::default().concurrency(CONCURRENCY))

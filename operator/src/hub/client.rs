@@ -5,7 +5,6 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use reqwest::header::{AUTHORIZATION, HeaderValue, IF_MATCH};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
@@ -16,7 +15,7 @@ use serde_json::Value;
 
 use super::identity::{Identity, ManagedBy};
 use super::token::{InvalidKey, Signer};
-use super::{Endpoint, HubInfo, roots};
+use super::{Endpoint, HubInfo, Instruments, roots};
 
 /// How long it may take until there is a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -109,11 +108,36 @@ pub struct Client {
     http: reqwest::Client,
     base: String,
     signer: Signer,
+    instruments: Instruments,
+}
+
+/// What a request is for, as metrics name it.
+#[derive(Clone, Copy, Debug)]
+enum Operation {
+    Info,
+    Read,
+    Change,
+    Delete,
+    Bulk,
+    Follow,
+}
+
+impl Operation {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Read => "read",
+            Self::Change => "change",
+            Self::Delete => "delete",
+            Self::Bulk => "bulk",
+            Self::Follow => "follow",
+        }
+    }
 }
 
 impl Client {
     /// With connections of its own. Connects to nothing yet.
-    pub fn new(endpoint: &Endpoint) -> Result<Self, HubError> {
+    pub fn new(endpoint: &Endpoint, instruments: &Instruments) -> Result<Self, HubError> {
         let tls = roots::client_config(&endpoint.roots_pem).map_err(|error| HubError::Endpoint(error.to_string()))?;
         let http = reqwest::Client::builder()
             .use_preconfigured_tls(tls)
@@ -122,17 +146,17 @@ impl Client {
             .http1_only()
             .no_proxy()
             .resolve(&endpoint.host_name, endpoint.address);
-        Self::with(http, format!("https://{}:{}", endpoint.host_name, endpoint.address.port()), endpoint)
+        Self::with(http, format!("https://{}:{}", endpoint.host_name, endpoint.address.port()), endpoint, instruments)
     }
 
     /// Without TLS, to a hub that a test plays.
     #[cfg(test)]
-    pub fn plain(endpoint: &Endpoint) -> Result<Self, HubError> {
+    pub fn plain(endpoint: &Endpoint, instruments: &Instruments) -> Result<Self, HubError> {
         let http = reqwest::Client::builder().no_proxy().http1_only();
-        Self::with(http, format!("http://{}", endpoint.address), endpoint)
+        Self::with(http, format!("http://{}", endpoint.address), endpoint, instruments)
     }
 
-    fn with(http: reqwest::ClientBuilder, base: String, endpoint: &Endpoint) -> Result<Self, HubError> {
+    fn with(http: reqwest::ClientBuilder, base: String, endpoint: &Endpoint, instruments: &Instruments) -> Result<Self, HubError> {
         let unusable = |error: &dyn std::error::Error| HubError::Endpoint(error.to_string());
         let http = http
             .connect_timeout(CONNECT_TIMEOUT)
@@ -143,17 +167,17 @@ impl Client {
             .build()
             .map_err(|error| unusable(&error))?;
         let signer = Signer::new(&endpoint.host_name, &endpoint.policy, &endpoint.key).map_err(|error: InvalidKey| unusable(&error))?;
-        Ok(Self { http, base, signer })
+        Ok(Self { http, base, signer, instruments: instruments.clone() })
     }
 
     /// What the hub says about itself.
     pub async fn info(&self) -> Result<HubInfo, HubError> {
-        self.ask(self.request(Method::GET, "/api/v1/hub")).await
+        self.ask(Operation::Info, self.request(Method::GET, "/api/v1/hub")).await
     }
 
     /// An identity, with its keys; `None` when there is none.
     pub async fn identity(&self, device_id: &str) -> Result<Option<Identity>, HubError> {
-        match self.ask(self.request(Method::GET, &device_path(device_id))).await {
+        match self.ask(Operation::Read, self.request(Method::GET, &device_path(device_id))).await {
             Ok(identity) => Ok(Some(identity)),
             Err(HubError::Refused { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
@@ -176,7 +200,7 @@ impl Client {
         if ownership == Ownership::Release {
             request = request.header("mooring-ownership", "release");
         }
-        match self.ask(request).await {
+        match self.ask(Operation::Change, request).await {
             Ok(identity) => Ok(Some(identity)),
             Err(HubError::Refused { status: 404, .. }) => Ok(None),
             Err(error) => Err(error),
@@ -186,7 +210,7 @@ impl Client {
     /// Removes an identity. The hub keeps one that is held, as nobody's. One that is not there is removed already.
     pub async fn delete(&self, device_id: &str, author: Author<'_>) -> Result<(), HubError> {
         let request = signed_by(self.request(Method::DELETE, &device_path(device_id)), author).header(IF_MATCH, if_match(None));
-        match self.send(request.timeout(REQUEST_TIMEOUT)).await {
+        match self.send(Operation::Delete, request.timeout(REQUEST_TIMEOUT)).await {
             Ok(_) | Err(HubError::Refused { status: 404, .. }) => Ok(()),
             Err(error) => Err(error),
         }
@@ -195,7 +219,7 @@ impl Client {
     /// Up to a hundred rows at once. An answer comes also when none of them was done.
     pub async fn bulk(&self, rows: &[Value]) -> Result<BulkAnswer, HubError> {
         let request = self.request(Method::POST, "/devices").header("Prefer", "return=representation").json(rows);
-        let response = request.timeout(REQUEST_TIMEOUT).send().await.map_err(unreachable)?;
+        let response = self.answer(Operation::Bulk, request.timeout(REQUEST_TIMEOUT)).await?;
         let status = response.status();
         let body = body(response).await?;
         // 400 is also the answer when some rows were not done; then its body is this document, and otherwise it is an error.
@@ -209,28 +233,42 @@ impl Client {
     pub async fn changes(&self, from: Option<&str>) -> Result<Response, HubError> {
         let request = self.request(Method::GET, "/api/v1/changes").query(&[("kinds", "registry,presence")]);
         let request = if let Some(from) = from { request.query(&[("from", from)]) } else { request };
-        self.send(request).await
+        self.send(Operation::Follow, request).await
     }
 
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
-        let token = self.signer.token(Timestamp::now());
+        let token = self.signer.token((self.instruments.clock)());
         let mut token = HeaderValue::from_str(token.expose_secret()).expect("a token is percent-encoded");
         token.set_sensitive(true);
         self.http.request(method, format!("{}{path}", self.base)).query(&[("api-version", API_VERSION)]).header(AUTHORIZATION, token)
     }
 
-    async fn ask<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, HubError> {
-        let response = self.send(request.timeout(REQUEST_TIMEOUT)).await?;
+    async fn ask<T: DeserializeOwned>(&self, operation: Operation, request: RequestBuilder) -> Result<T, HubError> {
+        let response = self.send(operation, request.timeout(REQUEST_TIMEOUT)).await?;
         // The text of a serde error may quote what it found, and that may be a key.
         serde_json::from_slice(&body(response).await?).map_err(|error| {
             HubError::Unreadable(format!("it is no document of this kind (line {}, column {})", error.line(), error.column()))
         })
     }
 
-    async fn send(&self, request: RequestBuilder) -> Result<Response, HubError> {
-        let response = request.send().await.map_err(unreachable)?;
+    /// The answer to a request that went well.
+    async fn send(&self, operation: Operation, request: RequestBuilder) -> Result<Response, HubError> {
+        let response = self.answer(operation, request).await?;
         let status = response.status();
         if status.is_success() { Ok(response) } else { Err(refused(status, &body(response).await?)) }
+    }
+
+    /// The answer, whatever it is; every request comes by here, and is counted.
+    async fn answer(&self, operation: Operation, request: RequestBuilder) -> Result<Response, HubError> {
+        let answer = request.send().await.map_err(unreachable);
+        let result = match &answer {
+            Ok(answer) if answer.status().is_success() => "done",
+            Ok(answer) if answer.status() == StatusCode::NOT_FOUND => "absent",
+            Ok(_) => "refused",
+            Err(_) => "unreachable",
+        };
+        self.instruments.metrics.hub_requested(operation.name(), result);
+        answer
     }
 }
 

@@ -12,7 +12,7 @@ use super::changes::{Message, Parser};
 use super::client::{Client, HubError};
 use super::identity::{Identity, Presence};
 use super::known::{Known, News, Seen};
-use super::{Endpoint, HubInfo, HubKey};
+use super::{Endpoint, HubInfo, HubKey, Instruments};
 
 /// The stream says something every 15 s; after three times that there is nobody any more.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
@@ -44,15 +44,17 @@ struct Clients {
 
 impl Link {
     /// Begins to follow the hub, once it is known which identities Devices name.
-    pub(super) fn begin(key: HubKey, endpoint: Endpoint, known: &Arc<Known>) -> Self {
-        let made = (|| Ok((Client::new(&endpoint)?, Client::new(&endpoint)?, Client::new(&endpoint)?)))();
+    pub(super) fn begin(key: HubKey, endpoint: Endpoint, known: &Arc<Known>, instruments: &Instruments) -> Self {
+        let client = || Client::new(&endpoint, instruments);
+        let made = (|| Ok((client()?, client()?, client()?)))();
         Self::with(key, endpoint, known, made)
     }
 
     /// To a hub that a test plays, without TLS.
     #[cfg(test)]
-    pub(super) fn plain(key: HubKey, endpoint: Endpoint, known: &Arc<Known>) -> Self {
-        let made = (|| Ok((Client::plain(&endpoint)?, Client::plain(&endpoint)?, Client::plain(&endpoint)?)))();
+    pub(super) fn plain(key: HubKey, endpoint: Endpoint, known: &Arc<Known>, instruments: &Instruments) -> Self {
+        let client = || Client::plain(&endpoint, instruments);
+        let made = (|| Ok((client()?, client()?, client()?)))();
         Self::with(key, endpoint, known, made)
     }
 

@@ -23,6 +23,9 @@ pub mod token;
 pub use client::HubError;
 pub use info::{DeviceCounts, HubInfo};
 use known::Known;
+
+use crate::clock::Clock;
+use crate::observe::Metrics;
 pub use link::Link;
 
 /// An IotHub, by its names.
@@ -66,20 +69,36 @@ impl Endpoint {
     }
 }
 
+/// What whoever speaks to a hub needs beside it.
+#[derive(Clone, Debug)]
+pub struct Instruments {
+    /// Tokens end by it.
+    pub clock: Clock,
+    /// Where requests are counted.
+    pub metrics: Metrics,
+}
+
 /// The hubs that are spoken to. Clones are the same.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Links {
+    instruments: Instruments,
     links: Arc<Mutex<HashMap<HubKey, Arc<Link>>>>,
     known: Arc<Known>,
 }
 
 impl Links {
+    /// To no hub yet.
+    #[must_use]
+    pub fn new(instruments: Instruments) -> Self {
+        Self { instruments, links: Arc::default(), known: Arc::default() }
+    }
+
     /// Says where a hub is. The same as before changes nothing; anything else ends the link that there was and begins a new one. Needs a
     /// tokio runtime.
     pub fn set(&self, key: HubKey, endpoint: Endpoint) {
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         if links.get(&key).is_none_or(|link| !link.endpoint().is_the_same(&endpoint)) {
-            let link = Link::begin(key.clone(), endpoint, &self.known);
+            let link = Link::begin(key.clone(), endpoint, &self.known, &self.instruments);
             links.insert(key, Arc::new(link));
         }
     }
@@ -87,7 +106,7 @@ impl Links {
     /// To a hub that a test plays, without TLS.
     #[cfg(test)]
     pub fn set_plain(&self, key: HubKey, endpoint: Endpoint) {
-        let link = Link::plain(key.clone(), endpoint, &self.known);
+        let link = Link::plain(key.clone(), endpoint, &self.known, &self.instruments);
         self.links.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(link));
     }
 

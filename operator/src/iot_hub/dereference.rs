@@ -74,7 +74,7 @@ pub fn references(hub: &IotHub) -> BTreeSet<ChildKey> {
     let spec = &hub.spec;
     let secret = |name: &String| ChildKey::new(Kind::Secret, name);
     let mut named: BTreeSet<ChildKey> = spec.tls.secret_ref.iter().map(|reference| secret(&reference.name)).collect();
-    named.extend(spec.policies.iter().filter_map(|policy| policy.keys_from.as_ref()).map(|keys| secret(&keys.name)));
+    named.extend(spec.policies().iter().filter_map(|policy| policy.keys_from.as_ref()).map(|keys| secret(&keys.name)));
     for authority in &spec.device_authorities {
         named.extend(authority.secret_ref.iter().map(|bundle| secret(&bundle.name)));
         named.extend(authority.config_map_ref.iter().map(|bundle| ChildKey::new(Kind::ConfigMap, &bundle.name)));
@@ -106,7 +106,7 @@ pub fn names(hub: &IotHub) -> BTreeSet<ChildKey> {
     .into_iter()
     .map(|(kind, name)| ChildKey { kind, name })
     .collect();
-    keys.extend(hub.spec.policies.iter().map(|policy| {
+    keys.extend(hub.spec.policies().iter().map(|policy| {
         let secret = policy.secret_name.clone().unwrap_or_else(|| children.policy(&policy.name));
         ChildKey::new(Kind::Secret, secret)
     }));

@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::{ContainerStatus, PersistentVolumeClaim, Pod, Se
 use kube::ResourceExt as _;
 use mooring_crds::IotHub;
 use mooring_crds::device::RotationStatus;
-use mooring_crds::iot_hub::{DeviceCounts, Endpoints, IotHubStatus, PolicyStatus};
+use mooring_crds::iot_hub::{CertificateSource, DeviceCounts, Endpoints, IotHubStatus, PolicyStatus};
 
 use super::apply::Applied;
 use super::child::Kind;
@@ -265,7 +265,7 @@ fn endpoints(known: Known<'_>) -> Option<Endpoints> {
         addresses: known.devices_service.map(addresses).unwrap_or_default(),
         devices_service: known.devices_service.map(|_| within(children.hub())),
         api_service: Some(within(children.api_service())),
-        ca_secret: known.hub.spec.tls.self_signed.as_ref().map(|_| children.authority()),
+        ca_secret: matches!(known.hub.spec.tls.source(), CertificateSource::SelfSigned).then(|| children.authority()),
     })
 }
 

@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value};
 
 use super::*;
+use crate::hub::Instruments;
 
 const HUB: &str = "/apis/mooring.dev/v1alpha1/namespaces/north/iothubs/plant";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/north/deployments/plant";
@@ -95,7 +96,14 @@ impl Cluster {
         let surroundings =
             Surroundings { hub_image: "hub:1".to_owned(), cluster_domain: "cluster.local".to_owned(), operator_namespace: None };
         let events = Events::new(client.clone(), "test".to_owned());
-        Arc::new(Context::new(client, surroundings, Links::default(), events, Metrics::default(), noon))
+        Arc::new(Context::new(
+            client,
+            surroundings,
+            Links::new(Instruments { clock: noon, metrics: Metrics::default() }),
+            events,
+            Metrics::default(),
+            noon,
+        ))
     }
 
     async fn reconcile(&self, context: &Arc<Context>) {

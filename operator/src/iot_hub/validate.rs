@@ -88,7 +88,7 @@ pub fn validate(hub: &IotHub, facts: &Facts) -> Result<Valid, Refusal> {
         let message = "more than one replica needs distributed storage, which is not there yet: set spec.replicas to 1";
         return Err(Refusal::new("ReplicasNotSupported", message));
     }
-    let Some(storage) = spec.storage.embedded.clone().filter(|_| spec.storage.distributed.is_none()) else {
+    let Some(storage) = spec.storage.volume() else {
         return Err(Refusal::new("StorageNotSupported", "distributed storage is not there yet: use spec.storage.embedded"));
     };
     ranges(hub)?;
@@ -97,7 +97,7 @@ pub fn validate(hub: &IotHub, facts: &Facts) -> Result<Valid, Refusal> {
         bundle(authority, facts)?;
     }
     let certificate = certificate(hub, facts)?;
-    let policies = spec.policies.iter().map(|policy| valid_policy(hub, policy, facts)).collect::<Result<Vec<_>, _>>()?;
+    let policies = spec.policies().iter().map(|policy| valid_policy(hub, policy, facts)).collect::<Result<Vec<_>, _>>()?;
     distinct(hub, &policies)?;
     Ok(Valid { certificate, storage, retention_bytes, policies })
 }

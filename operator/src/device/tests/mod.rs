@@ -5,6 +5,7 @@ mod plays;
 
 use std::sync::{Arc, Mutex};
 
+use jiff::Timestamp;
 use kube::runtime::controller::Action;
 use kube::runtime::reflector::store::Writer;
 use kube::runtime::{reflector, watcher};
@@ -18,7 +19,8 @@ use super::index::Seen;
 use super::reconcile::{ReconcileError, reconcile};
 use super::{DeviceName, apply, vanished};
 use crate::hub::identity::ManagedBy;
-use crate::hub::{Endpoint, HubKey, Links};
+use crate::hub::{Endpoint, HubKey, Instruments, Links};
+use crate::observe::Metrics;
 use crate::scope::Scope;
 use plays::{Fault, Shared, Stage};
 
@@ -79,7 +81,8 @@ impl World {
         let mut config = Config::new(format!("http://{}", self.api).parse().unwrap());
         config.default_namespace = "plant".to_owned();
         let client = Client::try_from(config).unwrap();
-        let links = Links::default();
+        let instruments = Instruments { clock: Timestamp::now, metrics: Metrics::default() };
+        let links = Links::new(instruments.clone());
         links.set_plain(
             hub_key(),
             Endpoint {
@@ -91,7 +94,7 @@ impl World {
             },
         );
         let (reader, store) = reflector::store::<Guarded>();
-        let context = Context::new(client, Scope::Cluster, links, vec![reader], 0);
+        let context = Context::new(client, instruments, Scope::Cluster, links, vec![reader], 0);
         let mut operator = Operator { stage: Arc::clone(&self.stage), context: Arc::new(context), store };
         operator.look();
         operator

@@ -1,0 +1,177 @@
+//! A hub's life: its Pod is killed, its resource deleted and made again, its image bad and then good, its certificate renewed, its namespace deleted.
+
+use anyhow::{Context, Result, ensure};
+use e2e::cluster::{CONFIG_MAP, DEPLOYMENT, DEVICE, IOT_HUB, NAMESPACE, SECRET, condition_of, on_cluster};
+use e2e::events::{Events, check_numbers};
+use e2e::mqtt::events_topic;
+use e2e::namespace::{EDGE, HUB};
+use e2e::patience::within;
+use e2e::program::Program;
+use e2e::tls;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::plant::{PLANT, Plant, RELEASE, device_manifest, hub_manifest, install};
+
+#[test]
+fn a_killed_pod_costs_nothing_that_was_acknowledged() -> Result<()> {
+    on_cluster(async |namespace| {
+        let plant = Plant::start(namespace).await?;
+        let credential = plant.device("pump", json!({})).await?;
+        let mut connection = plant.connect(&credential).await?;
+        for id in 1..=20 {
+            connection.publish(&events_topic("pump"), id, &[0, 1, 2]).await?;
+        }
+        plant.kill_hub().await?;
+        ensure!(connection.bytes_until_closed().await?.is_empty(), "the connection outlived its hub");
+        let mut connection = plant.connect(&credential).await?;
+        connection.publish(&events_topic("pump"), 21, b"after").await?;
+        let events = Events::all(&plant.hub).await?;
+        check_numbers(&events)?;
+        ensure!(events.len() == 21, "{} of 21 events are there", events.len());
+        namespace.until_condition(IOT_HUB, PLANT, "Ready", "True").await?;
+        namespace.until_condition(DEVICE, "pump", "Ready", "True").await.map(drop)
+    })
+}
+
+#[test]
+fn a_hub_that_is_made_again_finds_devices_keys_and_events() -> Result<()> {
+    on_cluster(async |namespace| {
+        let mut plant = Plant::start(namespace).await?;
+        let credential = plant.device("pump", json!({})).await?;
+        plant.connect(&credential).await?.publish(&events_topic("pump"), 1, b"before").await?;
+        let before = plant.owner()?.device("pump").await?;
+        let policy = namespace.secret(&format!("{PLANT}-policy-service"), "primaryKey").await?;
+        namespace.delete(IOT_HUB, PLANT).await?;
+        for kind in [IOT_HUB, DEPLOYMENT, CONFIG_MAP] {
+            let name = if kind == CONFIG_MAP { format!("{PLANT}-config") } else { PLANT.to_owned() };
+            namespace.until_gone(kind, &name).await?;
+        }
+        namespace.until_condition(DEVICE, "pump", "Ready", "False").await?;
+
+        namespace.apply(&hub_manifest(json!({})).to_string()).await?;
+        namespace.until_condition(IOT_HUB, PLANT, "Ready", "True").await?;
+        plant.read().await?;
+        plant.until_answering().await?;
+        namespace.until_condition(DEVICE, "pump", "Ready", "True").await?;
+        let after = plant.owner()?.device("pump").await?;
+        ensure!(before["generationId"] == after["generationId"], "it is another identity");
+        ensure!(namespace.secret(&format!("{PLANT}-policy-service"), "primaryKey").await? == policy, "the policy has another key");
+        plant.connect(&credential).await?.publish(&events_topic("pump"), 1, b"after").await?;
+        let bodies: Vec<_> = Events::all(&plant.hub).await?.iter().map(e2e::events::Event::bytes).collect::<Result<_>>()?;
+        ensure!(bodies == [b"before".to_vec(), b"after".to_vec()], "the events are {bodies:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_device_that_vanished_with_its_hub_away_is_held() -> Result<()> {
+    on_cluster(async |namespace| {
+        let mut plant = Plant::start(namespace).await?;
+        let credential = plant.device("pump", json!({})).await?;
+        namespace.delete(IOT_HUB, PLANT).await?;
+        namespace.until_gone(DEPLOYMENT, PLANT).await?;
+        namespace.delete(DEVICE, "pump").await?;
+        namespace.until_gone(DEVICE, "pump").await?;
+        namespace.apply(&hub_manifest(json!({})).to_string()).await?;
+        namespace.until_condition(IOT_HUB, PLANT, "Ready", "True").await?;
+        plant.read().await?;
+        plant.until_answering().await?;
+        plant.until_device("pump", "held", |device| device["status"] == "disabled").await?;
+        ensure!(!plant.lets_in(&credential).await, "it was let in");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_good_image_heals_what_a_bad_one_broke() -> Result<()> {
+    on_cluster(async |namespace| {
+        let plant = Plant::start(namespace).await?;
+        let credential = plant.device("pump", json!({})).await?;
+        namespace.patch(IOT_HUB, PLANT, &json!({ "spec": { "image": { "reference": "localhost/mooring-hub:no-such-tag" } } })).await?;
+        namespace.until_condition(IOT_HUB, PLANT, "Ready", "False").await?;
+        let is_told =
+            |hub: Option<&Value>| hub.is_some_and(|hub| condition_of(hub, "Ready")["message"].to_string().contains("no-such-tag"));
+        namespace.until(IOT_HUB, PLANT, "telling of the image", is_told).await?;
+        namespace.patch(IOT_HUB, PLANT, &json!({ "spec": { "image": null } })).await?;
+        namespace.until_condition(IOT_HUB, PLANT, "Ready", "True").await?;
+        plant.until_answering().await?;
+        ensure!(plant.lets_in(&credential).await, "the device is not let in");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_paused_hub_still_shuts_devices_out() -> Result<()> {
+    on_cluster(async |namespace| {
+        let plant = Plant::start(namespace).await?;
+        let disabled = plant.device("disabled", json!({})).await?;
+        let deleted = plant.device("deleted", json!({})).await?;
+        let (mut first, mut second) = (plant.connect(&disabled).await?, plant.connect(&deleted).await?);
+        namespace.patch(IOT_HUB, PLANT, &json!({ "spec": { "paused": true, "partitions": 4 } })).await?;
+        namespace.patch(DEVICE, "disabled", &json!({ "spec": { "enabled": false } })).await?;
+        namespace.delete(DEVICE, "deleted").await?;
+        first.bytes_until_closed().await?;
+        second.bytes_until_closed().await?;
+        namespace.until_gone(DEVICE, "deleted").await
+    })
+}
+
+/// A certificate for the hub's names, by a CA that is kept in the folder; another one each time.
+async fn certificate(folder: &TempDir) -> Result<Value> {
+    let script = format!(
+        "exec 2>/dev/null; set -e; ec='-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 30'
+        [ -e ca.crt ] || openssl req -x509 $ec -subj /CN=ca -keyout ca.key -out ca.crt
+        openssl req $ec -x509 -CA ca.crt -CAkey ca.key -subj /CN={HUB} -addext subjectAltName=DNS:{HUB},DNS:{EDGE} \
+            -addext basicConstraints=critical,CA:FALSE -keyout tls.key -out tls.crt"
+    );
+    Program::named("sh").args(["-c", &format!("cd '{}'; {script}", folder.path().display())]).output().await?;
+    let read = |name: &str| std::fs::read_to_string(folder.path().join(name));
+    Ok(json!({ "tls.crt": read("tls.crt")?, "tls.key": read("tls.key")?, "ca.crt": read("ca.crt")? }))
+}
+
+#[test]
+fn a_renewed_certificate_drops_nobody() -> Result<()> {
+    on_cluster(async |namespace| {
+        let folder = TempDir::with_prefix("mooring-e2e-")?;
+        let secret = json!({ "metadata": { "name": "own" }, "type": "kubernetes.io/tls", "stringData": certificate(&folder).await? });
+        namespace.create_object(SECRET, &secret).await?;
+        install(namespace, &[]).await?;
+        namespace.apply(&hub_manifest(json!({ "tls": { "selfSigned": null, "secretRef": { "name": "own" } } })).to_string()).await?;
+        let plant = Plant::trusting(namespace, &folder.path().join("ca.crt")).await?;
+        let credential = plant.device("pump", json!({})).await?;
+        let mut connection = plant.connect(&credential).await?;
+        let served = async || {
+            let stream = tls::connect(HUB, 8883, &plant.hub.ca_file).await?;
+            let certificates = stream.get_ref().1.peer_certificates().context("no certificate")?;
+            anyhow::Ok(certificates[0].to_vec())
+        };
+        let before = served().await?;
+        namespace.patch(SECRET, "own", &json!({ "stringData": certificate(&folder).await? })).await?;
+        let renewing = async {
+            while served().await? == before {}
+            anyhow::Ok(())
+        };
+        // A kubelet looks at Secrets once a minute, unless it was told to do so more often.
+        tokio::time::timeout(2 * e2e::patience::ONE_EVENT, renewing).await.context("the old certificate is served")??;
+        connection.publish(&events_topic("pump"), 1, b"undisturbed").await
+    })
+}
+
+#[test]
+fn a_namespace_ends_with_hub_and_devices_in_it() -> Result<()> {
+    on_cluster(async |namespace| {
+        let site = namespace.sibling(&[]).await?;
+        let watched = format!("watchNamespaces={{{},{}}}", namespace.name, site.name);
+        install(namespace, &["--set", &watched]).await?;
+        site.apply(&hub_manifest(json!({})).to_string()).await?;
+        for number in 0..10 {
+            site.apply(&device_manifest(&format!("pump-{number}"), json!({})).to_string()).await?;
+        }
+        site.until_condition(DEVICE, "pump-9", "Ready", "True").await?;
+        // Not given up, which would help the Devices out.
+        site.delete(NAMESPACE, &site.name).await?;
+        within("the namespace to end", site.until_gone(NAMESPACE, &site.name)).await??;
+        namespace.helm(&["status", RELEASE]).output().await.map(drop)
+    })
+}
