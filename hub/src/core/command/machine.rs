@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+pub use self::life::NOT_SENT_MAX;
 use self::recipients::Recipients;
 pub use self::recipients::{Consumer, POLLS_OF_DEVICE_MAX, Poll};
 pub use self::time::TIMED_COMMANDS_MAX;
@@ -132,6 +133,9 @@ impl CommandMachine {
             return Err(NoRoom::QueueFull { device: draft.device_id, depth });
         }
         if self.devices.len() >= self.limits.pending_max {
+            self.end_one_overdue(turn);
+        }
+        if self.devices.len() >= self.limits.pending_max {
             return Err(NoRoom::HubFull { pending: self.devices.len() });
         }
         let command = Arc::new(Command {
@@ -201,7 +205,7 @@ impl CommandMachine {
             turn.decisions.in_vain.push(refused);
         }
         self.offer(device, turn);
-        self.recipients.end_polls(turn);
+        self.recipients.end_poll(&poll, turn);
     }
 
     /// The device, as `by`, settles a delivery.

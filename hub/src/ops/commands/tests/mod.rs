@@ -28,6 +28,8 @@ use crate::store::commands::Commands as _;
 
 mod disabling;
 mod lives;
+mod panics;
+mod pruning;
 mod trouble;
 
 const NO_WAIT: Duration = Duration::ZERO;
