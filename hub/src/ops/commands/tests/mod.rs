@@ -167,7 +167,7 @@ async fn what_is_not_durable_yet_is_not_seen() {
     let seen = async || {
         let history = get_command(&world.hub, command.id).await.unwrap().unwrap();
         let listed = list_commands(&world.hub, CommandQuery { limit: 1, ..CommandQuery::default() }).await.unwrap();
-        assert_eq!(listed, [history.view.clone()]);
+        assert_eq!(listed, std::slice::from_ref(&history.view));
         (history.view.state, history.view.locked_until.is_some(), history.steps.len())
     };
     let held = world.commands.hold_commits().await;
