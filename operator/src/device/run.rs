@@ -231,7 +231,7 @@ fn failed<K: Resource<DynamicType = ()>>(context: &Context, part: &Option<String
 
 /// Finds out why watches were refused. A namespace that ends takes the operator's rights with it: nothing comes from there any more, and
 /// what is elsewhere must not wait for it.
-async fn let_go_of_parts(context: &Context) {
+pub async fn let_go_of_parts(context: &Context) {
     loop {
         let part = context.refused.next().await;
         let namespace = part.as_deref().unwrap_or("the cluster");
