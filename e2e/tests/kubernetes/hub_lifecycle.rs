@@ -205,7 +205,10 @@ fn a_namespace_ends_with_the_operator_in_it_too() -> Result<()> {
         install(&site, &[]).await?;
         site.apply(&hub_manifest(json!({})).to_string()).await?;
         ten_devices(&site, json!({})).await?;
-        end(&site).await
+        end(&site).await?;
+        // Nobody has uninstalled it.
+        let stays = format!("{}-{OPERATOR}-finalizers", site.name);
+        namespace.kubectl(&["delete", "clusterrole,clusterrolebinding", &stays]).output().await.map(drop)
     })
 }
 
