@@ -1,17 +1,17 @@
 //! A hub's life: its Pod is killed, its resource deleted and made again, its image bad and then good, its certificate renewed, its namespace deleted.
 
 use anyhow::{Context, Result, ensure};
-use e2e::cluster::{CONFIG_MAP, DEPLOYMENT, DEVICE, IOT_HUB, NAMESPACE, SECRET, condition_of, on_cluster};
+use e2e::cluster::{CONFIG_MAP, DEPLOYMENT, DEVICE, IOT_HUB, NAMESPACE, Namespace, SECRET, condition_of, on_cluster};
 use e2e::events::{Events, check_numbers};
 use e2e::mqtt::events_topic;
 use e2e::namespace::{EDGE, HUB};
-use e2e::patience::within;
 use e2e::program::Program;
 use e2e::tls;
+use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::plant::{PLANT, Plant, RELEASE, device_manifest, hub_manifest, install};
+use crate::plant::{OPERATOR, PLANT, Plant, device_manifest, hub_manifest, install};
 
 #[test]
 fn a_killed_pod_costs_nothing_that_was_acknowledged() -> Result<()> {
@@ -155,20 +155,78 @@ fn a_renewed_certificate_drops_nobody() -> Result<()> {
     })
 }
 
+/// Applies ten Devices and waits until all are ready.
+async fn ten_devices(site: &Namespace, more: Value) -> Result<Vec<String>> {
+    let names: Vec<_> = (0..10).map(|number| format!("pump-{number}")).collect();
+    let manifests: Vec<_> = names.iter().map(|name| device_manifest(name, more.clone()).to_string()).collect();
+    site.apply(&manifests.join("\n---\n")).await?;
+    for name in &names {
+        site.until_condition(DEVICE, name, "Ready", "True").await?;
+    }
+    Ok(names)
+}
+
+/// Deletes a namespace and waits until it is gone. Not given up, which would help the Devices out.
+async fn end(site: &Namespace) -> Result<()> {
+    site.delete(NAMESPACE, &site.name).await?;
+    site.until_gone(NAMESPACE, &site.name).await
+}
+
+/// An operator in the story's namespace that looks after another one too.
+async fn install_for(namespace: &Namespace, site: &Namespace) -> Result<()> {
+    install(namespace, &["--set", &format!("watchNamespaces={{{}}}", site.name)]).await
+}
+
 #[test]
 fn a_namespace_ends_with_hub_and_devices_in_it() -> Result<()> {
     on_cluster(async |namespace| {
         let site = namespace.sibling(&[]).await?;
-        let watched = format!("watchNamespaces={{{},{}}}", namespace.name, site.name);
-        install(namespace, &["--set", &watched]).await?;
+        install_for(namespace, &site).await?;
         site.apply(&hub_manifest(json!({})).to_string()).await?;
-        for number in 0..10 {
-            site.apply(&device_manifest(&format!("pump-{number}"), json!({})).to_string()).await?;
+        ten_devices(&site, json!({})).await?;
+        end(&site).await?;
+
+        // One that begins now does not wait for what it will never see.
+        namespace.kubectl(&["rollout", "restart", "deployment", OPERATOR]).output().await?;
+        namespace.kubectl(&["rollout", "status", "deployment", OPERATOR]).output().await?;
+        namespace.apply(&hub_manifest(json!({})).to_string()).await?;
+        let plant = Plant::reached(namespace).await?;
+        plant.device("pump", json!({})).await.map(drop)
+    })
+}
+
+#[test]
+fn a_namespace_ends_with_the_operator_in_it_too() -> Result<()> {
+    on_cluster(async |namespace| {
+        let site = namespace.sibling(&[]).await?;
+        install(&site, &[]).await?;
+        site.apply(&hub_manifest(json!({})).to_string()).await?;
+        ten_devices(&site, json!({})).await?;
+        end(&site).await?;
+        // Nobody has uninstalled it.
+        let stays = format!("{}-{OPERATOR}-finalizers", site.name);
+        namespace.kubectl(&["delete", "clusterrole,clusterrolebinding", &stays]).output().await.map(drop)
+    })
+}
+
+#[test]
+fn a_namespace_ends_and_its_devices_leave_a_hub_that_stays() -> Result<()> {
+    on_cluster(async |namespace| {
+        let site = namespace.sibling(&[]).await?;
+        install_for(namespace, &site).await?;
+        namespace.apply(&hub_manifest(json!({ "devices": { "allowedNamespaces": { "from": "All" } } })).to_string()).await?;
+        let plant = Plant::reached(namespace).await?;
+        plant.device("fan", json!({})).await?;
+        let names = ten_devices(&site, json!({ "hubRef": { "namespace": namespace.name } })).await?;
+        let owner = plant.owner()?;
+        for name in &names {
+            owner.device(name).await?;
         }
-        site.until_condition(DEVICE, "pump-9", "Ready", "True").await?;
-        // Not given up, which would help the Devices out.
-        site.delete(NAMESPACE, &site.name).await?;
-        within("the namespace to end", site.until_gone(NAMESPACE, &site.name)).await??;
-        namespace.helm(&["status", RELEASE]).output().await.map(drop)
+        end(&site).await?;
+        for name in &names {
+            let answer = owner.call(Method::GET, &format!("/devices/{name}"), &[], Vec::new()).await?;
+            ensure!(answer.status == 404, "{name} is in the hub: {}", answer.status);
+        }
+        owner.device("fan").await.map(drop)
     })
 }

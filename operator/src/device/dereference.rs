@@ -63,15 +63,6 @@ pub async fn is_there(context: &Context, key: &HubKey) -> Result<bool, kube::Err
     }
 }
 
-/// Whether a namespace is being deleted. One that we may not look at is not.
-pub async fn is_terminating(context: &Context, namespace: &str) -> Result<bool, kube::Error> {
-    match Api::<Namespace>::all(context.client.clone()).get_metadata_opt(namespace).await {
-        Ok(namespace) => Ok(namespace.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some())),
-        Err(kube::Error::Api(error)) if error.code == 403 => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
 /// Whether the hub takes Devices from the namespace.
 pub async fn is_allowed(
     context: &Context,

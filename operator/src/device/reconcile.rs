@@ -70,6 +70,11 @@ async fn reconcile_once(guarded: &Guarded, context: &Context) -> Result<Action, 
             let problem = Problem::new("RefusedByHub", format!("the IotHub {}: {error}", seen.hub));
             Ok(finish(context, &seen, device, &Outcome::Refused(problem), None))
         }
+        // Nothing is made any more in a namespace that goes, and the operator's rights there may have gone already.
+        Err(ReconcileError::Kubernetes(kube::Error::Api(error))) if error.code == 403 && context.is_ending(&name.namespace).await? => {
+            tracing::debug!(device = %name, "the Device {name} goes with its namespace: {}", error.message);
+            Ok(if seen.deleting { Action::requeue(context.retry_after(&name)) } else { Action::await_change() })
+        }
         Err(ReconcileError::Kubernetes(kube::Error::Api(error))) if matches!(error.code, 400 | 403 | 422) => {
             let problem = Problem::new("RefusedByKubernetes", format!("the API server refuses: {}", error.message));
             Ok(finish(context, &seen, device, &Outcome::Waiting(problem), None))
@@ -154,6 +159,10 @@ async fn carry_out(
         return Ok(finish(context, seen, device, &Outcome::Refused(problem), Some(LOOKED_AT_EVERY)));
     }
     if !seen.has_finalizer {
+        // Nobody may be there any more to take it off again.
+        if context.is_ending(&seen.name.namespace).await? {
+            return Ok(Action::await_change());
+        }
         apply::add_finalizer(context, seen, device.metadata.finalizers.as_ref()).await?;
     }
     let earlier = identity.as_ref().filter(|identity| identity.managed_by.as_ref().is_some_and(|owner| build::is_earlier_life(owner, &me)));

@@ -41,6 +41,7 @@ use crate::hub::{Endpoint, HubInfo, HubKey, Links};
 use crate::labels::{self, HubChildren};
 use crate::observe::{Metrics, Outcome};
 use crate::scope::Scope;
+use crate::seldom::Seldom;
 
 pub mod apply;
 pub mod build;
@@ -71,6 +72,9 @@ const CONCURRENT_MAX: u16 = 8;
 
 /// How long a hub may take to say something about itself.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
+
+/// How often that is told: all watches of a namespace that is gone are refused for ever.
+static WATCHES_BEGUN_AGAIN: Seldom = Seldom::new(Duration::from_secs(60));
 
 /// An IotHub, or what of it could not be read as one: a malformed one stops nobody else.
 type Guarded = DeserializeGuard<IotHub>;
@@ -195,7 +199,10 @@ async fn follow(context: Arc<Context>, namespace: Option<String>, stop: Cancella
                 Err(controller::Error::ReconcilerFailed(error, hub)) => {
                     warn!(%error, hub = hub.name, namespace = hub.namespace, "the hub {} is tried again: {error}", hub.name);
                 }
-                Err(error) => warn!(%error, "a watch is begun again: {error}"),
+                Err(error) => match WATCHES_BEGUN_AGAIN.speaks(Instant::now()) {
+                    Some(silent) => warn!(%error, silent, "a watch is begun again: {error}"),
+                    None => debug!(%error, "a watch is begun again: {error}"),
+                },
             }
             future::ready(())
         })

@@ -1,6 +1,7 @@
 //! The laws, against an API server and a hub that are played: reconciled twice nothing is written; three writes bring a Device to Ready;
 //! an operator that dies between any two effects loses nothing, rotates nothing twice, and lets nobody in who is held.
 
+mod namespaces;
 mod plays;
 
 use std::sync::{Arc, Mutex};
@@ -24,6 +25,7 @@ use crate::observe::Metrics;
 use crate::scope::Scope;
 use plays::{Fault, Shared, Stage};
 
+const NAMESPACE: &str = "/api/v1/namespaces/plant";
 const DEVICE: &str = "/apis/mooring.dev/v1alpha1/namespaces/plant/devices/pump";
 const HUB: &str = "/apis/mooring.dev/v1alpha1/namespaces/plant/iothubs/hub";
 const SECRET: &str = "/api/v1/namespaces/plant/secrets/pump-credentials";
@@ -70,6 +72,7 @@ impl World {
         spec["hubRef"] = json!({ "name": "hub" });
         {
             let mut stage = stage.lock().unwrap();
+            stage.put(NAMESPACE, json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "plant", "uid": "plant-1" } }));
             stage.put(HUB, iot_hub);
             stage.put(DEVICE, device("pump", "1", &spec));
         }
@@ -77,6 +80,11 @@ impl World {
     }
 
     fn operator(&self) -> Operator {
+        self.operator_of(&hub_key(), Scope::Cluster, 0)
+    }
+
+    /// One that knows how to reach a hub, and waits for so many watches in each part of its scope.
+    fn operator_of(&self, hub: &HubKey, scope: Scope, watches: usize) -> Operator {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut config = Config::new(format!("http://{}", self.api).parse().unwrap());
         config.default_namespace = "plant".to_owned();
@@ -84,7 +92,7 @@ impl World {
         let instruments = Instruments { clock: Timestamp::now, metrics: Metrics::default() };
         let links = Links::new(instruments.clone());
         links.set_plain(
-            hub_key(),
+            hub.clone(),
             Endpoint {
                 host_name: "h.example".to_owned(),
                 address: self.hub,
@@ -94,7 +102,7 @@ impl World {
             },
         );
         let (reader, store) = reflector::store::<Guarded>();
-        let context = Context::new(client, instruments, Scope::Cluster, links, vec![reader], 0);
+        let context = Context::new(client, instruments, scope, links, vec![reader], watches);
         let mut operator = Operator { stage: Arc::clone(&self.stage), context: Arc::new(context), store };
         operator.look();
         operator
