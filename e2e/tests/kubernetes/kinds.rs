@@ -108,7 +108,7 @@ fn manifest(kind: Kind, name: &str, fields: &str) -> String {
 }
 
 /// Gives the definitions to the API server; every story may, since the second time changes nothing.
-async fn install(namespace: &Namespace) -> Result<()> {
+pub async fn install(namespace: &Namespace) -> Result<()> {
     ensure!(Path::new(DEFINITIONS).is_dir(), "no definitions in {DEFINITIONS}");
     namespace.kubectl(&["apply", "--server-side", "--force-conflicts", "--filename", DEFINITIONS]).output().await?;
     let wait = ["wait", "--for=condition=Established", "--timeout=30s", "crd/iothubs.mooring.dev", "crd/devices.mooring.dev"];

@@ -27,6 +27,8 @@ pub enum Hub {
     Paused(Option<Arc<Link>>),
     /// Nobody has said yet where it is.
     NotReady,
+    /// Nobody has looked at it since the operator began.
+    NotLookedAt,
     /// It can be spoken to.
     There {
         /// How.
@@ -49,6 +51,7 @@ pub async fn hub(context: &Context, device: &Seen) -> Result<Hub, kube::Error> {
     Ok(match link {
         link if hub.paused => Hub::Paused(link),
         Some(link) => Hub::There { link, self_signed: hub.self_signed },
+        None if !context.links.is_looked_at(key) => Hub::NotLookedAt,
         None => Hub::NotReady,
     })
 }

@@ -100,6 +100,8 @@ async fn keep(context: &Context, seen: &Seen, device: &Device) -> Result<Action,
             let message = format!("the IotHub {hub} takes no Devices from this namespace: change its devices.allowedNamespaces");
             return Ok(finish(context, seen, device, &refused("NamespaceNotAllowed", message), None));
         }
+        // What its status says is as good as before.
+        Hub::NotLookedAt => return Ok(Action::requeue(AGAIN_AT_ONCE)),
         Hub::NotReady => {
             let message = format!("the IotHub {hub} is not ready; what was there stays as it was");
             return Ok(finish(context, seen, device, &Outcome::Waiting(Problem::new("HubNotReady", message)), None));

@@ -13,25 +13,23 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{Patch, PatchParams};
 use kube::core::{DeserializeGuard, PartialObjectMeta};
 use kube::runtime::controller::{self, Action, Controller};
 use kube::runtime::reflector::{self, ObjectRef, Store};
 use kube::runtime::{WatchStreamExt as _, watcher};
 use kube::{Api, Client, Resource, ResourceExt as _};
 use mooring_crds::IotHub;
-use mooring_crds::iot_hub::{DeviceCounts, IotHubStatus};
+use mooring_crds::iot_hub::DeviceCounts;
 use rand::RngCore as _;
-use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use self::apply::Applied;
 use self::build::{Plan, Surroundings};
 use self::certificates::behind_first;
 use self::child::{ChildKey, Kind, OPTIONAL_KINDS};
-use self::dereference::{Facts, dereference, entry, references};
+use self::dereference::{Facts, dereference, entry, names, references};
 use self::material::{For, Material, settle, signing_key};
 use self::status::{Known, is_rolled_out, status};
 use self::validate::{Valid, validate};
@@ -50,6 +48,7 @@ pub mod child;
 pub mod dereference;
 pub mod material;
 pub mod quantity;
+mod say;
 pub mod status;
 #[cfg(test)]
 mod tests;
@@ -252,9 +251,8 @@ where
         let namespace = object.namespace();
         let concerned = |hub: &Guarded| {
             let Ok(hub) = &hub.0 else { return false };
-            let issued =
-                kind == Kind::Secret && hub.spec.tls.issuer_ref.is_some() && HubChildren(&hub.name_any()).certificate() == key.name;
-            hub.namespace() == namespace && (issued || references(hub).contains(&key))
+            // By a child's name: cert-manager's, or somebody's who is in the way.
+            hub.namespace() == namespace && (references(hub).contains(&key) || names(hub).contains(&key))
         };
         hubs.state().into_iter().filter(|hub| concerned(hub)).map(|hub| ObjectRef::from_obj(hub.as_ref())).collect::<Vec<_>>()
     })
@@ -276,10 +274,12 @@ async fn reconcile_once(hub: &Guarded, context: &Context) -> Result<(Action, Out
     if hub.meta().deletion_timestamp.is_some() {
         // What it owns goes with it; its Devices find no link any more.
         context.forget(&key);
+        context.links.looked_at(&key);
         return Ok((Action::await_change(), Outcome::Done));
     }
-    if let Err(error) = &hub.0 {
-        context.events.warn(&hub.object_ref(&()), "InvalidSpec", &format!("the IotHub can't be read: {}", error.error)).await;
+    if hub.0.is_err() {
+        context.links.looked_at(&key);
+        say::unreadable(&key, context).await?;
         return Ok((Action::await_change(), Outcome::Refused));
     }
     let now = (context.clock)();
@@ -305,6 +305,7 @@ async fn reconcile_once(hub: &Guarded, context: &Context) -> Result<(Action, Out
     }
     let certificate = certificate_pem(hub, &facts);
     connect(hub, &key, &facts, certificate.as_deref(), context, now);
+    context.links.looked_at(&key);
     let deployment = facts.deployment(&key.name);
     let info = if deployment.as_ref().is_some_and(is_rolled_out) { ask(&key, context).await } else { Err("it does not run".to_owned()) };
     let devices = devices_to_tell(info.as_ref().ok(), &mut memory);
@@ -325,7 +326,8 @@ async fn reconcile_once(hub: &Guarded, context: &Context) -> Result<(Action, Out
         devices,
     };
     let next = status(known);
-    say(hub, &next, context).await?;
+    let before = hub.status.clone().unwrap_or_default();
+    say::say(&hub.object_ref(&()), &before, &next, context).await?;
     let outcome = if valid.is_ok() { Outcome::Done } else { Outcome::Refused };
     Ok((Action::requeue(look_again(&info, deployment.as_ref())), outcome))
 }
@@ -424,36 +426,4 @@ fn devices_to_tell(info: Option<&HubInfo>, memory: &mut Memory) -> Option<Device
     memory.devices_read = Some(Instant::now());
     let count = |count: u64| i64::try_from(count).unwrap_or(i64::MAX);
     Some(DeviceCounts { total: count(info.devices.total), enabled: count(info.devices.enabled), connected: count(info.devices.connected) })
-}
-
-/// Writes the status if it is another one, and tells of what a person needs to hear.
-async fn say(hub: &IotHub, next: &IotHubStatus, context: &Context) -> Result<(), kube::Error> {
-    let before = hub.status.clone().unwrap_or_default();
-    if before == *next {
-        return Ok(());
-    }
-    let (namespace, name) = (hub.namespace().unwrap_or_default(), hub.name_any());
-    let document = json!({
-        "apiVersion": mooring_crds::API_VERSION, "kind": "IotHub",
-        "metadata": { "name": name, "namespace": namespace, "uid": hub.uid() }, "status": next,
-    });
-    let hubs: Api<IotHub> = Api::namespaced(context.client.clone(), &namespace);
-    let params = PatchParams::apply(labels::STATUS_MANAGER).force();
-    match hubs.patch_status(&name, &params, &Patch::Apply(&document)).await {
-        Ok(_) => {}
-        // Deleted in the meantime, and perhaps made again.
-        Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => return Ok(()),
-        Err(error) => return Err(error),
-    }
-    let reason = |status: &IotHubStatus| status.conditions.first().map(|ready| (ready.status.clone(), ready.reason.clone()));
-    let Some(ready) = next.conditions.first().filter(|_| reason(&before) != reason(next)) else { return Ok(()) };
-    info!(hub = name, namespace, reason = ready.reason, "the hub {name}: {} {}", ready.reason, ready.message);
-    let reference = hub.object_ref(&());
-    let on_its_way = matches!(ready.reason.as_str(), "Creating" | "Starting" | "Stopping" | "HubNotAnswering");
-    match ready.status.as_str() {
-        "True" if ready.reason == "Running" => context.events.tell(&reference, &ready.reason, &ready.message).await,
-        _ if !on_its_way => context.events.warn(&reference, &ready.reason, &ready.message).await,
-        _ => {}
-    }
-    Ok(())
 }

@@ -110,6 +110,18 @@ pub fn status(known: Known<'_>) -> IotHubStatus {
     }
 }
 
+/// The status of an IotHub that can't be read as one; what ran before runs on.
+#[must_use]
+pub fn unreadable(before: &IotHubStatus, generation: Option<i64>, why: &str, now: Timestamp) -> IotHubStatus {
+    let message = format!("the IotHub can't be read, and is left as it was: put this right: {why}");
+    let said = said(&Standing::Stalled(Reason::new("InvalidSpec", message)), false);
+    IotHubStatus {
+        observed_generation: generation,
+        conditions: conditions::conditions(&before.conditions, &said, generation, now),
+        ..before.clone()
+    }
+}
+
 fn said(standing: &Standing, paused: bool) -> [Said; 3] {
     let (ready, reconciling, stalled, reason) = match standing {
         Standing::Ready(reason) => (true, false, false, reason),

@@ -8,7 +8,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::hub::Instruments;
@@ -121,6 +121,12 @@ async fn answer(State(cluster): State<Cluster>, request: Request<Body>) -> Resul
         objects.written.push(format!("{} {path}", parts.method));
     }
     let is_namespaced_list = path.split('/').skip_while(|part| *part != "namespaces").count() == 3;
+    let is_another = |object: &Value| !body["metadata"]["resourceVersion"].is_null() && !object.is_null();
+    if parts.method == Method::PATCH && objects.by_path.get(&path).is_some_and(is_another) {
+        let another =
+            json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 409, "reason": "Conflict", "message": "x" });
+        return Ok((StatusCode::CONFLICT, axum::Json(another)).into_response());
+    }
     let found = match parts.method {
         Method::GET if is_namespaced_list => Some(list(&objects, &path, parts.uri.query().unwrap_or_default())),
         Method::GET => objects.by_path.get(&path).cloned(),
@@ -330,4 +336,38 @@ async fn what_is_refused_or_paused_changes_nothing_but_the_status() {
     assert_eq!(cluster.condition("Reconciling"), ("False".to_owned(), "Paused".to_owned()));
     assert_eq!(cluster.get(HUB).unwrap()["status"]["observedGeneration"], 1, "what is paused has not been looked at");
     assert_eq!(cluster.written(), [format!("PATCH {HUB}/status")]);
+}
+
+#[tokio::test]
+async fn what_somebody_makes_in_the_last_moment_is_left_alone() {
+    let cluster = Cluster::with_hub(&smallest());
+    let context = cluster.context();
+    let hub: IotHub = serde_json::from_value(cluster.get(HUB).unwrap()).unwrap();
+    let theirs = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "plant-policy-service", "uid": "theirs" } });
+    cluster.put(POLICY, theirs.clone());
+    // As it was looked at before.
+    let facts = Facts::default();
+    let valid = validate(&hub, &facts).unwrap();
+    let material = settled(&hub, &valid, &facts, None, &context, noon()).unwrap();
+    let applied = carry_out(&hub, &valid, &material, &facts, &context).await.unwrap();
+    assert_eq!(cluster.get(POLICY), Some(theirs));
+    assert_eq!(applied.rejections.iter().map(|rejection| rejection.key.name.as_str()).collect::<Vec<_>>(), ["plant-policy-service"]);
+    assert!(cluster.get(DEPLOYMENT).is_none());
+}
+
+#[tokio::test]
+async fn a_hub_that_can_t_be_read_says_where_that_begins() {
+    let spec = json!({ "hostnames": ["hub.example"], "scheduling": { "affinity": { "nodeAffinity": "north" } } });
+    let cluster = Cluster::with_hub(&spec);
+    let context = cluster.context();
+    cluster.reconcile(&context).await;
+    assert_eq!(cluster.condition("Stalled"), ("True".to_owned(), "InvalidSpec".to_owned()));
+    let message = cluster.get(HUB).unwrap()["status"]["conditions"][0]["message"].to_string();
+    assert!(message.contains("spec.scheduling.affinity.nodeAffinity"), "{message}");
+    assert_eq!(cluster.written(), [format!("PATCH {HUB}/status")]);
+    cluster.reconcile(&context).await;
+    assert_eq!(cluster.written(), [""; 0]);
+    cluster.set_spec(smallest());
+    cluster.reconcile(&context).await;
+    assert_eq!(cluster.condition("Stalled").0, "False");
 }

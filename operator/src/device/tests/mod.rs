@@ -370,6 +370,20 @@ async fn a_finalizer_goes_with_a_hub_that_is_gone_and_waits_for_one_that_is_away
 }
 
 #[tokio::test]
+async fn an_operator_that_has_just_begun_says_nothing_of_a_hub_that_nobody_has_looked_at() {
+    let world = World::new(&json!({})).await;
+    world.operator().reconcile().await.unwrap();
+    let _ = world.writes();
+    let mut another = world.operator();
+    another.context.links.remove(&hub_key());
+    another.reconcile().await.unwrap();
+    assert_eq!((world.condition("Synced").as_str(), world.writes()), ("True InHub", (Vec::new(), 0)));
+    another.context.links.looked_at(&hub_key());
+    another.reconcile().await.unwrap();
+    assert_eq!(world.condition("Synced"), "Unknown HubNotReady");
+}
+
+#[tokio::test]
 async fn while_paused_a_device_is_shut_out_and_nothing_else() {
     let world = World::new(&json!({})).await;
     let mut operator = world.operator();
