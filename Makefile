@@ -112,7 +112,7 @@ made:
 	@cargo xtask crds --check
 
 clippy:
-	@cargo clippy --quiet --workspace --all-targets -- --deny warnings
+	@cargo clippy --quiet --workspace --all-targets --test kubernetes --test rings --test stores_postgres -- --deny warnings
 
 postgres:
 	@e2e/postgres.sh cargo test --quiet --workspace --test stores_postgres
