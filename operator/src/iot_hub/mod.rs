@@ -296,9 +296,10 @@ async fn reconcile_once(hub: &Guarded, context: &Context) -> Result<(Action, Out
         && !hub.spec.paused
     {
         let material = settled(hub, valid, &facts, memory.material.as_ref(), context, now)?;
-        applied = Some(carry_out(hub, valid, &material, &facts, context).await?);
-        memory.material = Some(material);
+        // Before anything is written: what fails half-way goes on with the keys of which the first Secrets tell already.
+        memory.material = Some(material.clone());
         context.remember(&key, memory.clone());
+        applied = Some(carry_out(hub, valid, &material, &facts, context).await?);
     }
     if let Some(applied) = &applied {
         facts.live.extend(applied.live.clone());

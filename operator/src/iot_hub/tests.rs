@@ -32,6 +32,8 @@ struct Objects {
     by_path: std::collections::BTreeMap<String, Value>,
     written: Vec<String>,
     version: u64,
+    /// What can't be written for now.
+    failing: Option<&'static str>,
 }
 
 impl Cluster {
@@ -107,8 +109,12 @@ impl Cluster {
     }
 
     async fn reconcile(&self, context: &Arc<Context>) {
+        self.try_to_reconcile(context).await.unwrap();
+    }
+
+    async fn try_to_reconcile(&self, context: &Arc<Context>) -> Result<Action, ReconcileError> {
         let hub: Guarded = serde_json::from_value(self.get(HUB).unwrap()).unwrap();
-        reconcile(Arc::new(hub), Arc::clone(context)).await.unwrap();
+        reconcile(Arc::new(hub), Arc::clone(context)).await
     }
 }
 
@@ -117,6 +123,11 @@ async fn answer(State(cluster): State<Cluster>, request: Request<Body>) -> Resul
     let body: Value = serde_json::from_slice(&to_bytes(body, 1 << 20).await.unwrap()).unwrap_or_default();
     let path = parts.uri.path().to_owned();
     let mut objects = cluster.objects();
+    if parts.method == Method::PATCH && objects.failing == Some(path.as_str()) {
+        let why =
+            json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500, "reason": "InternalError", "message": "" });
+        return Ok((StatusCode::INTERNAL_SERVER_ERROR, axum::Json(why)).into_response());
+    }
     if parts.method != Method::GET && !path.contains("/events") {
         objects.written.push(format!("{} {path}", parts.method));
     }
@@ -330,4 +341,24 @@ async fn what_is_refused_or_paused_changes_nothing_but_the_status() {
     assert_eq!(cluster.condition("Reconciling"), ("False".to_owned(), "Paused".to_owned()));
     assert_eq!(cluster.get(HUB).unwrap()["status"]["observedGeneration"], 1, "what is paused has not been looked at");
     assert_eq!(cluster.written(), [format!("PATCH {HUB}/status")]);
+}
+
+#[tokio::test]
+async fn a_rotation_is_carried_out_once_whatever_fails_after_it() {
+    let cluster = Cluster::with_hub(&smallest());
+    let context = cluster.context();
+    cluster.reconcile(&context).await;
+    let key = |name: &str| cluster.get(POLICY).unwrap()["data"][name].clone();
+    let old = key("primaryKey");
+    let rotation = json!({ "requestedAt": "2026-11-23T11:00:00Z" });
+    cluster
+        .set_spec(json!({ "hostnames": ["hub.example"], "logFilter": "debug", "policies": [{ "name": "service", "rotation": rotation }] }));
+    cluster.objects().failing = Some(DEPLOYMENT);
+    cluster.try_to_reconcile(&context).await.unwrap_err();
+    let new = key("primaryKey");
+    assert_ne!(new, old);
+
+    cluster.objects().failing = None;
+    cluster.reconcile(&context).await;
+    assert_eq!((key("primaryKey"), key("secondaryKey")), (new, old));
 }
