@@ -107,15 +107,10 @@ pub fn settle(
     let kept = before.or_else(|| secret(&children.operator_policy()).as_ref().and_then(keys_of));
     let operator = operators(kept, of.now, random);
     let (authority, certificate) = if valid.certificate == CertificateSource::SelfSigned {
-        let kept = |name: &str, certificate: &str, key: &str| {
-            let secret = secret(name)?;
-            Some(Pair { certificate: entry(&secret, certificate)?, key: entry(&secret, key)?.into() })
-        };
         let authority = remembered.and_then(|material| material.authority.clone());
-        let authority = authority.or_else(|| kept(&children.authority(), "ca.crt", "ca.key"));
-        let authority = settled_authority(of, authority)?;
+        let authority = settled_authority(of, authority.or_else(|| kept_authority(facts, &children.authority())))?;
         let certificate = remembered.and_then(|material| material.certificate.clone());
-        let certificate = certificate.or_else(|| kept(&children.certificate(), "tls.crt", "tls.key"));
+        let certificate = certificate.or_else(|| kept_pair(facts, &children.certificate(), "tls.crt", "tls.key"));
         let certificate = match certificate.filter(|pair| pair.is_good(&authority, of.names, of.now)) {
             Some(good) => good,
             None => authority.issue(of.names, of.now)?,
@@ -149,9 +144,20 @@ pub fn keys_of(secret: &Secret) -> Option<Keys> {
     })
 }
 
+/// The authority that a Secret holds, if its certificate and its key belong together.
+#[must_use]
+pub fn kept_authority(facts: &Facts, secret: &str) -> Option<Pair> {
+    kept_pair(facts, secret, "ca.crt", "ca.key").filter(Pair::belongs_together)
+}
+
+fn kept_pair(facts: &Facts, secret: &str, certificate: &str, key: &str) -> Option<Pair> {
+    let secret = facts.child::<Secret>(Kind::Secret, secret)?;
+    Some(Pair { certificate: entry(&secret, certificate)?, key: entry(&secret, key)?.into() })
+}
+
 fn settled_authority(of: For<'_>, kept: Option<Pair>) -> Result<Pair, rcgen::Error> {
     let name = format!("{}/{}", of.namespace, of.hub);
-    match kept.filter(Pair::belongs_together) {
+    match kept {
         Some(authority) if authority.authority_ends_soon(of.now) => authority.renewed_authority(&name, of.now),
         Some(authority) => Ok(authority),
         None => Pair::new_authority(&name, of.now),

@@ -1,6 +1,6 @@
 //! The IotHub controller: reads, checks, settles keys and certificates, builds, applies, and says how the hub stands.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -48,6 +48,7 @@ pub mod build;
 pub mod certificates;
 pub mod child;
 pub mod dereference;
+pub mod lost;
 pub mod material;
 pub mod quantity;
 pub mod status;
@@ -290,15 +291,21 @@ async fn reconcile_once(hub: &Guarded, context: &Context) -> Result<(Action, Out
     };
     let mut memory = context.remembered(&key, &hub.uid().unwrap_or_default());
     let mut facts = dereference(&context.client, hub, context.optional_kinds().await?).await?;
-    let valid = validate(hub, &facts);
+    let believed = believed(&facts, hub);
+    let valid = validate(hub, &facts).and_then(|valid| {
+        lost::authority_is_there(hub, &valid, &believed, memory.material.as_ref())?;
+        Ok(valid)
+    });
     let mut applied = None;
     if let Ok(valid) = &valid
         && !hub.spec.paused
     {
-        let material = settled(hub, valid, &facts, memory.material.as_ref(), context, now)?;
+        let lost = lost::policies(hub, valid, &believed, memory.material.as_ref());
+        let material = settled(hub, valid, &believed, memory.material.as_ref(), context, now)?;
         // Before anything is written: what fails half-way goes on with the keys of which the first Secrets tell already.
         memory.material = Some(material.clone());
         context.remember(&key, memory.clone());
+        tell_of_lost(hub, &lost, context).await;
         applied = Some(carry_out(hub, valid, &material, &facts, context).await?);
     }
     if let Some(applied) = &applied {
@@ -339,10 +346,28 @@ fn look_again(info: &Result<HubInfo, String>, deployment: Option<&Deployment>) -
     }
 }
 
+/// What there is, without the Secrets that are not the hub's own: keys and certificates in them are nobody's to believe.
+fn believed(facts: &Facts, hub: &IotHub) -> Facts {
+    let mut believed = facts.clone();
+    believed.live.retain(|key, live| key.kind != Kind::Secret || apply::is_ours(live, hub));
+    believed
+}
+
+async fn tell_of_lost(hub: &IotHub, lost: &BTreeMap<String, String>, context: &Context) {
+    for (policy, secret) in lost {
+        let note = format!(
+            "the Secret {secret} was gone, and with it the keys of the policy {policy}: it has new ones. Whoever has the old ones is refused \
+             from now on: give them the new connection string"
+        );
+        warn!(hub = hub.name_any(), policy, secret, "{note}");
+        context.events.warn(&hub.object_ref(&()), "PolicyKeysLost", &note).await;
+    }
+}
+
 fn settled(
     hub: &IotHub,
     valid: &Valid,
-    facts: &Facts,
+    believed: &Facts,
     remembered: Option<&Material>,
     context: &Context,
     now: Timestamp,
@@ -350,15 +375,12 @@ fn settled(
     let names = build::certificate_names(hub, &context.surroundings);
     let (namespace, name) = (hub.namespace().unwrap_or_default(), hub.name_any());
     let of = For { namespace: &namespace, hub: &name, names: &names, now };
-    // Keys and certificates in Secrets that are not ours are nobody's to believe.
-    let mut believed = facts.clone();
-    believed.live.retain(|key, live| key.kind != Kind::Secret || apply::is_ours(live, hub));
     let mut random = || {
         let mut bytes = [0; 32];
         rand::rng().fill_bytes(&mut bytes);
         bytes
     };
-    settle(of, valid, &believed, remembered, &mut random)
+    settle(of, valid, believed, remembered, &mut random)
 }
 
 async fn carry_out(hub: &IotHub, valid: &Valid, material: &Material, facts: &Facts, context: &Context) -> Result<Applied, kube::Error> {

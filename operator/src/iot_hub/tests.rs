@@ -32,6 +32,8 @@ struct Objects {
     by_path: std::collections::BTreeMap<String, Value>,
     written: Vec<String>,
     version: u64,
+    /// Events.
+    told: Vec<Value>,
     /// What can't be written for now.
     failing: Option<&'static str>,
 }
@@ -130,6 +132,8 @@ async fn answer(State(cluster): State<Cluster>, request: Request<Body>) -> Resul
     }
     if parts.method != Method::GET && !path.contains("/events") {
         objects.written.push(format!("{} {path}", parts.method));
+    } else if parts.method == Method::POST {
+        objects.told.push(body.clone());
     }
     let is_namespaced_list = path.split('/').skip_while(|part| *part != "namespaces").count() == 3;
     let found = match parts.method {
@@ -361,4 +365,44 @@ async fn a_rotation_is_carried_out_once_whatever_fails_after_it() {
     cluster.objects().failing = None;
     cluster.reconcile(&context).await;
     assert_eq!((key("primaryKey"), key("secondaryKey")), (new, old));
+}
+
+#[tokio::test]
+async fn an_authority_that_is_lost_is_not_made_anew_before_somebody_says_so() {
+    const AUTHORITY: &str = "/api/v1/namespaces/north/secrets/plant-ca";
+    const CERTIFICATE: &str = "/api/v1/namespaces/north/secrets/plant-tls";
+    let cluster = Cluster::with_hub(&smallest());
+    let first = cluster.context();
+    cluster.reconcile(&first).await;
+    let kept = cluster.get(AUTHORITY).unwrap();
+    cluster.remove(AUTHORITY);
+    let _ = cluster.written();
+
+    // Another operator, which remembers nothing.
+    cluster.reconcile(&cluster.context()).await;
+    assert_eq!(cluster.condition("Stalled"), ("True".to_owned(), "AuthorityLost".to_owned()));
+    assert_eq!(cluster.written(), [format!("PATCH {HUB}/status")]);
+    cluster.reconcile(&first).await;
+    assert_eq!(cluster.get(AUTHORITY).unwrap()["data"], kept["data"], "the one before knows it still");
+
+    cluster.remove(AUTHORITY);
+    cluster.remove(CERTIFICATE);
+    cluster.reconcile(&cluster.context()).await;
+    assert_eq!(cluster.condition("Stalled").0, "False");
+    assert_ne!(cluster.get(AUTHORITY).unwrap()["data"], kept["data"]);
+}
+
+#[tokio::test]
+async fn a_policy_whose_keys_are_lost_has_new_ones_and_it_is_told() {
+    let cluster = Cluster::with_hub(&smallest());
+    cluster.reconcile(&cluster.context()).await;
+    let kept = cluster.get(POLICY).unwrap();
+    let told = || cluster.objects().told.iter().filter(|event| event["reason"] == "PolicyKeysLost").count();
+    assert_eq!(told(), 0, "what is made the first time is not lost");
+    cluster.remove(POLICY);
+    let context = cluster.context();
+    cluster.reconcile(&context).await;
+    cluster.reconcile(&context).await;
+    assert_ne!(cluster.get(POLICY).unwrap()["data"], kept["data"]);
+    assert_eq!(told(), 1);
 }
