@@ -96,8 +96,8 @@ pub struct IotHubSpec {
     #[serde(default)]
     pub retention: Retention,
 
-    /// Consumer groups of the Event Hubs-compatible endpoint, besides $Default. Those that are missing are made; readers that go on where
-    /// they were need one each.
+    /// Consumer groups of the Event Hubs-compatible endpoint, besides $Default; readers that go on where they were need one each. That
+    /// endpoint is not there yet: until then they are kept in the spec and do nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::consumer_groups")]
     pub consumer_groups: Vec<String>,
