@@ -120,8 +120,8 @@ pub struct IotHubSpec {
     )]
     pub storage: Storage,
 
-    /// How many hubs share the work. More than one needs distributed storage, which is not there yet: such a hub is not run, and its
-    /// condition Stalled says so.
+    /// How many hubs share the work. More than one needs distributed storage, which is not there yet: the condition Stalled says so, a hub
+    /// that runs already runs on as it was, and a new one is not started.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: i32,
