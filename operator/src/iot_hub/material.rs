@@ -29,9 +29,9 @@ const OPERATOR_ROTATION: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// For how long both of the operator's keys are good then.
 const OPERATOR_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
 
-/// How long a new key may take to reach the hub: kubelets look at Secrets every minute or two. The operator signs with the one before
-/// until then.
-const OPERATOR_KEY_TRAVELS: SignedDuration = SignedDuration::from_mins(10);
+/// How long a new key may take to reach the hub: kubelets look at Secrets every minute or two. Until then the operator signs with the one
+/// before, and connection strings have it.
+const KEY_TRAVELS: SignedDuration = SignedDuration::from_mins(10);
 
 /// The length of a generated key, as Azure's are.
 const KEY_BYTES: usize = 32;
@@ -39,7 +39,7 @@ const KEY_BYTES: usize = 32;
 /// A policy's keys, in Base64, and the last rotation.
 #[derive(Clone, Debug)]
 pub struct Keys {
-    /// The one that connection strings have.
+    /// The newer one.
     pub primary: SecretString,
     /// The other.
     pub secondary: SecretString,
@@ -122,12 +122,12 @@ pub fn settle(
     Ok(Material { policies, operator, authority, certificate })
 }
 
-/// The key that the operator signs with: not one that the hub may not have yet.
+/// The key to sign with: not one that the hub may not have yet.
 #[must_use]
-pub fn signing_key(operator: &Keys, now: Timestamp) -> SecretString {
-    match operator.begun_at {
-        Some(begun) if now.duration_since(begun) < OPERATOR_KEY_TRAVELS => operator.secondary.clone(),
-        _ => operator.primary.clone(),
+pub fn signing_key(keys: &Keys, now: Timestamp) -> SecretString {
+    match keys.begun_at {
+        Some(begun) if now.duration_since(begun) < KEY_TRAVELS => keys.secondary.clone(),
+        _ => keys.primary.clone(),
     }
 }
 

@@ -306,7 +306,7 @@ async fn reconcile_once(hub: &Guarded, context: &Context) -> Result<(Action, Out
         memory.material = Some(material.clone());
         context.remember(&key, memory.clone());
         tell_of_lost(hub, &lost, context).await;
-        applied = Some(carry_out(hub, valid, &material, &facts, context).await?);
+        applied = Some(carry_out(hub, valid, &material, &facts, context, now).await?);
     }
     if let Some(applied) = &applied {
         facts.live.extend(applied.live.clone());
@@ -383,10 +383,17 @@ fn settled(
     settle(of, valid, believed, remembered, &mut random)
 }
 
-async fn carry_out(hub: &IotHub, valid: &Valid, material: &Material, facts: &Facts, context: &Context) -> Result<Applied, kube::Error> {
+async fn carry_out(
+    hub: &IotHub,
+    valid: &Valid,
+    material: &Material,
+    facts: &Facts,
+    context: &Context,
+    now: Timestamp,
+) -> Result<Applied, kube::Error> {
     let volume = facts.volume(&hub.name_any());
-    let plan =
-        Plan { hub, valid, material, volume: volume.as_ref(), optional_kinds: &facts.optional_kinds, surroundings: &context.surroundings };
+    let (surroundings, optional_kinds) = (&context.surroundings, &facts.optional_kinds);
+    let plan = Plan { hub, valid, material, volume: volume.as_ref(), optional_kinds, surroundings, now };
     apply::apply(&context.client, hub, build::build(plan), facts).await
 }
 

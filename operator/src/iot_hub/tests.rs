@@ -8,6 +8,8 @@ use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use serde_json::{Map, Value};
 
 use super::*;
@@ -365,6 +367,10 @@ async fn a_rotation_is_carried_out_once_whatever_fails_after_it() {
     cluster.objects().failing = None;
     cluster.reconcile(&context).await;
     assert_eq!((key("primaryKey"), key("secondaryKey")), (new, old));
+    let Value::String(connection) = key("connectionString") else { panic!("no connection string") };
+    let connection = String::from_utf8(BASE64.decode(connection).unwrap()).unwrap();
+    let old = String::from_utf8(BASE64.decode(key("secondaryKey").as_str().unwrap()).unwrap()).unwrap();
+    assert!(connection.ends_with(&old), "the new key is on its way to the hub");
 }
 
 #[tokio::test]
