@@ -145,16 +145,21 @@ pub fn standing(known: Known<'_>) -> Standing {
         // Kubernetes has stopped to count on it.
         return if has_condition(deployment, "Progressing", "False") { Standing::Stalled(reason) } else { Standing::Reconciling(reason) };
     }
+    let left = known.certificate_ends.map(|ends| SignedDuration::from_secs(ends - known.now.as_second()));
+    // The operator can't connect either then.
+    if left.is_some_and(|left| left <= SignedDuration::ZERO) {
+        let message = "the hub's certificate has ended, so that no device connects: see to it that it is renewed";
+        return Standing::Stalled(Reason::new("CertificateExpired", message));
+    }
     if let Err(why) = known.info {
-        let message = format!("the hub runs, but does not answer the operator: {why}");
+        let mut message = format!("the hub runs, but does not answer the operator: {why}");
+        if let Some(secret) = known.hub.spec.tls.secret_ref.as_ref().filter(|_| why.contains("UnknownIssuer")) {
+            let hint = format!(". Put the certificate of the authority that issued the hub's into ca.crt of the Secret {}", secret.name);
+            message.push_str(&hint);
+        }
         return Standing::Reconciling(Reason::new("HubNotAnswering", message));
     }
-    let left = known.certificate_ends.map(|ends| SignedDuration::from_secs(ends - known.now.as_second()));
     match left {
-        Some(left) if left <= SignedDuration::ZERO => {
-            let message = "the hub's certificate has ended, so that no device connects: see to it that it is renewed";
-            Standing::Stalled(Reason::new("CertificateExpired", message))
-        }
         Some(left) if left < EXPIRES_SOON => {
             let message = format!("the hub's certificate ends in {} h: see to it that it is renewed", left.as_hours());
             Standing::Ready(Reason::new("CertificateExpiring", message))
@@ -359,6 +364,7 @@ mod tests {
         assert_eq!(stands(&running(), &[], Err("no route"), YEAR), ("HubNotAnswering".to_owned(), false, true, false));
         assert_eq!(stands(&running(), &[], Ok(&info), 3600), ("CertificateExpiring".to_owned(), true, false, false));
         assert_eq!(stands(&running(), &[], Ok(&info), -1), ("CertificateExpired".to_owned(), false, false, true));
+        assert_eq!(stands(&running(), &[], Err("expired"), -1).0, "CertificateExpired", "nor does the operator");
         let outdated = deployment(&json!({ "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1 }));
         assert_eq!(stands(&outdated, &[], Ok(&info), YEAR), ("Starting".to_owned(), false, true, false));
     }
