@@ -59,8 +59,11 @@ pub mod validate;
 /// How often a hub that runs is asked how many devices it has; what is told of them is at most this old, and no newer.
 const DEVICES_READ_EVERY: Duration = Duration::from_secs(30);
 
-/// How often a hub that ought to answer and does not yet is asked again.
+/// How soon a hub that ought to answer and does not yet is asked again; each time that it does not, it is given twice as long.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// And at the most so long.
+const ASKED_AGAIN_AFTER_MAX: Duration = Duration::from_secs(30);
 
 /// How often a hub is looked at that waits for something that no watch tells of.
 const LOOKED_AT_AGAIN_AFTER: Duration = Duration::from_secs(15);
@@ -109,6 +112,8 @@ struct Memory {
     uid: String,
     material: Option<Material>,
     devices_read: Option<Instant>,
+    /// How often, one time after the other, the hub was asked and did not answer.
+    unanswered: u32,
 }
 
 impl Context {
@@ -314,7 +319,9 @@ async fn reconcile_once(hub: &Guarded, context: &Context) -> Result<(Action, Out
     let certificate = certificate_pem(hub, &facts);
     connect(hub, &key, &facts, certificate.as_deref(), context, now);
     let deployment = facts.deployment(&key.name);
-    let info = if deployment.as_ref().is_some_and(is_rolled_out) { ask(&key, context).await } else { Err("it does not run".to_owned()) };
+    let is_there = deployment.as_ref().is_some_and(is_rolled_out);
+    let info = if is_there { ask(&key, context).await } else { Err("it does not run".to_owned()) };
+    memory.unanswered = if info.is_ok() || !is_there { 0 } else { memory.unanswered.saturating_add(1) };
     let devices = devices_to_tell(info.as_ref().ok(), &mut memory);
     context.remember(&key, memory.clone());
     let (volume, devices_service) = (facts.volume(&key.name), facts.service(&key.name));
@@ -335,14 +342,14 @@ async fn reconcile_once(hub: &Guarded, context: &Context) -> Result<(Action, Out
     let next = status(known);
     say(hub, &next, context).await?;
     let outcome = if valid.is_ok() { Outcome::Done } else { Outcome::Refused };
-    Ok((Action::requeue(look_again(&info, deployment.as_ref())), outcome))
+    Ok((Action::requeue(look_again(info.is_ok(), memory.unanswered)), outcome))
 }
 
-fn look_again(info: &Result<HubInfo, String>, deployment: Option<&Deployment>) -> Duration {
-    match info {
-        Ok(_) => DEVICES_READ_EVERY,
-        Err(_) if deployment.is_some_and(is_rolled_out) => ASKED_AGAIN_AFTER,
-        Err(_) => LOOKED_AT_AGAIN_AFTER,
+fn look_again(answers: bool, unanswered: u32) -> Duration {
+    match unanswered.checked_sub(1) {
+        _ if answers => DEVICES_READ_EVERY,
+        Some(before) => ASKED_AGAIN_AFTER.saturating_mul(1 << before.min(16)).min(ASKED_AGAIN_AFTER_MAX),
+        None => LOOKED_AT_AGAIN_AFTER,
     }
 }
 

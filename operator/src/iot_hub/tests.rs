@@ -412,3 +412,10 @@ async fn a_policy_whose_keys_are_lost_has_new_ones_and_it_is_told() {
     assert_ne!(cluster.get(POLICY).unwrap()["data"], kept["data"]);
     assert_eq!(told(), 1);
 }
+
+#[test]
+fn a_hub_that_does_not_answer_is_asked_less_and_less() {
+    let seconds = |unanswered| look_again(false, unanswered).as_secs();
+    assert_eq!([1, 2, 3, 4, 5, u32::MAX].map(seconds), [2, 4, 8, 16, 30, 30]);
+    assert_eq!((look_again(false, 0), look_again(true, 0)), (LOOKED_AT_AGAIN_AFTER, DEVICES_READ_EVERY));
+}
