@@ -38,7 +38,13 @@ fn text(min: usize, max: usize, rule: &str, message: &str) -> Schema {
 pub(crate) fn host_names(_: &mut SchemaGenerator) -> Schema {
     let rule = r"self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')";
     let item = text(1, 253, rule, "a host name in lower case without a port, such as hub.example.com");
-    json_schema!({ "type": "array", "minItems": 1, "maxItems": 16, "items": item, "x-kubernetes-list-type": "set" })
+    let first = json!({
+        "rule": "self.size() == 0 || !isIP(self[0])",
+        "message": "the first is the HostName of connection strings and has to be a name: put the address behind it",
+    });
+    json_schema!({
+        "type": "array", "minItems": 1, "maxItems": 16, "items": item, "x-kubernetes-list-type": "set", "x-kubernetes-validations": [first],
+    })
 }
 
 /// Networks.

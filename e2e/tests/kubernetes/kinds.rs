@@ -12,6 +12,7 @@ const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/yaml");
 /// What there may be of a hub beside its hostnames, as YAML flow mapping, and what the refusal says.
 const REFUSED_HUBS: &[(&str, &str)] = &[
     ("hostnames: ['Hub:8883']", "a host name in lower case without a port"),
+    ("hostnames: [192.0.2.1, hub.example]", "has to be a name: put the address behind it"),
     ("hostnames: []", "should have at least 1 items"),
     ("colour: red", "unknown field \"spec.colour\""),
     ("tls: {selfSigned: {}, secretRef: {name: a}}", "spec.tls: Invalid value: only one of selfSigned, secretRef and issuerRef"),
