@@ -274,6 +274,7 @@ fn endpoints(known: Known<'_>) -> Option<Endpoints> {
     })
 }
 
+/// Where devices come in: nowhere yet while a load balancer is being made; at which ports of the nodes, for NodePort.
 fn addresses(service: &Service) -> Vec<String> {
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let outside: Vec<String> = balancer
@@ -282,10 +283,15 @@ fn addresses(service: &Service) -> Vec<String> {
         .filter_map(|ingress| ingress.ip.clone().or_else(|| ingress.hostname.clone()))
         .take(16)
         .collect();
-    if !outside.is_empty() {
-        return outside;
+    let Some(spec) = service.spec.as_ref().filter(|_| outside.is_empty()) else { return outside };
+    match spec.type_.as_deref() {
+        Some("LoadBalancer") => Vec::new(),
+        Some("NodePort") => {
+            let ports = spec.ports.iter().flatten().filter_map(|port| port.node_port);
+            ports.map(|port| format!("<any node>:{port}")).collect()
+        }
+        _ => spec.cluster_ip.clone().filter(|address| address != "None").into_iter().collect(),
     }
-    service.spec.as_ref().and_then(|spec| spec.cluster_ip.clone()).filter(|address| address != "None").into_iter().collect()
 }
 
 fn policies(known: Known<'_>) -> Option<Vec<PolicyStatus>> {
@@ -388,6 +394,19 @@ mod tests {
         assert_eq!(why(&[]), "Starting");
         let given_up = json!({ "observedGeneration": 2, "conditions": [{ "type": "Progressing", "status": "False" }] });
         assert!(stands(&deployment(&given_up), &[], Err("-"), 1).3, "stalled");
+    }
+
+    #[test]
+    fn an_address_is_one_that_devices_reach() {
+        let of = |spec: &Value, status: &Value| addresses(&serde_json::from_value(json!({ "spec": spec, "status": status })).unwrap());
+        let balancer = json!({ "type": "LoadBalancer", "clusterIP": "10.0.0.1" });
+        assert_eq!(of(&balancer, &json!({})), [""; 0], "it is on its way");
+        let ingress = json!({ "loadBalancer": { "ingress": [{ "ip": "192.0.2.1" }] } });
+        assert_eq!(of(&balancer, &ingress), ["192.0.2.1"]);
+        let ports = json!([{ "port": 8883, "nodePort": 30883 }, { "port": 443, "nodePort": 30443 }]);
+        let nodes = json!({ "type": "NodePort", "clusterIP": "10.0.0.1", "ports": ports });
+        assert_eq!(of(&nodes, &json!({})), ["<any node>:30883", "<any node>:30443"]);
+        assert_eq!(of(&json!({ "type": "ClusterIP", "clusterIP": "10.0.0.1" }), &json!({})), ["10.0.0.1"]);
     }
 
     #[test]
