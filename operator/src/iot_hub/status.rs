@@ -237,6 +237,15 @@ fn container_reason(pod: &Pod) -> Option<Reason> {
     let status: &ContainerStatus = pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|status| status.name == "hub")?;
     let waiting = status.state.as_ref()?.waiting.as_ref()?;
     let word = START_REASONS.into_iter().find(|word| waiting.reason.as_deref() == Some(word))?;
+    if matches!(word, "ImagePullBackOff" | "ErrImagePull") {
+        // The kubelet goes to and fro between the two, with other words each time: to a person they are one.
+        let message = format!(
+            "the image {} can't be had: see that its name is right and the registry lets this cluster in. `kubectl describe pod` has the \
+                               registry's own words",
+            status.image
+        );
+        return Some(Reason::new("ImagePullBackOff", message));
+    }
     let why = waiting.message.clone().unwrap_or_default();
     let message = match word {
         "CrashLoopBackOff" => {
@@ -245,7 +254,7 @@ fn container_reason(pod: &Pod) -> Option<Reason> {
             let words = last.and_then(|last| last.message.as_deref()).unwrap_or("nothing");
             format!("the hub ends again and again (exit code {code}, {} restarts); its last words: {}", status.restart_count, end_of(words))
         }
-        "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" => {
+        "InvalidImageName" | "ErrImageNeverPull" => {
             format!("the image {} can't be had: {why}", status.image)
         }
         _ => format!("the hub's container can't be made: {why}"),
@@ -387,6 +396,7 @@ mod tests {
         };
         let why = |pods: &[Pod]| stands(&starting, pods, Err("-"), 1).0;
         assert_eq!(why(&waiting("ImagePullBackOff")), "ImagePullBackOff");
+        assert_eq!(container_reason(&waiting("ErrImagePull")[0]), container_reason(&waiting("ImagePullBackOff")[0]), "one reason");
         assert_eq!(why(&waiting("CrashLoopBackOff")), "CrashLoopBackOff");
         assert!(container_reason(&waiting("CrashLoopBackOff")[0]).unwrap().message.contains("no such file"));
         let unschedulable = json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": "0/1 nodes" }] });
