@@ -47,6 +47,12 @@ pub(crate) fn host_names(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
+/// What is written into a log.
+pub(crate) fn log_filter(_: &mut SchemaGenerator) -> Schema {
+    let rule = "self.matches('(?i)^([a-z0-9_:]+=)?(off|error|warn|info|debug|trace)(,([a-z0-9_:]+=)?(off|error|warn|info|debug|trace))*$')";
+    text(1, 1024, rule, "a level (off, error, warn, info, debug, trace), or levels per module, as in mooring_hub::mqtt=debug,info")
+}
+
 /// Networks.
 pub(crate) fn networks(_: &mut SchemaGenerator) -> Schema {
     let item = text(3, 64, "isCIDR(self)", "a network, such as 10.0.0.0/8 or fd00::/8");

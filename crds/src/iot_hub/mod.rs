@@ -191,7 +191,7 @@ pub struct IotHubSpec {
     /// What the hub writes into its log: a level (error, warn, info, debug, trace), or levels per module, as in
     /// `mooring_hub::mqtt=debug,info`.
     #[serde(default = "default_log_filter")]
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(schema_with = "schema::log_filter")]
     pub log_filter: String,
 
     /// While true nothing is changed in the cluster or the hub for this hub and its Devices, except that Devices are still disabled and
