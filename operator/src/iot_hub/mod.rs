@@ -1,6 +1,6 @@
 //! The IotHub controller: reads, checks, settles keys and certificates, builds, applies, and says how the hub stands.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -46,6 +46,7 @@ pub mod build;
 pub mod certificates;
 pub mod child;
 pub mod dereference;
+pub mod lost;
 pub mod material;
 pub mod quantity;
 mod say;
@@ -57,8 +58,11 @@ pub mod validate;
 /// How often a hub that runs is asked how many devices it has; what is told of them is at most this old, and no newer.
 const DEVICES_READ_EVERY: Duration = Duration::from_secs(30);
 
-/// How often a hub that ought to answer and does not yet is asked again.
+/// How soon a hub that ought to answer and does not yet is asked again; each time that it does not, it is given twice as long.
 const ASKED_AGAIN_AFTER: Duration = Duration::from_secs(2);
+
+/// And at the most so long.
+const ASKED_AGAIN_AFTER_MAX: Duration = Duration::from_secs(30);
 
 /// How often a hub is looked at that waits for something that no watch tells of.
 const LOOKED_AT_AGAIN_AFTER: Duration = Duration::from_secs(15);
@@ -107,6 +111,8 @@ struct Memory {
     uid: String,
     material: Option<Material>,
     devices_read: Option<Instant>,
+    /// How often, one time after the other, the hub was asked and did not answer.
+    unanswered: u32,
 }
 
 impl Context {
@@ -290,15 +296,22 @@ async fn reconcile_once(hub: &Guarded, context: &Context) -> Result<(Action, Out
     };
     let mut memory = context.remembered(&key, &hub.uid().unwrap_or_default());
     let mut facts = dereference(&context.client, hub, context.optional_kinds().await?).await?;
-    let valid = validate(hub, &facts);
+    let believed = believed(&facts, hub);
+    let valid = validate(hub, &facts).and_then(|valid| {
+        lost::authority_is_there(hub, &valid, &believed, memory.material.as_ref())?;
+        Ok(valid)
+    });
     let mut applied = None;
     if let Ok(valid) = &valid
         && !hub.spec.paused
     {
-        let material = settled(hub, valid, &facts, memory.material.as_ref(), context, now)?;
-        applied = Some(carry_out(hub, valid, &material, &facts, context).await?);
-        memory.material = Some(material);
+        let lost = lost::policies(hub, valid, &believed, memory.material.as_ref());
+        let material = settled(hub, valid, &believed, memory.material.as_ref(), context, now)?;
+        // Before anything is written: what fails half-way goes on with the keys of which the first Secrets tell already.
+        memory.material = Some(material.clone());
         context.remember(&key, memory.clone());
+        tell_of_lost(hub, &lost, context).await;
+        applied = Some(carry_out(hub, valid, &material, &facts, context, now).await?);
     }
     if let Some(applied) = &applied {
         facts.live.extend(applied.live.clone());
@@ -307,7 +320,9 @@ async fn reconcile_once(hub: &Guarded, context: &Context) -> Result<(Action, Out
     connect(hub, &key, &facts, certificate.as_deref(), context, now);
     context.links.looked_at(&key);
     let deployment = facts.deployment(&key.name);
-    let info = if deployment.as_ref().is_some_and(is_rolled_out) { ask(&key, context).await } else { Err("it does not run".to_owned()) };
+    let is_there = deployment.as_ref().is_some_and(is_rolled_out);
+    let info = if is_there { ask(&key, context).await } else { Err("it does not run".to_owned()) };
+    memory.unanswered = if info.is_ok() || !is_there { 0 } else { memory.unanswered.saturating_add(1) };
     let devices = devices_to_tell(info.as_ref().ok(), &mut memory);
     context.remember(&key, memory.clone());
     let (volume, devices_service) = (facts.volume(&key.name), facts.service(&key.name));
@@ -329,21 +344,39 @@ async fn reconcile_once(hub: &Guarded, context: &Context) -> Result<(Action, Out
     let before = hub.status.clone().unwrap_or_default();
     say::say(&hub.object_ref(&()), &before, &next, context).await?;
     let outcome = if valid.is_ok() { Outcome::Done } else { Outcome::Refused };
-    Ok((Action::requeue(look_again(&info, deployment.as_ref())), outcome))
+    Ok((Action::requeue(look_again(info.is_ok(), memory.unanswered)), outcome))
 }
 
-fn look_again(info: &Result<HubInfo, String>, deployment: Option<&Deployment>) -> Duration {
-    match info {
-        Ok(_) => DEVICES_READ_EVERY,
-        Err(_) if deployment.is_some_and(is_rolled_out) => ASKED_AGAIN_AFTER,
-        Err(_) => LOOKED_AT_AGAIN_AFTER,
+fn look_again(answers: bool, unanswered: u32) -> Duration {
+    match unanswered.checked_sub(1) {
+        _ if answers => DEVICES_READ_EVERY,
+        Some(before) => ASKED_AGAIN_AFTER.saturating_mul(1 << before.min(16)).min(ASKED_AGAIN_AFTER_MAX),
+        None => LOOKED_AT_AGAIN_AFTER,
+    }
+}
+
+/// What there is, without the Secrets that are not the hub's own: keys and certificates in them are nobody's to believe.
+fn believed(facts: &Facts, hub: &IotHub) -> Facts {
+    let mut believed = facts.clone();
+    believed.live.retain(|key, live| key.kind != Kind::Secret || apply::is_ours(live, hub));
+    believed
+}
+
+async fn tell_of_lost(hub: &IotHub, lost: &BTreeMap<String, String>, context: &Context) {
+    for (policy, secret) in lost {
+        let note = format!(
+            "the Secret {secret} was gone, and with it the keys of the policy {policy}: it has new ones. Whoever has the old ones is refused \
+             from now on: give them the new connection string"
+        );
+        warn!(hub = hub.name_any(), policy, secret, "{note}");
+        context.events.warn(&hub.object_ref(&()), "PolicyKeysLost", &note).await;
     }
 }
 
 fn settled(
     hub: &IotHub,
     valid: &Valid,
-    facts: &Facts,
+    believed: &Facts,
     remembered: Option<&Material>,
     context: &Context,
     now: Timestamp,
@@ -351,21 +384,25 @@ fn settled(
     let names = build::certificate_names(hub, &context.surroundings);
     let (namespace, name) = (hub.namespace().unwrap_or_default(), hub.name_any());
     let of = For { namespace: &namespace, hub: &name, names: &names, now };
-    // Keys and certificates in Secrets that are not ours are nobody's to believe.
-    let mut believed = facts.clone();
-    believed.live.retain(|key, live| key.kind != Kind::Secret || apply::is_ours(live, hub));
     let mut random = || {
         let mut bytes = [0; 32];
         rand::rng().fill_bytes(&mut bytes);
         bytes
     };
-    settle(of, valid, &believed, remembered, &mut random)
+    settle(of, valid, believed, remembered, &mut random)
 }
 
-async fn carry_out(hub: &IotHub, valid: &Valid, material: &Material, facts: &Facts, context: &Context) -> Result<Applied, kube::Error> {
+async fn carry_out(
+    hub: &IotHub,
+    valid: &Valid,
+    material: &Material,
+    facts: &Facts,
+    context: &Context,
+    now: Timestamp,
+) -> Result<Applied, kube::Error> {
     let volume = facts.volume(&hub.name_any());
-    let plan =
-        Plan { hub, valid, material, volume: volume.as_ref(), optional_kinds: &facts.optional_kinds, surroundings: &context.surroundings };
+    let (surroundings, optional_kinds) = (&context.surroundings, &facts.optional_kinds);
+    let plan = Plan { hub, valid, material, volume: volume.as_ref(), optional_kinds, surroundings, now };
     apply::apply(&context.client, hub, build::build(plan), facts).await
 }
 
