@@ -86,11 +86,12 @@ pub async fn write(
     }
 }
 
-/// Takes an identity from an earlier life of the Device, so that this one may adopt it.
-pub async fn release_earlier(link: &Link, device_id: &str, current: &Identity) -> Result<(), HubError> {
+/// Takes an identity from an earlier life of the Device, so that this one may adopt it. Who holds it keeps the word about why.
+pub async fn release_earlier(link: &Link, device_id: &str, current: &Identity, heir: &ManagedBy) -> Result<(), HubError> {
     use crate::hub::client::{Author, Ownership};
+    let settings = if current.hold.is_none() { json!({ "statusReason": super::build::left_to(heir) }) } else { json!({}) };
     let etag = Some(current.etag.as_str());
-    link.client()?.change(device_id, &json!({}), Author::Operator, Ownership::Release, etag).await.map(drop)
+    link.client()?.change(device_id, &settings, Author::Operator, Ownership::Release, etag).await.map(drop)
 }
 
 /// Shuts the device out, in the Device's own name. Others' identities are refused by the hub, and are none of ours.

@@ -11,7 +11,7 @@ use kube::api::{ApiResource, DynamicObject, ObjectMeta};
 use kube::runtime::controller::Action;
 use mooring_crds::Device;
 use mooring_crds::device::DeletionPolicy;
-use mooring_crds::plan::{self, Step};
+use mooring_crds::plan::{self, Changes, Step};
 
 use super::DeviceName;
 use super::build::{self, Writing};
@@ -19,6 +19,7 @@ use super::context::Context;
 use super::index::Seen;
 use super::reconcile::ReconcileError;
 use super::{apply, dereference};
+use crate::hub::identity::Identity;
 use crate::hub::{HubError, HubKey};
 use crate::labels::DEVICE_FINALIZER;
 
@@ -63,7 +64,7 @@ pub async fn leave_hub(context: &Context, seen: &Seen) -> Result<(), ReconcileEr
     let Some(link) = context.links.get(&seen.hub) else {
         return Err(HubError::Unreachable("nobody has said yet where it is".to_owned()).into());
     };
-    let identity = link.client()?.identity(&seen.device_id).await?;
+    let mut identity = link.client()?.identity(&seen.device_id).await?;
     let me = seen.author();
     let view = identity.as_ref().map(|identity| build::view(identity, &me, None));
     let policy = if seen.retains { DeletionPolicy::Retain } else { DeletionPolicy::Delete };
@@ -71,9 +72,20 @@ pub async fn leave_hub(context: &Context, seen: &Seen) -> Result<(), ReconcileEr
     if step == Step::Nothing {
         return Ok(());
     }
-    let now = context.now();
-    let writing = Writing { me: &me, device_id: &seen.device_id, current: identity.as_ref(), brought: None, now };
-    if let Some(row) = build::row(&step, writing, || secrecy::SecretString::from("")) {
+    // What an earlier life has left behind goes in its name: the hub knows no other.
+    let earlier = identity.as_ref().and_then(|identity| identity.managed_by.clone()).filter(|owner| build::is_earlier_life(owner, &me));
+    let author = earlier.unwrap_or(me);
+    let row = |step: &Step, current: Option<&Identity>| {
+        let writing = Writing { me: &author, device_id: &seen.device_id, current, brought: None, now: context.now() };
+        build::row(step, writing, || secrecy::SecretString::from(""))
+    };
+    // Or it was released for this one, which has not adopted it yet.
+    if identity.as_ref().is_some_and(|identity| identity.managed_by.is_none())
+        && let Some(adopting) = row(&Step::Adopt(Changes::default()), identity.as_ref())
+    {
+        identity = link.write(adopting).await?;
+    }
+    if let Some(row) = row(&step, identity.as_ref()) {
         link.write(row).await?;
     }
     Ok(())

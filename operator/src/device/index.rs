@@ -206,10 +206,11 @@ impl Inner {
     }
 }
 
-/// Whose the identity is to be when several Devices name it: whose it is already, or else the oldest's.
+/// Whose the identity is to be when several Devices name it: whose it is already, now or in an earlier life, or else the oldest's.
 #[must_use]
 pub fn first<'a>(siblings: &'a [Seen], owner: Option<&ManagedBy>) -> Option<&'a Seen> {
-    let incumbent = owner.and_then(|owner| siblings.iter().find(|seen| seen.uid == owner.uid));
+    let is_owner = |seen: &Seen, owner: &ManagedBy| (&seen.name.namespace, &seen.name.name) == (&owner.namespace, &owner.name);
+    let incumbent = owner.filter(|owner| owner.is_device()).and_then(|owner| siblings.iter().find(|seen| is_owner(seen, owner)));
     // One without a time is one that no API server has made: it comes last.
     incumbent.or_else(|| siblings.iter().min_by_key(|seen| (seen.created.is_none(), seen.created, &seen.uid)))
 }
@@ -236,6 +237,7 @@ mod tests {
         let siblings = [seen("young", "1", 20), seen("old", "3", 10), seen("as-old", "2", 10)];
         assert_eq!(first(&siblings, None).unwrap().name.name, "as-old");
         assert_eq!(first(&siblings, Some(&siblings[0].author())).unwrap().name.name, "young");
+        assert_eq!(first(&siblings, Some(&seen("young", "0", 1).author())).unwrap().name.name, "young", "it was made again");
         assert_eq!(first(&siblings, Some(&seen("gone", "9", 1).author())).unwrap().name.name, "as-old");
     }
 

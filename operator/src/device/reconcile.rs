@@ -167,7 +167,7 @@ async fn carry_out(
     }
     let earlier = identity.as_ref().filter(|identity| identity.managed_by.as_ref().is_some_and(|owner| build::is_earlier_life(owner, &me)));
     if let (Step::Adopt(_), Some(earlier)) = (&planned.step, earlier) {
-        apply::release_earlier(link, &wanted.device_id, earlier).await?;
+        apply::release_earlier(link, &wanted.device_id, earlier, &me).await?;
         return Ok(Action::requeue(AGAIN_AT_ONCE));
     }
     let writing = Writing { me: &me, device_id: &wanted.device_id, current: identity.as_ref(), brought, now };

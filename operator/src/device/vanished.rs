@@ -4,12 +4,13 @@
 //! Nothing is held before all Devices have been seen, and each is looked for once more in the API server itself.
 
 use k8s_openapi::api::core::v1::ObjectReference;
-use kube::{Api, Resource as _};
-use mooring_crds::{Device, IotHub};
+use kube::Resource as _;
+use mooring_crds::IotHub;
 use serde_json::json;
 
 use super::context::Context;
 use super::reconcile::ReconcileError;
+use super::{DeviceName, delete};
 use crate::events::Events;
 use crate::hub::HubKey;
 use crate::hub::client::{Author, Ownership};
@@ -21,9 +22,16 @@ pub async fn look_at(context: &Context, hub: &HubKey, device_id: &str, owner: &M
     if !context.scope.contains(&owner.namespace) {
         return Ok(false);
     }
-    let there = Api::<Device>::namespaced(context.client.clone(), &owner.namespace).get_metadata_opt(&owner.name).await?;
-    if there.is_some_and(|there| there.metadata.uid.as_deref() == Some(&owner.uid)) {
-        return Ok(false);
+    let name = DeviceName { namespace: owner.namespace.clone(), name: owner.name.clone() };
+    if let Some((there, _)) = delete::read(context, &name).await? {
+        if there.uid == owner.uid {
+            return Ok(false);
+        }
+        if (&there.hub, there.device_id.as_str()) == (hub, device_id) {
+            // It was made again, and takes over.
+            context.wake(&name);
+            return Ok(false);
+        }
     }
     let Some(link) = context.links.get(hub) else { return Ok(false) };
     let Some(identity) = link.client()?.identity(device_id).await? else { return Ok(false) };
