@@ -40,6 +40,7 @@ const WATCHES: usize = 3;
 /// How often failures are told at warning level: they come by the thousand, when they come.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 static FAILURES: Seldom = Seldom::new(TOLD_EVERY);
+static REFUSALS: Seldom = Seldom::new(Duration::from_secs(60));
 
 /// What `kubectl apply` keeps on an object, and nobody here needs.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -223,24 +224,30 @@ fn failed<K: Resource<DynamicType = ()>>(context: &Context, part: &Option<String
         _ => false,
     };
     if is_refusal {
+        context.instruments.metrics.watch_refused(&K::plural(&()));
         context.refused.put(part.clone());
     } else if let Some(silent) = FAILURES.speaks(Instant::now()) {
         warn!(silent, "the watch of {} is begun again: {error}", K::plural(&()));
     }
 }
 
-/// Finds out why watches were refused. A namespace that ends takes the operator's rights with it: nothing comes from there any more, and
-/// what is elsewhere must not wait for it.
+/// Finds out why watches were refused. What is elsewhere must not wait for a namespace in which the operator has no rights: they went with
+/// it, or somebody took them away, and may give them back.
 pub async fn let_go_of_parts(context: &Context) {
     loop {
         let part = context.refused.next().await;
         let namespace = part.as_deref().unwrap_or("the cluster");
+        let is_news = part.is_some() && context.not_awaited(&part);
         if part.is_some() && context.is_ending(namespace).await.unwrap_or(false) {
-            if context.not_awaited(&part) {
+            if is_news {
                 info!(namespace, "nothing is seen of {namespace} any more: it is being deleted, or gone");
             }
-        } else if let Some(silent) = FAILURES.speaks(Instant::now()) {
-            warn!(namespace, silent, "what is in {namespace} can't be watched: give the operator its role there, by the chart");
+        } else if let Some(silent) = REFUSALS.speaks(Instant::now()) {
+            let meanwhile = if part.is_some() { "nobody waits for it" } else { "nothing is done" };
+            warn!(
+                namespace,
+                silent, "what is in {namespace} can't be watched, and {meanwhile}: give the operator its role there, by the chart"
+            );
         }
     }
 }

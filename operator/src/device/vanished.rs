@@ -19,7 +19,8 @@ use crate::hub::identity::ManagedBy;
 /// Holds the identity, if its Device is gone. Answers whether it did.
 pub async fn look_at(context: &Context, hub: &HubKey, device_id: &str, owner: &ManagedBy) -> Result<bool, ReconcileError> {
     context.synced().await;
-    if !context.scope.contains(&owner.namespace) {
+    // Where not all can be seen nothing is known to be missing. It is told again with the next snapshot.
+    if !context.scope.contains(&owner.namespace) || context.is_unseen(&owner.namespace) {
         return Ok(false);
     }
     let name = DeviceName { namespace: owner.namespace.clone(), name: owner.name.clone() };
