@@ -284,6 +284,17 @@ fn hub(context: &Context, observed: Observed<DeserializeGuard<IotHub>>) {
     }
 }
 
+/// A hub can be spoken to again, or can't be any more. Who is to be out goes first.
+pub fn hub_news(context: &Context, hub: &HubKey) {
+    let devices = context.devices.of_hub(hub);
+    let is_to_be_out = |name: &&DeviceName| context.devices.get(name).is_some_and(|seen| seen.is_to_be_out());
+    devices.iter().filter(is_to_be_out).for_each(|name| context.lane.put(name.clone()));
+    for name in &devices {
+        context.retried(name);
+        context.wake(name);
+    }
+}
+
 /// Hears what happens in the hubs.
 async fn listen(context: &Context, events: &Events) {
     context.synced().await;
@@ -300,13 +311,7 @@ async fn listen(context: &Context, events: &Events) {
                     }
                 }
             }
-            News::Hub(hub) => {
-                let devices = context.devices.of_hub(&hub);
-                for name in &devices {
-                    context.retried(name);
-                    context.wake(name);
-                }
-            }
+            News::Hub(hub) => hub_news(context, &hub),
             News::Stray(hub, id, owner) => match vanished::look_at(context, &hub, &id, &owner).await {
                 Ok(true) => vanished::tell(context, events, &hub, &id, &owner).await,
                 Ok(false) => {}
