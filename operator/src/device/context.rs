@@ -27,6 +27,9 @@ pub type Guarded = DeserializeGuard<Device>;
 /// The longest wait before something that does not go well is tried again. What helps wakes it before.
 const RETRY_MAX: Duration = Duration::from_secs(300);
 
+/// So often something is tried before anybody is told who has not asked.
+const PASSING_TRIES: u32 = 6;
+
 /// What every reconcile has at hand.
 pub struct Context {
     pub client: Client,
@@ -158,6 +161,12 @@ impl Context {
         let wait = Duration::from_secs(1 << (*count).min(9)).min(RETRY_MAX);
         *count += 1;
         wait.mul_f64(rand::random_range(0.5..1.0))
+    }
+
+    /// Whether it was tried so often that it is no passing thing any more: for about a minute.
+    pub fn is_tried_in_vain(&self, name: &DeviceName) -> bool {
+        let retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+        retries.get(name).is_some_and(|count| *count >= PASSING_TRIES)
     }
 
     /// It went well, or is gone.

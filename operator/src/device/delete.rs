@@ -17,14 +17,15 @@ use super::DeviceName;
 use super::build::{self, Writing};
 use super::context::Context;
 use super::index::Seen;
-use super::reconcile::ReconcileError;
+use super::reconcile::{ReconcileError, finish};
+use super::status::{Outcome, Problem};
 use super::{apply, dereference};
 use crate::hub::identity::Identity;
 use crate::hub::{HubError, HubKey};
 use crate::labels::DEVICE_FINALIZER;
 
-/// Sees to the identity, and lets the Device go.
-pub async fn delete(context: &Context, seen: &Seen, metadata: &ObjectMeta) -> Result<Action, ReconcileError> {
+/// Sees to the identity, and lets the Device go. `device`: itself, if it can be read as one, to say why it waits.
+pub async fn delete(context: &Context, seen: &Seen, metadata: &ObjectMeta, device: Option<&Device>) -> Result<Action, ReconcileError> {
     if !seen.has_finalizer {
         return Ok(Action::await_change());
     }
@@ -34,7 +35,7 @@ pub async fn delete(context: &Context, seen: &Seen, metadata: &ObjectMeta) -> Re
             Err(ReconcileError::Hub(error)) if !error.is_outdated() => {
                 if !is_hub_going(context, &seen.hub).await? {
                     tracing::info!(device = %seen.name, "the Device {} waits for its hub before it goes: {error}", seen.name);
-                    return Ok(Action::requeue(context.retry_after(&seen.name)));
+                    return Ok(waits(context, seen, device, &error));
                 }
             }
             Err(error) => return Err(error),
@@ -42,6 +43,16 @@ pub async fn delete(context: &Context, seen: &Seen, metadata: &ObjectMeta) -> Re
     }
     let_go(context, seen, metadata).await?;
     Ok(Action::await_change())
+}
+
+fn waits(context: &Context, seen: &Seen, device: Option<&Device>, error: &HubError) -> Action {
+    let Some(device) = device else { return Action::requeue(context.retry_after(&seen.name)) };
+    let message = format!(
+        "the IotHub {} does not take the identity out ({error}): bring the hub back, or take the finalizer {DEVICE_FINALIZER} off: the \
+         identity stays in the hub then, and its keys stay good",
+        seen.hub
+    );
+    finish(context, seen, device, &Outcome::Waiting(Problem::new("DeletionWaitsForHub", message)), None)
 }
 
 /// Takes the finalizer off: all is done for the Device.
@@ -110,7 +121,7 @@ pub async fn malformed(context: &Context, name: &DeviceName, metadata: &ObjectMe
         return Ok(Action::await_change());
     }
     match read(context, name).await? {
-        Some((seen, metadata)) => delete(context, &seen, &metadata).await,
+        Some((seen, metadata)) => delete(context, &seen, &metadata, None).await,
         None => Ok(Action::await_change()),
     }
 }

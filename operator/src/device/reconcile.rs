@@ -58,7 +58,11 @@ async fn reconcile_once(guarded: &Guarded, context: &Context) -> Result<Action, 
     if context.devices.get(&name).is_some_and(|now| now.uid == seen.uid && now.generation > seen.generation) {
         return Ok(Action::requeue(AGAIN_AT_ONCE));
     }
-    let done = if seen.deleting { delete::delete(context, &seen, &device.metadata).await } else { keep(context, &seen, device).await };
+    let done = if seen.deleting {
+        delete::delete(context, &seen, &device.metadata, Some(device)).await
+    } else {
+        keep(context, &seen, device).await
+    };
     match done {
         Ok(action) => Ok(action),
         Err(ReconcileError::Hub(error)) if error.is_outdated() => Ok(Action::requeue(AGAIN_AT_ONCE.max(context.retry_after(&name) / 10))),
@@ -97,8 +101,19 @@ async fn keep(context: &Context, seen: &Seen, device: &Device) -> Result<Action,
             return Ok(finish(context, seen, device, &refused("HubNotFound", message), None));
         }
         Hub::NotAllowed => {
-            let message = format!("the IotHub {hub} takes no Devices from this namespace: change its devices.allowedNamespaces");
+            // What came in while it was allowed goes out when its own Device says so.
+            if let Some(link) = context.links.get(hub).filter(|_| !seen.enabled) {
+                apply::disable(link.shut_out()?, seen, &seen.author()).await?;
+            }
+            let message = format!(
+                "the IotHub {hub} takes no Devices from this namespace: change its devices.allowedNamespaces. A device that was in the hub \
+                 before still connects, until its Device is disabled or deleted"
+            );
             return Ok(finish(context, seen, device, &refused("NamespaceNotAllowed", message), None));
+        }
+        // An operator that has just begun hears of its hubs soon. Nothing has changed for the Device until then.
+        Hub::NotReady if is_said(device) && !context.links.has_begun(hub) && !context.is_tried_in_vain(&seen.name) => {
+            return Ok(Action::requeue(context.retry_after(&seen.name)));
         }
         Hub::NotReady => {
             let message = format!("the IotHub {hub} is not ready; what was there stays as it was");
@@ -206,6 +221,11 @@ async fn issue(
         credentials::give_up(context, &seen.uid, &seen.name.beside(before)).await?;
     }
     Ok(kept.map(|()| name))
+}
+
+/// Whether the status is about the Device as it is.
+fn is_said(device: &Device) -> bool {
+    device.status.as_ref().is_some_and(|status| status.observed_generation == device.metadata.generation)
 }
 
 /// When the key before a rotation has to go.

@@ -3,7 +3,7 @@
 //! The IotHub controller says where a hub is and how it is spoken to ([`Links::set`]), and when it is gone ([`Links::remove`]); the Device
 //! controller asks for the link. Nobody else opens a connection to a hub.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -83,6 +83,8 @@ pub struct Instruments {
 pub struct Links {
     instruments: Instruments,
     links: Arc<Mutex<HashMap<HubKey, Arc<Link>>>>,
+    /// Hubs to which there has been a link.
+    begun: Arc<Mutex<HashSet<HubKey>>>,
     known: Arc<Known>,
 }
 
@@ -90,12 +92,13 @@ impl Links {
     /// To no hub yet.
     #[must_use]
     pub fn new(instruments: Instruments) -> Self {
-        Self { instruments, links: Arc::default(), known: Arc::default() }
+        Self { instruments, links: Arc::default(), begun: Arc::default(), known: Arc::default() }
     }
 
     /// Says where a hub is. The same as before changes nothing; anything else ends the link that there was and begins a new one. Needs a
     /// tokio runtime.
     pub fn set(&self, key: HubKey, endpoint: Endpoint) {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
         let mut links = self.links.lock().unwrap_or_else(PoisonError::into_inner);
         if links.get(&key).is_none_or(|link| !link.endpoint().is_the_same(&endpoint)) {
             let link = Link::begin(key.clone(), endpoint, &self.known, &self.instruments);
@@ -106,6 +109,7 @@ impl Links {
     /// To a hub that a test plays, without TLS.
     #[cfg(test)]
     pub fn set_plain(&self, key: HubKey, endpoint: Endpoint) {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
         let link = Link::plain(key.clone(), endpoint, &self.known, &self.instruments);
         self.links.lock().unwrap_or_else(PoisonError::into_inner).insert(key, Arc::new(link));
     }
@@ -119,6 +123,12 @@ impl Links {
     #[must_use]
     pub fn get(&self, key: &HubKey) -> Option<Arc<Link>> {
         self.links.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+    }
+
+    /// Whether there is a link to the hub, or has been one.
+    #[must_use]
+    pub fn has_begun(&self, key: &HubKey) -> bool {
+        self.begun.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
     }
 
     /// What is known of the identities that Devices name.

@@ -22,7 +22,7 @@ impl World {
         self.identity().unwrap()["managedBy"]["uid"].clone()
     }
 
-    fn delete(&self) {
+    fn delete_once_more(&self) {
         self.change(DEVICE, |device| {
             device["metadata"]["finalizers"] = json!([crate::labels::DEVICE_FINALIZER]);
             device["metadata"]["deletionTimestamp"] = "2026-11-23T05:00:00Z".into();
@@ -84,7 +84,7 @@ async fn a_device_made_again_and_deleted_takes_the_identity_with_it() {
             let identity = stage.identities.get_mut("pump").unwrap();
             (identity["managedBy"], identity["statusReason"]) = (Value::Null, ALREADY.into());
         }
-        world.delete();
+        world.delete_once_more();
         world.operator().reconcile().await.unwrap();
         assert_eq!((world.identity(), world.object(DEVICE)), (None, None), "released: {released}");
     }

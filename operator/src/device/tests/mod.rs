@@ -1,6 +1,7 @@
 //! The laws, against an API server and a hub that are played: reconciled twice nothing is written; three writes bring a Device to Ready;
 //! an operator that dies between any two effects loses nothing, rotates nothing twice, and lets nobody in who is held.
 
+mod away;
 mod lives;
 mod namespaces;
 mod plays;

@@ -211,3 +211,24 @@ async fn where_nothing_can_be_seen_nobody_is_a_stray_and_no_hub_is_gone() {
     assert!(!dereference::is_there(context, &far_hub()).await.unwrap());
     assert!(vanished::look_at(context, &far_hub(), "pump", &owner).await.unwrap());
 }
+
+#[tokio::test]
+async fn a_device_whose_namespace_is_not_allowed_any_more_can_be_disabled_and_deleted() {
+    let world = World::with_device(true).await;
+    world.change(FAR_HUB, |hub| hub["spec"]["devices"]["allowedNamespaces"]["from"] = "Same".into());
+    world.reconciled(true).await.unwrap();
+    assert_eq!(world.condition("Ready"), "False NamespaceNotAllowed");
+    let said = world.object(DEVICE).unwrap()["status"]["conditions"][0]["message"].to_string();
+    assert!(said.contains("still connects, until its Device is disabled or deleted"), "{said}");
+    assert_eq!(world.identity().unwrap()["status"], "enabled");
+    world.change(DEVICE, |device| {
+        device["spec"]["enabled"] = false.into();
+        device["metadata"]["generation"] = 2.into();
+    });
+    world.reconciled(true).await.unwrap();
+    let identity = world.identity().unwrap();
+    assert_eq!((&identity["status"], identity["hold"].is_null()), (&json!("disabled"), true));
+    world.delete_device();
+    world.reconciled(true).await.unwrap();
+    assert_eq!((world.identity(), world.object(DEVICE)), (None, None));
+}
