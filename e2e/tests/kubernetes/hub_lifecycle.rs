@@ -142,12 +142,27 @@ fn a_paused_hub_still_shuts_devices_out() -> Result<()> {
         let disabled = plant.device("disabled", json!({})).await?;
         let deleted = plant.device("deleted", json!({})).await?;
         let (mut first, mut second) = (plant.connect(&disabled).await?, plant.connect(&deleted).await?);
-        namespace.patch(IOT_HUB, PLANT, &json!({ "spec": { "paused": true, "partitions": 4 } })).await?;
+        let deployment = namespace.get(DEPLOYMENT, PLANT).await?;
+        // Another filter of the log is another Pod.
+        namespace.patch(IOT_HUB, PLANT, &json!({ "spec": { "paused": true, "logFilter": "debug" } })).await?;
         namespace.patch(DEVICE, "disabled", &json!({ "spec": { "enabled": false } })).await?;
         namespace.delete(DEVICE, "deleted").await?;
         first.bytes_until_closed().await?;
         second.bytes_until_closed().await?;
-        namespace.until_gone(DEVICE, "deleted").await
+        namespace.until_gone(DEVICE, "deleted").await?;
+        let is_paused = |hub: Option<&Value>| hub.is_some_and(|hub| condition_of(hub, "Reconciling")["reason"] == "Paused");
+        namespace.until(IOT_HUB, PLANT, "paused", is_paused).await?;
+        let still = namespace.get(DEPLOYMENT, PLANT).await?;
+        ensure!(still["metadata"]["generation"] == deployment["metadata"]["generation"], "it was rolled while it was paused");
+        namespace.patch(IOT_HUB, PLANT, &json!({ "spec": { "paused": false } })).await?;
+        let is_rolled = |now: Option<&Value>| now.is_some_and(|now| now["metadata"]["generation"] != deployment["metadata"]["generation"]);
+        namespace.until(DEPLOYMENT, PLANT, "rolled", is_rolled).await?;
+        namespace.until_condition(IOT_HUB, PLANT, "Ready", "True").await?;
+        let said = namespace.kubectl(&["logs", "deployment/plant"]).output().await?;
+        ensure!(String::from_utf8_lossy(&said).contains("DEBUG"), "the hub runs as it did before");
+        plant.until_answering().await?;
+        ensure!(!plant.lets_in(&disabled).await && !plant.lets_in(&deleted).await, "one was let in");
+        Ok(())
     })
 }
 
