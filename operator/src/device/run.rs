@@ -21,6 +21,7 @@ use tracing::{debug, info, warn};
 use super::context::{Context, Guarded};
 use super::index::Seen;
 use super::reconcile::{ReconcileError, reconcile};
+use super::vanished::Vanished;
 use super::watch::{Observed, Roll};
 use super::{DeviceName, leave, shut_out, vanished};
 use crate::distinct_queue::DistinctQueue;
@@ -299,6 +300,7 @@ pub fn hub_news(context: &Context, hub: &HubKey) {
 async fn listen(context: &Context, events: &Events) {
     context.synced().await;
     context.links.known().all_named();
+    let mut vanished = Vanished::default();
     loop {
         match context.links.known().news.next().await {
             News::Identity(hub, id) => context.devices.naming(&hub, &id).iter().for_each(|seen| context.wake(&seen.name)),
@@ -313,11 +315,14 @@ async fn listen(context: &Context, events: &Events) {
             }
             News::Hub(hub) => hub_news(context, &hub),
             News::Stray(hub, id, owner) => match vanished::look_at(context, &hub, &id, &owner).await {
-                Ok(true) => vanished::tell(context, events, &hub, &id, &owner).await,
+                Ok(true) => vanished.put(hub, id),
                 Ok(false) => {}
                 // It is told again with the next snapshot.
                 Err(error) => warn!(hub = %hub, device_id = id, "the device {id} of the IotHub {hub} can't be looked at: {error}"),
             },
+        }
+        if vanished.is_due(context.links.known().news.len()) {
+            vanished.tell(context, events).await;
         }
     }
 }
