@@ -101,6 +101,17 @@ pub async fn disable(client: &crate::hub::client::Client, device: &Seen, me: &Ma
     not_ours(client.change(&device.device_id, &settings, Author::Device(me), Ownership::Keep, None).await.map(drop))
 }
 
+/// The same, only if it is in: every write is a change that the hub tells of, and the Device would be looked at for that again.
+pub async fn disable_if_in(link: &Link, device: &Seen) -> Result<(), HubError> {
+    let (client, me) = (link.shut_out()?, device.author());
+    let identity = client.identity(&device.device_id).await?;
+    let is_in = |identity: &Identity| identity.wanted_status.as_ref().unwrap_or(&identity.status) == "enabled";
+    match identity.filter(|identity| identity.managed_by.as_ref() == Some(&me) && is_in(identity)) {
+        Some(_) => disable(client, device, &me).await,
+        None => Ok(()),
+    }
+}
+
 /// What is somebody else's stays as it is.
 pub fn not_ours(result: Result<(), HubError>) -> Result<(), HubError> {
     match result {

@@ -103,7 +103,7 @@ async fn keep(context: &Context, seen: &Seen, device: &Device) -> Result<Action,
         Hub::NotAllowed => {
             // What came in while it was allowed goes out when its own Device says so.
             if let Some(link) = context.links.get(hub).filter(|_| !seen.enabled) {
-                apply::disable(link.shut_out()?, seen, &seen.author()).await?;
+                apply::disable_if_in(&link, seen).await?;
             }
             let message = format!(
                 "the IotHub {hub} takes no Devices from this namespace: change its devices.allowedNamespaces. A device that was in the hub \
@@ -121,7 +121,7 @@ async fn keep(context: &Context, seen: &Seen, device: &Device) -> Result<Action,
         }
         Hub::Paused(link) => {
             if let Some(link) = link.filter(|_| !seen.enabled) {
-                apply::disable(link.shut_out()?, seen, &seen.author()).await?;
+                apply::disable_if_in(&link, seen).await?;
             }
             let message = format!("the IotHub {hub} is paused: nothing changes but that devices are shut out");
             return Ok(finish(context, seen, device, &Outcome::Waiting(Problem::new("Paused", message)), Some(LOOKED_AT_EVERY)));

@@ -228,6 +228,9 @@ async fn a_device_whose_namespace_is_not_allowed_any_more_can_be_disabled_and_de
     world.reconciled(true).await.unwrap();
     let identity = world.identity().unwrap();
     assert_eq!((&identity["status"], identity["hold"].is_null()), (&json!("disabled"), true));
+    world.writes();
+    world.reconciled(true).await.unwrap();
+    assert_eq!(world.writes(), (vec![], 0), "once");
     world.delete_device();
     world.reconciled(true).await.unwrap();
     assert_eq!((world.identity(), world.object(DEVICE)), (None, None));
