@@ -84,6 +84,40 @@ fn a_device_that_vanished_with_its_hub_away_is_held() -> Result<()> {
 }
 
 #[test]
+fn a_hub_and_devices_that_are_all_made_again_go_on_as_before() -> Result<()> {
+    on_cluster(async |namespace| {
+        let mut plant = Plant::start(namespace).await?;
+        let names = ten_devices(namespace, json!({})).await?;
+        let owner = plant.owner()?;
+        let mut before = Vec::new();
+        for name in &names {
+            before.push((owner.device(name).await?, plant.credentials(name).await?));
+        }
+        namespace.delete(IOT_HUB, PLANT).await?;
+        namespace.until_gone(DEPLOYMENT, PLANT).await?;
+        for name in &names {
+            namespace.delete(DEVICE, name).await?;
+            namespace.until_gone(DEVICE, name).await?;
+        }
+        let devices = names.iter().map(|name| device_manifest(name, json!({})).to_string());
+        let manifests: Vec<_> = devices.chain([hub_manifest(json!({})).to_string()]).collect();
+        namespace.apply(&manifests.join("\n---\n")).await?;
+        namespace.until_condition(IOT_HUB, PLANT, "Ready", "True").await?;
+        plant.read().await?;
+        plant.until_answering().await?;
+        for (name, (identity, credential)) in names.iter().zip(&before) {
+            namespace.until_condition(DEVICE, name, "Ready", "True").await?;
+            let now = plant.owner()?.device(name).await?;
+            ensure!(now["generationId"] == identity["generationId"], "{name} is another identity");
+            ensure!(now["managedBy"]["uid"] != identity["managedBy"]["uid"], "{name} is still the earlier Device's");
+            ensure!(plant.credentials(name).await?.key == credential.key, "{name} has another key");
+            ensure!(plant.lets_in(credential).await, "{name} is not let in");
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn a_good_image_heals_what_a_bad_one_broke() -> Result<()> {
     on_cluster(async |namespace| {
         let plant = Plant::start(namespace).await?;
@@ -108,12 +142,27 @@ fn a_paused_hub_still_shuts_devices_out() -> Result<()> {
         let disabled = plant.device("disabled", json!({})).await?;
         let deleted = plant.device("deleted", json!({})).await?;
         let (mut first, mut second) = (plant.connect(&disabled).await?, plant.connect(&deleted).await?);
-        namespace.patch(IOT_HUB, PLANT, &json!({ "spec": { "paused": true, "partitions": 4 } })).await?;
+        let deployment = namespace.get(DEPLOYMENT, PLANT).await?;
+        // Another filter of the log is another Pod.
+        namespace.patch(IOT_HUB, PLANT, &json!({ "spec": { "paused": true, "logFilter": "debug" } })).await?;
         namespace.patch(DEVICE, "disabled", &json!({ "spec": { "enabled": false } })).await?;
         namespace.delete(DEVICE, "deleted").await?;
         first.bytes_until_closed().await?;
         second.bytes_until_closed().await?;
-        namespace.until_gone(DEVICE, "deleted").await
+        namespace.until_gone(DEVICE, "deleted").await?;
+        let is_paused = |hub: Option<&Value>| hub.is_some_and(|hub| condition_of(hub, "Reconciling")["reason"] == "Paused");
+        namespace.until(IOT_HUB, PLANT, "paused", is_paused).await?;
+        let still = namespace.get(DEPLOYMENT, PLANT).await?;
+        ensure!(still["metadata"]["generation"] == deployment["metadata"]["generation"], "it was rolled while it was paused");
+        namespace.patch(IOT_HUB, PLANT, &json!({ "spec": { "paused": false } })).await?;
+        let is_rolled = |now: Option<&Value>| now.is_some_and(|now| now["metadata"]["generation"] != deployment["metadata"]["generation"]);
+        namespace.until(DEPLOYMENT, PLANT, "rolled", is_rolled).await?;
+        namespace.until_condition(IOT_HUB, PLANT, "Ready", "True").await?;
+        let said = namespace.kubectl(&["logs", "deployment/plant"]).output().await?;
+        ensure!(String::from_utf8_lossy(&said).contains("DEBUG"), "the hub runs as it did before");
+        plant.until_answering().await?;
+        ensure!(!plant.lets_in(&disabled).await && !plant.lets_in(&deleted).await, "one was let in");
+        Ok(())
     })
 }
 

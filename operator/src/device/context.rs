@@ -47,8 +47,17 @@ pub struct Context {
     retries: Mutex<HashMap<DeviceName, u32>>,
     /// The parts of the scope in which a watch was refused.
     pub refused: DistinctQueue<Option<String>>,
-    /// How many watches have not shown all there is yet, per part of the scope.
-    unsynced: watch::Sender<HashMap<Option<String>, usize>>,
+    /// What has not been seen yet, per part of the scope.
+    unsynced: watch::Sender<HashMap<Option<String>, Unsynced>>,
+}
+
+/// What of a part of the scope has not been seen yet.
+#[derive(Clone, Copy, Debug)]
+struct Unsynced {
+    /// So many watches have not shown all there is.
+    watches: usize,
+    /// Whether others wait for them.
+    awaited: bool,
 }
 
 impl Context {
@@ -70,7 +79,9 @@ impl Context {
             endings: Endings::default(),
             lane: DistinctQueue::default(),
             wakes: namespaces.iter().map(|namespace| (namespace.clone(), Arc::default())).collect(),
-            unsynced: watch::Sender::new(namespaces.iter().map(|namespace| (namespace.clone(), watches)).collect()),
+            unsynced: watch::Sender::new(
+                namespaces.iter().map(|namespace| (namespace.clone(), Unsynced { watches, awaited: true })).collect(),
+            ),
             stores: namespaces.into_iter().zip(stores).collect(),
             retries: Mutex::default(),
             refused: DistinctQueue::default(),
@@ -112,22 +123,32 @@ impl Context {
 
     /// One more watch has shown all there is in its part of the scope.
     pub fn one_synced(&self, part: &Option<String>) {
-        self.unsynced.send_modify(|counts| {
-            if let Some(count) = counts.get_mut(part) {
-                *count = count.saturating_sub(1);
+        self.unsynced.send_modify(|parts| {
+            if let Some(part) = parts.get_mut(part) {
+                part.watches = part.watches.saturating_sub(1);
             }
         });
     }
 
-    /// Nothing can be seen there any more, and nobody is to wait for it. Answers whether this is news.
+    /// Not all can be seen there, and what is elsewhere is not to wait for it. Answers whether this is news.
     pub fn not_awaited(&self, part: &Option<String>) -> bool {
-        self.unsynced.send_if_modified(|counts| counts.remove(part).is_some())
+        self.unsynced.send_if_modified(|parts| {
+            let waits = parts.get_mut(part).filter(|part| part.awaited && part.watches > 0);
+            waits.is_some_and(|part| std::mem::take(&mut part.awaited))
+        })
+    }
+
+    /// Whether a namespace of the scope has not been seen in full.
+    pub fn is_unseen(&self, namespace: &str) -> bool {
+        let parts = self.unsynced.borrow();
+        let part = parts.get(&None).or_else(|| parts.get(&Some(namespace.to_owned())));
+        part.is_some_and(|part| part.watches > 0)
     }
 
     /// Waits until all that is there has been seen: before, what is missing may only not have come yet.
     pub async fn synced(&self) {
         // The sender lives as long as this does.
-        let _ = self.unsynced.subscribe().wait_for(|counts| counts.values().all(|count| *count == 0)).await;
+        let _ = self.unsynced.subscribe().wait_for(|parts| parts.values().all(|part| part.watches == 0 || !part.awaited)).await;
     }
 
     /// How long to wait this time; longer every time.

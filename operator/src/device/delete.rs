@@ -11,19 +11,21 @@ use kube::api::{ApiResource, DynamicObject, ObjectMeta};
 use kube::runtime::controller::Action;
 use mooring_crds::Device;
 use mooring_crds::device::DeletionPolicy;
-use mooring_crds::plan::{self, Step};
+use mooring_crds::plan::{self, Changes, Step};
 
 use super::DeviceName;
 use super::build::{self, Writing};
 use super::context::Context;
 use super::index::Seen;
-use super::reconcile::ReconcileError;
+use super::reconcile::{ReconcileError, finish};
+use super::status::{Outcome, Problem};
 use super::{apply, dereference};
+use crate::hub::identity::Identity;
 use crate::hub::{HubError, HubKey};
 use crate::labels::DEVICE_FINALIZER;
 
-/// Sees to the identity, and lets the Device go.
-pub async fn delete(context: &Context, seen: &Seen, metadata: &ObjectMeta) -> Result<Action, ReconcileError> {
+/// Sees to the identity, and lets the Device go. `device`: itself, if it can be read as one, to say why it waits.
+pub async fn delete(context: &Context, seen: &Seen, metadata: &ObjectMeta, device: Option<&Device>) -> Result<Action, ReconcileError> {
     if !seen.has_finalizer {
         return Ok(Action::await_change());
     }
@@ -33,7 +35,7 @@ pub async fn delete(context: &Context, seen: &Seen, metadata: &ObjectMeta) -> Re
             Err(ReconcileError::Hub(error)) if !error.is_outdated() => {
                 if !is_hub_going(context, &seen.hub).await? {
                     tracing::info!(device = %seen.name, "the Device {} waits for its hub before it goes: {error}", seen.name);
-                    return Ok(Action::requeue(context.retry_after(&seen.name)));
+                    return Ok(waits(context, seen, device, &error));
                 }
             }
             Err(error) => return Err(error),
@@ -41,6 +43,16 @@ pub async fn delete(context: &Context, seen: &Seen, metadata: &ObjectMeta) -> Re
     }
     let_go(context, seen, metadata).await?;
     Ok(Action::await_change())
+}
+
+fn waits(context: &Context, seen: &Seen, device: Option<&Device>, error: &HubError) -> Action {
+    let Some(device) = device else { return Action::requeue(context.retry_after(&seen.name)) };
+    let message = format!(
+        "the IotHub {} does not take the identity out ({error}): bring the hub back, or take the finalizer {DEVICE_FINALIZER} off: the \
+         identity stays in the hub then, and its keys stay good",
+        seen.hub
+    );
+    finish(context, seen, device, &Outcome::Waiting(Problem::new("DeletionWaitsForHub", message)), None)
 }
 
 /// Takes the finalizer off: all is done for the Device.
@@ -63,7 +75,7 @@ pub async fn leave_hub(context: &Context, seen: &Seen) -> Result<(), ReconcileEr
     let Some(link) = context.links.get(&seen.hub) else {
         return Err(HubError::Unreachable("nobody has said yet where it is".to_owned()).into());
     };
-    let identity = link.client()?.identity(&seen.device_id).await?;
+    let mut identity = link.client()?.identity(&seen.device_id).await?;
     let me = seen.author();
     let view = identity.as_ref().map(|identity| build::view(identity, &me, None));
     let policy = if seen.retains { DeletionPolicy::Retain } else { DeletionPolicy::Delete };
@@ -71,9 +83,20 @@ pub async fn leave_hub(context: &Context, seen: &Seen) -> Result<(), ReconcileEr
     if step == Step::Nothing {
         return Ok(());
     }
-    let now = context.now();
-    let writing = Writing { me: &me, device_id: &seen.device_id, current: identity.as_ref(), brought: None, now };
-    if let Some(row) = build::row(&step, writing, || secrecy::SecretString::from("")) {
+    // What an earlier life has left behind goes in its name: the hub knows no other.
+    let earlier = identity.as_ref().and_then(|identity| identity.managed_by.clone()).filter(|owner| build::is_earlier_life(owner, &me));
+    let author = earlier.unwrap_or(me);
+    let row = |step: &Step, current: Option<&Identity>| {
+        let writing = Writing { me: &author, device_id: &seen.device_id, current, brought: None, now: context.now() };
+        build::row(step, writing, || secrecy::SecretString::from(""))
+    };
+    // Or it was released for this one, which has not adopted it yet.
+    if identity.as_ref().is_some_and(|identity| identity.managed_by.is_none())
+        && let Some(adopting) = row(&Step::Adopt(Changes::default()), identity.as_ref())
+    {
+        identity = link.write(adopting).await?;
+    }
+    if let Some(row) = row(&step, identity.as_ref()) {
         link.write(row).await?;
     }
     Ok(())
@@ -98,7 +121,7 @@ pub async fn malformed(context: &Context, name: &DeviceName, metadata: &ObjectMe
         return Ok(Action::await_change());
     }
     match read(context, name).await? {
-        Some((seen, metadata)) => delete(context, &seen, &metadata).await,
+        Some((seen, metadata)) => delete(context, &seen, &metadata, None).await,
         None => Ok(Action::await_change()),
     }
 }

@@ -56,12 +56,13 @@ pub async fn hub(context: &Context, device: &Seen) -> Result<Hub, kube::Error> {
     })
 }
 
-/// Whether there is such a hub, whatever the watch has shown. One that we may not look at can't be spoken to either.
+/// Whether there is such a hub, whatever the watch has shown. One that we may not look at can't be spoken to either; unless it is where we
+/// are supposed to look: then it may only be that somebody took our rights away.
 pub async fn is_there(context: &Context, key: &HubKey) -> Result<bool, kube::Error> {
     let api = Api::<IotHub>::namespaced(context.client.clone(), &key.namespace);
     match api.get_metadata_opt(&key.name).await {
         Ok(hub) => Ok(hub.is_some()),
-        Err(kube::Error::Api(error)) if error.code == 403 => Ok(false),
+        Err(kube::Error::Api(error)) if error.code == 403 => Ok(context.is_unseen(&key.namespace)),
         Err(error) => Err(error),
     }
 }

@@ -58,7 +58,11 @@ async fn reconcile_once(guarded: &Guarded, context: &Context) -> Result<Action, 
     if context.devices.get(&name).is_some_and(|now| now.uid == seen.uid && now.generation > seen.generation) {
         return Ok(Action::requeue(AGAIN_AT_ONCE));
     }
-    let done = if seen.deleting { delete::delete(context, &seen, &device.metadata).await } else { keep(context, &seen, device).await };
+    let done = if seen.deleting {
+        delete::delete(context, &seen, &device.metadata, Some(device)).await
+    } else {
+        keep(context, &seen, device).await
+    };
     match done {
         Ok(action) => Ok(action),
         Err(ReconcileError::Hub(error)) if error.is_outdated() => Ok(Action::requeue(AGAIN_AT_ONCE.max(context.retry_after(&name) / 10))),
@@ -97,7 +101,14 @@ async fn keep(context: &Context, seen: &Seen, device: &Device) -> Result<Action,
             return Ok(finish(context, seen, device, &refused("HubNotFound", message), None));
         }
         Hub::NotAllowed => {
-            let message = format!("the IotHub {hub} takes no Devices from this namespace: change its devices.allowedNamespaces");
+            // What came in while it was allowed goes out when its own Device says so.
+            if let Some(link) = context.links.get(hub).filter(|_| !seen.enabled) {
+                apply::disable_if_in(&link, seen).await?;
+            }
+            let message = format!(
+                "the IotHub {hub} takes no Devices from this namespace: change its devices.allowedNamespaces. A device that was in the hub \
+                 before still connects, until its Device is disabled or deleted"
+            );
             return Ok(finish(context, seen, device, &refused("NamespaceNotAllowed", message), None));
         }
         // What its status says is as good as before.
@@ -108,7 +119,7 @@ async fn keep(context: &Context, seen: &Seen, device: &Device) -> Result<Action,
         }
         Hub::Paused(link) => {
             if let Some(link) = link.filter(|_| !seen.enabled) {
-                apply::disable(link.shut_out()?, seen, &seen.author()).await?;
+                apply::disable_if_in(&link, seen).await?;
             }
             let message = format!("the IotHub {hub} is paused: nothing changes but that devices are shut out");
             return Ok(finish(context, seen, device, &Outcome::Waiting(Problem::new("Paused", message)), Some(LOOKED_AT_EVERY)));
@@ -169,7 +180,7 @@ async fn carry_out(
     }
     let earlier = identity.as_ref().filter(|identity| identity.managed_by.as_ref().is_some_and(|owner| build::is_earlier_life(owner, &me)));
     if let (Step::Adopt(_), Some(earlier)) = (&planned.step, earlier) {
-        apply::release_earlier(link, &wanted.device_id, earlier).await?;
+        apply::release_earlier(link, &wanted.device_id, earlier, &me).await?;
         return Ok(Action::requeue(AGAIN_AT_ONCE));
     }
     let writing = Writing { me: &me, device_id: &wanted.device_id, current: identity.as_ref(), brought, now };

@@ -21,6 +21,7 @@ use tracing::{debug, info, warn};
 use super::context::{Context, Guarded};
 use super::index::Seen;
 use super::reconcile::{ReconcileError, reconcile};
+use super::vanished::Vanished;
 use super::watch::{Observed, Roll};
 use super::{DeviceName, leave, shut_out, vanished};
 use crate::distinct_queue::DistinctQueue;
@@ -40,6 +41,7 @@ const WATCHES: usize = 3;
 /// How often failures are told at warning level: they come by the thousand, when they come.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
 static FAILURES: Seldom = Seldom::new(TOLD_EVERY);
+static REFUSALS: Seldom = Seldom::new(Duration::from_secs(60));
 
 /// What `kubectl apply` keeps on an object, and nobody here needs.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
@@ -223,24 +225,30 @@ fn failed<K: Resource<DynamicType = ()>>(context: &Context, part: &Option<String
         _ => false,
     };
     if is_refusal {
+        context.instruments.metrics.watch_refused(&K::plural(&()));
         context.refused.put(part.clone());
     } else if let Some(silent) = FAILURES.speaks(Instant::now()) {
         warn!(silent, "the watch of {} is begun again: {error}", K::plural(&()));
     }
 }
 
-/// Finds out why watches were refused. A namespace that ends takes the operator's rights with it: nothing comes from there any more, and
-/// what is elsewhere must not wait for it.
+/// Finds out why watches were refused. What is elsewhere must not wait for a namespace in which the operator has no rights: they went with
+/// it, or somebody took them away, and may give them back.
 pub async fn let_go_of_parts(context: &Context) {
     loop {
         let part = context.refused.next().await;
         let namespace = part.as_deref().unwrap_or("the cluster");
+        let is_news = part.is_some() && context.not_awaited(&part);
         if part.is_some() && context.is_ending(namespace).await.unwrap_or(false) {
-            if context.not_awaited(&part) {
+            if is_news {
                 info!(namespace, "nothing is seen of {namespace} any more: it is being deleted, or gone");
             }
-        } else if let Some(silent) = FAILURES.speaks(Instant::now()) {
-            warn!(namespace, silent, "what is in {namespace} can't be watched: give the operator its role there, by the chart");
+        } else if let Some(silent) = REFUSALS.speaks(Instant::now()) {
+            let meanwhile = if part.is_some() { "nobody waits for it" } else { "nothing is done" };
+            warn!(
+                namespace,
+                silent, "what is in {namespace} can't be watched, and {meanwhile}: give the operator its role there, by the chart"
+            );
         }
     }
 }
@@ -277,10 +285,22 @@ fn hub(context: &Context, observed: Observed<DeserializeGuard<IotHub>>) {
     }
 }
 
+/// A hub can be spoken to again, or can't be any more. Who is to be out goes first.
+pub fn hub_news(context: &Context, hub: &HubKey) {
+    let devices = context.devices.of_hub(hub);
+    let is_to_be_out = |name: &&DeviceName| context.devices.get(name).is_some_and(|seen| seen.is_to_be_out());
+    devices.iter().filter(is_to_be_out).for_each(|name| context.lane.put(name.clone()));
+    for name in &devices {
+        context.retried(name);
+        context.wake(name);
+    }
+}
+
 /// Hears what happens in the hubs.
 async fn listen(context: &Context, events: &Events) {
     context.synced().await;
     context.links.known().all_named();
+    let mut vanished = Vanished::default();
     loop {
         match context.links.known().news.next().await {
             News::Identity(hub, id) => context.devices.naming(&hub, &id).iter().for_each(|seen| context.wake(&seen.name)),
@@ -293,19 +313,16 @@ async fn listen(context: &Context, events: &Events) {
                     }
                 }
             }
-            News::Hub(hub) => {
-                let devices = context.devices.of_hub(&hub);
-                for name in &devices {
-                    context.retried(name);
-                    context.wake(name);
-                }
-            }
+            News::Hub(hub) => hub_news(context, &hub),
             News::Stray(hub, id, owner) => match vanished::look_at(context, &hub, &id, &owner).await {
-                Ok(true) => vanished::tell(context, events, &hub, &id, &owner).await,
+                Ok(true) => vanished.put(hub, id),
                 Ok(false) => {}
                 // It is told again with the next snapshot.
                 Err(error) => warn!(hub = %hub, device_id = id, "the device {id} of the IotHub {hub} can't be looked at: {error}"),
             },
+        }
+        if vanished.is_due(context.links.known().news.len()) {
+            vanished.tell(context, events).await;
         }
     }
 }

@@ -1,6 +1,8 @@
 //! The laws, against an API server and a hub that are played: reconciled twice nothing is written; three writes bring a Device to Ready;
 //! an operator that dies between any two effects loses nothing, rotates nothing twice, and lets nobody in who is held.
 
+mod away;
+mod lives;
 mod namespaces;
 mod plays;
 
@@ -399,6 +401,9 @@ async fn while_paused_a_device_is_shut_out_and_nothing_else() {
     assert_eq!((&identity["status"], &identity["tags"]), (&json!("disabled"), &Value::Null));
     assert!(identity["hold"].is_null(), "it is the manifest's doing");
     assert_eq!(world.condition("Ready"), "False Paused");
+    world.writes();
+    operator.reconcile().await.unwrap();
+    assert_eq!(world.writes(), (vec![], 0), "once");
     world.change(DEVICE, |device| device["metadata"]["deletionTimestamp"] = "2026-11-23T05:00:00Z".into());
     operator.reconcile().await.unwrap();
     assert_eq!((world.identity(), world.object(DEVICE)), (None, None));

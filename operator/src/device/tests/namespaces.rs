@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::*;
-use crate::device::{leave, run};
+use crate::device::{dereference, leave, run};
 
 const FAR_HUB: &str = "/apis/mooring.dev/v1alpha1/namespaces/north/iothubs/hub";
 
@@ -163,16 +163,75 @@ async fn an_operator_that_ends_tries_again_and_leaves_other_namespaces_alone() {
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_gone_is_not_waited_for_and_one_that_is_refused_is() {
+async fn what_is_refused_in_a_namespace_is_not_waited_for_elsewhere() {
     let world = World::new(&json!({})).await;
-    let scope = Scope::Namespaces(vec!["gone".to_owned(), "plant".to_owned()]);
+    let scope = Scope::Namespaces(vec!["gone".to_owned(), "north".to_owned(), "plant".to_owned()]);
+    let north = json!({ "metadata": { "name": "north", "uid": "north-1" } });
+    world.stage.lock().unwrap().put("/api/v1/namespaces/north", north);
     let operator = world.operator_of(&hub_key(), scope, 1);
     let context = &operator.context;
-    for part in ["gone", "plant"] {
+    for part in ["gone", "north"] {
         context.refused.put(Some(part.to_owned()));
     }
     let synced = async { tokio::join!(run::let_go_of_parts(context), context.synced()) };
     assert!(timeout(Duration::from_millis(100), synced).await.is_err(), "of `plant` nothing has been seen yet");
     context.one_synced(&Some("plant".to_owned()));
     context.synced().await;
+    assert_eq!(["north", "plant", "other"].map(|namespace| context.is_unseen(namespace)), [true, false, false]);
+    context.one_synced(&Some("north".to_owned()));
+    assert!(!context.is_unseen("north"), "somebody gave the rights back");
+}
+
+#[tokio::test]
+async fn what_is_refused_in_the_whole_cluster_is_waited_for() {
+    let world = World::new(&json!({})).await;
+    let operator = world.operator_of(&hub_key(), Scope::Cluster, 1);
+    operator.context.refused.put(None);
+    let synced = async { tokio::join!(run::let_go_of_parts(&operator.context), operator.context.synced()) };
+    assert!(timeout(Duration::from_millis(100), synced).await.is_err());
+}
+
+#[tokio::test]
+async fn where_nothing_can_be_seen_nobody_is_a_stray_and_no_hub_is_gone() {
+    let world = World::with_device(true).await;
+    world.stage.lock().unwrap().objects.remove(DEVICE);
+    let scope = Scope::Namespaces(vec!["north".to_owned(), "plant".to_owned()]);
+    let operator = world.operator_of(&far_hub(), scope, 1);
+    let context = &operator.context;
+    for part in ["north", "plant"] {
+        assert!(context.not_awaited(&Some(part.to_owned())));
+    }
+    let owner = serde_json::from_value(world.identity().unwrap()["managedBy"].clone()).unwrap();
+    assert!(!vanished::look_at(context, &far_hub(), "pump", &owner).await.unwrap());
+    world.stage.lock().unwrap().forbidden = vec!["/iothubs/"];
+    assert!(dereference::is_there(context, &far_hub()).await.unwrap());
+    for part in ["north", "plant"] {
+        context.one_synced(&Some(part.to_owned()));
+    }
+    assert!(!dereference::is_there(context, &far_hub()).await.unwrap());
+    assert!(vanished::look_at(context, &far_hub(), "pump", &owner).await.unwrap());
+}
+
+#[tokio::test]
+async fn a_device_whose_namespace_is_not_allowed_any_more_can_be_disabled_and_deleted() {
+    let world = World::with_device(true).await;
+    world.change(FAR_HUB, |hub| hub["spec"]["devices"]["allowedNamespaces"]["from"] = "Same".into());
+    world.reconciled(true).await.unwrap();
+    assert_eq!(world.condition("Ready"), "False NamespaceNotAllowed");
+    let said = world.object(DEVICE).unwrap()["status"]["conditions"][0]["message"].to_string();
+    assert!(said.contains("still connects, until its Device is disabled or deleted"), "{said}");
+    assert_eq!(world.identity().unwrap()["status"], "enabled");
+    world.change(DEVICE, |device| {
+        device["spec"]["enabled"] = false.into();
+        device["metadata"]["generation"] = 2.into();
+    });
+    world.reconciled(true).await.unwrap();
+    let identity = world.identity().unwrap();
+    assert_eq!((&identity["status"], identity["hold"].is_null()), (&json!("disabled"), true));
+    world.writes();
+    world.reconciled(true).await.unwrap();
+    assert_eq!(world.writes(), (vec![], 0), "once");
+    world.delete_device();
+    world.reconciled(true).await.unwrap();
+    assert_eq!((world.identity(), world.object(DEVICE)), (None, None));
 }
