@@ -1,42 +1,31 @@
 //! The IotHub controller: reads, checks, settles keys and certificates, builds, applies, and says how the hub stands.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use futures_util::{StreamExt as _, future};
 use jiff::Timestamp;
-use k8s_openapi::NamespaceResourceScope;
-use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::core::v1::{ConfigMap, PersistentVolumeClaim, Pod, Secret, Service, ServiceAccount};
-use k8s_openapi::api::networking::v1::NetworkPolicy;
-use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::core::{DeserializeGuard, PartialObjectMeta};
-use kube::runtime::controller::{self, Action, Controller};
-use kube::runtime::reflector::{self, ObjectRef, Store};
-use kube::runtime::{WatchStreamExt as _, watcher};
+use kube::core::DeserializeGuard;
+use kube::runtime::controller::Action;
 use kube::{Api, Client, Resource, ResourceExt as _};
 use mooring_crds::IotHub;
 use mooring_crds::iot_hub::DeviceCounts;
 use rand::RngCore as _;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use self::apply::Applied;
 use self::build::{Plan, Surroundings};
-use self::certificates::behind_first;
-use self::child::{ChildKey, Kind, OPTIONAL_KINDS};
-use self::dereference::{Facts, dereference, entry, names, references};
-use self::material::{For, Material, settle, signing_key};
+use self::child::{Kind, OPTIONAL_KINDS};
+use self::dereference::{Facts, dereference};
+use self::material::{For, Material, settle};
 use self::status::{Known, is_rolled_out, status};
 use self::validate::{Valid, validate};
 use crate::clock::Clock;
 use crate::events::Events;
-use crate::hub::{Endpoint, HubInfo, HubKey, Links};
-use crate::labels::{self, HubChildren};
+use crate::hub::{HubInfo, HubKey, Links};
 use crate::observe::{Metrics, Outcome};
 use crate::scope::Scope;
 use crate::seldom::Seldom;
@@ -45,6 +34,7 @@ pub mod apply;
 pub mod build;
 pub mod certificates;
 pub mod child;
+mod connect;
 pub mod dereference;
 pub mod lost;
 pub mod material;
@@ -54,6 +44,7 @@ pub mod status;
 #[cfg(test)]
 mod tests;
 pub mod validate;
+mod watch;
 
 /// How often a hub that runs is asked how many devices it has; what is told of them is at most this old, and no newer.
 const DEVICES_READ_EVERY: Duration = Duration::from_secs(30);
@@ -166,102 +157,7 @@ pub async fn controller(context: Arc<Context>, scope: Scope, stop: CancellationT
         Scope::Cluster => vec![None],
         Scope::Namespaces(names) => names.into_iter().map(Some).collect(),
     };
-    join_all(namespaces.into_iter().map(|namespace| follow(Arc::clone(&context), namespace, stop.clone()))).await;
-}
-
-async fn follow(context: Arc<Context>, namespace: Option<String>, stop: CancellationToken) {
-    let (hubs, writer) = reflector::store();
-    let changes = watcher(api::<Guarded>(&context.client, namespace.as_deref()), watcher::Config::default())
-        .default_backoff()
-        .reflect(writer)
-        .applied_objects()
-        .predicate_filter(what_counts, kube::runtime::PredicateConfig::default());
-    let controller = Controller::for_stream(changes, hubs.clone())
-        .with_config(controller::Config::default().concurrency(CONCURRENT_MAX))
-        .graceful_shutdown_on(stop.cancelled_owned());
-    let (client, namespace) = (&context.client, namespace.as_deref());
-    let controller = children::<Deployment>(controller, client, namespace);
-    let controller = children::<Pod>(controller, client, namespace);
-    let controller = children::<Service>(controller, client, namespace);
-    let controller = children::<Secret>(controller, client, namespace);
-    let controller = children::<ConfigMap>(controller, client, namespace);
-    let controller = children::<PersistentVolumeClaim>(controller, client, namespace);
-    let controller = children::<ServiceAccount>(controller, client, namespace);
-    let controller = children::<NetworkPolicy>(controller, client, namespace);
-    let controller = children::<PodDisruptionBudget>(controller, client, namespace);
-    let controller = referenced::<Secret>(controller, client, namespace, Kind::Secret, &hubs);
-    let controller = referenced::<ConfigMap>(controller, client, namespace, Kind::ConfigMap, &hubs);
-    controller
-        .run(reconcile, |_, _, _| Action::requeue(LOOKED_AT_AGAIN_AFTER), Arc::clone(&context))
-        .for_each(|result| {
-            match result {
-                Ok(_) => {}
-                Err(controller::Error::ObjectNotFound(hub)) => {
-                    let key = HubKey { namespace: hub.namespace.clone().unwrap_or_default(), name: hub.name.clone() };
-                    debug!(hub = %hub, "{} {} is gone", key.namespace, key.name);
-                    context.forget(&key);
-                }
-                Err(controller::Error::ReconcilerFailed(error, hub)) => {
-                    warn!(%error, hub = hub.name, namespace = hub.namespace, "the hub {} is tried again: {error}", hub.name);
-                }
-                Err(error) => match WATCHES_BEGUN_AGAIN.speaks(Instant::now()) {
-                    Some(silent) => warn!(%error, silent, "a watch is begun again: {error}"),
-                    None => debug!(%error, "a watch is begun again: {error}"),
-                },
-            }
-            future::ready(())
-        })
-        .await;
-}
-
-fn api<K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>>(client: &Client, namespace: Option<&str>) -> Api<K> {
-    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
-}
-
-/// A status is our own, and metadata says nothing to us.
-fn what_counts(hub: &Guarded) -> Option<u64> {
-    let generation = u64::try_from(hub.meta().generation?).ok()?;
-    Some(generation * 2 + u64::from(hub.meta().deletion_timestamp.is_some()))
-}
-
-/// What we labelled leads to its hub, and so does what has lost its labels. Credentials of Devices are not the hub's.
-fn children<K>(controller: Controller<Guarded>, client: &Client, namespace: Option<&str>) -> Controller<Guarded>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
-{
-    let ours = format!("{}={},{},!{}", labels::MANAGED_BY, labels::MANAGER, labels::HUB, labels::DEVICE_HASH);
-    let stream = watcher(api::<PartialObjectMeta<K>>(client, namespace), watcher::Config::default().labels(&ours));
-    controller.watches_stream(stream.default_backoff().touched_objects(), |child: PartialObjectMeta<K>| {
-        let hub = child.labels().get(labels::HUB)?;
-        Some(ObjectRef::new(hub).within(&child.namespace()?))
-    })
-}
-
-/// What somebody else keeps leads to the hubs whose specs name it. Their metadata alone is watched; what is in them is read when a hub
-/// needs it.
-fn referenced<K>(
-    controller: Controller<Guarded>,
-    client: &Client,
-    namespace: Option<&str>,
-    kind: Kind,
-    hubs: &Store<Guarded>,
-) -> Controller<Guarded>
-where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + Send + Sync + 'static,
-{
-    let theirs = format!("{}!={}", labels::MANAGED_BY, labels::MANAGER);
-    let stream = watcher(api::<PartialObjectMeta<K>>(client, namespace), watcher::Config::default().labels(&theirs));
-    let hubs = hubs.clone();
-    controller.watches_stream(stream.default_backoff().touched_objects(), move |object: PartialObjectMeta<K>| {
-        let key = ChildKey::new(kind, object.name_any());
-        let namespace = object.namespace();
-        let concerned = |hub: &Guarded| {
-            let Ok(hub) = &hub.0 else { return false };
-            // By a child's name: cert-manager's, or somebody's who is in the way.
-            hub.namespace() == namespace && (references(hub).contains(&key) || names(hub).contains(&key))
-        };
-        hubs.state().into_iter().filter(|hub| concerned(hub)).map(|hub| ObjectRef::from_obj(hub.as_ref())).collect::<Vec<_>>()
-    })
+    join_all(namespaces.into_iter().map(|namespace| watch::follow(Arc::clone(&context), namespace, stop.clone()))).await;
 }
 
 async fn reconcile(hub: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
@@ -316,12 +212,12 @@ async fn reconcile_once(hub: &Guarded, context: &Context) -> Result<(Action, Out
     if let Some(applied) = &applied {
         facts.live.extend(applied.live.clone());
     }
-    let certificate = certificate_pem(hub, &facts);
-    connect(hub, &key, &facts, certificate.as_deref(), context, now);
+    let certificate = connect::certificate_pem(hub, &facts);
+    connect::connect(hub, &key, &facts, certificate.as_deref(), context, now);
     context.links.looked_at(&key);
     let deployment = facts.deployment(&key.name);
     let is_there = deployment.as_ref().is_some_and(is_rolled_out);
-    let info = if is_there { ask(&key, context).await } else { Err("it does not run".to_owned()) };
+    let info = if is_there { connect::ask(&key, context).await } else { Err("it does not run".to_owned()) };
     memory.unanswered = if info.is_ok() || !is_there { 0 } else { memory.unanswered.saturating_add(1) };
     let devices = devices_to_tell(info.as_ref().ok(), &mut memory);
     context.remember(&key, memory.clone());
@@ -404,54 +300,6 @@ async fn carry_out(
     let (surroundings, optional_kinds) = (&context.surroundings, &facts.optional_kinds);
     let plan = Plan { hub, valid, material, volume: volume.as_ref(), optional_kinds, surroundings, now };
     apply::apply(&context.client, hub, build::build(plan), facts).await
-}
-
-/// The certificate that the hub serves, with what stands behind it.
-fn certificate_pem(hub: &IotHub, facts: &Facts) -> Option<String> {
-    let secret = certificate_secret(hub, facts)?;
-    entry(&secret, "tls.crt")
-}
-
-fn certificate_secret(hub: &IotHub, facts: &Facts) -> Option<Secret> {
-    match &hub.spec.tls.secret_ref {
-        Some(reference) => facts.secrets.get(&reference.name).cloned(),
-        None => facts.child(Kind::Secret, &HubChildren(&hub.name_any()).certificate()),
-    }
-}
-
-/// Says where the hub is, as soon as it has an address and the operator a key.
-fn connect(hub: &IotHub, key: &HubKey, facts: &Facts, certificate: Option<&str>, context: &Context, now: Timestamp) {
-    let children = HubChildren(&key.name);
-    let ours = |kind, name: String| facts.live.get(&ChildKey::new(kind, name)).is_some_and(|live| apply::is_ours(live, hub));
-    if !ours(Kind::Service, children.api_service()) || !ours(Kind::Secret, children.operator_policy()) {
-        return;
-    }
-    let service = facts.service(&children.api_service()).and_then(|service| service.spec);
-    let address: Option<IpAddr> = service.as_ref().and_then(|spec| spec.cluster_ip.as_ref()?.parse().ok());
-    let port = service.as_ref().and_then(|spec| spec.ports.as_ref()?.iter().find(|port| port.name.as_deref() == Some("api")));
-    let port = port.and_then(|port| u16::try_from(port.port).ok());
-    let keys = facts.child::<Secret>(Kind::Secret, &children.operator_policy()).as_ref().and_then(material::keys_of);
-    let (Some(address), Some(port), Some(keys)) = (address, port, keys) else { return };
-    let authority = certificate_secret(hub, facts).and_then(|secret| entry(&secret, "ca.crt")).unwrap_or_default();
-    // Whoever made a certificate by hand often leaves ca.crt out: what it brings with it is as good.
-    let chain = certificate.map(behind_first).unwrap_or_default();
-    let roots_pem = if hub.spec.tls.issuer_ref.is_some() && authority.is_empty() { String::new() } else { format!("{authority}{chain}") };
-    let endpoint = Endpoint {
-        host_name: hub.spec.hostnames.first().cloned().unwrap_or_default(),
-        address: SocketAddr::new(address, port),
-        roots_pem,
-        policy: labels::OPERATOR_POLICY.to_owned(),
-        key: signing_key(&keys, now),
-    };
-    context.links.set(key.clone(), endpoint);
-}
-
-async fn ask(key: &HubKey, context: &Context) -> Result<HubInfo, String> {
-    let Some(link) = context.links.get(key) else { return Err("its address is not known yet".to_owned()) };
-    match tokio::time::timeout(ANSWER_MAX, link.info()).await {
-        Ok(info) => info.map_err(|error| error.to_string()),
-        Err(_) => Err("it takes too long".to_owned()),
-    }
 }
 
 /// What is told of devices is at most as new as every 30 s, or each one that comes and goes would be a write.

@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::hub::Instruments;
+use crate::labels;
 
 const HUB: &str = "/apis/mooring.dev/v1alpha1/namespaces/north/iothubs/plant";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/north/deployments/plant";
