@@ -61,6 +61,7 @@ soak: images
 	$(phase) "decoders and state machines against 20,000 cases each" env PROPTEST_CASES=$(or $(CASES),20000) cargo test --quiet --workspace --lib -- core:: mqtt::
 	$(phase) "a storm of 100,000 connects" $(again) storm
 	$(phase) "10,000 Devices on Kubernetes" env MOORING_FLEET=10000 $(tools)/stories-on-kubernetes.sh $(images) a_fleet --nocapture
+	$(phase) "Devices shut out while 1,000 others wait" env MOORING_PENDING=1000 $(tools)/stories-on-kubernetes.sh $(images) a_patch --nocapture
 
 storm:
 	@cargo build --quiet --release --workspace --bins
@@ -111,7 +112,7 @@ made:
 	@cargo xtask crds --check
 
 clippy:
-	@cargo clippy --quiet --workspace --all-targets -- --deny warnings
+	@cargo clippy --quiet --workspace --all-targets --test kubernetes --test rings --test stores_postgres -- --deny warnings
 
 postgres:
 	@e2e/postgres.sh cargo test --quiet --workspace --test stores_postgres

@@ -38,7 +38,19 @@ fn text(min: usize, max: usize, rule: &str, message: &str) -> Schema {
 pub(crate) fn host_names(_: &mut SchemaGenerator) -> Schema {
     let rule = r"self.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*$')";
     let item = text(1, 253, rule, "a host name in lower case without a port, such as hub.example.com");
-    json_schema!({ "type": "array", "minItems": 1, "maxItems": 16, "items": item, "x-kubernetes-list-type": "set" })
+    let first = json!({
+        "rule": "self.size() == 0 || !isIP(self[0])",
+        "message": "the first is the HostName of connection strings and has to be a name: put the address behind it",
+    });
+    json_schema!({
+        "type": "array", "minItems": 1, "maxItems": 16, "items": item, "x-kubernetes-list-type": "set", "x-kubernetes-validations": [first],
+    })
+}
+
+/// What is written into a log.
+pub(crate) fn log_filter(_: &mut SchemaGenerator) -> Schema {
+    let rule = "self.matches('(?i)^([a-z0-9_:]+=)?(off|error|warn|info|debug|trace)(,([a-z0-9_:]+=)?(off|error|warn|info|debug|trace))*$')";
+    text(1, 1024, rule, "a level (off, error, warn, info, debug, trace), or levels per module, as in mooring_hub::mqtt=debug,info")
 }
 
 /// Networks.

@@ -21,15 +21,23 @@ local cases = {
   {"Progressing", "on its way", object(1, 1, {Ready = {"False", "Starting"}, Reconciling = {"True", "Starting"}})},
   {"Progressing", "nobody knows", object(1, 1, {Ready = {"Unknown", "HubUnreachable"}})},
   {"Healthy", "well", object(3, 3, {Ready = {"True", "Ready"}, Stalled = {"False", "Ready"}})},
-  {"Degraded", "stalled", object(1, 1, {Ready = {"False", "Stuck"}, Stalled = {"True", "ReplicasNotSupported"}})},
 }
 if kind == "IotHub" then
-  cases[#cases + 1] = {"Suspended", "paused", object(1, 1, {Ready = {"True", "Ready"}}, {paused = true})}
+  cases[#cases + 1] = {"Degraded", "stalled", object(1, 1, {Ready = {"False", "Stuck"}, Stalled = {"True", "ReplicasNotSupported"}})}
+  -- To pause is a new generation, which is not looked at.
+  local before = {Ready = {"True", "Running"}, Reconciling = {"False", "Paused"}, Stalled = {"False", "NotStalled"}}
+  cases[#cases + 1] = {"Suspended", "paused", object(2, 1, before, {paused = true})}
+  cases[#cases + 1] = {"Suspended", "paused from the beginning", object(1, nil, nil, {paused = true})}
 else
   cases[#cases + 1] = {"Healthy", "not connected", object(1, 1, {Ready = {"True", "Ready"}, Connected = {"False", "ConnectionLost"}})}
   cases[#cases + 1] = {"Suspended", "held", object(1, 1, {Ready = {"False", "HeldInHub"}})}
-  cases[#cases + 1] = {"Degraded", "somebody else's Secret", object(1, 1, {Ready = {"False", "SecretConflict"}})}
-  cases[#cases + 1] = {"Degraded", "somebody else's device", object(1, 1, {Ready = {"False", "DeviceIdConflict"}})}
+  local waits_for_somebody = {
+    "DeviceIdConflict", "Invalid", "KeysNotFound", "ManagedByAnother", "NamespaceNotAllowed", "NotAdopted", "RefusedByHub", "SecretConflict",
+  }
+  for _, reason in ipairs(waits_for_somebody) do
+    cases[#cases + 1] = {"Degraded", reason, object(1, 1, {Ready = {"False", reason}})}
+  end
+  cases[#cases + 1] = {"Progressing", "its hub is starting", object(1, 1, {Ready = {"False", "HubNotReady"}})}
 end
 
 local check = assert(loadfile(file))

@@ -20,8 +20,8 @@ use kube::{Client, Config};
 use serde_json::{Value, json};
 
 pub use kinds::{
-    CLAIM, CONFIG_MAP, DEFINITION, DEPLOYMENT, DEVICE, DISRUPTION_BUDGET, EVENT, IOT_HUB, Kind, LEASE, NAMESPACE, NETWORK_POLICY, NODE,
-    POD, PROMETHEUS_RULE, SECRET, SERVICE, SERVICE_ACCOUNT, SERVICE_MONITOR,
+    CLAIM, CLUSTER_ROLE, CLUSTER_ROLE_BINDING, CONFIG_MAP, DEFINITION, DEPLOYMENT, DEVICE, DISRUPTION_BUDGET, EVENT, IOT_HUB, Kind, LEASE,
+    NAMESPACE, NETWORK_POLICY, NODE, POD, PROMETHEUS_RULE, SECRET, SERVICE, SERVICE_ACCOUNT, SERVICE_MONITOR,
 };
 
 use crate::namespace::{Ground, on_ground};
@@ -136,6 +136,10 @@ impl Namespace {
                 // It may go meanwhile by itself.
                 let _ = self.patch(DEVICE, name, &json!({ "metadata": { "finalizers": null } })).await;
             }
+        }
+        // What the chart makes for a release in the namespace, and not in it.
+        for kind in [CLUSTER_ROLE_BINDING, CLUSTER_ROLE] {
+            self.delete(kind, &format!("{}-mooring-operator-finalizers", self.name)).await?;
         }
         Ok(())
     }
@@ -329,7 +333,7 @@ impl Namespace {
     }
 
     fn api(&self, kind: Kind) -> Api<DynamicObject> {
-        if [NAMESPACE, NODE, DEFINITION].contains(&kind) {
+        if [NAMESPACE, NODE, DEFINITION, CLUSTER_ROLE, CLUSTER_ROLE_BINDING].contains(&kind) {
             return Api::all_with(self.client.clone(), &kind.resource());
         }
         Api::namespaced_with(self.client.clone(), &self.name, &kind.resource())

@@ -2,11 +2,15 @@
 //! which receipts were read, and the timelines at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
 use crate::commands::step_names;
+
+/// How many deliveries of a command in a row do not count because they never left the hub.
+const NOT_SENT_MAX: u32 = 10;
 
 /// How commands end; each has one end.
 const OUTCOMES: [&str; 6] = ["Completed", "Expired", "DeliveryCountExceeded", "Rejected", "Purged", "DeviceDeleted"];
@@ -94,8 +98,9 @@ impl CommandHistory {
         let ends: Vec<&&str> = names.iter().filter(|name| OUTCOMES.contains(name)).collect();
         ensure!(ends.len() == 1 && timeline["state"] == **ends[0], "not one end");
         ensure!(names.first() == Some(&"Enqueued") && names.ends_with(&[*ends[0], "ReceiptRead"]), "a timeline out of order");
-        let deliveries = check_counts(timeline)?;
-        ensure!(timeline["deliveryCount"] == deliveries, "the timeline has {deliveries} deliveries");
+        let counted = check_counts(timeline)?;
+        let deliveries = timeline["deliveryCount"].as_u64().context("no delivery count")?;
+        ensure!(counted.contains(&deliveries), "the timeline has {counted:?} deliveries");
         let got = self.delivered.get(message_id).map_or(0, Vec::len) as u64;
         ensure!(got <= deliveries, "the device got it {got} times");
         match *ends[0] {
@@ -108,19 +113,26 @@ impl CommandHistory {
     }
 }
 
-/// Checks that each delivery counts one more than the one before, unless that one never left the hub; answers the last count.
-fn check_counts(timeline: &Value) -> Result<u64> {
-    let (mut count, mut counts) = (0, true);
+/// Checks that each delivery counts one more than the one before, unless that one never left the hub; answers what the last count may be.
+///
+/// After [`NOT_SENT_MAX`] of these in a row they count, as long as the hub remembers how many there were: one that was killed begins anew,
+/// and no timeline tells when.
+fn check_counts(timeline: &Value) -> Result<RangeInclusive<u64>> {
+    let (mut counted, mut not_sent) = (0..=0, 0);
     for step in timeline["steps"].as_array().context("no steps")? {
         if step["step"] == "Delivered" {
             let now = step["deliveryCount"].as_u64().context("a delivery without a count")?;
-            ensure!(now == count + u64::from(counts), "delivery {now} follows {count}");
-            (count, counts) = (now, true);
+            ensure!(now > 0 && counted.contains(&(now - 1)), "delivery {now} follows {counted:?}");
+            counted = now..=now;
         } else if step["step"] == "Returned" && step["reason"] == "NotSent" {
-            counts = false;
+            not_sent += 1;
+            let without = counted.end().checked_sub(1).context("returned before any delivery")?;
+            counted = without..=if not_sent > NOT_SENT_MAX { *counted.end() } else { without };
+        } else if step["step"] == "Returned" {
+            not_sent = 0;
         }
     }
-    Ok(if counts { count } else { count - 1 })
+    Ok(counted)
 }
 
 fn message_id(receipt: &Value) -> Result<&str> {
@@ -167,6 +179,26 @@ mod tests {
             step("ReceiptRead"),
         ];
         history()?.judge("m", &timeline(&steps, "Completed", 2))
+    }
+
+    /// So many deliveries that were not sent, one that was, and the end: is it all right when they counted like that?
+    fn judge_unsent(unsent: &[u64], sent: u64) -> Result<()> {
+        let mut steps = vec![step("Enqueued")];
+        for count in unsent {
+            steps.extend([delivered(*count), json!({ "step": "Returned", "reason": "NotSent" })]);
+        }
+        steps.extend([delivered(sent), step("Completed"), step("ReceiptRead")]);
+        history()?.judge("m", &timeline(&steps, "Completed", sent))
+    }
+
+    #[test]
+    fn the_eleventh_delivery_in_a_row_that_was_not_sent_may_count_and_none_before_it() -> Result<()> {
+        judge_unsent(&[1; 10], 1)?;
+        judge_unsent(&[1; 11], 2)?;
+        judge_unsent(&[1; 11], 1).context("a hub that was killed has forgotten how many there were")?;
+        assert!(judge_unsent(&[1; 10], 2).is_err() && judge_unsent(&[1; 11], 3).is_err());
+        assert!(judge_unsent(&[1, 2], 2).is_err());
+        Ok(())
     }
 
     #[test]

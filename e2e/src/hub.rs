@@ -17,11 +17,11 @@ use crate::connection_string::ConnectionString;
 use crate::namespace::HUB;
 use crate::patience::within;
 
-/// How much of a hub's log a failed story shows.
+/// How much of a log a failed story shows.
 const LAST_WORDS_BYTES: usize = 8 * 1024;
 
 thread_local! {
-    /// What the story's hubs logged last; a story has a thread of its own.
+    /// What the story's hubs and operators logged last; a story has a thread of its own.
     static LAST_WORDS: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -265,16 +265,17 @@ async fn first_document(stdout: &mut ChildStdout) -> Result<Ready> {
     }
 }
 
-fn remember(log: &Path) {
+/// Keeps the end of a log for [`show_last_words`].
+pub(crate) fn remember(log: &Path) {
     let text = std::fs::read(log).unwrap_or_default();
     let tail = &text[text.len().saturating_sub(LAST_WORDS_BYTES)..];
     LAST_WORDS.with_borrow_mut(|words| words.push(String::from_utf8_lossy(tail).into_owned()));
 }
 
-/// Prints what the story's hubs logged last, for whoever reads why it failed.
+/// Prints what the story's hubs and operators logged last, for whoever reads why it failed.
 #[expect(clippy::print_stderr, reason = "a test's voice")]
 pub fn show_last_words() {
     for words in LAST_WORDS.take() {
-        eprintln!("--- the hub's last words ---\n{words}--- end ---");
+        eprintln!("--- last words ---\n{words}--- end ---");
     }
 }

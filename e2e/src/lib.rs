@@ -15,6 +15,7 @@ pub mod hub;
 pub mod load;
 pub mod mqtt;
 pub mod namespace;
+pub mod operator;
 pub mod pager;
 pub mod patience;
 pub mod program;

@@ -34,7 +34,7 @@ render() {
 rendered() {
   helm lint --quiet --strict "$chart" >&2 || wrong "helm lint"
   render | like_golden default
-  render --set 'watchNamespaces={plants,mooring-system,labs}' --set rbac.prometheusOperator=false --set rbac.certManager=false | like_golden namespaces
+  render --set 'watchNamespaces={plants,mooring-system,labs}' --set rbac.prometheusOperator=false --set rbac.certManager=false --set rbac.finalizers=false | like_golden namespaces
   render --set clusterWide=true | like_golden cluster-wide
   render --set example.enabled=true --api-versions mooring.dev/v1alpha1/IotHub --show-only templates/example.yaml | like_golden example
   render --values "$goldens/everything.values.yaml" | like_golden everything

@@ -90,6 +90,12 @@ impl HubChildren<'_> {
         format!("{}-api", self.0)
     }
 
+    /// The Service for metrics.
+    #[must_use]
+    pub fn metrics_service(self) -> String {
+        format!("{}-metrics", self.0)
+    }
+
     /// The ConfigMap with the hub's configuration.
     #[must_use]
     pub fn config(self) -> String {

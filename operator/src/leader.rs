@@ -3,6 +3,7 @@
 //! Clocks of machines are never compared: who waits counts, on its own steady clock, since when the Lease has been as it is. Whoever can't
 //! renew stops before another may begin, and its process ends: nothing of it can go on by mistake.
 
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,7 +11,7 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::api::{ObjectMeta, PostParams};
 use kube::{Api, ResourceExt as _};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
 use crate::clock::Clock;
@@ -22,7 +23,7 @@ const LEASE: Duration = Duration::from_secs(15);
 /// How often it is renewed, and looked at by those who wait.
 const RENEWED_EVERY: Duration = Duration::from_secs(4);
 
-/// After how long without a renewal its holder stops: well before another may begin.
+/// How long after it was last written its holder stops: well before another may begin, who counts from when that write came by.
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(10);
 
 /// How long one request may take.
@@ -87,13 +88,15 @@ pub struct Election {
     name: String,
     me: String,
     clock: Clock,
+    /// When the last write that succeeded was begun.
+    written: Mutex<Instant>,
 }
 
 impl Election {
     /// By the Lease of this name; `me` is never the name of another.
     #[must_use]
     pub fn new(leases: Api<Lease>, name: String, me: String, clock: Clock) -> Self {
-        Self { leases, name, me, clock }
+        Self { leases, name, me, clock, written: Mutex::new(Instant::now()) }
     }
 
     /// Returns when it leads.
@@ -112,18 +115,18 @@ impl Election {
         }
     }
 
-    /// Returns when it leads no more.
+    /// Returns when it leads no more, whatever a request waits for then.
     pub async fn lost(&self) {
-        let mut renewed = Instant::now();
         loop {
-            sleep(RENEWED_EVERY).await;
-            match self.try_once(&mut None).await {
-                Ok(true) => renewed = Instant::now(),
-                Ok(false) => return,
-                Err(error) => warn!(error = %why(&error), "the Lease {} can't be renewed: {}", self.name, why(&error)),
-            }
-            if renewed.elapsed() >= GIVEN_UP_AFTER {
-                return;
+            let given_up = *self.written.lock().unwrap_or_else(PoisonError::into_inner) + GIVEN_UP_AFTER;
+            let renewing = async {
+                sleep(RENEWED_EVERY).await;
+                self.try_once(&mut None).await
+            };
+            match timeout_at(given_up, renewing).await {
+                Ok(Ok(true)) => {}
+                Ok(Ok(false)) | Err(_) => return,
+                Ok(Err(error)) => warn!(error = %why(&error), "the Lease {} can't be renewed: {}", self.name, why(&error)),
             }
         }
     }
@@ -149,6 +152,7 @@ impl Election {
         let unchanged_for = seen.as_ref().map_or(Duration::ZERO, |(_, since)| since.elapsed());
         let action = decide(lease.as_ref().map(|_| spec.clone().unwrap_or_default()).as_ref(), &self.me, unchanged_for);
         let wanted = held(spec.as_ref(), &self.me, (self.clock)());
+        let begun = Instant::now();
         match (action, lease) {
             (Action::Wait, _) => return Ok(false),
             (_, Some(mut lease)) => {
@@ -162,6 +166,7 @@ impl Election {
                 in_time(self.leases.create(&writer(), &lease)).await?;
             }
         }
+        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = begun;
         Ok(true)
     }
 
@@ -191,6 +196,14 @@ fn why(error: &LeaseError) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use axum::http::{Method, Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
     use super::*;
 
     fn at(second: i64) -> Timestamp {
@@ -219,8 +232,60 @@ mod tests {
         assert_eq!((taken.acquire_time, taken.lease_transitions), (Some(MicroTime(at(200))), Some(1)));
     }
 
-    #[test]
-    fn who_can_t_renew_stops_before_another_begins() {
-        assert!(GIVEN_UP_AFTER + REQUEST_MAX < LEASE);
+    /// An API server that keeps one Lease, and falls silent when told to.
+    #[derive(Clone, Default)]
+    struct Server {
+        lease: Arc<Mutex<Option<Value>>>,
+        is_silent: Arc<AtomicBool>,
+    }
+
+    impl Server {
+        fn election(&self, me: &str) -> Election {
+            let server = self.clone();
+            let service = tower::service_fn(move |request: Request<Body>| server.clone().answer(request));
+            Election::new(Api::namespaced(kube::Client::new(service, "a"), "a"), "lease".to_owned(), me.to_owned(), || at(100))
+        }
+
+        async fn answer(self, request: Request<Body>) -> Result<Response<Body>, Infallible> {
+            if self.is_silent.load(Ordering::Relaxed) {
+                std::future::pending::<()>().await;
+            }
+            let is_write = request.method() != Method::GET;
+            let body = request.into_body().collect_bytes().await.unwrap();
+            let mut lease = self.lease.lock().unwrap();
+            if is_write {
+                *lease = Some(serde_json::from_slice(&body).unwrap());
+            }
+            let (code, document) = match &*lease {
+                Some(lease) => (200, lease.clone()),
+                None => (404, json!({ "kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404 })),
+            };
+            Ok(Response::builder().status(code).body(Body::from(document.to_string().into_bytes())).unwrap())
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_can_t_renew_stops_before_another_begins() {
+        let server = Server::default();
+        let (first, second) = (server.election("a"), server.election("b"));
+        first.won().await;
+        assert!(timeout(10 * LEASE, first.lost()).await.is_err(), "it is renewed");
+        assert!(timeout(LEASE / 2, second.won()).await.is_err(), "it is another's");
+
+        let last = server.lease.lock().unwrap().clone();
+        server.is_silent.store(true, Ordering::Relaxed);
+        let begun = Instant::now();
+        first.lost().await;
+        assert!(begun.elapsed() <= GIVEN_UP_AFTER, "{:?}", begun.elapsed());
+        assert_eq!(*server.lease.lock().unwrap(), last);
+
+        server.is_silent.store(false, Ordering::Relaxed);
+        second.won().await;
+        assert!(begun.elapsed() >= LEASE, "{:?}", begun.elapsed());
+        first.lost().await;
+        first.release().await.unwrap();
+        assert_eq!(server.lease.lock().unwrap().as_ref().unwrap()["spec"]["holderIdentity"], "b", "what is another's is not released");
+        second.release().await.unwrap();
+        first.won().await;
     }
 }

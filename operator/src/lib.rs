@@ -18,4 +18,5 @@ pub mod observe;
 pub mod ownership;
 pub mod run;
 pub mod scope;
+mod seldom;
 pub mod status_writer;

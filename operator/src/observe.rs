@@ -39,6 +39,11 @@ struct OfWrite {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfWatch {
+    resource: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfHubRequest {
     operation: &'static str,
     result: &'static str,
@@ -62,6 +67,7 @@ pub struct Metrics {
     reconcile_seconds: Family<OfKind, Histogram>,
     api_writes: Family<OfWrite, Counter>,
     hub_requests: Family<OfHubRequest, Counter>,
+    watches_refused: Family<OfWatch, Counter>,
     status_waiting: Gauge,
     leading: Gauge,
 }
@@ -73,6 +79,7 @@ impl Default for Metrics {
             reconcile_seconds: Family::new_with_constructor(|| Histogram::new(SECONDS)),
             api_writes: Family::default(),
             hub_requests: Family::default(),
+            watches_refused: Family::default(),
             status_waiting: Gauge::default(),
             leading: Gauge::default(),
         }
@@ -103,6 +110,11 @@ impl Metrics {
         self.hub_requests.get_or_create(&OfHubRequest { operation, result }).inc();
     }
 
+    /// The API server lets nobody see what there is of a resource in a part of the scope.
+    pub fn watch_refused(&self, resource: &str) {
+        self.watches_refused.get_or_create(&OfWatch { resource: resource.to_owned() }).inc();
+    }
+
     /// So many statuses wait to be written.
     pub fn set_status_waiting(&self, count: usize) {
         self.status_waiting.set(i64::try_from(count).unwrap_or(i64::MAX));
@@ -120,6 +132,7 @@ impl Metrics {
         registry.register("reconcile_seconds", "How long reconciles take", self.reconcile_seconds.clone());
         registry.register("api_writes", "Writes to the API server", self.api_writes.clone());
         registry.register("hub_requests", "Requests to hubs, by what was asked and how it ended", self.hub_requests.clone());
+        registry.register("watches_refused", "Watches that the API server refused for want of rights", self.watches_refused.clone());
         registry.register("status_waiting", "Statuses that wait to be written", self.status_waiting.clone());
         registry.register("leading", "1 while this operator leads", self.leading.clone());
         registry

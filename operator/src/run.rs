@@ -1,6 +1,7 @@
 //! The composition root: from the command line to controllers that run, and back. The only place that reads the clock or spawns.
 //!
-//! At SIGTERM nothing new is begun, what has begun ends, and then the Lease is released, so that another operator goes on at once.
+//! At SIGTERM nothing new is begun, what has begun ends, and then the Lease is released, so that another operator goes on at once. It is
+//! renewed until then: nobody else begins while something here still ends.
 
 use std::io;
 use std::net::SocketAddr;
@@ -31,8 +32,8 @@ use crate::leader::Election;
 use crate::observe::{Health, Metrics};
 use crate::scope::Scope;
 
-/// For reconciles to end when the operator is told to stop: less than a Pod is given.
-const SHUTDOWN_TIME: Duration = Duration::from_secs(20);
+/// For everything to end when the operator is told to stop: less than the chart gives its Pod.
+const SHUTDOWN_TIME: Duration = Duration::from_secs(50);
 
 /// The operator can't run, or not any more.
 #[derive(Debug, thiserror::Error)]
@@ -100,7 +101,11 @@ pub async fn run(options: Options) -> Result<(), RunError> {
     health.set_ready(false);
     stop.cancel();
     let all = async { while controllers.join_next().await.is_some() {} };
-    if timeout(SHUTDOWN_TIME, all).await.is_err() {
+    let in_time = tokio::select! {
+        all = timeout(SHUTDOWN_TIME, all) => all.is_ok(),
+        () = lost(election.as_ref()) => return Err(RunError::LeaseLost),
+    };
+    if !in_time {
         warn!("what is not done after {} s is left to the next operator", SHUTDOWN_TIME.as_secs());
     }
     if let Some(election) = &election
@@ -166,7 +171,7 @@ fn controllers(options: &Options, client: &Client, me: &str, metrics: &Metrics, 
     let context = Context::new(client.clone(), surroundings, links.clone(), events, metrics.clone(), clock);
     let mut controllers = JoinSet::new();
     controllers.spawn(iot_hub::controller(Arc::new(context), scope.clone(), stop.clone()));
-    controllers.spawn(device::controller(client.clone(), instruments, scope, links, stop.clone()));
+    controllers.spawn(device::controller(client.clone(), instruments, scope, links, options.namespace.clone(), stop.clone()));
     controllers
 }
 

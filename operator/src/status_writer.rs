@@ -23,6 +23,7 @@ use crate::device::status::with_presence;
 use crate::hub::identity::Presence;
 use crate::labels::STATUS_MANAGER;
 use crate::observe::Metrics;
+use crate::seldom::Seldom;
 
 /// Writes of how Devices stand, a second: 10,000 Devices in under two minutes, and an API server that does not notice.
 const STANDING_PER_SECOND: u32 = 100;
@@ -39,12 +40,18 @@ const AGAIN_AFTER: Duration = Duration::from_secs(2);
 /// How long what waits may take once the operator ends.
 const LAST_WRITES: Duration = Duration::from_secs(5);
 
+/// How often it is told that statuses are refused: they are by the thousand, when they are.
+const REFUSALS_TOLD_EVERY: Duration = Duration::from_secs(60);
+static REFUSALS: Seldom = Seldom::new(REFUSALS_TOLD_EVERY);
+
 /// Where a status comes from when it is not written here: what the watch has shown, and what is known of presence.
 pub trait Shown: Send + Sync + 'static {
     /// The Device as the cache has it: its uid, its version, its status.
     fn shown(&self, name: &DeviceName) -> Option<ShownStatus>;
     /// Whether its device is connected.
     fn presence(&self, name: &DeviceName) -> Option<Presence>;
+    /// Whether the Device's namespace is being deleted, so that nobody reads its status any more.
+    fn is_ending(&self, name: &DeviceName) -> impl Future<Output = bool> + Send;
 }
 
 /// A status, as the cache has it.
@@ -208,7 +215,13 @@ impl StatusWriter {
             // Gone, or another of its name: there is nobody to tell.
             Err(kube::Error::Api(error)) if matches!(error.code, 404 | 409) => debug!(device = %name, "no status for {name}: {error}"),
             Err(kube::Error::Api(error)) if matches!(error.code, 400 | 403 | 422) => {
-                warn!(device = %name, "the status of the Device {name} can't be written: {error}");
+                if !(error.code == 403 && shown.is_ending(&name).await)
+                    && let Some(silent) = REFUSALS.speaks(Instant::now())
+                {
+                    warn!(device = %name, silent, "the status of the Device {name} can't be written: {error}");
+                } else {
+                    debug!(device = %name, "the status of the Device {name} can't be written: {error}");
+                }
             }
             Err(error) => {
                 debug!(device = %name, "the status of the Device {name} is written again: {error}");

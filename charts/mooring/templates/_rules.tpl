@@ -1,12 +1,16 @@
 {{/*
 What the operator may do in a namespace that it looks after. No wildcard; each verb has its reason. `get`, `list` and `watch` are needed for
-whatever it makes, because a child that was edited or deleted comes back at once; server-side apply needs `patch`, and `create` for what is not
-there yet; `delete` is given where a change of the spec can make a child superfluous, and what goes with its owner is the garbage collector's.
+what it makes of Kubernetes' own kinds, because a child that was edited or deleted comes back at once; server-side apply needs `patch`, and
+`create` for what is not there yet; `delete` is given where a change of the spec can make a child superfluous, and what goes with its owner is the garbage collector's.
 */}}
 {{- define "mooring.rules" -}}
-# The kinds themselves. patch: the finalizer by which a device leaves the hub before its Device goes. They are made and deleted by people.
+# The kinds themselves. They are made and deleted by people.
 - apiGroups: [mooring.dev]
-  resources: [iothubs, devices]
+  resources: [iothubs]
+  verbs: [get, list, watch]
+# patch: the finalizer by which a device leaves the hub before its Device goes.
+- apiGroups: [mooring.dev]
+  resources: [devices]
   verbs: [get, list, watch, patch]
 # Their status, by server-side apply.
 - apiGroups: [mooring.dev]
@@ -16,14 +20,14 @@ there yet; `delete` is given where a change of the spec can make a child superfl
 - apiGroups: [mooring.dev]
   resources: [iothubs/finalizers, devices/finalizers]
   verbs: [update]
-# The hub. delete: one whose spec can't be run any more is not left running as it was.
+# The hub. Never deleted by the operator: one whose spec can't be run any more runs on as it was.
 - apiGroups: [apps]
   resources: [deployments]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
 # Why a hub does not start, for its conditions.
 - apiGroups: [""]
   resources: [pods]
-  verbs: [get, list, watch]
+  verbs: [list, watch]
 # Credentials of devices and policies, the hub's own authority and certificate; and those that a spec names, which are read and followed.
 # Kubernetes has no right on "Secrets of ours": that a foreign one is never touched is the operator's own law.
 # update: what a Device's Secret holds is replaced only while it is still the one that was looked at.
@@ -31,10 +35,10 @@ there yet; `delete` is given where a change of the spec can make a child superfl
 - apiGroups: [""]
   resources: [secrets]
   verbs: [get, list, watch, create, update, patch, delete]
-# The hub's configuration; and bundles of device authorities, which are read. delete: a configuration that nobody needs any more.
+# The hub's configuration; and bundles of device authorities, which are read.
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, list, watch, create, patch]
 # Where the hub is reached. delete: a Service that the spec turned off.
 - apiGroups: [""]
   resources: [services]
@@ -55,15 +59,16 @@ there yet; `delete` is given where a change of the spec can make a child superfl
   resources: [events]
   verbs: [create, patch]
 {{- if .Values.rbac.prometheusOperator }}
-# How Prometheus finds the hub, and when somebody is called. delete: monitoring that was turned off.
+# How Prometheus finds the hub, and when somebody is called. No watch: kinds that may not be there are looked at with their hub. delete:
+# monitoring that was turned off.
 - apiGroups: [monitoring.coreos.com]
   resources: [servicemonitors, prometheusrules]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, create, patch, delete]
 {{- end }}
 {{- if .Values.rbac.certManager }}
-# A certificate for a hub that names an issuer. delete: one that now has its certificate from elsewhere.
+# A certificate for a hub that names an issuer; looked at with its hub, too. delete: one that now has its certificate from elsewhere.
 - apiGroups: [cert-manager.io]
   resources: [certificates]
-  verbs: [get, list, watch, create, patch, delete]
+  verbs: [get, create, patch, delete]
 {{- end }}
 {{- end -}}

@@ -14,8 +14,9 @@ pub struct Tls {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub self_signed: Option<SelfSigned>,
 
-    /// A Secret of type kubernetes.io/tls in the hub's namespace, kept by somebody else. It is followed: a new certificate is served
-    /// without dropping a connection.
+    /// A Secret of type kubernetes.io/tls in the hub's namespace, kept by somebody else: tls.crt for all of the hostnames, with the
+    /// intermediates; tls.key; and ca.crt, the authority behind it, which the operator checks the hub against. It is followed: a new
+    /// certificate is served without dropping a connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
 

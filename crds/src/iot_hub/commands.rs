@@ -1,5 +1,6 @@
 //! Commands to devices, their receipts, and what a hub bears. The bounds are those of the hub's own configuration.
 
+use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -50,8 +51,15 @@ pub struct Feedback {
 }
 
 /// What the hub bears. Absent: the hub's defaults, which are in its configuration reference.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new(
+        "(has(self.unfinishedConnectionsPerAddress) ? self.unfinishedConnectionsPerAddress : 512) \
+         <= (has(self.unfinishedConnections) ? self.unfinishedConnections : 2048)"
+    )
+    .message("unfinishedConnectionsPerAddress (512 unless it is given) can't be above unfinishedConnections (2048 unless it is given)")
+)]
 pub struct Limits {
     /// Connections at once. Absent: 100,000.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -96,8 +96,8 @@ pub struct IotHubSpec {
     #[serde(default)]
     pub retention: Retention,
 
-    /// Consumer groups of the Event Hubs-compatible endpoint, besides $Default. Those that are missing are made; readers that go on where
-    /// they were need one each.
+    /// Consumer groups of the Event Hubs-compatible endpoint, besides $Default; readers that go on where they were need one each. That
+    /// endpoint is not there yet: until then they are kept in the spec and do nothing.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::consumer_groups")]
     pub consumer_groups: Vec<String>,
@@ -120,8 +120,8 @@ pub struct IotHubSpec {
     )]
     pub storage: Storage,
 
-    /// How many hubs share the work. More than one needs distributed storage, which is not there yet: such a hub is not run, and its
-    /// condition Stalled says so.
+    /// How many hubs share the work. More than one needs distributed storage, which is not there yet: the condition Stalled says so, a hub
+    /// that runs already runs on as it was, and a new one is not started.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 100))]
     pub replicas: i32,
@@ -191,7 +191,7 @@ pub struct IotHubSpec {
     /// What the hub writes into its log: a level (error, warn, info, debug, trace), or levels per module, as in
     /// `mooring_hub::mqtt=debug,info`.
     #[serde(default = "default_log_filter")]
-    #[schemars(length(min = 1, max = 1024))]
+    #[schemars(schema_with = "schema::log_filter")]
     pub log_filter: String,
 
     /// While true nothing is changed in the cluster or the hub for this hub and its Devices, except that Devices are still disabled and

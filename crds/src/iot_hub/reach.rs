@@ -15,7 +15,8 @@ pub struct Services {
     /// For devices and Azure's service clients: the Service `<name>`. Azure's SDKs know the ports 8883 and 443 only.
     #[serde(default)]
     pub devices: DevicesService,
-    /// For the hub's own API, and Azure's for services: the Service `<name>-api`.
+    /// For the hub's own API, and Azure's for services: the Service `<name>-api`. Metrics have one of their own, `<name>-metrics`, within the
+    /// cluster.
     #[serde(default)]
     pub api: ApiService,
 }

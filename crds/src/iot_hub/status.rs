@@ -51,7 +51,7 @@ pub struct IotHubStatus {
 pub struct Endpoints {
     /// The HostName of its connection strings.
     pub hostname: String,
-    /// Where its name has to lead: the load balancer's addresses, or the Service's.
+    /// Where its name has to lead: the load balancer's addresses, none while it is being made; the Service's; or the nodes' ports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub addresses: Vec<String>,

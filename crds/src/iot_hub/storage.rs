@@ -28,7 +28,8 @@ pub struct Storage {
     /// A volume of the hub's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub embedded: Option<EmbeddedStorage>,
-    /// An engine that several hubs share. Not there yet: such a hub is not run, and its condition Stalled says so.
+    /// An engine that several hubs share. Not there yet: the condition Stalled says so, a hub that runs already runs on as it was, and a
+    /// new one is not started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub distributed: Option<DistributedStorage>,
 }

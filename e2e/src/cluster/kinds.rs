@@ -59,6 +59,10 @@ pub const NETWORK_POLICY: Kind = Kind::new("networking.k8s.io", "v1", "NetworkPo
 pub const DISRUPTION_BUDGET: Kind = Kind::new("policy", "v1", "PodDisruptionBudget", "poddisruptionbudgets");
 /// A Lease.
 pub const LEASE: Kind = Kind::new("coordination.k8s.io", "v1", "Lease", "leases");
+/// Rights in the whole cluster; they are in no namespace.
+pub const CLUSTER_ROLE: Kind = Kind::new("rbac.authorization.k8s.io", "v1", "ClusterRole", "clusterroles");
+/// Who has them; it is in no namespace.
+pub const CLUSTER_ROLE_BINDING: Kind = Kind::new("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding", "clusterrolebindings");
 /// The definition of a kind; it is in no namespace.
 pub const DEFINITION: Kind = Kind::new("apiextensions.k8s.io", "v1", "CustomResourceDefinition", "customresourcedefinitions");
 /// Rules of the Prometheus Operator's.

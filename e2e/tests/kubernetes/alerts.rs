@@ -62,7 +62,7 @@ fn an_alert_fires_for_devices_that_are_cut_off_and_ends_with_their_return() -> R
 }
 
 /// The Prometheus Operator's kinds, as far as objects of them have to be kept.
-fn definition(kind: &str, plural: &str) -> Value {
+pub fn definition(kind: &str, plural: &str) -> Value {
     let anything = json!({ "type": "object", "x-kubernetes-preserve-unknown-fields": true });
     json!({
         "apiVersion": "apiextensions.k8s.io/v1",

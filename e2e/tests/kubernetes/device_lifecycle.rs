@@ -15,8 +15,8 @@ use crate::plant::{OPERATOR, Plant, device_manifest};
 /// Devices that wait to be made while one is shut out. `MOORING_PENDING` for more.
 const PENDING: usize = 200;
 
-/// How often the way from a patch to a closed socket is measured.
-const MEASURED: usize = 10;
+/// How many wait for each one whose way from a patch to a closed socket is measured.
+const PENDING_EACH: usize = 10;
 
 /// Waits until a Device is not ready for a reason; answers its condition.
 async fn until_reason(namespace: &Namespace, device: &str, reason: &str) -> Result<Value> {
@@ -30,12 +30,12 @@ async fn until_reason(namespace: &Namespace, device: &str, reason: &str) -> Resu
 fn a_patch_closes_the_socket_while_others_wait() -> Result<()> {
     on_cluster(async |namespace| {
         let plant = Plant::start(namespace).await?;
+        let pending = std::env::var("MOORING_PENDING").ok().and_then(|text| text.parse().ok()).unwrap_or(PENDING);
         let mut connections = Vec::new();
-        for number in 0..MEASURED {
+        for number in 0..pending.div_ceil(PENDING_EACH) {
             let credential = plant.device(&format!("pump-{number}"), json!({})).await?;
             connections.push(plant.connect(&credential).await?);
         }
-        let pending = std::env::var("MOORING_PENDING").ok().and_then(|text| text.parse().ok()).unwrap_or(PENDING);
         let waiting: Vec<_> = (0..pending).map(|number| device_manifest(&format!("waiting-{number}"), json!({})).to_string()).collect();
         namespace.apply(&waiting.join("\n---\n")).await?;
         let mut latencies_ms = Vec::new();
@@ -48,9 +48,11 @@ fn a_patch_closes_the_socket_while_others_wait() -> Result<()> {
         latencies_ms.sort_unstable();
         writeln!(
             std::io::stderr(),
-            "kubectl patch → socket closed, {pending} other Devices pending: median {} ms, longest {} ms",
-            latencies_ms[MEASURED / 2],
-            latencies_ms[MEASURED - 1]
+            "kubectl patch → socket closed, {} times, {pending} other Devices pending: median {} ms, p99 {} ms, longest {:?} ms",
+            latencies_ms.len(),
+            latencies_ms[latencies_ms.len() / 2],
+            latencies_ms[latencies_ms.len() * 99 / 100],
+            latencies_ms.last()
         )?;
         let last = format!("waiting-{}", pending - 1);
         namespace.until_condition(DEVICE, &last, "Ready", "True").await?;

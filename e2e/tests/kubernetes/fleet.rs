@@ -37,7 +37,7 @@ fn a_fleet_becomes_ready_with_few_writes_and_then_none() -> Result<()> {
             made.buffer_unordered(AT_ONCE).try_for_each(async |_| Ok(())).await
         };
         let mut writes = Writes::default();
-        let (made, became) = tokio::join!(making, writes.until_ready(&mut devices, fleet));
+        let (made, became) = tokio::join!(making, writes.until_ready(&mut devices, fleet, begin));
         made?;
         became?;
         let took = begin.elapsed();
@@ -88,13 +88,15 @@ impl Writes {
             .insert(metadata["resourceVersion"].to_string(), object["status"].to_string());
     }
 
-    async fn until_ready(&mut self, devices: &mut (impl Stream<Item = Result<Value>> + Unpin), count: usize) -> Result<()> {
+    /// Waits until so many are ready, and prints after each tenth of them how long it took since `begin`.
+    async fn until_ready(&mut self, devices: &mut (impl Stream<Item = Result<Value>> + Unpin), count: usize, begin: Instant) -> Result<()> {
         let mut ready = BTreeSet::new();
         while ready.len() < count {
             let device = devices.next().await.context("the watch ended")??;
             self.note(&device);
-            if condition_of(&device, "Ready")["status"] == "True" {
-                ready.insert(device["metadata"]["name"].to_string());
+            let is_one_more = condition_of(&device, "Ready")["status"] == "True" && ready.insert(device["metadata"]["name"].to_string());
+            if is_one_more && ready.len() % (count / 10).max(1) == 0 {
+                writeln!(std::io::stderr(), "{:>6} Devices ready after {:.1} s", ready.len(), begin.elapsed().as_secs_f64())?;
             }
         }
         Ok(())

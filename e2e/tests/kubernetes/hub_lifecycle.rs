@@ -1,17 +1,17 @@
 //! A hub's life: its Pod is killed, its resource deleted and made again, its image bad and then good, its certificate renewed, its namespace deleted.
 
 use anyhow::{Context, Result, ensure};
-use e2e::cluster::{CONFIG_MAP, DEPLOYMENT, DEVICE, IOT_HUB, NAMESPACE, SECRET, condition_of, on_cluster};
+use e2e::cluster::{CONFIG_MAP, DEPLOYMENT, DEVICE, IOT_HUB, NAMESPACE, Namespace, SECRET, condition_of, on_cluster};
 use e2e::events::{Events, check_numbers};
 use e2e::mqtt::events_topic;
 use e2e::namespace::{EDGE, HUB};
-use e2e::patience::within;
 use e2e::program::Program;
 use e2e::tls;
+use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::plant::{PLANT, Plant, RELEASE, device_manifest, hub_manifest, install};
+use crate::plant::{OPERATOR, PLANT, Plant, device_manifest, hub_manifest, install};
 
 #[test]
 fn a_killed_pod_costs_nothing_that_was_acknowledged() -> Result<()> {
@@ -84,6 +84,40 @@ fn a_device_that_vanished_with_its_hub_away_is_held() -> Result<()> {
 }
 
 #[test]
+fn a_hub_and_devices_that_are_all_made_again_go_on_as_before() -> Result<()> {
+    on_cluster(async |namespace| {
+        let mut plant = Plant::start(namespace).await?;
+        let names = ten_devices(namespace, json!({})).await?;
+        let owner = plant.owner()?;
+        let mut before = Vec::new();
+        for name in &names {
+            before.push((owner.device(name).await?, plant.credentials(name).await?));
+        }
+        namespace.delete(IOT_HUB, PLANT).await?;
+        namespace.until_gone(DEPLOYMENT, PLANT).await?;
+        for name in &names {
+            namespace.delete(DEVICE, name).await?;
+            namespace.until_gone(DEVICE, name).await?;
+        }
+        let devices = names.iter().map(|name| device_manifest(name, json!({})).to_string());
+        let manifests: Vec<_> = devices.chain([hub_manifest(json!({})).to_string()]).collect();
+        namespace.apply(&manifests.join("\n---\n")).await?;
+        namespace.until_condition(IOT_HUB, PLANT, "Ready", "True").await?;
+        plant.read().await?;
+        plant.until_answering().await?;
+        for (name, (identity, credential)) in names.iter().zip(&before) {
+            namespace.until_condition(DEVICE, name, "Ready", "True").await?;
+            let now = plant.owner()?.device(name).await?;
+            ensure!(now["generationId"] == identity["generationId"], "{name} is another identity");
+            ensure!(now["managedBy"]["uid"] != identity["managedBy"]["uid"], "{name} is still the earlier Device's");
+            ensure!(plant.credentials(name).await?.key == credential.key, "{name} has another key");
+            ensure!(plant.lets_in(credential).await, "{name} is not let in");
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn a_good_image_heals_what_a_bad_one_broke() -> Result<()> {
     on_cluster(async |namespace| {
         let plant = Plant::start(namespace).await?;
@@ -108,12 +142,27 @@ fn a_paused_hub_still_shuts_devices_out() -> Result<()> {
         let disabled = plant.device("disabled", json!({})).await?;
         let deleted = plant.device("deleted", json!({})).await?;
         let (mut first, mut second) = (plant.connect(&disabled).await?, plant.connect(&deleted).await?);
-        namespace.patch(IOT_HUB, PLANT, &json!({ "spec": { "paused": true, "partitions": 4 } })).await?;
+        let deployment = namespace.get(DEPLOYMENT, PLANT).await?;
+        // Another filter of the log is another Pod.
+        namespace.patch(IOT_HUB, PLANT, &json!({ "spec": { "paused": true, "logFilter": "debug" } })).await?;
         namespace.patch(DEVICE, "disabled", &json!({ "spec": { "enabled": false } })).await?;
         namespace.delete(DEVICE, "deleted").await?;
         first.bytes_until_closed().await?;
         second.bytes_until_closed().await?;
-        namespace.until_gone(DEVICE, "deleted").await
+        namespace.until_gone(DEVICE, "deleted").await?;
+        let is_paused = |hub: Option<&Value>| hub.is_some_and(|hub| condition_of(hub, "Reconciling")["reason"] == "Paused");
+        namespace.until(IOT_HUB, PLANT, "paused", is_paused).await?;
+        let still = namespace.get(DEPLOYMENT, PLANT).await?;
+        ensure!(still["metadata"]["generation"] == deployment["metadata"]["generation"], "it was rolled while it was paused");
+        namespace.patch(IOT_HUB, PLANT, &json!({ "spec": { "paused": false } })).await?;
+        let is_rolled = |now: Option<&Value>| now.is_some_and(|now| now["metadata"]["generation"] != deployment["metadata"]["generation"]);
+        namespace.until(DEPLOYMENT, PLANT, "rolled", is_rolled).await?;
+        namespace.until_condition(IOT_HUB, PLANT, "Ready", "True").await?;
+        let said = namespace.kubectl(&["logs", "deployment/plant"]).output().await?;
+        ensure!(String::from_utf8_lossy(&said).contains("DEBUG"), "the hub runs as it did before");
+        plant.until_answering().await?;
+        ensure!(!plant.lets_in(&disabled).await && !plant.lets_in(&deleted).await, "one was let in");
+        Ok(())
     })
 }
 
@@ -155,20 +204,78 @@ fn a_renewed_certificate_drops_nobody() -> Result<()> {
     })
 }
 
+/// Applies ten Devices and waits until all are ready.
+async fn ten_devices(site: &Namespace, more: Value) -> Result<Vec<String>> {
+    let names: Vec<_> = (0..10).map(|number| format!("pump-{number}")).collect();
+    let manifests: Vec<_> = names.iter().map(|name| device_manifest(name, more.clone()).to_string()).collect();
+    site.apply(&manifests.join("\n---\n")).await?;
+    for name in &names {
+        site.until_condition(DEVICE, name, "Ready", "True").await?;
+    }
+    Ok(names)
+}
+
+/// Deletes a namespace and waits until it is gone. Not given up, which would help the Devices out.
+async fn end(site: &Namespace) -> Result<()> {
+    site.delete(NAMESPACE, &site.name).await?;
+    site.until_gone(NAMESPACE, &site.name).await
+}
+
+/// An operator in the story's namespace that looks after another one too.
+async fn install_for(namespace: &Namespace, site: &Namespace) -> Result<()> {
+    install(namespace, &["--set", &format!("watchNamespaces={{{}}}", site.name)]).await
+}
+
 #[test]
 fn a_namespace_ends_with_hub_and_devices_in_it() -> Result<()> {
     on_cluster(async |namespace| {
         let site = namespace.sibling(&[]).await?;
-        let watched = format!("watchNamespaces={{{},{}}}", namespace.name, site.name);
-        install(namespace, &["--set", &watched]).await?;
+        install_for(namespace, &site).await?;
         site.apply(&hub_manifest(json!({})).to_string()).await?;
-        for number in 0..10 {
-            site.apply(&device_manifest(&format!("pump-{number}"), json!({})).to_string()).await?;
+        ten_devices(&site, json!({})).await?;
+        end(&site).await?;
+
+        // One that begins now does not wait for what it will never see.
+        namespace.kubectl(&["rollout", "restart", "deployment", OPERATOR]).output().await?;
+        namespace.kubectl(&["rollout", "status", "deployment", OPERATOR]).output().await?;
+        namespace.apply(&hub_manifest(json!({})).to_string()).await?;
+        let plant = Plant::reached(namespace).await?;
+        plant.device("pump", json!({})).await.map(drop)
+    })
+}
+
+#[test]
+fn a_namespace_ends_with_the_operator_in_it_too() -> Result<()> {
+    on_cluster(async |namespace| {
+        let site = namespace.sibling(&[]).await?;
+        install(&site, &[]).await?;
+        site.apply(&hub_manifest(json!({})).to_string()).await?;
+        ten_devices(&site, json!({})).await?;
+        end(&site).await?;
+        // Nobody has uninstalled it.
+        let stays = format!("{}-{OPERATOR}-finalizers", site.name);
+        namespace.kubectl(&["delete", "clusterrole,clusterrolebinding", &stays]).output().await.map(drop)
+    })
+}
+
+#[test]
+fn a_namespace_ends_and_its_devices_leave_a_hub_that_stays() -> Result<()> {
+    on_cluster(async |namespace| {
+        let site = namespace.sibling(&[]).await?;
+        install_for(namespace, &site).await?;
+        namespace.apply(&hub_manifest(json!({ "devices": { "allowedNamespaces": { "from": "All" } } })).to_string()).await?;
+        let plant = Plant::reached(namespace).await?;
+        plant.device("fan", json!({})).await?;
+        let names = ten_devices(&site, json!({ "hubRef": { "namespace": namespace.name } })).await?;
+        let owner = plant.owner()?;
+        for name in &names {
+            owner.device(name).await?;
         }
-        site.until_condition(DEVICE, "pump-9", "Ready", "True").await?;
-        // Not given up, which would help the Devices out.
-        site.delete(NAMESPACE, &site.name).await?;
-        within("the namespace to end", site.until_gone(NAMESPACE, &site.name)).await??;
-        namespace.helm(&["status", RELEASE]).output().await.map(drop)
+        end(&site).await?;
+        for name in &names {
+            let answer = owner.call(Method::GET, &format!("/devices/{name}"), &[], Vec::new()).await?;
+            ensure!(answer.status == 404, "{name} is in the hub: {}", answer.status);
+        }
+        owner.device("fan").await.map(drop)
     })
 }

@@ -71,7 +71,7 @@ fn wrong_manifests_are_refused_with_what_to_do() -> Result<()> {
     on_cluster(async |namespace| {
         install(namespace, &[]).await?;
         for (manifest, words) in [
-            (device_manifest("a", json!({ "deviceId": "a/b" })), "deviceId"),
+            (device_manifest("a", json!({ "deviceId": "a/b" })), "a device id: 1 to 128 ASCII letters, digits and -.+%_#*?!(),:;=@$'"),
             (
                 device_manifest("a", json!({ "authentication": { "symmetricKey": {}, "x509CA": {} } })),
                 "only one of symmetricKey, x509Thumbprint and x509CA: remove the others",
@@ -80,15 +80,18 @@ fn wrong_manifests_are_refused_with_what_to_do() -> Result<()> {
                 hub_manifest(json!({ "tls": { "selfSigned": {}, "secretRef": { "name": "x" } } })),
                 "only one of selfSigned, secretRef and issuerRef: remove the others",
             ),
-            (hub_manifest(json!({ "partitions": 33 })), "partitions"),
-            (hub_manifest(json!({ "hostnames": [] })), "hostnames"),
+            (hub_manifest(json!({ "partitions": 33 })), "spec.partitions in body should be less than or equal to 32"),
+            (hub_manifest(json!({ "hostnames": [] })), "spec.hostnames in body should have at least 1 items"),
         ] {
             let said = namespace.refused(&manifest.to_string()).await?;
             ensure!(said.contains(words), "{manifest} is refused with {said}");
         }
         namespace.apply(&device_manifest("b", json!({ "deviceId": "b-1" })).to_string()).await?;
         let said = namespace.refused(&device_manifest("b", json!({ "deviceId": "b-2" })).to_string()).await?;
-        ensure!(said.contains("deviceId can't be changed"), "it is refused with {said}");
+        ensure!(
+            said.contains("deviceId can't be changed, added or removed: a device of another name is another device"),
+            "it is refused with {said}"
+        );
         Ok(())
     })
 }

@@ -12,6 +12,7 @@ const DEFINITIONS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/yaml");
 /// What there may be of a hub beside its hostnames, as YAML flow mapping, and what the refusal says.
 const REFUSED_HUBS: &[(&str, &str)] = &[
     ("hostnames: ['Hub:8883']", "a host name in lower case without a port"),
+    ("hostnames: [192.0.2.1, hub.example]", "has to be a name: put the address behind it"),
     ("hostnames: []", "should have at least 1 items"),
     ("colour: red", "unknown field \"spec.colour\""),
     ("tls: {selfSigned: {}, secretRef: {name: a}}", "spec.tls: Invalid value: only one of selfSigned, secretRef and issuerRef"),
@@ -46,6 +47,8 @@ const REFUSED_HUBS: &[(&str, &str)] = &[
     ("policies: [{name: service, keysFrom: {name: a}, rotation: {requestedAt: '2026-11-23T12:00:00Z'}}]", "leave rotation out"),
     ("cloudToDevice: {defaultTtl: 49h}", "a duration from 1m to 48h"),
     ("cloudToDevice: {feedback: {lockDuration: 1s}}", "a duration from 5s to 5m"),
+    ("limits: {unfinishedConnections: 100}", "can't be above unfinishedConnections"),
+    ("logFilter: verbose", "a level (off, error, warn, info, debug, trace)"),
     ("monitoring: {offlineAfter: 9s}", "a duration from 10s to 2160h"),
     ("monitoring: {alerts: {labels: {severity: page}}}", "namespace, iothub, severity and alertname are given already"),
     ("devices: {allowedNamespaces: {from: Selector}}", "from: Selector needs a selector"),
@@ -108,7 +111,7 @@ fn manifest(kind: Kind, name: &str, fields: &str) -> String {
 }
 
 /// Gives the definitions to the API server; every story may, since the second time changes nothing.
-async fn install(namespace: &Namespace) -> Result<()> {
+pub async fn install(namespace: &Namespace) -> Result<()> {
     ensure!(Path::new(DEFINITIONS).is_dir(), "no definitions in {DEFINITIONS}");
     namespace.kubectl(&["apply", "--server-side", "--force-conflicts", "--filename", DEFINITIONS]).output().await?;
     let wait = ["wait", "--for=condition=Established", "--timeout=30s", "crd/iothubs.mooring.dev", "crd/devices.mooring.dev"];

@@ -7,6 +7,7 @@ mod ground;
 mod hub_lifecycle;
 mod install;
 mod kinds;
+mod laws;
 mod operator_lifecycle;
 mod plant;
 mod secrets;

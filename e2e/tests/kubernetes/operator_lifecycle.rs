@@ -1,25 +1,42 @@
 //! The operator's life: killed in the middle of its work, upgraded, taken away; and what `kubectl wait` says is true at every moment.
 
+use std::pin::pin;
+
 use anyhow::{Context, Result, ensure};
-use e2e::cluster::{DEFINITION, DEVICE, IOT_HUB, POD, SECRET, on_cluster};
+use e2e::cluster::{DEFINITION, DEVICE, IOT_HUB, POD, SECRET, condition_of, on_cluster};
 use e2e::connection_string::ConnectionString;
 use e2e::mqtt::events_topic;
+use e2e::patience::within;
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 
-use crate::plant::{PLANT, Plant, RELEASE, device_manifest, install};
+use crate::plant::{OPERATOR, PLANT, Plant, RELEASE, device_manifest, install};
 
 /// Devices that are under way when the operator is killed.
-const DEVICES: usize = 100;
+const DEVICES: usize = 300;
 
 #[test]
 fn an_operator_killed_in_the_middle_goes_on_where_it_was() -> Result<()> {
     on_cluster(async |namespace| {
         let plant = Plant::start(namespace).await?;
         let manifests: Vec<_> = (0..DEVICES).map(|number| device_manifest(&format!("pump-{number}"), json!({})).to_string()).collect();
+        // All at once, so that the first one is ready long before the last one.
+        let scale = async |replicas: &str| namespace.kubectl(&["scale", "deployment", OPERATOR, replicas]).output().await;
+        scale("--replicas=0").await?;
         namespace.apply(&manifests.join("\n---\n")).await?;
+        scale("--replicas=1").await?;
+        let mut changes = pin!(namespace.changes(DEVICE));
+        while let Some(device) = within("the first Device to be ready", changes.next()).await? {
+            if condition_of(&device?, "Ready")["status"] == "True" {
+                break;
+            }
+        }
         let operator = plant.pod("app.kubernetes.io/name=mooring-operator").await?;
         let operator = operator["metadata"]["name"].as_str().context("no name")?;
         namespace.kubectl(&["delete", "pod", operator, "--grace-period=0", "--force"]).output().await?;
+        let under_way =
+            namespace.list(DEVICE, "").await?.into_iter().filter(|device| condition_of(device, "Ready")["status"] != "True").count();
+        ensure!(under_way > 0, "all were ready before the operator was killed");
         for number in 0..DEVICES {
             namespace.until_condition(DEVICE, &format!("pump-{number}"), "Ready", "True").await?;
         }

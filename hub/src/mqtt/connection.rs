@@ -130,9 +130,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     async fn run(&mut self) -> DisconnectReason {
         // Those of a kept MQTT session hold without another SUBSCRIBE (MQTT-3.1.2-4).
         self.follow_subscriptions();
-        let reason = self.serve().await;
-        self.give_back_commands();
-        reason
+        self.serve().await
     }
 
     async fn serve(&mut self) -> DisconnectReason {
@@ -143,12 +141,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 return reason;
             }
             self.give_back();
+            let has_commands = session.has_deliveries();
             let Self { stream, input, mqtt, durability, .. } = self;
             tokio::select! {
                 biased;
-                () = session.wait_woken() => match session.ended() {
-                    Some(reason) => return reason,
-                    None => mqtt.deliver(session.take_deliveries()),
+                () = session.wait_woken(), if !has_commands => if let Some(reason) = session.ended() {
+                    return reason;
                 },
                 read = read_some(&mut **stream, input), if mqtt.may_read() => match read {
                     Ok(1..) => if let Err(reason) = mqtt.heard(now()) {
@@ -158,7 +156,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 },
                 () = durability.changed(), if mqtt.waits() => {}
                 // Commands that had to let what the device sends go first.
-                () = ready(()), if mqtt.has_commands() => {}
+                () = ready(()), if has_commands => {}
                 () = timer.as_mut() => {
                     if let Err(reason) = mqtt.time_passed(now()) {
                         return reason;
@@ -208,17 +206,17 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
 
     /// Puts the next commands behind the answers. Whoever has been shut out gets none, nor does who has just unsubscribed.
     fn publish_commands(&mut self) -> Result<(), DisconnectReason> {
-        if !self.mqtt.wants_commands() {
-            self.give_back_commands();
-        }
-        if !self.mqtt.has_commands() {
-            return Ok(());
-        }
         if let Some(reason) = self.session.ended() {
             return Err(reason);
         }
         let Self { hub, session, mqtt, output, .. } = self;
-        mqtt.publish_commands(output, |delivery, error| {
+        if !mqtt.wants_commands() {
+            for delivery in session.take_deliveries() {
+                not_sent(hub, session, delivery.token);
+            }
+        }
+        let next = || session.take_delivery();
+        mqtt.publish_commands(output, next, |delivery, error| {
             let (device, command) = (session.device_id(), delivery.command);
             tracing::warn!(%device, %command, %error, "command {command} is dead-lettered, MQTT can't say it: {error}");
             settle_of_session(hub, session, delivery.token, Settlement::Reject);
@@ -232,13 +230,6 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             subscribe(self.hub, &self.session, WINDOW_MAX_DELIVERIES);
         } else {
             unsubscribe(self.hub, &self.session);
-        }
-    }
-
-    /// Commands that were taken out of the session and never written have not been delivered.
-    fn give_back_commands(&mut self) {
-        for token in self.mqtt.take_unwritten() {
-            not_sent(self.hub, &self.session, token);
         }
     }
 
@@ -288,7 +279,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 self.hub.presence.keep_subscriptions(&self.session, self.mqtt.subscriptions());
                 self.follow_subscriptions();
             }
-            Step::Complete(token) => settle_of_session(self.hub, &self.session, token, Settlement::Complete),
+            Step::Complete(command, token) => {
+                let token = self.session.take_delivery_of(command).map_or(token, |again| again.token);
+                settle_of_session(self.hub, &self.session, token, Settlement::Complete);
+            }
             Step::Disconnect => return Ok(Taken::Disconnect),
         }
         Ok(Taken::Packet { length })

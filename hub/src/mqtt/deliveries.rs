@@ -1,9 +1,7 @@
-//! Commands on their way to the device: which wait to be written, under what packet id each was written, and what PUBACK settles.
+//! Commands on their way to the device: under what packet id each was written, and what PUBACK settles.
 //!
-//! Owns packet ids, the duplicate flag and the order of commands, which is the queue's. Never decides which command is delivered, how
-//! often, or until when it is locked: that is `core::command`'s.
-
-use std::collections::VecDeque;
+//! Owns packet ids and the duplicate flag. Keeps no command: what can't be written yet waits where it was, so that it does not count before
+//! it leaves. Never decides which command is delivered, how often, or until when it is locked: that is `core::command`'s.
 
 use super::codec::{EncodeError, encode};
 use super::packet::{Delivery as PublishDelivery, Packet, PacketId, Publish, QoS};
@@ -45,8 +43,6 @@ struct Published {
 /// One connection's deliveries.
 #[derive(Debug, Default)]
 pub struct Deliveries {
-    /// What is to be written, in the queue's order.
-    waiting: VecDeque<Delivery>,
     /// What PUBACK may name, the latest last; at most [`REMEMBERED_MAX`].
     published: Vec<Published>,
     /// What QoS 0 settles once the output has been written.
@@ -56,56 +52,38 @@ pub struct Deliveries {
 }
 
 impl Deliveries {
-    /// More are to be written. One whose command still waits takes its place: the earlier one's lock is lost.
-    pub fn push(&mut self, deliveries: Vec<Delivery>) {
-        for delivery in deliveries {
-            match self.waiting.iter_mut().find(|waiting| waiting.command == delivery.command) {
-                Some(waiting) => *waiting = delivery,
-                None => self.waiting.push_back(delivery),
-            }
-        }
-    }
-
-    /// Whether some wait to be written.
-    #[must_use]
-    pub fn wait(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
-    /// Appends `device`'s next commands to `output`, as far as it has room, with the quality of service of its subscription.
-    /// `unspeakable` is told of each that can't be said.
-    pub fn publish(&mut self, device: &str, qos: QoS, output: &mut Vec<u8>, mut unspeakable: impl FnMut(&Delivery, Unspeakable)) {
-        while output.len() < OUTPUT_MAX_BYTES {
-            let Some(delivery) = self.waiting.pop_front() else { break };
+    /// Appends `device`'s commands to `output`, as `next` gives them and as far as there is room, with the quality of service of its
+    /// subscription. `unspeakable` is told of each that can't be said.
+    pub fn publish(
+        &mut self,
+        (device, qos): (&str, QoS),
+        output: &mut Vec<u8>,
+        mut next: impl FnMut() -> Option<Delivery>,
+        mut unspeakable: impl FnMut(&Delivery, Unspeakable),
+    ) {
+        while output.len() < OUTPUT_MAX_BYTES
+            && let Some(delivery) = next()
+        {
             if let Err(error) = self.publish_one(device, qos, &delivery, output) {
                 unspeakable(&delivery, error);
             }
         }
-        if self.waiting.is_empty() {
-            self.waiting = VecDeque::new();
-        }
     }
 
-    /// PUBACK has come: answers the lock that it settles, of the command's latest delivery even when it was meant for an earlier one,
-    /// so that a late device is believed. `None` for a packet id that stands for nothing: harmless.
-    pub fn acknowledged(&mut self, packet_id: PacketId) -> Option<LockToken> {
+    /// PUBACK has come: answers which command the device has, and the lock of its latest delivery that was written. `None` for a packet id
+    /// that stands for nothing: harmless.
+    pub fn acknowledged(&mut self, packet_id: PacketId) -> Option<(CommandId, LockToken)> {
         let place = self.published.iter().position(|published| published.packet_id == packet_id)?;
         let Published { command, token, .. } = self.published.remove(place);
         if self.published.is_empty() {
             self.published = Vec::new();
         }
-        let again = self.waiting.iter().position(|waiting| waiting.command == command).and_then(|place| self.waiting.remove(place));
-        Some(again.map_or(token, |again| again.token))
+        Some((command, token))
     }
 
     /// All output has been written: answers the locks that this settles.
     pub fn written(&mut self) -> Vec<LockToken> {
         std::mem::take(&mut self.unacknowledged)
-    }
-
-    /// Takes back what was never written.
-    pub fn take_waiting(&mut self) -> impl Iterator<Item = LockToken> + use<> {
-        std::mem::take(&mut self.waiting).into_iter().map(|delivery| delivery.token)
     }
 
     fn publish_one(&mut self, device: &str, qos: QoS, delivery: &Delivery, output: &mut Vec<u8>) -> Result<(), Unspeakable> {

@@ -9,7 +9,7 @@ use super::codec::{DecodeError, encode, encode_puback};
 use super::deliveries::{Deliveries, Unspeakable};
 use super::packet::{Delivery, Packet, PacketKind, Publish, QoS, SubAck, Subscribe, Unsubscribe};
 use super::topic::{self, Subscription, TopicError};
-use crate::core::command::{self, LockToken};
+use crate::core::command::{self, CommandId, LockToken};
 use crate::core::device_id::DeviceId;
 use crate::core::message::Message;
 use crate::core::session::DisconnectReason;
@@ -49,8 +49,9 @@ pub enum Step<'a> {
     Telemetry(Message<'a>, Occasion, Receipt),
     /// Keep [`MqttSession::subscriptions`], before the answer is sent, and deliver commands while [`MqttSession::wants_commands`].
     KeepSubscriptions,
-    /// The device has taken the command that this lock holds.
-    Complete(LockToken),
+    /// The device has taken the command that this lock holds. If it is about to be delivered again, that delivery's lock is the one to
+    /// settle, although the device has acknowledged an earlier one: a late device is believed.
+    Complete(CommandId, LockToken),
     /// The device took its leave.
     Disconnect,
 }
@@ -144,7 +145,9 @@ impl MqttSession {
                 Ok(Step::Done)
             }
             // For one that stands for nothing: harmless, and a device may be late.
-            Packet::PubAck(packet_id) => Ok(self.deliveries.acknowledged(packet_id).map_or(Step::Done, Step::Complete)),
+            Packet::PubAck(packet_id) => {
+                Ok(self.deliveries.acknowledged(packet_id).map_or(Step::Done, |(command, token)| Step::Complete(command, token)))
+            }
             Packet::Disconnect => Ok(Step::Disconnect),
             Packet::Connect(_) => Err(Violation::SecondConnect),
             Packet::PubRec(_) | Packet::PubRel(_) | Packet::PubComp(_) => Err(Violation::ExactlyOnce),
@@ -186,23 +189,17 @@ impl MqttSession {
         self.command_qos().is_some()
     }
 
-    /// Commands have come for the device; [`Self::publish_commands`] writes them.
-    pub fn deliver(&mut self, deliveries: Vec<command::Delivery>) {
-        self.deliveries.push(deliveries);
-    }
-
-    /// Whether commands wait to be written.
-    #[must_use]
-    pub fn has_commands(&self) -> bool {
-        self.deliveries.wait()
-    }
-
-    /// Appends the next commands to `output`, as far as it has room, unless the device has given up its subscription. `unspeakable` is
-    /// told of each that MQTT has no words for. To be called when nothing but the write is left to do: what is in `output` counts as
-    /// delivered.
-    pub fn publish_commands(&mut self, output: &mut Vec<u8>, unspeakable: impl FnMut(&command::Delivery, Unspeakable)) {
+    /// Appends the commands that `next` gives to `output`, as far as it has room, unless the device has given up its subscription.
+    /// `unspeakable` is told of each that MQTT has no words for. To be called when nothing but the write is left to do: what `next` has
+    /// given counts as delivered.
+    pub fn publish_commands(
+        &mut self,
+        output: &mut Vec<u8>,
+        next: impl FnMut() -> Option<command::Delivery>,
+        unspeakable: impl FnMut(&command::Delivery, Unspeakable),
+    ) {
         if let Some(qos) = self.command_qos() {
-            self.deliveries.publish(self.device.as_str(), qos, output, unspeakable);
+            self.deliveries.publish((self.device.as_str(), qos), output, next, unspeakable);
         }
     }
 
@@ -210,11 +207,6 @@ impl MqttSession {
     #[must_use]
     pub fn written(&mut self) -> Vec<LockToken> {
         self.deliveries.written()
-    }
-
-    /// Takes back the commands that were never written.
-    pub fn take_unwritten(&mut self) -> impl Iterator<Item = LockToken> + use<> {
-        self.deliveries.take_waiting()
     }
 
     /// The quality of service with which the device wants its commands; `None` when it wants none.

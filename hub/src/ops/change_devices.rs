@@ -98,7 +98,7 @@ async fn write_to_the_end(hub: &Arc<Hub>, writes: Vec<RegistryWrite>) -> Result<
             Err(error) => {
                 // The commit may have happened all the same, with its answer lost: whatever is there now must count.
                 for id in &ids {
-                    review_after_failure(&hub, id).await;
+                    review_after_failure(&hub, id, outcomes[id].as_ref()).await;
                 }
                 Err(error)
             }
@@ -116,11 +116,13 @@ async fn write_to_the_end(hub: &Arc<Hub>, writes: Vec<RegistryWrite>) -> Result<
     task.await.unwrap_or_else(|error| Err(RegistryError::Unavailable(error.to_string())))
 }
 
-async fn review_after_failure(hub: &Hub, id: &DeviceId) {
-    hub.identities.invalidate(id);
+async fn review_after_failure(hub: &Hub, id: &DeviceId, perhaps: Option<&DeviceIdentity>) {
     match hub.registry.get(id).await {
         Ok(identity) => hub.identity_changed(id, identity.as_ref()),
-        Err(error) => tracing::warn!(device = %id, %error, "whether device {id} was changed is not known: {error}"),
+        Err(error) => {
+            tracing::warn!(device = %id, %error, "whether device {id} was changed is not known: {error}");
+            hub.identity_perhaps_changed(id, perhaps);
+        }
     }
 }
 

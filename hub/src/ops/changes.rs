@@ -60,6 +60,15 @@ impl Changes {
         self.news.notify_waiters();
     }
 
+    /// Something may have happened to the fleet, and nobody can tell what: whoever watches it is told that he has missed something, as one
+    /// who was too slow is, so that he looks how things stand.
+    pub fn lose_fleet(&self) {
+        let lost = self.ring().lose_fleet();
+        self.news.notify_waiters();
+        // Perhaps a lot, and nobody waits for it.
+        drop(lost);
+    }
+
     /// Lets go of changes that are too old, so that an idle hub does not keep them.
     pub fn forget_old(&self, now: UnixMillis) {
         while self.ring().forget_old(now, OLD_AT_ONCE) {}

@@ -212,4 +212,13 @@ impl Hub {
         self.changes.publish(self.now(), change);
         self.registry_changed.notify_one();
     }
+
+    /// A change of an identity may be durable or not, and nobody can tell: `perhaps` is what may be there now. A session that would have lost
+    /// its right by it ends, and whoever watches has to look how things stand; commands of a device that may be deleted wait on.
+    pub fn identity_perhaps_changed(&self, id: &DeviceId, perhaps: Option<&DeviceIdentity>) {
+        self.identities.invalidate(id);
+        self.presence.review(id, |right| self.review(right, perhaps));
+        self.changes.lose_fleet();
+        self.registry_changed.notify_one();
+    }
 }

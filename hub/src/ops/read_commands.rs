@@ -40,9 +40,8 @@ pub async fn list_commands(hub: &Arc<Hub>, query: CommandQuery) -> Result<Vec<Co
 
 /// One command with its timeline; `None` when it never was, or is no longer kept.
 pub async fn get_command(hub: &Arc<Hub>, id: CommandId) -> Result<Option<CommandHistory>, CommandsError> {
-    let Some(command) = hub.command_store.command(id).await? else { return Ok(None) };
-    let steps = hub.command_store.steps(id).await?;
-    Ok(Some(CommandHistory { view: view(hub, command), steps }))
+    let history = hub.command_store.history(id).await?;
+    Ok(history.map(|(command, steps)| CommandHistory { view: view(hub, command), steps }))
 }
 
 /// A command's message in its stored form; `None` when it is not kept (any more).
@@ -50,9 +49,11 @@ pub async fn command_content(hub: &Arc<Hub>, id: CommandId) -> Result<Option<Byt
     Ok(hub.command_store.contents(&[id]).await?.pop().map(|(_, content)| content))
 }
 
+/// What is stored, and the lock, which is not: it counts when what is stored counts its delivery. So a command that is `Invisible` has
+/// `Delivered` as its last step, and one whose latest delivery is not durable yet is `Enqueued`, as its timeline says.
 fn view(hub: &Hub, command: Command) -> CommandView {
     let Some((outcome, _)) = command.ended else {
-        let locked_until = hub.commands.machine().locked_until(command.id);
+        let locked_until = hub.commands.machine().stored_locked_until(&command);
         let state = if locked_until.is_some() { "Invisible" } else { "Enqueued" };
         return CommandView { command, state, locked_until, can_be_sent_again: false };
     };

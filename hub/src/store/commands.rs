@@ -26,8 +26,8 @@ pub trait Commands: Send + Sync + 'static {
     /// One command, whether it has ended or not; `None` when it never was, or is no longer kept.
     async fn command(&self, id: CommandId) -> Result<Option<Command>, CommandsError>;
 
-    /// Its timeline, oldest first.
-    async fn steps(&self, id: CommandId) -> Result<Vec<Step>, CommandsError>;
+    /// The same with its timeline, oldest first: both as one commit left them, so that they never contradict each other.
+    async fn history(&self, id: CommandId) -> Result<Option<(Command, Vec<Step>)>, CommandsError>;
 
     /// Commands, newest first.
     async fn list(&self, query: &CommandQuery) -> Result<Vec<Command>, CommandsError>;

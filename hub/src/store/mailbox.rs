@@ -66,20 +66,32 @@ impl Mailbox {
         is_found
     }
 
-    /// Puts a delivery in, or gives it back when it is closed. An older delivery of the same command has lost its lock, and makes room.
+    /// Puts a delivery in, or gives it back when it is closed. It takes the place of an older one of the same command, whose lock is lost.
     pub(super) fn put(&self, delivery: Delivery) -> Result<(), Delivery> {
         let mut state = self.state();
         if state.closed {
             return Err(delivery);
         }
         let waiting = &mut state.waiting.get_or_insert_default().0;
-        waiting.retain(|older| older.command != delivery.command);
-        waiting.push(delivery);
+        match waiting.iter_mut().find(|older| older.command == delivery.command) {
+            Some(older) => *older = delivery,
+            None => waiting.push(delivery),
+        }
         Ok(())
     }
 
     pub(super) fn take(&self) -> Vec<Delivery> {
         self.state().waiting.take().map(|waiting| waiting.0).unwrap_or_default()
+    }
+
+    /// Takes the first one out that `is_wanted` chooses.
+    pub(super) fn take_first(&self, is_wanted: impl Fn(&Delivery) -> bool) -> Option<Delivery> {
+        let mut state = self.state();
+        let waiting = state.waiting.as_mut()?;
+        let place = waiting.0.iter().position(is_wanted)?;
+        let taken = waiting.0.remove(place);
+        state.waiting.take_if(|waiting| waiting.0.is_empty());
+        Some(taken)
     }
 
     pub(super) fn has_any(&self) -> bool {
@@ -114,11 +126,12 @@ mod tests {
     fn what_is_not_taken_can_be_taken_back_and_replaced() {
         let mailbox = Mailbox::default();
         mailbox.put(delivery(1, 1)).unwrap();
+        assert_eq!(mailbox.take_first(|delivery| delivery.command == CommandId(2)), None);
         assert!(mailbox.take_back(LockToken([1; 16])));
         assert!(!mailbox.has_any() && !mailbox.take_back(LockToken([1; 16])));
         mailbox.put(delivery(1, 2)).unwrap();
         mailbox.put(delivery(2, 3)).unwrap();
         mailbox.put(delivery(1, 4)).unwrap();
-        assert_eq!(mailbox.take(), [delivery(2, 3), delivery(1, 4)], "one delivery of each command, the newest");
+        assert_eq!(mailbox.take(), [delivery(1, 4), delivery(2, 3)], "one delivery of each command, the newest, in the queue's order");
     }
 }

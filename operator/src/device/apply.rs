@@ -86,11 +86,12 @@ pub async fn write(
     }
 }
 
-/// Takes an identity from an earlier life of the Device, so that this one may adopt it.
-pub async fn release_earlier(link: &Link, device_id: &str, current: &Identity) -> Result<(), HubError> {
+/// Takes an identity from an earlier life of the Device, so that this one may adopt it. Who holds it keeps the word about why.
+pub async fn release_earlier(link: &Link, device_id: &str, current: &Identity, heir: &ManagedBy) -> Result<(), HubError> {
     use crate::hub::client::{Author, Ownership};
+    let settings = if current.hold.is_none() { json!({ "statusReason": super::build::left_to(heir) }) } else { json!({}) };
     let etag = Some(current.etag.as_str());
-    link.client()?.change(device_id, &json!({}), Author::Operator, Ownership::Release, etag).await.map(drop)
+    link.client()?.change(device_id, &settings, Author::Operator, Ownership::Release, etag).await.map(drop)
 }
 
 /// Shuts the device out, in the Device's own name. Others' identities are refused by the hub, and are none of ours.
@@ -98,6 +99,17 @@ pub async fn disable(client: &crate::hub::client::Client, device: &Seen, me: &Ma
     use crate::hub::client::{Author, Ownership};
     let settings = json!({ "status": "disabled", "statusReason": device.status_reason });
     not_ours(client.change(&device.device_id, &settings, Author::Device(me), Ownership::Keep, None).await.map(drop))
+}
+
+/// The same, only if it is in: every write is a change that the hub tells of, and the Device would be looked at for that again.
+pub async fn disable_if_in(link: &Link, device: &Seen) -> Result<(), HubError> {
+    let (client, me) = (link.shut_out()?, device.author());
+    let identity = client.identity(&device.device_id).await?;
+    let is_in = |identity: &Identity| identity.wanted_status.as_ref().unwrap_or(&identity.status) == "enabled";
+    match identity.filter(|identity| identity.managed_by.as_ref() == Some(&me) && is_in(identity)) {
+        Some(_) => disable(client, device, &me).await,
+        None => Ok(()),
+    }
 }
 
 /// What is somebody else's stays as it is.

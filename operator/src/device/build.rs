@@ -24,10 +24,11 @@ use crate::{labels, ownership};
 #[must_use]
 pub fn view(identity: &Identity, me: &ManagedBy, brought: Option<&Keys>) -> IdentityView {
     let owner = match &identity.managed_by {
+        None if identity.status_reason.as_ref() == Some(&left_to(me)) => Owner::Predecessor,
         None => Owner::Nobody,
         Some(owner) if owner == me => Owner::ThisManifest,
         // There is one Device of a name at a time: that one is gone for good.
-        Some(owner) if is_earlier_life(owner, me) => Owner::Nobody,
+        Some(owner) if is_earlier_life(owner, me) => Owner::Predecessor,
         Some(owner) => Owner::Another(owner.to_string()),
     };
     let authentication = match identity.authentication.kind.as_str() {
@@ -57,6 +58,12 @@ pub fn view(identity: &Identity, me: &ManagedBy, brought: Option<&Keys>) -> Iden
 #[must_use]
 pub fn is_earlier_life(owner: &ManagedBy, me: &ManagedBy) -> bool {
     owner.is_device() && (&owner.namespace, &owner.name) == (&me.namespace, &me.name) && owner.uid != me.uid
+}
+
+/// The reason that an identity has between its release in an earlier life's name and its adoption: who dies in between finds it by this.
+#[must_use]
+pub fn left_to(heir: &ManagedBy) -> String {
+    format!("its Device was made again: {}", heir.uid)
 }
 
 /// The last rotation that the hub has written down.
@@ -305,14 +312,19 @@ mod tests {
     }
 
     #[test]
-    fn whose_it_is_is_told_by_the_uid_and_an_earlier_life_is_nobodys() {
+    fn whose_it_is_is_told_by_the_uid_and_an_earlier_life_leaves_it_to_this_one() {
         let owned = |uid: &str, name: &str| {
             let owner = json!({ "kind": "Kubernetes", "namespace": "plant", "name": name, "uid": uid });
             view(&identity(&json!({ "managedBy": owner })), &me(), None).owner
         };
         assert_eq!(owned("1", "pump"), Owner::ThisManifest);
-        assert_eq!(owned("0", "pump"), Owner::Nobody);
+        assert_eq!(owned("0", "pump"), Owner::Predecessor);
         assert_eq!(owned("0", "other"), Owner::Another("the Device plant/other".to_owned()));
+        let left = |heir: &str| {
+            let reason = left_to(&ManagedBy { uid: heir.to_owned(), ..me() });
+            view(&identity(&json!({ "statusReason": reason })), &me(), None).owner
+        };
+        assert_eq!((left("1"), left("2")), (Owner::Predecessor, Owner::Nobody));
         let held = identity(&json!({ "status": "disabled", "wantedStatus": "enabled", "hold": { "by": "service", "since": "s" } }));
         assert!(view(&held, &me(), None).enabled, "a hold is no wish of the manifest's");
     }

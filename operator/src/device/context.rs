@@ -13,6 +13,7 @@ use tokio::sync::watch;
 
 use super::DeviceName;
 use super::caches::{Hubs, Secrets};
+use super::endings::Endings;
 use super::index::Index;
 use crate::distinct_queue::DistinctQueue;
 use crate::hub::identity::Presence;
@@ -35,6 +36,7 @@ pub struct Context {
     pub devices: Index,
     pub hubs: Hubs,
     pub secrets: Secrets,
+    pub endings: Endings,
     pub statuses: StatusWriter,
     /// Who is to be shut out now.
     pub lane: DistinctQueue<DeviceName>,
@@ -43,12 +45,23 @@ pub struct Context {
     /// The Devices as the watches have shown them.
     stores: Vec<(Option<String>, Store<Guarded>)>,
     retries: Mutex<HashMap<DeviceName, u32>>,
-    /// How many watches have not shown all there is yet.
-    unsynced: watch::Sender<usize>,
+    /// The parts of the scope in which a watch was refused.
+    pub refused: DistinctQueue<Option<String>>,
+    /// What has not been seen yet, per part of the scope.
+    unsynced: watch::Sender<HashMap<Option<String>, Unsynced>>,
+}
+
+/// What of a part of the scope has not been seen yet.
+#[derive(Clone, Copy, Debug)]
+struct Unsynced {
+    /// So many watches have not shown all there is.
+    watches: usize,
+    /// Whether others wait for them.
+    awaited: bool,
 }
 
 impl Context {
-    /// With a store per watch of Devices; `watches` are all that have to be synced before anything is done.
+    /// With a store per part of the scope, and in each so many `watches` that have to be synced before anything is done.
     pub fn new(client: Client, instruments: Instruments, scope: Scope, links: Links, stores: Vec<Store<Guarded>>, watches: usize) -> Self {
         let namespaces: Vec<Option<String>> = match &scope {
             Scope::Cluster => vec![None],
@@ -63,11 +76,15 @@ impl Context {
             devices: Index::default(),
             hubs: Hubs::default(),
             secrets: Secrets::default(),
+            endings: Endings::default(),
             lane: DistinctQueue::default(),
             wakes: namespaces.iter().map(|namespace| (namespace.clone(), Arc::default())).collect(),
+            unsynced: watch::Sender::new(
+                namespaces.iter().map(|namespace| (namespace.clone(), Unsynced { watches, awaited: true })).collect(),
+            ),
             stores: namespaces.into_iter().zip(stores).collect(),
             retries: Mutex::default(),
-            unsynced: watch::Sender::new(watches),
+            refused: DistinctQueue::default(),
         }
     }
 
@@ -83,9 +100,19 @@ impl Context {
         }
     }
 
-    /// The queues of Devices to look at, one for each watch.
-    pub fn wakes(&self) -> impl Iterator<Item = Arc<DistinctQueue<DeviceName>>> {
-        self.wakes.iter().map(|(_, queue)| Arc::clone(queue))
+    /// The parts of the scope, a namespace each or the cluster, with the queues of Devices to look at there.
+    pub fn parts(&self) -> impl Iterator<Item = (Option<String>, Arc<DistinctQueue<DeviceName>>)> {
+        self.wakes.iter().map(|(namespace, queue)| (namespace.clone(), Arc::clone(queue)))
+    }
+
+    /// All Devices that the watches have shown, whether they can be read or not.
+    pub fn all_shown(&self) -> Vec<DeviceName> {
+        self.stores.iter().flat_map(|(_, store)| store.state()).map(|device| DeviceName::of(&*device)).collect()
+    }
+
+    /// Whether a namespace is being deleted, or gone.
+    pub async fn is_ending(&self, namespace: &str) -> Result<bool, kube::Error> {
+        self.endings.is_ending(&self.client, namespace).await
     }
 
     /// The Device as the watch has shown it.
@@ -94,15 +121,34 @@ impl Context {
         of_namespace(&self.stores, &name.namespace)?.get(&reference)
     }
 
-    /// One more watch has shown all there is.
-    pub fn one_synced(&self) {
-        self.unsynced.send_modify(|count| *count = count.saturating_sub(1));
+    /// One more watch has shown all there is in its part of the scope.
+    pub fn one_synced(&self, part: &Option<String>) {
+        self.unsynced.send_modify(|parts| {
+            if let Some(part) = parts.get_mut(part) {
+                part.watches = part.watches.saturating_sub(1);
+            }
+        });
+    }
+
+    /// Not all can be seen there, and what is elsewhere is not to wait for it. Answers whether this is news.
+    pub fn not_awaited(&self, part: &Option<String>) -> bool {
+        self.unsynced.send_if_modified(|parts| {
+            let waits = parts.get_mut(part).filter(|part| part.awaited && part.watches > 0);
+            waits.is_some_and(|part| std::mem::take(&mut part.awaited))
+        })
+    }
+
+    /// Whether a namespace of the scope has not been seen in full.
+    pub fn is_unseen(&self, namespace: &str) -> bool {
+        let parts = self.unsynced.borrow();
+        let part = parts.get(&None).or_else(|| parts.get(&Some(namespace.to_owned())));
+        part.is_some_and(|part| part.watches > 0)
     }
 
     /// Waits until all that is there has been seen: before, what is missing may only not have come yet.
     pub async fn synced(&self) {
         // The sender lives as long as this does.
-        let _ = self.unsynced.subscribe().wait_for(|count| *count == 0).await;
+        let _ = self.unsynced.subscribe().wait_for(|parts| parts.values().all(|part| part.watches == 0 || !part.awaited)).await;
     }
 
     /// How long to wait this time; longer every time.
@@ -138,5 +184,9 @@ impl Shown for Context {
     fn presence(&self, name: &DeviceName) -> Option<Presence> {
         let seen = self.devices.get(name)?;
         self.links.known().presence(&seen.hub, &seen.device_id)
+    }
+
+    async fn is_ending(&self, name: &DeviceName) -> bool {
+        Context::is_ending(self, &name.namespace).await.unwrap_or(false)
     }
 }

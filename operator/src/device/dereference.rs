@@ -27,6 +27,8 @@ pub enum Hub {
     Paused(Option<Arc<Link>>),
     /// Nobody has said yet where it is.
     NotReady,
+    /// Nobody has looked at it since the operator began.
+    NotLookedAt,
     /// It can be spoken to.
     There {
         /// How.
@@ -49,25 +51,18 @@ pub async fn hub(context: &Context, device: &Seen) -> Result<Hub, kube::Error> {
     Ok(match link {
         link if hub.paused => Hub::Paused(link),
         Some(link) => Hub::There { link, self_signed: hub.self_signed },
+        None if !context.links.is_looked_at(key) => Hub::NotLookedAt,
         None => Hub::NotReady,
     })
 }
 
-/// Whether there is such a hub, whatever the watch has shown. One that we may not look at can't be spoken to either.
+/// Whether there is such a hub, whatever the watch has shown. One that we may not look at can't be spoken to either; unless it is where we
+/// are supposed to look: then it may only be that somebody took our rights away.
 pub async fn is_there(context: &Context, key: &HubKey) -> Result<bool, kube::Error> {
     let api = Api::<IotHub>::namespaced(context.client.clone(), &key.namespace);
     match api.get_metadata_opt(&key.name).await {
         Ok(hub) => Ok(hub.is_some()),
-        Err(kube::Error::Api(error)) if error.code == 403 => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether a namespace is being deleted. One that we may not look at is not.
-pub async fn is_terminating(context: &Context, namespace: &str) -> Result<bool, kube::Error> {
-    match Api::<Namespace>::all(context.client.clone()).get_metadata_opt(namespace).await {
-        Ok(namespace) => Ok(namespace.is_some_and(|namespace| namespace.metadata.deletion_timestamp.is_some())),
-        Err(kube::Error::Api(error)) if error.code == 403 => Ok(false),
+        Err(kube::Error::Api(error)) if error.code == 403 => Ok(context.is_unseen(&key.namespace)),
         Err(error) => Err(error),
     }
 }

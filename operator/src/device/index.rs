@@ -6,10 +6,12 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use mooring_crds::Device;
-use mooring_crds::device::DeviceSpec;
+use mooring_crds::device::{DeviceSpec, DeviceStatus};
 
 use super::DeviceName;
+use super::status::SYNCED;
 use crate::hub::HubKey;
 use crate::hub::identity::ManagedBy;
 use crate::labels;
@@ -39,7 +41,7 @@ pub struct Seen {
     pub retains: bool,
     /// Whether the finalizer is on it.
     pub has_finalizer: bool,
-    /// Whether what the status says is about this generation.
+    /// Whether the hub has what this generation says, by the status.
     pub is_carried_out: bool,
     /// The Secrets in its namespace that it has to do with.
     pub secrets: Vec<String>,
@@ -65,7 +67,7 @@ impl Seen {
             deleting: metadata.deletion_timestamp.is_some(),
             retains: device.spec.deletion_policy == mooring_crds::device::DeletionPolicy::Retain,
             has_finalizer: metadata.finalizers.iter().flatten().any(|finalizer| finalizer == labels::DEVICE_FINALIZER),
-            is_carried_out: device.status.as_ref().is_some_and(|status| status.observed_generation == metadata.generation),
+            is_carried_out: device.status.as_ref().is_some_and(|status| is_synced(status, metadata.generation)),
             secrets: [super::credentials_name(device)].into_iter().chain(keys.map(|keys| keys.name.clone())).collect(),
             name,
         })
@@ -91,6 +93,12 @@ impl Seen {
         })
     }
 
+    /// Whether somebody wants the device out, and it may not be yet.
+    #[must_use]
+    pub fn is_to_be_out(&self) -> bool {
+        if self.deleting { self.has_finalizer } else { !self.enabled && !self.is_carried_out }
+    }
+
     /// Whether somebody wants the device out who did not before.
     #[must_use]
     pub fn shuts_out_after(&self, before: Option<&Self>) -> bool {
@@ -98,9 +106,14 @@ impl Seen {
         let is_same_life = |before: &&Self| before.uid == self.uid;
         match before.filter(is_same_life) {
             Some(before) => out(self) && (!out(before) || self.deleting != before.deleting),
-            None => out(self) && (self.deleting || !self.is_carried_out),
+            None => self.deleting || self.is_to_be_out(),
         }
     }
+}
+
+fn is_synced(status: &DeviceStatus, generation: Option<i64>) -> bool {
+    let is_synced = |condition: &Condition| condition.type_ == SYNCED && condition.status == "True";
+    status.conditions.iter().any(|condition| is_synced(condition) && condition.observed_generation == generation)
 }
 
 /// The Devices there are.
@@ -206,10 +219,11 @@ impl Inner {
     }
 }
 
-/// Whose the identity is to be when several Devices name it: whose it is already, or else the oldest's.
+/// Whose the identity is to be when several Devices name it: whose it is already, now or in an earlier life, or else the oldest's.
 #[must_use]
 pub fn first<'a>(siblings: &'a [Seen], owner: Option<&ManagedBy>) -> Option<&'a Seen> {
-    let incumbent = owner.and_then(|owner| siblings.iter().find(|seen| seen.uid == owner.uid));
+    let is_owner = |seen: &Seen, owner: &ManagedBy| (&seen.name.namespace, &seen.name.name) == (&owner.namespace, &owner.name);
+    let incumbent = owner.filter(|owner| owner.is_device()).and_then(|owner| siblings.iter().find(|seen| is_owner(seen, owner)));
     // One without a time is one that no API server has made: it comes last.
     incumbent.or_else(|| siblings.iter().min_by_key(|seen| (seen.created.is_none(), seen.created, &seen.uid)))
 }
@@ -236,6 +250,7 @@ mod tests {
         let siblings = [seen("young", "1", 20), seen("old", "3", 10), seen("as-old", "2", 10)];
         assert_eq!(first(&siblings, None).unwrap().name.name, "as-old");
         assert_eq!(first(&siblings, Some(&siblings[0].author())).unwrap().name.name, "young");
+        assert_eq!(first(&siblings, Some(&seen("young", "0", 1).author())).unwrap().name.name, "young", "it was made again");
         assert_eq!(first(&siblings, Some(&seen("gone", "9", 1).author())).unwrap().name.name, "as-old");
     }
 
@@ -264,5 +279,10 @@ mod tests {
         assert!(deleting.shuts_out_after(Some(&disabled)), "a deletion is more than a disable");
         assert!(disabled.shuts_out_after(None) && !Seen { is_carried_out: true, ..disabled }.shuts_out_after(None));
         assert!(!before.shuts_out_after(None));
+        let is_to_be_out = |seen: &Seen| seen.is_to_be_out();
+        assert!(!is_to_be_out(&before) && is_to_be_out(&Seen { enabled: false, ..before.clone() }));
+        assert!(!is_to_be_out(&Seen { enabled: false, is_carried_out: true, ..before.clone() }));
+        assert!(is_to_be_out(&Seen { deleting: true, has_finalizer: true, is_carried_out: true, ..before.clone() }));
+        assert!(!is_to_be_out(&Seen { deleting: true, ..before }), "it was let go");
     }
 }

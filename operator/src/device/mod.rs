@@ -1,7 +1,8 @@
 //! The Device controller: makes each Device an identity in its hub and a Secret with its credentials, and keeps them so.
 //!
 //! dereference (reads) → validate and plan (pure, `mooring_crds::plan`) → apply (the hub, the Secret) → status. Beside it: who is to be shut
-//! out goes first ([`shut_out`]), identities whose Device has vanished are held ([`vanished`]).
+//! out goes first ([`shut_out`]), identities whose Device has vanished are held ([`vanished`]), and an operator whose own namespace is deleted
+//! lets Devices go before it ends ([`leave`]).
 
 use std::fmt;
 
@@ -15,7 +16,9 @@ mod context;
 mod credentials;
 mod delete;
 mod dereference;
+mod endings;
 mod index;
+mod leave;
 mod reconcile;
 mod run;
 mod shut_out;

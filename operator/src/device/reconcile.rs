@@ -58,7 +58,11 @@ async fn reconcile_once(guarded: &Guarded, context: &Context) -> Result<Action, 
     if context.devices.get(&name).is_some_and(|now| now.uid == seen.uid && now.generation > seen.generation) {
         return Ok(Action::requeue(AGAIN_AT_ONCE));
     }
-    let done = if seen.deleting { delete::delete(context, &seen, &device.metadata).await } else { keep(context, &seen, device).await };
+    let done = if seen.deleting {
+        delete::delete(context, &seen, &device.metadata, Some(device)).await
+    } else {
+        keep(context, &seen, device).await
+    };
     match done {
         Ok(action) => Ok(action),
         Err(ReconcileError::Hub(error)) if error.is_outdated() => Ok(Action::requeue(AGAIN_AT_ONCE.max(context.retry_after(&name) / 10))),
@@ -69,6 +73,11 @@ async fn reconcile_once(guarded: &Guarded, context: &Context) -> Result<Action, 
         Err(ReconcileError::Hub(error)) => {
             let problem = Problem::new("RefusedByHub", format!("the IotHub {}: {error}", seen.hub));
             Ok(finish(context, &seen, device, &Outcome::Refused(problem), None))
+        }
+        // Nothing is made any more in a namespace that goes, and the operator's rights there may have gone already.
+        Err(ReconcileError::Kubernetes(kube::Error::Api(error))) if error.code == 403 && context.is_ending(&name.namespace).await? => {
+            tracing::debug!(device = %name, "the Device {name} goes with its namespace: {}", error.message);
+            Ok(if seen.deleting { Action::requeue(context.retry_after(&name)) } else { Action::await_change() })
         }
         Err(ReconcileError::Kubernetes(kube::Error::Api(error))) if matches!(error.code, 400 | 403 | 422) => {
             let problem = Problem::new("RefusedByKubernetes", format!("the API server refuses: {}", error.message));
@@ -92,16 +101,25 @@ async fn keep(context: &Context, seen: &Seen, device: &Device) -> Result<Action,
             return Ok(finish(context, seen, device, &refused("HubNotFound", message), None));
         }
         Hub::NotAllowed => {
-            let message = format!("the IotHub {hub} takes no Devices from this namespace: change its devices.allowedNamespaces");
+            // What came in while it was allowed goes out when its own Device says so.
+            if let Some(link) = context.links.get(hub).filter(|_| !seen.enabled) {
+                apply::disable_if_in(&link, seen).await?;
+            }
+            let message = format!(
+                "the IotHub {hub} takes no Devices from this namespace: change its devices.allowedNamespaces. A device that was in the hub \
+                 before still connects, until its Device is disabled or deleted"
+            );
             return Ok(finish(context, seen, device, &refused("NamespaceNotAllowed", message), None));
         }
+        // What its status says is as good as before.
+        Hub::NotLookedAt => return Ok(Action::requeue(AGAIN_AT_ONCE)),
         Hub::NotReady => {
             let message = format!("the IotHub {hub} is not ready; what was there stays as it was");
             return Ok(finish(context, seen, device, &Outcome::Waiting(Problem::new("HubNotReady", message)), None));
         }
         Hub::Paused(link) => {
             if let Some(link) = link.filter(|_| !seen.enabled) {
-                apply::disable(link.shut_out()?, seen, &seen.author()).await?;
+                apply::disable_if_in(&link, seen).await?;
             }
             let message = format!("the IotHub {hub} is paused: nothing changes but that devices are shut out");
             return Ok(finish(context, seen, device, &Outcome::Waiting(Problem::new("Paused", message)), Some(LOOKED_AT_EVERY)));
@@ -154,11 +172,15 @@ async fn carry_out(
         return Ok(finish(context, seen, device, &Outcome::Refused(problem), Some(LOOKED_AT_EVERY)));
     }
     if !seen.has_finalizer {
+        // Nobody may be there any more to take it off again.
+        if context.is_ending(&seen.name.namespace).await? {
+            return Ok(Action::await_change());
+        }
         apply::add_finalizer(context, seen, device.metadata.finalizers.as_ref()).await?;
     }
     let earlier = identity.as_ref().filter(|identity| identity.managed_by.as_ref().is_some_and(|owner| build::is_earlier_life(owner, &me)));
     if let (Step::Adopt(_), Some(earlier)) = (&planned.step, earlier) {
-        apply::release_earlier(link, &wanted.device_id, earlier).await?;
+        apply::release_earlier(link, &wanted.device_id, earlier, &me).await?;
         return Ok(Action::requeue(AGAIN_AT_ONCE));
     }
     let writing = Writing { me: &me, device_id: &wanted.device_id, current: identity.as_ref(), brought, now };

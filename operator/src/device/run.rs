@@ -1,6 +1,7 @@
 //! The tasks of the Device controller, and how they hang together.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _, future, stream};
 use k8s_openapi::api::core::v1::Secret;
@@ -15,35 +16,51 @@ use mooring_crds::IotHub;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::context::{Context, Guarded};
 use super::index::Seen;
 use super::reconcile::{ReconcileError, reconcile};
+use super::vanished::Vanished;
 use super::watch::{Observed, Roll};
-use super::{DeviceName, shut_out, vanished};
+use super::{DeviceName, leave, shut_out, vanished};
 use crate::distinct_queue::DistinctQueue;
 use crate::events::Events;
 use crate::hub::known::News;
 use crate::hub::{HubKey, Instruments, Links};
 use crate::scope::Scope;
+use crate::seldom::Seldom;
 use crate::status_writer::Shown as _;
 
 /// Reconciles at the same time: enough to fill requests of a hundred rows while one is in flight.
 const CONCURRENCY: u16 = 128;
 
+/// Devices, Secrets and IotHubs: the watches in each part of the scope.
+const WATCHES: usize = 3;
+
+/// How often failures are told at warning level: they come by the thousand, when they come.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+static FAILURES: Seldom = Seldom::new(TOLD_EVERY);
+static REFUSALS: Seldom = Seldom::new(Duration::from_secs(60));
+
 /// What `kubectl apply` keeps on an object, and nobody here needs.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// Looks after the Devices of the scope until it is told to stop; then ends what it has begun.
-pub async fn controller(client: Client, instruments: Instruments, scope: Scope, links: Links, stop: CancellationToken) {
+/// Looks after the Devices of the scope until it is told to stop; then ends what it has begun. `home` is the operator's own namespace.
+pub async fn controller(
+    client: Client,
+    instruments: Instruments,
+    scope: Scope,
+    links: Links,
+    home: Option<String>,
+    stop: CancellationToken,
+) {
     let apis = scope.apis::<Guarded>(&client);
     let (stores, writers): (Vec<_>, Vec<_>) = apis.iter().map(|_| reflector::store::<Guarded>()).unzip();
-    // Devices, Secrets and IotHubs.
-    let watches = 3 * apis.len();
-    let context = Arc::new(Context::new(client.clone(), instruments, scope.clone(), links, stores.clone(), watches));
-    let controllers = apis.into_iter().zip(writers).zip(stores).zip(context.wakes()).map(|(((api, writer), store), wakes)| {
-        let controller = Controller::for_stream(devices(Arc::clone(&context), api, writer), store)
+    let context = Arc::new(Context::new(client.clone(), instruments, scope.clone(), links, stores.clone(), WATCHES));
+    let parts: Vec<_> = context.parts().collect();
+    let controllers = apis.into_iter().zip(writers).zip(stores).zip(parts.clone()).map(|(((api, writer), store), (part, wakes))| {
+        let controller = Controller::for_stream(devices(Arc::clone(&context), part, api, writer), store)
             .with_config(Config::default().concurrency(CONCURRENCY))
             .reconcile_on(woken(wakes))
             .graceful_shutdown_on(stop.clone().cancelled_owned())
@@ -55,13 +72,17 @@ pub async fn controller(client: Client, instruments: Instruments, scope: Scope, 
             future::ready(())
         })
     });
-    let secrets = scope.apis::<PartialObjectMeta<Secret>>(&client).into_iter().map(|api| follow(api, Arc::clone(&context), secret));
-    let hubs = scope.apis::<DeserializeGuard<IotHub>>(&client).into_iter().map(|api| follow(api, Arc::clone(&context), hub));
+    let with_parts = || parts.iter().map(|(part, _)| part.clone());
+    let secrets = scope.apis::<PartialObjectMeta<Secret>>(&client).into_iter().zip(with_parts());
+    let secrets = secrets.map(|(api, part)| follow(api, part, Arc::clone(&context), secret));
+    let hubs = scope.apis::<DeserializeGuard<IotHub>>(&client).into_iter().zip(with_parts());
+    let hubs = hubs.map(|(api, part)| follow(api, part, Arc::clone(&context), hub));
     let beside = async {
         let events = Events::new(client.clone(), "devices".to_owned());
-        let work = future::join4(
+        let work = future::join5(
             future::join_all(secrets),
             future::join_all(hubs),
+            let_go_of_parts(&context),
             listen(&context, &events),
             shut_out::run(Arc::clone(&context), stop.clone()),
         );
@@ -72,14 +93,20 @@ pub async fn controller(client: Client, instruments: Instruments, scope: Scope, 
     };
     let writing = context.statuses.clone().run(Arc::clone(&context), stop.clone());
     // Reconciles that are under way are ended; then their statuses are written.
-    future::join3(Box::pin(future::join_all(controllers)), Box::pin(beside), Box::pin(writing)).await;
+    let work = future::join3(Box::pin(future::join_all(controllers)), Box::pin(beside), Box::pin(writing));
+    leave::after(&context, home.as_deref(), &stop, work).await;
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "what a Controller calls")]
 fn error_policy(device: Arc<Guarded>, error: &ReconcileError, context: Arc<Context>) -> Action {
     let name = DeviceName::of(&*device);
     let wait = context.retry_after(&name);
-    warn!(device = %name, "the Device {name} is tried again in {} s: {error}", wait.as_secs().max(1));
+    let seconds = wait.as_secs().max(1);
+    match FAILURES.speaks(Instant::now()) {
+        Some(0) => warn!(device = %name, "the Device {name} is tried again in {seconds} s: {error}"),
+        Some(silent) => warn!(device = %name, silent, "the Device {name} is tried again in {seconds} s: {error} ({silent} more before)"),
+        None => debug!(device = %name, "the Device {name} is tried again in {seconds} s: {error}"),
+    }
     Action::requeue(wait)
 }
 
@@ -93,6 +120,7 @@ fn woken(queue: Arc<DistinctQueue<DeviceName>>) -> impl Stream<Item = ObjectRef<
 /// The Devices that are to be reconciled, and everything that is to be known of them before they are.
 fn devices(
     context: Arc<Context>,
+    part: Option<String>,
     api: Api<Guarded>,
     writer: Writer<Guarded>,
 ) -> impl Stream<Item = Result<Guarded, watcher::Error>> + Send + 'static {
@@ -102,9 +130,12 @@ fn devices(
     });
     let (mut roll, mut is_synced) = (Roll::default(), false);
     let told = events.reflect(writer).map(move |event| match event {
-        Ok(event) => roll.take(event).into_iter().filter_map(|observed| device(&context, observed, &mut is_synced)).collect(),
+        Ok(event) => {
+            let observed = roll.take(event).into_iter();
+            observed.filter_map(|observed| device(&context, &part, observed, &mut is_synced)).collect()
+        }
         Err(error) => {
-            warn!("the watch of Devices: {error}");
+            failed::<Guarded>(&context, &part, &error);
             Vec::new()
         }
     });
@@ -112,7 +143,7 @@ fn devices(
 }
 
 /// Takes note of a Device. Answers it when it is to be reconciled.
-fn device(context: &Context, observed: Observed<Guarded>, is_synced: &mut bool) -> Option<Guarded> {
+fn device(context: &Context, part: &Option<String>, observed: Observed<Guarded>, is_synced: &mut bool) -> Option<Guarded> {
     match observed {
         Observed::There(guarded) => {
             let name = DeviceName::of(&guarded);
@@ -139,7 +170,7 @@ fn device(context: &Context, observed: Observed<Guarded>, is_synced: &mut bool) 
         }
         Observed::Synced => {
             if !std::mem::replace(is_synced, true) {
-                context.one_synced();
+                context.one_synced(part);
             }
             None
         }
@@ -159,7 +190,7 @@ fn gone(context: &Context, before: &Seen, finalized: bool) {
 }
 
 /// Follows what Devices refer to.
-async fn follow<K>(api: Api<K>, context: Arc<Context>, take: fn(&Context, Observed<K>))
+async fn follow<K>(api: Api<K>, part: Option<String>, context: Arc<Context>, take: fn(&Context, Observed<K>))
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
 {
@@ -170,15 +201,54 @@ where
         let event = match event {
             Ok(event) => event,
             Err(error) => {
-                warn!("the watch of {}: {error}", K::plural(&()));
+                failed::<K>(&context, &part, &error);
                 continue;
             }
         };
         for observed in roll.take(event) {
             if matches!(observed, Observed::Synced) && !std::mem::replace(&mut is_synced, true) {
-                context.one_synced();
+                context.one_synced(&part);
             }
             take(&context, observed);
+        }
+    }
+}
+
+/// A watch broke off, and is begun again.
+fn failed<K: Resource<DynamicType = ()>>(context: &Context, part: &Option<String>, error: &watcher::Error) {
+    debug!("the watch of {}: {error}", K::plural(&()));
+    let is_refusal = match error {
+        watcher::Error::InitialListFailed(kube::Error::Api(status)) | watcher::Error::WatchStartFailed(kube::Error::Api(status)) => {
+            status.code == 403
+        }
+        watcher::Error::WatchError(status) => status.code == 403,
+        _ => false,
+    };
+    if is_refusal {
+        context.instruments.metrics.watch_refused(&K::plural(&()));
+        context.refused.put(part.clone());
+    } else if let Some(silent) = FAILURES.speaks(Instant::now()) {
+        warn!(silent, "the watch of {} is begun again: {error}", K::plural(&()));
+    }
+}
+
+/// Finds out why watches were refused. What is elsewhere must not wait for a namespace in which the operator has no rights: they went with
+/// it, or somebody took them away, and may give them back.
+pub async fn let_go_of_parts(context: &Context) {
+    loop {
+        let part = context.refused.next().await;
+        let namespace = part.as_deref().unwrap_or("the cluster");
+        let is_news = part.is_some() && context.not_awaited(&part);
+        if part.is_some() && context.is_ending(namespace).await.unwrap_or(false) {
+            if is_news {
+                info!(namespace, "nothing is seen of {namespace} any more: it is being deleted, or gone");
+            }
+        } else if let Some(silent) = REFUSALS.speaks(Instant::now()) {
+            let meanwhile = if part.is_some() { "nobody waits for it" } else { "nothing is done" };
+            warn!(
+                namespace,
+                silent, "what is in {namespace} can't be watched, and {meanwhile}: give the operator its role there, by the chart"
+            );
         }
     }
 }
@@ -215,10 +285,22 @@ fn hub(context: &Context, observed: Observed<DeserializeGuard<IotHub>>) {
     }
 }
 
+/// A hub can be spoken to again, or can't be any more. Who is to be out goes first.
+pub fn hub_news(context: &Context, hub: &HubKey) {
+    let devices = context.devices.of_hub(hub);
+    let is_to_be_out = |name: &&DeviceName| context.devices.get(name).is_some_and(|seen| seen.is_to_be_out());
+    devices.iter().filter(is_to_be_out).for_each(|name| context.lane.put(name.clone()));
+    for name in &devices {
+        context.retried(name);
+        context.wake(name);
+    }
+}
+
 /// Hears what happens in the hubs.
 async fn listen(context: &Context, events: &Events) {
     context.synced().await;
     context.links.known().all_named();
+    let mut vanished = Vanished::default();
     loop {
         match context.links.known().news.next().await {
             News::Identity(hub, id) => context.devices.naming(&hub, &id).iter().for_each(|seen| context.wake(&seen.name)),
@@ -231,19 +313,16 @@ async fn listen(context: &Context, events: &Events) {
                     }
                 }
             }
-            News::Hub(hub) => {
-                let devices = context.devices.of_hub(&hub);
-                for name in &devices {
-                    context.retried(name);
-                    context.wake(name);
-                }
-            }
+            News::Hub(hub) => hub_news(context, &hub),
             News::Stray(hub, id, owner) => match vanished::look_at(context, &hub, &id, &owner).await {
-                Ok(true) => vanished::tell(context, events, &hub, &id, &owner).await,
+                Ok(true) => vanished.put(hub, id),
                 Ok(false) => {}
                 // It is told again with the next snapshot.
                 Err(error) => warn!(hub = %hub, device_id = id, "the device {id} of the IotHub {hub} can't be looked at: {error}"),
             },
+        }
+        if vanished.is_due(context.links.known().news.len()) {
+            vanished.tell(context, events).await;
         }
     }
 }

@@ -21,7 +21,8 @@ use crate::hub::client::{Author, Ownership};
 /// How many are shut out at the same time.
 const AT_ONCE: usize = 32;
 
-/// How often, and how soon, one that did not go well is tried here; after that the reconcile sees to it.
+/// How often, and how soon, one that did not go well is tried here; after that the reconcile sees to it, and so does this lane when the hub
+/// is back.
 const ATTEMPTS: u32 = 4;
 const AGAIN_AFTER: Duration = Duration::from_millis(250);
 
@@ -35,7 +36,7 @@ pub async fn run(context: Arc<Context>, stop: CancellationToken) {
     }
 }
 
-async fn shut_out(context: &Context, name: DeviceName) {
+pub async fn shut_out(context: &Context, name: DeviceName) {
     for attempt in 0..ATTEMPTS {
         // The newest: it may have been enabled again.
         let Some(seen) = context.devices.get(&name).filter(|seen| seen.deleting || !seen.enabled) else { return };
@@ -54,6 +55,7 @@ async fn shut_out(context: &Context, name: DeviceName) {
 }
 
 async fn attempt_once(context: &Context, seen: &Seen) -> Result<(), HubError> {
+    // Once there is one, the hub's news brings the Device here again.
     let Some(link) = context.links.get(&seen.hub) else { return Ok(()) };
     let client = link.shut_out()?;
     let me = seen.author();

@@ -10,7 +10,8 @@ use crate::hub::identity::{Identity, Presence};
 
 const READY: &str = "Ready";
 const CREDENTIALS_ISSUED: &str = "CredentialsIssued";
-const SYNCED: &str = "Synced";
+/// The condition that the hub has what the manifest says.
+pub const SYNCED: &str = "Synced";
 const CONNECTED: &str = "Connected";
 
 /// Why something is not as the manifest wants it, and what to do.

@@ -3,7 +3,7 @@
 //! The IotHub controller says where a hub is and how it is spoken to ([`Links::set`]), and when it is gone ([`Links::remove`]); the Device
 //! controller asks for the link. Nobody else opens a connection to a hub.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -83,6 +83,7 @@ pub struct Instruments {
 pub struct Links {
     instruments: Instruments,
     links: Arc<Mutex<HashMap<HubKey, Arc<Link>>>>,
+    looked_at: Arc<Mutex<HashSet<HubKey>>>,
     known: Arc<Known>,
 }
 
@@ -90,7 +91,7 @@ impl Links {
     /// To no hub yet.
     #[must_use]
     pub fn new(instruments: Instruments) -> Self {
-        Self { instruments, links: Arc::default(), known: Arc::default() }
+        Self { instruments, links: Arc::default(), looked_at: Arc::default(), known: Arc::default() }
     }
 
     /// Says where a hub is. The same as before changes nothing; anything else ends the link that there was and begins a new one. Needs a
@@ -113,6 +114,18 @@ impl Links {
     /// Says that a hub is gone, or is not to be spoken to.
     pub fn remove(&self, key: &HubKey) {
         self.links.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
+    }
+
+    /// Says that a hub has been looked at: if there is no link, there is none for now. An operator that has just begun does not know it yet.
+    pub fn looked_at(&self, key: &HubKey) {
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).insert(key.clone());
+    }
+
+    /// Whether the hub has been looked at.
+    #[must_use]
+    pub fn is_looked_at(&self, key: &HubKey) -> bool {
+        self.looked_at.lock().unwrap_or_else(PoisonError::into_inner).contains(key)
     }
 
     /// The link to a hub; `None` while nobody has said where it is.

@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use kube::api::{DeleteParams, DynamicObject, Patch, PatchParams, Preconditions};
 use kube::{Api, Client, ResourceExt as _};
 use mooring_crds::IotHub;
@@ -15,6 +16,10 @@ use tracing::info;
 use super::child::{Child, ChildKey, Kind};
 use super::dereference::{Facts, POLICY, names};
 use crate::{labels, ownership};
+
+/// A version that no object has: one that somebody has made since it was looked for is not touched, and the API server says that there is
+/// one (409).
+const NEVER: &str = "1";
 
 /// A child that can't be had, because its name is somebody else's.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,8 +112,31 @@ async fn patch(
         // Ours, and still the one that was looked at.
         params = params.force();
         object["metadata"]["uid"] = json!(live.uid());
+    } else {
+        object["metadata"]["resourceVersion"] = json!(NEVER);
     }
-    api.patch(&key.name, &params, &Patch::Apply(&object)).await
+    match api.patch(&key.name, &params, &Patch::Apply(&object)).await {
+        // Perhaps somebody put something into a list that ours can't stand beside, such as another port of the same name.
+        Err(kube::Error::Api(status)) if status.code == 422 && live.is_some() => {
+            take_back(&api, &key.name, &object).await?;
+            api.patch(&key.name, &params, &Patch::Apply(&object)).await
+        }
+        result => result,
+    }
+}
+
+/// Replaces the lists of an object whole, which applying never does; to be applied after that. What is not valid by itself is refused as
+/// before.
+async fn take_back(api: &Api<DynamicObject>, name: &str, object: &Value) -> Result<(), kube::Error> {
+    let params = PatchParams { field_manager: Some(labels::MANAGER.to_owned()), ..PatchParams::default() };
+    let replaced = api.patch(name, &params, &Patch::Merge(object)).await?;
+    // What we own by this way as well would stay when it is applied no more.
+    let is_of_this =
+        |entry: &ManagedFieldsEntry| entry.manager.as_deref() == Some(labels::MANAGER) && entry.operation.as_deref() == Some("Update");
+    let entries: Vec<&ManagedFieldsEntry> = replaced.managed_fields().iter().filter(|entry| !is_of_this(entry)).collect();
+    let disowned =
+        json!({ "metadata": { "uid": replaced.uid(), "resourceVersion": replaced.resource_version(), "managedFields": entries } });
+    api.patch(name, &params, &Patch::Merge(&disowned)).await.map(drop)
 }
 
 /// What only some specs have: it goes when the spec has it no more. Volumes, authorities and the hub itself are never taken away.
@@ -167,10 +195,11 @@ fn is_applied(live: &DynamicObject, object: &Value) -> bool {
         .iter()
         .find(|entry| entry.manager.as_deref() == Some(labels::MANAGER) && entry.operation.as_deref() == Some("Apply"));
     let Some(fields) = ours.and_then(|entry| entry.fields_v1.as_ref()) else { return false };
+    let Ok(live) = serde_json::to_value(live) else { return false };
     object.as_object().is_some_and(|object| {
         object.iter().filter(|(name, _)| !matches!(name.as_str(), "apiVersion" | "kind")).all(|(name, value)| {
             let value = if name == "metadata" { &without_names(value) } else { value };
-            owns(fields.0.get(format!("f:{name}")), value)
+            owns(fields.0.get(format!("f:{name}")), value, &live[name])
         })
     })
 }
@@ -184,22 +213,41 @@ fn without_names(metadata: &Value) -> Value {
     metadata
 }
 
-/// Whether a set of fields, as the API server keeps it, has everything that the value has. A field without fields below is owned whole:
-/// a scalar, or a list or map that is replaced as one.
-fn owns(fields: Option<&Value>, value: &Value) -> bool {
+/// Whether a set of fields, as the API server keeps it, has everything that the value has. A field without fields below is owned whole: a
+/// scalar, or a list or map that is replaced as one; or it is what is left of a map whose fields were taken away.
+fn owns(fields: Option<&Value>, value: &Value, live: &Value) -> bool {
     let Some(fields) = fields.and_then(Value::as_object) else { return false };
     let below = !fields.is_empty();
     match value {
-        Value::Object(value) if below => value.iter().all(|(name, value)| owns(fields.get(&format!("f:{name}")), value)),
+        Value::Object(value) if below => value.iter().all(|(name, value)| owns(fields.get(&format!("f:{name}")), value, &live[name])),
         Value::Array(items) if below => items.iter().all(|item| {
             fields.iter().any(|(name, fields)| match name.split_at_checked(2) {
-                Some(("k:", key)) => has_key(item, key) && owns(Some(fields), item),
+                Some(("k:", key)) => has_key(item, key) && owns(Some(fields), item, with_key(live, key)),
                 Some(("v:", key)) => serde_json::from_str::<Value>(key).is_ok_and(|key| key == *item),
                 _ => false,
             })
         }),
+        Value::Object(value) => value.iter().all(|(name, value)| is_empty(value) || !live[name].is_null()),
+        Value::Array(items) => items.is_empty() || live.as_array().is_some_and(|live| !live.is_empty()),
         _ => true,
     }
+}
+
+/// What the API server may leave out of what it keeps.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Bool(is_so) => !is_so,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+    }
+}
+
+/// The item of a list with these keys.
+fn with_key<'a>(list: &'a Value, key: &str) -> &'a Value {
+    list.as_array().into_iter().flatten().find(|item| has_key(item, key)).unwrap_or(&Value::Null)
 }
 
 /// Whether the item is the one with these keys. One that we leave out is the API server's to complete.
@@ -226,12 +274,23 @@ mod tests {
             },
             "f:finalizers": { ".": {}, "v:\"z\"": {} },
         });
-        assert!(owns(Some(&fields), &value));
+        assert!(owns(Some(&fields), &value, &value));
         for taken in ["/f:replicas", "/f:ports/k:{\"port\":1,\"protocol\":\"TCP\"}", "/f:finalizers/v:\"z\""] {
             let mut without = fields.clone();
             let (parent, name) = taken.rsplit_once('/').unwrap();
             without.pointer_mut(parent).unwrap().as_object_mut().unwrap().remove(name);
-            assert!(!owns(Some(&without), &value), "{taken}");
+            assert!(!owns(Some(&without), &value, &value), "{taken}");
         }
+    }
+
+    #[test]
+    fn a_map_that_was_emptied_is_not_one_that_is_owned_whole() {
+        let value = json!({ "spec": { "groups": [{ "name": "a" }], "paused": false } });
+        let (whole, kept) = (json!({ "f:spec": {} }), json!({ "spec": { "groups": [{ "name": "a" }] } }));
+        assert!(owns(Some(&whole), &value, &kept), "what is as good as left out may be left out");
+        assert!(!owns(Some(&whole), &value, &json!({ "spec": {} })));
+        assert!(!owns(Some(&whole), &value, &json!({})));
+        let list = json!({ "args": ["a"] });
+        assert!(!owns(Some(&json!({ "f:args": {} })), &list, &json!({ "args": [] })));
     }
 }

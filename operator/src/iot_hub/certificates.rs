@@ -8,8 +8,9 @@ use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
     PKCS_ECDSA_P256_SHA256, SanType,
 };
-use rustls_pki_types::CertificateDer;
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use secrecy::{ExposeSecret as _, SecretString};
 use x509_parser::extensions::{GeneralName, ParsedExtension};
 use x509_parser::prelude::X509Certificate;
@@ -51,6 +52,16 @@ pub struct Facts {
     authority_key_identifier: Option<Vec<u8>>,
 }
 
+impl Facts {
+    /// Whether a client that looks for this name finds it; a wildcard stands for one label.
+    #[must_use]
+    pub fn is_for(&self, name: &str) -> bool {
+        let is = |other: &str| self.names.iter().any(|own| own.eq_ignore_ascii_case(other));
+        let is_address = name.parse::<IpAddr>().is_ok();
+        is(name) || name.split_once('.').is_some_and(|(_, parent)| !is_address && is(&format!("*.{parent}")))
+    }
+}
+
 /// What the first certificate of a PEM text says; `None` when there is none.
 #[must_use]
 pub fn read(pem: &str) -> Option<Facts> {
@@ -71,6 +82,14 @@ pub fn read(pem: &str) -> Option<Facts> {
         key_identifier: identifiers.0,
         authority_key_identifier: identifiers.1,
     })
+}
+
+/// Whether the key is the first certificate's, and one that a hub can sign with.
+pub fn fit_together(certificates: &str, key: &str) -> Result<(), rustls::Error> {
+    let unreadable = |error| rustls::Error::General(format!("{error}"));
+    let chain = CertificateDer::pem_slice_iter(certificates.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(unreadable)?;
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(unreadable)?;
+    CertifiedKey::from_der(chain, key, &rustls::crypto::aws_lc_rs::default_provider()).map(|_| ())
 }
 
 /// How many certificates a PEM text has.
@@ -212,6 +231,19 @@ mod tests {
         assert!(!certificate.is_good(&other, &names, after(1)), "another authority of the same name");
         let mixed = Pair { certificate: certificate.certificate, key: authority.key.clone() };
         assert!(!mixed.is_good(&authority, &names, after(1)), "another key");
+    }
+
+    #[test]
+    fn names_and_keys_are_told_apart() {
+        let names: BTreeSet<String> = ["hub.example", "*.plants.example", "192.0.2.1"].map(str::to_owned).into();
+        let authority = Pair::new_authority("a/plant", after(0)).unwrap();
+        let certificate = authority.issue(&names, after(0)).unwrap();
+        let facts = read(&certificate.certificate).unwrap();
+        assert!(["hub.example", "HUB.example", "north.plants.example", "192.0.2.1"].into_iter().all(|name| facts.is_for(name)));
+        assert!(!["example", "plants.example", "a.b.plants.example", "192.0.2.2"].into_iter().any(|name| facts.is_for(name)));
+        fit_together(&certificate.certificate, certificate.key.expose_secret()).unwrap();
+        fit_together(&certificate.certificate, authority.key.expose_secret()).unwrap_err();
+        fit_together(&certificate.certificate, "no key").unwrap_err();
     }
 
     #[test]

@@ -96,6 +96,7 @@ pub fn names(hub: &IotHub) -> BTreeSet<ChildKey> {
         (Kind::PersistentVolumeClaim, children.data()),
         (Kind::Service, children.hub()),
         (Kind::Service, children.api_service()),
+        (Kind::Service, children.metrics_service()),
         (Kind::NetworkPolicy, children.hub()),
         (Kind::PodDisruptionBudget, children.hub()),
         (Kind::Certificate, children.hub()),

@@ -29,9 +29,9 @@ const OPERATOR_ROTATION: SignedDuration = SignedDuration::from_hours(30 * 24);
 /// For how long both of the operator's keys are good then.
 const OPERATOR_OVERLAP: SignedDuration = SignedDuration::from_hours(24);
 
-/// How long a new key may take to reach the hub: kubelets look at Secrets every minute or two. The operator signs with the one before
-/// until then.
-const OPERATOR_KEY_TRAVELS: SignedDuration = SignedDuration::from_mins(10);
+/// How long a new key may take to reach the hub: kubelets look at Secrets every minute or two. Until then the operator signs with the one
+/// before, and connection strings have it.
+const KEY_TRAVELS: SignedDuration = SignedDuration::from_mins(10);
 
 /// The length of a generated key, as Azure's are.
 const KEY_BYTES: usize = 32;
@@ -39,7 +39,7 @@ const KEY_BYTES: usize = 32;
 /// A policy's keys, in Base64, and the last rotation.
 #[derive(Clone, Debug)]
 pub struct Keys {
-    /// The one that connection strings have.
+    /// The newer one.
     pub primary: SecretString,
     /// The other.
     pub secondary: SecretString,
@@ -107,15 +107,10 @@ pub fn settle(
     let kept = before.or_else(|| secret(&children.operator_policy()).as_ref().and_then(keys_of));
     let operator = operators(kept, of.now, random);
     let (authority, certificate) = if valid.certificate == CertificateSource::SelfSigned {
-        let kept = |name: &str, certificate: &str, key: &str| {
-            let secret = secret(name)?;
-            Some(Pair { certificate: entry(&secret, certificate)?, key: entry(&secret, key)?.into() })
-        };
         let authority = remembered.and_then(|material| material.authority.clone());
-        let authority = authority.or_else(|| kept(&children.authority(), "ca.crt", "ca.key"));
-        let authority = settled_authority(of, authority)?;
+        let authority = settled_authority(of, authority.or_else(|| kept_authority(facts, &children.authority())))?;
         let certificate = remembered.and_then(|material| material.certificate.clone());
-        let certificate = certificate.or_else(|| kept(&children.certificate(), "tls.crt", "tls.key"));
+        let certificate = certificate.or_else(|| kept_pair(facts, &children.certificate(), "tls.crt", "tls.key"));
         let certificate = match certificate.filter(|pair| pair.is_good(&authority, of.names, of.now)) {
             Some(good) => good,
             None => authority.issue(of.names, of.now)?,
@@ -127,12 +122,12 @@ pub fn settle(
     Ok(Material { policies, operator, authority, certificate })
 }
 
-/// The key that the operator signs with: not one that the hub may not have yet.
+/// The key to sign with: not one that the hub may not have yet.
 #[must_use]
-pub fn signing_key(operator: &Keys, now: Timestamp) -> SecretString {
-    match operator.begun_at {
-        Some(begun) if now.duration_since(begun) < OPERATOR_KEY_TRAVELS => operator.secondary.clone(),
-        _ => operator.primary.clone(),
+pub fn signing_key(keys: &Keys, now: Timestamp) -> SecretString {
+    match keys.begun_at {
+        Some(begun) if now.duration_since(begun) < KEY_TRAVELS => keys.secondary.clone(),
+        _ => keys.primary.clone(),
     }
 }
 
@@ -149,9 +144,20 @@ pub fn keys_of(secret: &Secret) -> Option<Keys> {
     })
 }
 
+/// The authority that a Secret holds, if its certificate and its key belong together.
+#[must_use]
+pub fn kept_authority(facts: &Facts, secret: &str) -> Option<Pair> {
+    kept_pair(facts, secret, "ca.crt", "ca.key").filter(Pair::belongs_together)
+}
+
+fn kept_pair(facts: &Facts, secret: &str, certificate: &str, key: &str) -> Option<Pair> {
+    let secret = facts.child::<Secret>(Kind::Secret, secret)?;
+    Some(Pair { certificate: entry(&secret, certificate)?, key: entry(&secret, key)?.into() })
+}
+
 fn settled_authority(of: For<'_>, kept: Option<Pair>) -> Result<Pair, rcgen::Error> {
     let name = format!("{}/{}", of.namespace, of.hub);
-    match kept.filter(Pair::belongs_together) {
+    match kept {
         Some(authority) if authority.authority_ends_soon(of.now) => authority.renewed_authority(&name, of.now),
         Some(authority) => Ok(authority),
         None => Pair::new_authority(&name, of.now),

@@ -110,6 +110,18 @@ pub fn status(known: Known<'_>) -> IotHubStatus {
     }
 }
 
+/// The status of an IotHub that can't be read as one; what ran before runs on.
+#[must_use]
+pub fn unreadable(before: &IotHubStatus, generation: Option<i64>, why: &str, now: Timestamp) -> IotHubStatus {
+    let message = format!("the IotHub can't be read, and is left as it was: put this right: {why}");
+    let said = said(&Standing::Stalled(Reason::new("InvalidSpec", message)), false);
+    IotHubStatus {
+        observed_generation: generation,
+        conditions: conditions::conditions(&before.conditions, &said, generation, now),
+        ..before.clone()
+    }
+}
+
 fn said(standing: &Standing, paused: bool) -> [Said; 3] {
     let (ready, reconciling, stalled, reason) = match standing {
         Standing::Ready(reason) => (true, false, false, reason),
@@ -145,16 +157,21 @@ pub fn standing(known: Known<'_>) -> Standing {
         // Kubernetes has stopped to count on it.
         return if has_condition(deployment, "Progressing", "False") { Standing::Stalled(reason) } else { Standing::Reconciling(reason) };
     }
+    let left = known.certificate_ends.map(|ends| SignedDuration::from_secs(ends - known.now.as_second()));
+    // The operator can't connect either then.
+    if left.is_some_and(|left| left <= SignedDuration::ZERO) {
+        let message = "the hub's certificate has ended, so that no device connects: see to it that it is renewed";
+        return Standing::Stalled(Reason::new("CertificateExpired", message));
+    }
     if let Err(why) = known.info {
-        let message = format!("the hub runs, but does not answer the operator: {why}");
+        let mut message = format!("the hub runs, but does not answer the operator: {why}");
+        if let Some(secret) = known.hub.spec.tls.secret_ref.as_ref().filter(|_| why.contains("UnknownIssuer")) {
+            let hint = format!(". Put the certificate of the authority that issued the hub's into ca.crt of the Secret {}", secret.name);
+            message.push_str(&hint);
+        }
         return Standing::Reconciling(Reason::new("HubNotAnswering", message));
     }
-    let left = known.certificate_ends.map(|ends| SignedDuration::from_secs(ends - known.now.as_second()));
     match left {
-        Some(left) if left <= SignedDuration::ZERO => {
-            let message = "the hub's certificate has ended, so that no device connects: see to it that it is renewed";
-            Standing::Stalled(Reason::new("CertificateExpired", message))
-        }
         Some(left) if left < EXPIRES_SOON => {
             let message = format!("the hub's certificate ends in {} h: see to it that it is renewed", left.as_hours());
             Standing::Ready(Reason::new("CertificateExpiring", message))
@@ -232,6 +249,15 @@ fn container_reason(pod: &Pod) -> Option<Reason> {
     let status: &ContainerStatus = pod.status.as_ref()?.container_statuses.as_ref()?.iter().find(|status| status.name == "hub")?;
     let waiting = status.state.as_ref()?.waiting.as_ref()?;
     let word = START_REASONS.into_iter().find(|word| waiting.reason.as_deref() == Some(word))?;
+    if matches!(word, "ImagePullBackOff" | "ErrImagePull") {
+        // The kubelet goes to and fro between the two, with other words each time: to a person they are one.
+        let message = format!(
+            "the image {} can't be had: see that its name is right and the registry lets this cluster in. `kubectl describe pod` has the \
+                               registry's own words",
+            status.image
+        );
+        return Some(Reason::new("ImagePullBackOff", message));
+    }
     let why = waiting.message.clone().unwrap_or_default();
     let message = match word {
         "CrashLoopBackOff" => {
@@ -240,7 +266,7 @@ fn container_reason(pod: &Pod) -> Option<Reason> {
             let words = last.and_then(|last| last.message.as_deref()).unwrap_or("nothing");
             format!("the hub ends again and again (exit code {code}, {} restarts); its last words: {}", status.restart_count, end_of(words))
         }
-        "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" | "ErrImageNeverPull" => {
+        "InvalidImageName" | "ErrImageNeverPull" => {
             format!("the image {} can't be had: {why}", status.image)
         }
         _ => format!("the hub's container can't be made: {why}"),
@@ -269,6 +295,7 @@ fn endpoints(known: Known<'_>) -> Option<Endpoints> {
     })
 }
 
+/// Where devices come in: nowhere yet while a load balancer is being made; at which ports of the nodes, for NodePort.
 fn addresses(service: &Service) -> Vec<String> {
     let balancer = service.status.as_ref().and_then(|status| status.load_balancer.as_ref());
     let outside: Vec<String> = balancer
@@ -277,10 +304,15 @@ fn addresses(service: &Service) -> Vec<String> {
         .filter_map(|ingress| ingress.ip.clone().or_else(|| ingress.hostname.clone()))
         .take(16)
         .collect();
-    if !outside.is_empty() {
-        return outside;
+    let Some(spec) = service.spec.as_ref().filter(|_| outside.is_empty()) else { return outside };
+    match spec.type_.as_deref() {
+        Some("LoadBalancer") => Vec::new(),
+        Some("NodePort") => {
+            let ports = spec.ports.iter().flatten().filter_map(|port| port.node_port);
+            ports.map(|port| format!("<any node>:{port}")).collect()
+        }
+        _ => spec.cluster_ip.clone().filter(|address| address != "None").into_iter().collect(),
     }
-    service.spec.as_ref().and_then(|spec| spec.cluster_ip.clone()).filter(|address| address != "None").into_iter().collect()
 }
 
 fn policies(known: Known<'_>) -> Option<Vec<PolicyStatus>> {
@@ -359,6 +391,7 @@ mod tests {
         assert_eq!(stands(&running(), &[], Err("no route"), YEAR), ("HubNotAnswering".to_owned(), false, true, false));
         assert_eq!(stands(&running(), &[], Ok(&info), 3600), ("CertificateExpiring".to_owned(), true, false, false));
         assert_eq!(stands(&running(), &[], Ok(&info), -1), ("CertificateExpired".to_owned(), false, false, true));
+        assert_eq!(stands(&running(), &[], Err("expired"), -1).0, "CertificateExpired", "nor does the operator");
         let outdated = deployment(&json!({ "observedGeneration": 1, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1 }));
         assert_eq!(stands(&outdated, &[], Ok(&info), YEAR), ("Starting".to_owned(), false, true, false));
     }
@@ -375,6 +408,7 @@ mod tests {
         };
         let why = |pods: &[Pod]| stands(&starting, pods, Err("-"), 1).0;
         assert_eq!(why(&waiting("ImagePullBackOff")), "ImagePullBackOff");
+        assert_eq!(container_reason(&waiting("ErrImagePull")[0]), container_reason(&waiting("ImagePullBackOff")[0]), "one reason");
         assert_eq!(why(&waiting("CrashLoopBackOff")), "CrashLoopBackOff");
         assert!(container_reason(&waiting("CrashLoopBackOff")[0]).unwrap().message.contains("no such file"));
         let unschedulable = json!({ "conditions": [{ "type": "PodScheduled", "status": "False", "message": "0/1 nodes" }] });
@@ -382,6 +416,19 @@ mod tests {
         assert_eq!(why(&[]), "Starting");
         let given_up = json!({ "observedGeneration": 2, "conditions": [{ "type": "Progressing", "status": "False" }] });
         assert!(stands(&deployment(&given_up), &[], Err("-"), 1).3, "stalled");
+    }
+
+    #[test]
+    fn an_address_is_one_that_devices_reach() {
+        let of = |spec: &Value, status: &Value| addresses(&serde_json::from_value(json!({ "spec": spec, "status": status })).unwrap());
+        let balancer = json!({ "type": "LoadBalancer", "clusterIP": "10.0.0.1" });
+        assert_eq!(of(&balancer, &json!({})), [""; 0], "it is on its way");
+        let ingress = json!({ "loadBalancer": { "ingress": [{ "ip": "192.0.2.1" }] } });
+        assert_eq!(of(&balancer, &ingress), ["192.0.2.1"]);
+        let ports = json!([{ "port": 8883, "nodePort": 30883 }, { "port": 443, "nodePort": 30443 }]);
+        let nodes = json!({ "type": "NodePort", "clusterIP": "10.0.0.1", "ports": ports });
+        assert_eq!(of(&nodes, &json!({})), ["<any node>:30883", "<any node>:30443"]);
+        assert_eq!(of(&json!({ "type": "ClusterIP", "clusterIP": "10.0.0.1" }), &json!({})), ["10.0.0.1"]);
     }
 
     #[test]

@@ -8,10 +8,13 @@ use axum::body::{Body, to_bytes};
 use axum::extract::State;
 use axum::http::{Method, Request, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use serde_json::{Map, Value, json};
 
 use super::*;
 use crate::hub::Instruments;
+use crate::labels;
 
 const HUB: &str = "/apis/mooring.dev/v1alpha1/namespaces/north/iothubs/plant";
 const DEPLOYMENT: &str = "/apis/apps/v1/namespaces/north/deployments/plant";
@@ -32,6 +35,10 @@ struct Objects {
     by_path: std::collections::BTreeMap<String, Value>,
     written: Vec<String>,
     version: u64,
+    /// Events.
+    told: Vec<Value>,
+    /// What can't be written for now.
+    failing: Option<&'static str>,
 }
 
 impl Cluster {
@@ -107,8 +114,12 @@ impl Cluster {
     }
 
     async fn reconcile(&self, context: &Arc<Context>) {
+        self.try_to_reconcile(context).await.unwrap();
+    }
+
+    async fn try_to_reconcile(&self, context: &Arc<Context>) -> Result<Action, ReconcileError> {
         let hub: Guarded = serde_json::from_value(self.get(HUB).unwrap()).unwrap();
-        reconcile(Arc::new(hub), Arc::clone(context)).await.unwrap();
+        reconcile(Arc::new(hub), Arc::clone(context)).await
     }
 }
 
@@ -117,10 +128,23 @@ async fn answer(State(cluster): State<Cluster>, request: Request<Body>) -> Resul
     let body: Value = serde_json::from_slice(&to_bytes(body, 1 << 20).await.unwrap()).unwrap_or_default();
     let path = parts.uri.path().to_owned();
     let mut objects = cluster.objects();
+    if parts.method == Method::PATCH && objects.failing == Some(path.as_str()) {
+        let why =
+            json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 500, "reason": "InternalError", "message": "" });
+        return Ok((StatusCode::INTERNAL_SERVER_ERROR, axum::Json(why)).into_response());
+    }
     if parts.method != Method::GET && !path.contains("/events") {
         objects.written.push(format!("{} {path}", parts.method));
+    } else if parts.method == Method::POST {
+        objects.told.push(body.clone());
     }
     let is_namespaced_list = path.split('/').skip_while(|part| *part != "namespaces").count() == 3;
+    let is_another = |object: &Value| !body["metadata"]["resourceVersion"].is_null() && !object.is_null();
+    if parts.method == Method::PATCH && objects.by_path.get(&path).is_some_and(is_another) {
+        let another =
+            json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "code": 409, "reason": "Conflict", "message": "x" });
+        return Ok((StatusCode::CONFLICT, axum::Json(another)).into_response());
+    }
     let found = match parts.method {
         Method::GET if is_namespaced_list => Some(list(&objects, &path, parts.uri.query().unwrap_or_default())),
         Method::GET => objects.by_path.get(&path).cloned(),
@@ -330,4 +354,109 @@ async fn what_is_refused_or_paused_changes_nothing_but_the_status() {
     assert_eq!(cluster.condition("Reconciling"), ("False".to_owned(), "Paused".to_owned()));
     assert_eq!(cluster.get(HUB).unwrap()["status"]["observedGeneration"], 1, "what is paused has not been looked at");
     assert_eq!(cluster.written(), [format!("PATCH {HUB}/status")]);
+}
+
+#[tokio::test]
+async fn what_somebody_makes_in_the_last_moment_is_left_alone() {
+    let cluster = Cluster::with_hub(&smallest());
+    let context = cluster.context();
+    let hub: IotHub = serde_json::from_value(cluster.get(HUB).unwrap()).unwrap();
+    let theirs = json!({ "apiVersion": "v1", "kind": "Secret", "metadata": { "name": "plant-policy-service", "uid": "theirs" } });
+    cluster.put(POLICY, theirs.clone());
+    // As it was looked at before.
+    let facts = Facts::default();
+    let valid = validate(&hub, &facts).unwrap();
+    let material = settled(&hub, &valid, &facts, None, &context, noon()).unwrap();
+    let applied = carry_out(&hub, &valid, &material, &facts, &context, noon()).await.unwrap();
+    assert_eq!(cluster.get(POLICY), Some(theirs));
+    assert_eq!(applied.rejections.iter().map(|rejection| rejection.key.name.as_str()).collect::<Vec<_>>(), ["plant-policy-service"]);
+    assert!(cluster.get(DEPLOYMENT).is_none());
+}
+
+#[tokio::test]
+async fn a_hub_that_can_t_be_read_says_where_that_begins() {
+    let spec = json!({ "hostnames": ["hub.example"], "scheduling": { "affinity": { "nodeAffinity": "north" } } });
+    let cluster = Cluster::with_hub(&spec);
+    let context = cluster.context();
+    cluster.reconcile(&context).await;
+    assert_eq!(cluster.condition("Stalled"), ("True".to_owned(), "InvalidSpec".to_owned()));
+    let message = cluster.get(HUB).unwrap()["status"]["conditions"][0]["message"].to_string();
+    assert!(message.contains("spec.scheduling.affinity.nodeAffinity"), "{message}");
+    assert_eq!(cluster.written(), [format!("PATCH {HUB}/status")]);
+    cluster.reconcile(&context).await;
+    assert_eq!(cluster.written(), [""; 0]);
+    cluster.set_spec(smallest());
+    cluster.reconcile(&context).await;
+    assert_eq!(cluster.condition("Stalled").0, "False");
+}
+
+#[tokio::test]
+async fn a_rotation_is_carried_out_once_whatever_fails_after_it() {
+    let cluster = Cluster::with_hub(&smallest());
+    let context = cluster.context();
+    cluster.reconcile(&context).await;
+    let key = |name: &str| cluster.get(POLICY).unwrap()["data"][name].clone();
+    let old = key("primaryKey");
+    let rotation = json!({ "requestedAt": "2026-11-23T11:00:00Z" });
+    cluster
+        .set_spec(json!({ "hostnames": ["hub.example"], "logFilter": "debug", "policies": [{ "name": "service", "rotation": rotation }] }));
+    cluster.objects().failing = Some(DEPLOYMENT);
+    cluster.try_to_reconcile(&context).await.unwrap_err();
+    let new = key("primaryKey");
+    assert_ne!(new, old);
+
+    cluster.objects().failing = None;
+    cluster.reconcile(&context).await;
+    assert_eq!((key("primaryKey"), key("secondaryKey")), (new, old));
+    let Value::String(connection) = key("connectionString") else { panic!("no connection string") };
+    let connection = String::from_utf8(BASE64.decode(connection).unwrap()).unwrap();
+    let old = String::from_utf8(BASE64.decode(key("secondaryKey").as_str().unwrap()).unwrap()).unwrap();
+    assert!(connection.ends_with(&old), "the new key is on its way to the hub");
+}
+
+#[tokio::test]
+async fn an_authority_that_is_lost_is_not_made_anew_before_somebody_says_so() {
+    const AUTHORITY: &str = "/api/v1/namespaces/north/secrets/plant-ca";
+    const CERTIFICATE: &str = "/api/v1/namespaces/north/secrets/plant-tls";
+    let cluster = Cluster::with_hub(&smallest());
+    let first = cluster.context();
+    cluster.reconcile(&first).await;
+    let kept = cluster.get(AUTHORITY).unwrap();
+    cluster.remove(AUTHORITY);
+    let _ = cluster.written();
+
+    // Another operator, which remembers nothing.
+    cluster.reconcile(&cluster.context()).await;
+    assert_eq!(cluster.condition("Stalled"), ("True".to_owned(), "AuthorityLost".to_owned()));
+    assert_eq!(cluster.written(), [format!("PATCH {HUB}/status")]);
+    cluster.reconcile(&first).await;
+    assert_eq!(cluster.get(AUTHORITY).unwrap()["data"], kept["data"], "the one before knows it still");
+
+    cluster.remove(AUTHORITY);
+    cluster.remove(CERTIFICATE);
+    cluster.reconcile(&cluster.context()).await;
+    assert_eq!(cluster.condition("Stalled").0, "False");
+    assert_ne!(cluster.get(AUTHORITY).unwrap()["data"], kept["data"]);
+}
+
+#[tokio::test]
+async fn a_policy_whose_keys_are_lost_has_new_ones_and_it_is_told() {
+    let cluster = Cluster::with_hub(&smallest());
+    cluster.reconcile(&cluster.context()).await;
+    let kept = cluster.get(POLICY).unwrap();
+    let told = || cluster.objects().told.iter().filter(|event| event["reason"] == "PolicyKeysLost").count();
+    assert_eq!(told(), 0, "what is made the first time is not lost");
+    cluster.remove(POLICY);
+    let context = cluster.context();
+    cluster.reconcile(&context).await;
+    cluster.reconcile(&context).await;
+    assert_ne!(cluster.get(POLICY).unwrap()["data"], kept["data"]);
+    assert_eq!(told(), 1);
+}
+
+#[test]
+fn a_hub_that_does_not_answer_is_asked_less_and_less() {
+    let seconds = |unanswered| look_again(false, unanswered).as_secs();
+    assert_eq!([1, 2, 3, 4, 5, u32::MAX].map(seconds), [2, 4, 8, 16, 30, 30]);
+    assert_eq!((look_again(false, 0), look_again(true, 0)), (LOOKED_AT_AGAIN_AFTER, DEVICES_READ_EVERY));
 }

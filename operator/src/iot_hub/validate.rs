@@ -162,11 +162,22 @@ fn certificate(hub: &IotHub, facts: &Facts) -> Result<CertificateSource, Refusal
     let Some(reference) = &tls.secret_ref else { return Ok(CertificateSource::SelfSigned) };
     let name = &reference.name;
     let secret = facts.secrets.get(name).ok_or_else(|| missing("Secret", name, "spec.tls.secretRef"))?;
-    let has_certificate = entry(secret, "tls.crt").is_some_and(|pem| certificates::read(&pem).is_some());
-    let has_key = entry(secret, "tls.key").is_some_and(|pem| pem.contains("PRIVATE KEY-----"));
-    if !has_certificate || !has_key {
+    let (chain, key) = (entry(secret, "tls.crt").unwrap_or_default(), entry(secret, "tls.key").unwrap_or_default());
+    let Some(facts) = certificates::read(&chain).filter(|_| key.contains("PRIVATE KEY-----")) else {
         let message = format!("the Secret {name} (spec.tls.secretRef) has to hold a certificate in tls.crt and its key in tls.key, in PEM");
         return Err(Refusal::new("SecretInvalid", message));
+    };
+    if let Err(error) = certificates::fit_together(&chain, &key) {
+        let message = format!("in the Secret {name} (spec.tls.secretRef) tls.key is not the key of the certificate in tls.crt: {error}");
+        return Err(Refusal::new("SecretInvalid", message));
+    }
+    let missing: Vec<&str> = hub.spec.hostnames.iter().filter(|host| !facts.is_for(host)).map(String::as_str).collect();
+    if !missing.is_empty() {
+        let message = format!(
+            "the certificate in the Secret {name} (spec.tls.secretRef) is not for {}: have one made for all of spec.hostnames, or take those out",
+            missing.join(", ")
+        );
+        return Err(Refusal::new("CertificateNamesMissing", message));
     }
     Ok(CertificateSource::Secret(name.clone()))
 }
@@ -256,6 +267,7 @@ mod tests {
 
     use k8s_openapi::ByteString;
     use k8s_openapi::api::core::v1::Secret;
+    use secrecy::ExposeSecret as _;
     use serde_json::{Value, json};
 
     use super::*;
@@ -302,6 +314,23 @@ mod tests {
         assert!(reason == "SecretInvalid" && !message.contains("hunter2"), "{message}");
         assert!(validate(&hub(&keys), &facts("AAAAAAAAAAAAAAAAAAAAAA==")).unwrap().policies[0].brought.is_some());
         assert_eq!(refusal(&json!({ "tls": { "secretRef": { "name": "k" } } }), &facts("x")).0, "SecretInvalid");
+        let tls = json!({ "hostnames": ["hub.example", "other.example"], "tls": { "secretRef": { "name": "k" } } });
+        let issued = |names: &[&str]| {
+            let now = jiff::Timestamp::UNIX_EPOCH;
+            let names = names.iter().map(|name| (*name).to_owned()).collect();
+            let pair = certificates::Pair::new_authority("a", now).and_then(|authority| authority.issue(&names, now)).unwrap();
+            (pair.certificate, pair.key.expose_secret().to_owned())
+        };
+        let of = |certificate: &str, key: &str| {
+            let data = [("tls.crt", certificate), ("tls.key", key)].map(|(k, v)| (k.to_owned(), ByteString(v.into())));
+            let secret = Secret { data: Some(data.into()), ..Secret::default() };
+            Facts { secrets: [("k".to_owned(), secret)].into(), ..Facts::default() }
+        };
+        let (one, two) = (issued(&["hub.example"]), issued(&["*.example"]));
+        let (reason, message) = refusal(&tls, &of(&one.0, &one.1));
+        assert!(reason == "CertificateNamesMissing" && message.contains("is not for other.example:"), "{message}");
+        assert_eq!(refusal(&tls, &of(&two.0, &one.1)).0, "SecretInvalid", "another's key");
+        assert!(validate(&hub(&tls), &of(&two.0, &two.1)).is_ok());
         let bundle = json!({ "deviceAuthorities": [{ "name": "maker", "configMapRef": { "name": "roots" } }] });
         assert_eq!(refusal(&bundle, &Facts::default()).0, "ConfigMapMissing");
     }

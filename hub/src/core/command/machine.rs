@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
+pub use self::life::NOT_SENT_MAX;
 use self::recipients::Recipients;
 pub use self::recipients::{Consumer, POLLS_OF_DEVICE_MAX, Poll};
 pub use self::time::TIMED_COMMANDS_MAX;
@@ -132,6 +133,9 @@ impl CommandMachine {
             return Err(NoRoom::QueueFull { device: draft.device_id, depth });
         }
         if self.devices.len() >= self.limits.pending_max {
+            self.end_one_overdue(turn);
+        }
+        if self.devices.len() >= self.limits.pending_max {
             return Err(NoRoom::HubFull { pending: self.devices.len() });
         }
         let command = Arc::new(Command {
@@ -201,7 +205,7 @@ impl CommandMachine {
             turn.decisions.in_vain.push(refused);
         }
         self.offer(device, turn);
-        self.recipients.end_polls(turn);
+        self.recipients.end_poll(&poll, turn);
     }
 
     /// The device, as `by`, settles a delivery.
@@ -285,17 +289,24 @@ impl CommandMachine {
         }
     }
 
-    /// Until when a command is locked; `None` when it is not.
+    /// Until when the latest delivery that `stored` counts is locked; `None` when it is not. The lock of a delivery that is not durable
+    /// yet is nobody's business.
     #[must_use]
-    pub fn locked_until(&self, id: CommandId) -> Option<UnixMillis> {
-        let queue = self.queues.get(self.devices.get(&id)?)?;
-        queue.get(id)?.lock.as_ref().map(|lock| lock.until)
+    pub fn stored_locked_until(&self, stored: &Command) -> Option<UnixMillis> {
+        let entry = self.queues.get(&stored.device_id)?.get(stored.id)?;
+        let lock = entry.lock.as_ref().filter(|_| entry.command.delivery_count == stored.delivery_count)?;
+        Some(lock.until)
     }
 
     /// Whether this is the present lock of one of the device's commands.
     #[must_use]
     pub fn is_locked(&self, device: &DeviceId, token: LockToken) -> bool {
         self.locked_with(device, token).is_some()
+    }
+
+    fn locked_until(&self, id: CommandId) -> Option<UnixMillis> {
+        let queue = self.queues.get(self.devices.get(&id)?)?;
+        queue.get(id)?.lock.as_ref().map(|lock| lock.until)
     }
 
     fn locked_with(&self, device: &DeviceId, token: LockToken) -> Option<CommandId> {

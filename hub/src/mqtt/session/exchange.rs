@@ -1,6 +1,6 @@
 //! Two machines: a device that loses its connection at any point, and the session; between them a queue of commands as simple as can be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::prelude::*;
 
@@ -46,6 +46,8 @@ struct World {
     queue: Vec<Queued>,
     tokens: u64,
     session: MqttSession,
+    /// What was delivered and not written.
+    waiting: VecDeque<command::Delivery>,
     /// What was written and not read.
     wire: Vec<u8>,
     /// Under what packet id each command was written last, on this connection.
@@ -80,6 +82,7 @@ impl World {
             queue,
             tokens: 0,
             session: session(),
+            waiting: VecDeque::new(),
             wire: Vec::new(),
             written: BTreeMap::new(),
             unacknowledged: Vec::new(),
@@ -104,28 +107,31 @@ impl World {
     }
 
     fn deliver(&mut self) {
-        let mut deliveries = Vec::new();
         while self.queue.iter().filter(|command| command.lock.is_some()).count() < WINDOW_MAX_DELIVERIES {
             let Some(number) = self.queue.iter().position(|command| command.lock.is_none() && !command.completed) else { break };
             self.tokens += 1;
             let token = LockToken(std::array::from_fn(|place| self.tokens.to_be_bytes()[place % 8]));
             let command = &mut self.queue[number];
             (command.lock, command.delivery_count) = (Some(token), command.delivery_count + 1);
-            deliveries.push(command::Delivery {
+            let delivery = command::Delivery {
                 command: CommandId(number as u64),
                 token,
                 locked_until: UnixMillis(0),
                 delivery_count: command.delivery_count,
                 enqueued_time: UnixMillis(0),
                 content: content(number).into(),
-            });
+            };
+            match self.waiting.iter_mut().find(|older| older.command == delivery.command) {
+                Some(older) => *older = delivery,
+                None => self.waiting.push_back(delivery),
+            }
         }
-        self.session.deliver(deliveries);
     }
 
     fn write(&mut self) {
         let mut output = Vec::new();
-        self.session.publish_commands(&mut output, |_, error| panic!("{error}"));
+        let next = || self.waiting.pop_front();
+        self.session.publish_commands(&mut output, next, |_, error| panic!("{error}"));
         let mut rest = &output[..];
         while let Some((packet_id, number, _, length)) = publish(rest) {
             self.written.insert(number, packet_id);
@@ -164,7 +170,9 @@ impl World {
         let mut output = Vec::new();
         match self.session.packet(Packet::PubAck(packet_id), &mut output).unwrap() {
             Step::Done => {}
-            Step::Complete(token) => {
+            Step::Complete(command, token) => {
+                let again = self.waiting.iter().position(|waiting| waiting.command == command).and_then(|place| self.waiting.remove(place));
+                let token = again.map_or(token, |again| again.token);
                 if let Some((number, command)) = self.queue.iter_mut().enumerate().find(|(_, command)| command.lock == Some(token)) {
                     assert!(self.acknowledged.contains(&number), "command {number} was completed, and the device never took it");
                     (command.lock, command.completed) = (None, true);
@@ -176,8 +184,8 @@ impl World {
     }
 
     fn lose(&mut self) {
-        for token in self.session.take_unwritten() {
-            let command = self.queue.iter_mut().find(|command| command.lock == Some(token));
+        for delivery in self.waiting.drain(..) {
+            let command = self.queue.iter_mut().find(|command| command.lock == Some(delivery.token));
             if let Some(command) = command {
                 command.delivery_count -= 1;
             }

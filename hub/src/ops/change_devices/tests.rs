@@ -5,11 +5,13 @@ use async_trait::async_trait;
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::core::change::ChangeKind;
 use crate::core::identity::ManagedBy;
 use crate::core::identity::change::{Author, Change, Claim, Precondition, Settings};
 use crate::core::identity::{Authentication, DeviceStatus};
 use crate::core::session::{Credential, DeviceRight, DisconnectReason, KeyFingerprint};
 use crate::core::time::UnixMillis;
+use crate::ops::changes::{Lanes, NoPlace, Span};
 use crate::ops::open_session::open_session;
 use crate::ops::{Session, world};
 use crate::store::memory::registry::MemoryRegistry;
@@ -23,6 +25,9 @@ struct RiggedRegistry {
     forestalled: AtomicUsize,
     /// Whether a write's answer gets lost after the commit.
     loses_answers: AtomicBool,
+    /// Whether nothing is answered any more after the next commit.
+    goes_away: AtomicBool,
+    is_away: AtomicBool,
     /// When set, a write stays between commit and answer until there is a permit.
     holds_answers: AtomicBool,
     committed: Signal,
@@ -41,6 +46,9 @@ impl Default for Signal {
 #[async_trait]
 impl Registry for RiggedRegistry {
     async fn get(&self, id: &DeviceId) -> Result<Option<DeviceIdentity>, RegistryError> {
+        if self.is_away.load(Ordering::Relaxed) {
+            return Err(RegistryError::Unavailable("away".to_owned()));
+        }
         self.inner.get(id).await
     }
 
@@ -60,7 +68,8 @@ impl Registry for RiggedRegistry {
         if self.holds_answers.load(Ordering::Relaxed) {
             self.answers.0.acquire().await.expect("never closed").forget();
         }
-        if self.loses_answers.load(Ordering::Relaxed) {
+        self.is_away.store(self.goes_away.load(Ordering::Relaxed), Ordering::Relaxed);
+        if self.loses_answers.load(Ordering::Relaxed) || self.goes_away.load(Ordering::Relaxed) {
             return Err(RegistryError::Unavailable("the answer got lost".to_owned()));
         }
         Ok(answers)
@@ -140,6 +149,34 @@ async fn a_lost_answer_leaves_nobody_connected() {
     world.registry.loses_answers.store(true, Ordering::Relaxed);
     assert!(matches!(world.disable().await, Err(ChangeError::Registry(RegistryError::Unavailable(_)))));
     assert_eq!(world.session.ended(), Some(DisconnectReason::DeviceDisabled));
+}
+
+#[tokio::test]
+async fn a_registry_that_goes_away_with_its_answer_leaves_nobody_connected_who_may_be_shut_out() {
+    let world = World::new().await;
+    let lanes = Lanes::of(&[ChangeKind::Registry]);
+    let mut watcher = world.hub.changes.end_of(lanes);
+    world.registry.goes_away.store(true, Ordering::Relaxed);
+    assert!(world.disable().await.is_err());
+    assert_eq!(world.session.ended(), Some(DisconnectReason::DeviceDisabled));
+    let resumed = world.hub.changes.stand(watcher.next, lanes);
+    assert!(matches!(resumed, Err(NoPlace::Gone)), "nobody goes on as if nothing had happened: {resumed:?}");
+    assert!(matches!(world.hub.changes.read(&mut watcher), Span::Skipped(1)));
+    assert!(matches!(world.hub.changes.read(&mut watcher), Span::Changes(changes) if changes.is_empty()));
+
+    assert!(world.hub.identities.get(&*world.hub.registry, &id()).await.is_err(), "no cached identity lets it in again");
+    world.registry.is_away.store(false, Ordering::Relaxed);
+    let found = world.hub.identities.get(&*world.hub.registry, &id()).await.expect("answers").expect("is there");
+    assert!(found.hold.is_some(), "the write had been made");
+}
+
+#[tokio::test]
+async fn a_registry_that_goes_away_with_its_answer_disturbs_nobody_whose_right_the_change_leaves() {
+    let world = World::new().await;
+    world.registry.goes_away.store(true, Ordering::Relaxed);
+    let settings = Settings { status: Some(DeviceStatus::Enabled), ..Settings::default() };
+    assert!(change_device(&world.hub, id(), request(Change::Update(settings, Precondition::Any))).await.is_err());
+    assert_eq!(world.session.ended(), None);
 }
 
 #[tokio::test]

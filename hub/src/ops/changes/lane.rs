@@ -122,6 +122,16 @@ impl Lane {
         }
     }
 
+    /// Something has happened under this number that nobody can tell: it is gone, and so is all before it, because behind a gap there is
+    /// no whole. Answers what was kept, for whoever has the time to drop it.
+    #[must_use]
+    pub fn lose(&mut self, number: u64) -> VecDeque<Arc<Published>> {
+        let lost = std::mem::take(&mut self.kept);
+        (self.bytes, self.last_gone) = (0, number);
+        self.first += lost.len() as u64 + 1;
+        lost
+    }
+
     /// Lets go of at most `limit` changes that are older than [`KEPT_FOR`]; says whether there are more.
     pub fn forget_old(&mut self, now: UnixMillis, limit: usize) -> bool {
         for _ in 0..limit {

@@ -1,5 +1,6 @@
 //! The latest changes, numbered, in two bounded lanes: a storm in one takes nothing from the other. Pure: who wakes whom is not known here.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use super::lane::{Budget, COMMANDS_BUDGET, FLEET_BUDGET, Lane, Lanes, Published, is_of_fleet};
@@ -87,6 +88,14 @@ impl Ring {
         lane.push(Published::new(self.next, now, change));
         self.next += 1;
         self.forget_old(now, OLD_PER_PUSH);
+    }
+
+    /// Takes note that something has happened to the fleet that can't be told; answers what its lane kept.
+    #[must_use]
+    pub fn lose_fleet(&mut self) -> VecDeque<Arc<Published>> {
+        let lost = self.fleet.lose(self.next);
+        self.next += 1;
+        lost
     }
 
     /// Lets go of at most `limit` changes of each lane that are too old; says whether there are more.

@@ -33,6 +33,7 @@ macro_rules! commands_contract {
             what_is_unknown_is_skipped,
             a_group_happens_in_its_order,
             a_large_group_is_whole,
+            a_command_and_its_timeline_never_contradict_each_other,
             lists_newest_first,
             forgets_what_ended_long_ago,
             behaves_as_the_model,
@@ -107,8 +108,8 @@ pub(crate) async fn keeps_every_kind_of_step(open: impl AsyncFn() -> Store) {
         store.commit(&half.collect::<Vec<_>>()).await.expect("answers");
     }
     let store = open().await;
-    assert_eq!(store.steps(CommandId(1)).await.expect("answers"), steps);
-    assert_eq!(store.steps(CommandId(2)).await.expect("answers").len(), steps.len());
+    assert_eq!(steps_of(&store, 1).await, steps);
+    assert_eq!(steps_of(&store, 2).await.len(), steps.len());
 }
 
 pub(crate) async fn what_has_not_ended_is_there_after_a_restart(open: impl AsyncFn() -> Store) {
@@ -198,9 +199,9 @@ pub(crate) async fn what_is_unknown_is_skipped(open: impl AsyncFn() -> Store) {
     store.commit(&group).await.expect("answers");
     store.commit(&[enqueue(1, "a")]).await.expect("answers");
     assert_eq!(store.command(CommandId(1)).await.expect("answers"), Some(command(1, "a")));
-    assert_eq!(store.steps(CommandId(1)).await.expect("answers"), []);
+    assert_eq!(steps_of(&store, 1).await, []);
     assert_eq!(store.command(CommandId(2)).await.expect("answers"), None);
-    assert_eq!(store.steps(CommandId(2)).await.expect("answers"), []);
+    assert_eq!(store.history(CommandId(2)).await.expect("answers"), None);
 }
 
 pub(crate) async fn a_group_happens_in_its_order(open: impl AsyncFn() -> Store) {
@@ -222,7 +223,7 @@ pub(crate) async fn a_group_happens_in_its_order(open: impl AsyncFn() -> Store) 
     let pending = load(&store).await;
     assert_eq!(pending.commands, [Command { delivery_count: 2, ..command(1, "a") }]);
     assert_eq!(pending.receipts, [receipt(1, 1), receipt(2, 7)]);
-    assert_eq!(store.steps(CommandId(1)).await.expect("answers"), []);
+    assert_eq!(steps_of(&store, 1).await, []);
 }
 
 pub(crate) async fn a_large_group_is_whole(open: impl AsyncFn() -> Store) {
@@ -239,11 +240,41 @@ pub(crate) async fn a_large_group_is_whole(open: impl AsyncFn() -> Store) {
     assert!(pending.receipts.iter().all(|receipt| receipt.delivery_count == 1));
     assert_eq!(store.contents(&ids().map(CommandId).collect::<Vec<_>>()).await.expect("answers"), []);
     for id in [0, COMMANDS / 2, COMMANDS - 1] {
-        assert_eq!(store.steps(CommandId(id)).await.expect("answers").len(), 3, "{id}");
+        assert_eq!(steps_of(&store, id).await.len(), 3, "{id}");
     }
     store.commit(&[CommandWrite::RemoveReceipts(ids().map(ReceiptId).collect())]).await.expect("answers");
     assert_eq!(store.prune(UnixMillis(i64::MAX), COMMANDS as usize).await.expect("answers") as u64, COMMANDS);
     assert_eq!(load(&store).await.receipts, []);
+}
+
+/// While commands come, are delivered and end, whoever reads one sees it as one of these groups left it.
+pub(crate) async fn a_command_and_its_timeline_never_contradict_each_other(open: impl AsyncFn() -> Store) {
+    const COMMANDS: u64 = 40;
+    const DELIVERIES: u32 = 4;
+    let (store, reader) = (open().await, open().await);
+    let writer = tokio::spawn(async move {
+        for id in 0..COMMANDS {
+            store.commit(&[enqueue(id, "a"), step(id)]).await.expect("answers");
+            for count in 1..=DELIVERIES {
+                let kind = StepKind::Delivered { receiver: Receiver { protocol: Protocol::Mqtt, connection: None }, delivery_count: count };
+                let delivered = CommandWrite::Step(CommandId(id), Step { time: UnixMillis(5), kind });
+                store.commit(&[CommandWrite::DeliveryCount(CommandId(id), count), delivered]).await.expect("answers");
+            }
+            let kind = StepKind::Ended { outcome: Outcome::Rejected, receiver: None };
+            let ended = CommandWrite::Step(CommandId(id), Step { time: ENDED, kind });
+            store.commit(&[end(id, Outcome::Rejected), ended]).await.expect("answers");
+        }
+    });
+    let mut newest = 0;
+    while newest < COMMANDS {
+        let Some((command, steps)) = reader.history(CommandId(newest)).await.expect("answers") else { continue };
+        let deliveries = steps.iter().filter(|step| matches!(step.kind, StepKind::Delivered { .. })).count();
+        assert_eq!(command.delivery_count as usize, deliveries, "{steps:?}");
+        let has_ended = steps.last().is_some_and(|step| matches!(step.kind, StepKind::Ended { .. }));
+        assert_eq!(command.ended.is_some(), has_ended, "{steps:?}");
+        newest += u64::from(has_ended);
+    }
+    writer.await.expect("writes to the end");
 }
 
 pub(crate) async fn lists_newest_first(open: impl AsyncFn() -> Store) {
@@ -298,9 +329,9 @@ pub(crate) async fn forgets_what_ended_long_ago(open: impl AsyncFn() -> Store) {
     let store = open().await;
     let listed = store.list(&CommandQuery { limit: 100, ..CommandQuery::default() }).await.expect("answers");
     assert_eq!(listed.iter().map(|command| command.id.0).collect::<Vec<_>>(), [9, 8, 7, 6], "the younger, and those that wait");
-    assert_eq!(store.steps(CommandId(5)).await.expect("answers"), []);
+    assert_eq!(store.history(CommandId(5)).await.expect("answers"), None);
     assert_eq!(store.contents(&[CommandId(5)]).await.expect("answers"), []);
-    assert_eq!(store.steps(CommandId(6)).await.expect("answers").len(), 1);
+    assert_eq!(steps_of(&store, 6).await.len(), 1);
 }
 
 /// Random groups, each compared with the model; opened again now and then.
@@ -339,7 +370,7 @@ async fn assert_same(store: &Store, model: &MemoryCommands, seed: u64) {
     contents.sort_by_key(|(id, _)| std::cmp::Reverse(*id));
     assert_eq!(contents, model.contents(&ids).await.expect("answers"), "seed {seed}");
     for id in ids {
-        assert_eq!(store.steps(id).await.expect("answers"), model.steps(id).await.expect("answers"), "seed {seed}, command {id}");
+        assert_eq!(store.history(id).await.expect("answers"), model.history(id).await.expect("answers"), "seed {seed}, command {id}");
     }
 }
 
@@ -418,6 +449,10 @@ fn end(command: u64, outcome: Outcome) -> CommandWrite {
 
 fn step(command: u64) -> CommandWrite {
     CommandWrite::Step(CommandId(command), Step { time: UnixMillis(5), kind: StepKind::Enqueued })
+}
+
+async fn steps_of(store: &Store, command: u64) -> Vec<Step> {
+    store.history(CommandId(command)).await.expect("answers").expect("is kept").1
 }
 
 async fn load(store: &Store) -> Pending {

@@ -106,8 +106,8 @@ impl Commands for MemoryCommands {
         Ok(self.readable()?.commands.get(&id).map(|row| row.command.clone()))
     }
 
-    async fn steps(&self, id: CommandId) -> Result<Vec<Step>, CommandsError> {
-        Ok(self.tables()?.commands.get(&id).map(|row| row.steps.clone()).unwrap_or_default())
+    async fn history(&self, id: CommandId) -> Result<Option<(Command, Vec<Step>)>, CommandsError> {
+        Ok(self.readable()?.commands.get(&id).map(|row| (row.command.clone(), row.steps.clone())))
     }
 
     async fn list(&self, query: &CommandQuery) -> Result<Vec<Command>, CommandsError> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use tokio::sync::Notify;
 
 use super::SessionKey;
-use crate::core::command::Delivery;
+use crate::core::command::{CommandId, Delivery};
 use crate::core::device_id::DeviceId;
 use crate::core::session::{ConnectionId, DeviceRight, DisconnectReason, Protocol};
 use crate::core::time::UnixMillis;
@@ -149,6 +149,24 @@ impl Session {
     #[must_use]
     pub fn take_deliveries(&self) -> Vec<Delivery> {
         if self.ended().is_some() { Vec::new() } else { self.0.mailbox.take() }
+    }
+
+    /// Takes out the first of them. What is not taken out until its lock runs out has never left the hub, and does not count.
+    #[must_use]
+    pub fn take_delivery(&self) -> Option<Delivery> {
+        if self.ended().is_some() { None } else { self.0.mailbox.take_first(|_| true) }
+    }
+
+    /// Takes out the delivery of this command, if it waits.
+    #[must_use]
+    pub fn take_delivery_of(&self, command: CommandId) -> Option<Delivery> {
+        if self.ended().is_some() { None } else { self.0.mailbox.take_first(|delivery| delivery.command == command) }
+    }
+
+    /// Whether deliveries wait for the connection of a session that has not ended.
+    #[must_use]
+    pub fn has_deliveries(&self) -> bool {
+        self.ended().is_none() && self.0.mailbox.has_any()
     }
 
     /// Waits until the session has ended or a delivery waits.

@@ -1,6 +1,7 @@
 //! The table `command_step`: the commands' timelines, and the way from a row to a [`Step`] and back.
 
 use sea_orm::entity::prelude::*;
+use sea_orm::{FromQueryResult as _, QueryResult};
 
 use crate::core::command::{CommandId, Receiver, Step, StepKind};
 use crate::core::session::ConnectionId;
@@ -76,10 +77,14 @@ pub(super) fn inserted(command: CommandId, number: i64, step: &Step) -> [Value; 
     ]
 }
 
-/// The entry that a row holds.
-pub(super) fn from_row(row: &Model) -> Result<Step, CommandsError> {
-    let damaged = |reason| CommandsError::Damaged { command: CommandId(row.command_id.cast_unsigned()), reason };
-    Ok(Step { time: UnixMillis(row.time), kind: kind(row).map_err(damaged)? })
+/// The entry of `command`'s timeline that a row holds in columns whose names begin with `step_`; `None` when these are null.
+pub(super) fn from_row(row: &QueryResult, command: CommandId) -> Result<Option<Step>, CommandsError> {
+    let damaged = |reason| CommandsError::Damaged { command, reason };
+    if row.try_get::<Option<i64>>("step_", "step")?.is_none() {
+        return Ok(None);
+    }
+    let row = Model::from_query_result(row, "step_").map_err(|error| damaged(error.to_string()))?;
+    Ok(Some(Step { time: UnixMillis(row.time), kind: kind(&row).map_err(damaged)? }))
 }
 
 fn kind(row: &Model) -> Result<StepKind, String> {

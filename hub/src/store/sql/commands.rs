@@ -29,6 +29,14 @@ const TAKE_NUMBERS: &str = "UPDATE command_sequence SET \
     next_receipt = CASE WHEN next_receipt < $2 THEN $2 ELSE next_receipt END, \
     next_step = next_step + $3 RETURNING next_step";
 
+/// A command as often as it has steps, each beside it; once beside nothing when it has none. One statement sees one state of the database.
+const HISTORY: &str = "SELECT command.*, command_step.command_id AS step_command_id, command_step.step AS step_step, \
+    command_step.time AS step_time, command_step.kind AS step_kind, command_step.reason AS step_reason, \
+    command_step.protocol AS step_protocol, command_step.connection_id AS step_connection_id, \
+    command_step.delivery_count AS step_delivery_count, command_step.sent_again_as AS step_sent_again_as \
+    FROM command LEFT JOIN command_step ON command_step.command_id = command.command_id \
+    WHERE command.command_id = $1 ORDER BY command_step.step";
+
 const INSERT_CONTENT: &str = "INSERT INTO command_content (command_id, content) VALUES {rows}";
 
 const SET_DELIVERY_COUNT: &str =
@@ -130,10 +138,14 @@ impl Commands for SqlCommands {
         rows.pop().map(|(_, command)| command).transpose()
     }
 
-    async fn steps(&self, id: CommandId) -> Result<Vec<Step>, CommandsError> {
-        use command_step::{Column, Entity};
-        let steps = Entity::find().filter(Column::CommandId.eq(id.0.cast_signed())).order_by_asc(Column::Step);
-        steps.all(self.database.readers()).await?.iter().map(command_step::from_row).collect()
+    async fn history(&self, id: CommandId) -> Result<Option<(Command, Vec<Step>)>, CommandsError> {
+        let connection = self.database.readers();
+        let statement = Statement::from_sql_and_values(connection.get_database_backend(), HISTORY, [id.0.cast_signed().into()]);
+        let rows = connection.query_all_raw(statement).await?;
+        let Some(first) = rows.first() else { return Ok(None) };
+        let (_, command) = command::from_row(first)?;
+        let steps = rows.iter().filter_map(|row| command_step::from_row(row, id).transpose());
+        Ok(Some((command?, steps.collect::<Result<_, _>>()?)))
     }
 
     async fn list(&self, query: &CommandQuery) -> Result<Vec<Command>, CommandsError> {

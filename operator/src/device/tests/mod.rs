@@ -1,6 +1,9 @@
 //! The laws, against an API server and a hub that are played: reconciled twice nothing is written; three writes bring a Device to Ready;
 //! an operator that dies between any two effects loses nothing, rotates nothing twice, and lets nobody in who is held.
 
+mod away;
+mod lives;
+mod namespaces;
 mod plays;
 
 use std::sync::{Arc, Mutex};
@@ -24,6 +27,7 @@ use crate::observe::Metrics;
 use crate::scope::Scope;
 use plays::{Fault, Shared, Stage};
 
+const NAMESPACE: &str = "/api/v1/namespaces/plant";
 const DEVICE: &str = "/apis/mooring.dev/v1alpha1/namespaces/plant/devices/pump";
 const HUB: &str = "/apis/mooring.dev/v1alpha1/namespaces/plant/iothubs/hub";
 const SECRET: &str = "/api/v1/namespaces/plant/secrets/pump-credentials";
@@ -70,6 +74,7 @@ impl World {
         spec["hubRef"] = json!({ "name": "hub" });
         {
             let mut stage = stage.lock().unwrap();
+            stage.put(NAMESPACE, json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": { "name": "plant", "uid": "plant-1" } }));
             stage.put(HUB, iot_hub);
             stage.put(DEVICE, device("pump", "1", &spec));
         }
@@ -77,6 +82,11 @@ impl World {
     }
 
     fn operator(&self) -> Operator {
+        self.operator_of(&hub_key(), Scope::Cluster, 0)
+    }
+
+    /// One that knows how to reach a hub, and waits for so many watches in each part of its scope.
+    fn operator_of(&self, hub: &HubKey, scope: Scope, watches: usize) -> Operator {
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let mut config = Config::new(format!("http://{}", self.api).parse().unwrap());
         config.default_namespace = "plant".to_owned();
@@ -84,7 +94,7 @@ impl World {
         let instruments = Instruments { clock: Timestamp::now, metrics: Metrics::default() };
         let links = Links::new(instruments.clone());
         links.set_plain(
-            hub_key(),
+            hub.clone(),
             Endpoint {
                 host_name: "h.example".to_owned(),
                 address: self.hub,
@@ -94,7 +104,7 @@ impl World {
             },
         );
         let (reader, store) = reflector::store::<Guarded>();
-        let context = Context::new(client, instruments, Scope::Cluster, links, vec![reader], 0);
+        let context = Context::new(client, instruments, scope, links, vec![reader], watches);
         let mut operator = Operator { stage: Arc::clone(&self.stage), context: Arc::new(context), store };
         operator.look();
         operator
@@ -362,6 +372,20 @@ async fn a_finalizer_goes_with_a_hub_that_is_gone_and_waits_for_one_that_is_away
 }
 
 #[tokio::test]
+async fn an_operator_that_has_just_begun_says_nothing_of_a_hub_that_nobody_has_looked_at() {
+    let world = World::new(&json!({})).await;
+    world.operator().reconcile().await.unwrap();
+    let _ = world.writes();
+    let mut another = world.operator();
+    another.context.links.remove(&hub_key());
+    another.reconcile().await.unwrap();
+    assert_eq!((world.condition("Synced").as_str(), world.writes()), ("True InHub", (Vec::new(), 0)));
+    another.context.links.looked_at(&hub_key());
+    another.reconcile().await.unwrap();
+    assert_eq!(world.condition("Synced"), "Unknown HubNotReady");
+}
+
+#[tokio::test]
 async fn while_paused_a_device_is_shut_out_and_nothing_else() {
     let world = World::new(&json!({})).await;
     let mut operator = world.operator();
@@ -377,6 +401,9 @@ async fn while_paused_a_device_is_shut_out_and_nothing_else() {
     assert_eq!((&identity["status"], &identity["tags"]), (&json!("disabled"), &Value::Null));
     assert!(identity["hold"].is_null(), "it is the manifest's doing");
     assert_eq!(world.condition("Ready"), "False Paused");
+    world.writes();
+    operator.reconcile().await.unwrap();
+    assert_eq!(world.writes(), (vec![], 0), "once");
     world.change(DEVICE, |device| device["metadata"]["deletionTimestamp"] = "2026-11-23T05:00:00Z".into());
     operator.reconcile().await.unwrap();
     assert_eq!((world.identity(), world.object(DEVICE)), (None, None));

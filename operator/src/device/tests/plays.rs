@@ -26,6 +26,10 @@ pub struct Stage {
     pub identities: BTreeMap<String, Value>,
     pub api_writes: Vec<String>,
     pub hub_writes: Vec<Value>,
+    /// Parts of requests to the API server, as `VERB path`, that are refused.
+    pub forbidden: Vec<&'static str>,
+    /// The hub takes requests and does not answer.
+    pub hub_is_silent: bool,
     pub fault: Option<Fault>,
     pub effects: usize,
     version: u64,
@@ -63,6 +67,9 @@ impl Stage {
 
 async fn serve(stage: &Shared, play: fn(&mut Stage, &Method, &Uri, &HeaderMap, &[u8]) -> Response) -> SocketAddr {
     let handler = move |State(stage): State<Shared>, method: Method, uri: Uri, headers: HeaderMap, body: Bytes| async move {
+        if uri.path().starts_with("/devices") && stage.lock().unwrap().hub_is_silent {
+            return std::future::pending().await;
+        }
         let mut stage = stage.lock().unwrap();
         if method == Method::GET {
             return play(&mut stage, &method, &uri, &headers, &body);
@@ -94,7 +101,11 @@ fn json_answer(status: u16, body: &Value) -> Response {
 }
 
 fn api_error(code: u16) -> Response {
-    let reason = if code == 404 { "NotFound" } else { "Conflict" };
+    let reason = match code {
+        403 => "Forbidden",
+        404 => "NotFound",
+        _ => "Conflict",
+    };
     json_answer(
         code,
         &json!({ "kind": "Status", "apiVersion": "v1", "status": "Failure", "message": "no", "reason": reason, "code": code }),
@@ -107,6 +118,10 @@ fn play_api(stage: &mut Stage, method: &Method, uri: &Uri, _: &HeaderMap, body: 
     let sent: Value = serde_json::from_slice(body).unwrap_or_default();
     if *method != Method::GET {
         stage.api_writes.push(format!("{method} {path}"));
+    }
+    let asked = format!("{method} {path}");
+    if stage.forbidden.iter().any(|forbidden| asked.contains(forbidden)) {
+        return api_error(403);
     }
     let version = stage.next_version();
     match method.as_str() {

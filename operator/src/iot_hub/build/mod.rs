@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::PersistentVolumeClaim;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::ResourceExt as _;
@@ -50,6 +51,8 @@ pub struct Plan<'a> {
     pub optional_kinds: &'a BTreeSet<Kind>,
     /// What is the same for every hub.
     pub surroundings: &'a Surroundings,
+    /// Now: a new key is handed out once the hub has it.
+    pub now: Timestamp,
 }
 
 /// Every child, in the order in which they are applied.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use super::Plan;
 use crate::iot_hub::child::{Child, Kind};
 use crate::iot_hub::dereference::POLICY;
-use crate::iot_hub::material::{Keys, ROTATION_BEGUN, ROTATION_REQUESTED};
+use crate::iot_hub::material::{Keys, ROTATION_BEGUN, ROTATION_REQUESTED, signing_key};
 use crate::labels::{HubChildren, OPERATOR_POLICY};
 
 /// All of them.
@@ -42,8 +42,10 @@ pub fn secrets(plan: Plan<'_>) -> Vec<Child> {
 fn policy_secret(plan: Plan<'_>, policy: &str, secret: &str, keys: &Keys, reads_events: bool) -> Child {
     let host = plan.hub.spec.hostnames.first().map_or("", String::as_str);
     let (primary, secondary) = (keys.primary.expose_secret(), keys.secondary.expose_secret());
-    let connection = format!("HostName={host};SharedAccessKeyName={policy};SharedAccessKey={primary}");
-    let event_hub = format!("Endpoint=sb://{host}/;SharedAccessKeyName={policy};SharedAccessKey={primary};EntityPath={}", plan.name());
+    let known = signing_key(keys, plan.now);
+    let known = known.expose_secret();
+    let connection = format!("HostName={host};SharedAccessKeyName={policy};SharedAccessKey={known}");
+    let event_hub = format!("Endpoint=sb://{host}/;SharedAccessKeyName={policy};SharedAccessKey={known};EntityPath={}", plan.name());
     let mut entries = vec![
         ("connectionString", connection.as_str()),
         ("hostName", host),

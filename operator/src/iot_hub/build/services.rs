@@ -1,4 +1,4 @@
-//! The two Services of a hub: one for devices, one for its own API. Neither sends anybody to a hub that is not ready.
+//! The Services of a hub: one for devices, one for its own API, one for metrics. None sends anybody to a hub that is not ready.
 
 use mooring_crds::iot_hub::{ExternalTrafficPolicy, ServicePort, ServiceType};
 use serde_json::{Value, json};
@@ -12,11 +12,12 @@ use crate::labels::{self, HubChildren};
 /// The port of HTTPS, as Azure's SDKs know it.
 const HTTPS_SERVICE_PORT: i32 = 443;
 
-/// Both; that for devices only when the hub listens for any.
+/// All of them; that for devices only when the hub listens for any.
 #[must_use]
 pub fn services(plan: Plan<'_>) -> Vec<Child> {
     let mut services: Vec<Child> = devices(plan).into_iter().collect();
     services.push(api(plan));
+    services.push(metrics(plan));
     services
 }
 
@@ -56,20 +57,30 @@ fn devices(plan: Plan<'_>) -> Option<Child> {
 fn api(plan: Plan<'_>) -> Child {
     let spec = &plan.hub.spec.services.api;
     let outside = spec.kind != ServiceType::ClusterIP;
-    let mut ports = vec![port("api", spec.port, API_PORT, spec.node_port.filter(|_| outside))];
-    if spec.port != i32::from(METRICS_PORT) {
-        ports.push(port(METRICS_PORT_NAME, METRICS_PORT.into(), METRICS_PORT, None));
-    }
-    let service = json!({
+    let mut service = json!({
         "type": type_name(spec.kind),
         "selector": labels::hub_selector(&plan.name()),
-        "ports": ports,
+        "ports": [port("api", spec.port, API_PORT, spec.node_port.filter(|_| outside))],
     });
+    if outside {
+        // The network policy and the hub's limits go by source addresses.
+        service["externalTrafficPolicy"] = json!("Local");
+    }
     let mut rest = json!({ "spec": service });
     if !spec.annotations.is_empty() {
         rest["metadata"]["annotations"] = json!(spec.annotations);
     }
     plan.child(Kind::Service, &HubChildren(&plan.name()).api_service(), rest)
+}
+
+/// One of its own, and always within the cluster: nobody has to authenticate there, wherever the others are opened to.
+fn metrics(plan: Plan<'_>) -> Child {
+    let service = json!({
+        "type": "ClusterIP",
+        "selector": labels::hub_selector(&plan.name()),
+        "ports": [port(METRICS_PORT_NAME, METRICS_PORT.into(), METRICS_PORT, None)],
+    });
+    plan.child(Kind::Service, &HubChildren(&plan.name()).metrics_service(), json!({ "spec": service }))
 }
 
 fn node_port(port: &ServicePort, outside: bool) -> Option<i32> {

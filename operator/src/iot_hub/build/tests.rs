@@ -68,6 +68,7 @@ fn built(spec: &str, facts: &Facts) -> Vec<Child> {
         volume: volume.as_ref(),
         optional_kinds: &facts.optional_kinds,
         surroundings: &surroundings,
+        now: Timestamp::UNIX_EPOCH,
     };
     let children = build(plan);
     assert_eq!(children, build(plan), "the same bytes for the same input");
@@ -169,7 +170,15 @@ fn what_the_hub_reads_by_itself_does_not_roll_it() {
     let valid = validate(&hub, &Facts::default()).unwrap();
     let template = |material: &Material| {
         let optional_kinds = BTreeSet::new();
-        let plan = Plan { hub: &hub, valid: &valid, material, volume: None, optional_kinds: &optional_kinds, surroundings: &surroundings };
+        let plan = Plan {
+            hub: &hub,
+            valid: &valid,
+            material,
+            volume: None,
+            optional_kinds: &optional_kinds,
+            surroundings: &surroundings,
+            now: Timestamp::UNIX_EPOCH,
+        };
         build(plan).pop().unwrap().object["spec"]["template"].clone()
     };
     let before = material(&valid);

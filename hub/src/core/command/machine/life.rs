@@ -14,7 +14,7 @@ use crate::core::identity::GenerationId;
 
 /// How many deliveries in a row may not count because they never left the hub. A client that asks and hangs up, again and again, would
 /// otherwise write two steps into a timeline each time, for as long as the command lives.
-pub(super) const NOT_SENT_MAX: u8 = 10;
+pub const NOT_SENT_MAX: u8 = 10;
 
 impl CommandMachine {
     pub(super) fn insert(&mut self, command: Arc<Command>) {

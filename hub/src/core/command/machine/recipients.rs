@@ -107,18 +107,32 @@ impl Recipients {
         self.ends.first_key_value().map(|((time, _), _)| *time)
     }
 
-    /// Polls whose time is up get nothing.
-    pub fn end_polls(&mut self, turn: &mut Turn<'_>) {
-        while let Some(first) = self.ends.first_entry().filter(|first| first.key().0 <= turn.now) {
+    /// Polls whose time is up get nothing, at most `limit` of them.
+    pub fn end_polls(&mut self, limit: usize, turn: &mut Turn<'_>) {
+        for _ in 0..limit {
+            let Some(first) = self.ends.first_entry().filter(|first| first.key().0 <= turn.now) else { return };
             let ((_, id), device) = first.remove_entry();
-            if let Some(polls) = self.polls.get_mut(&device) {
-                polls.retain(|poll| poll.id != id);
-                if polls.is_empty() {
-                    self.polls.remove(&device);
-                }
-            }
-            turn.decisions.in_vain.push(id);
+            self.end(&device, id, turn);
         }
+    }
+
+    /// The same for this one, if it still waits.
+    pub fn end_poll(&mut self, poll: &Poll, turn: &mut Turn<'_>) {
+        if poll.until <= turn.now
+            && let Some(device) = self.ends.remove(&(poll.until, poll.id))
+        {
+            self.end(&device, poll.id, turn);
+        }
+    }
+
+    fn end(&mut self, device: &DeviceId, id: PollId, turn: &mut Turn<'_>) {
+        if let Some(polls) = self.polls.get_mut(device) {
+            polls.retain(|poll| poll.id != id);
+            if polls.is_empty() {
+                self.polls.remove(device);
+            }
+        }
+        turn.decisions.in_vain.push(id);
     }
 
     /// The device's connection that takes deliveries.

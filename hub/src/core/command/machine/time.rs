@@ -12,6 +12,9 @@ use crate::core::time::UnixMillis;
 /// How many commands time ends or gives back in one turn: as many as requests are decided in one.
 pub const TIMED_COMMANDS_MAX: usize = 512;
 
+/// How many polls end in one turn.
+const ENDED_POLLS_MAX: usize = TIMED_COMMANDS_MAX;
+
 /// How many devices that were connected before a reload are offered their commands in one turn: each takes up to a window of contents,
 /// which together are 32 MiB when all are as large as can be.
 const OFFERED_DEVICES_MAX: usize = 64;
@@ -53,7 +56,17 @@ impl CommandMachine {
             self.offer(&device, turn);
         }
         self.feedback.time_passed(&self.limits, turn);
-        self.recipients.end_polls(turn);
+        self.recipients.end_polls(ENDED_POLLS_MAX, turn);
+    }
+
+    /// Ends one command of any device whose time is up, which a turn has not come to yet. Overdue locks keep their turn: whether their
+    /// deliveries count must be found out first. Looks at as many timers as one turn would.
+    pub(super) fn end_one_overdue(&mut self, turn: &mut Turn<'_>) {
+        let mut due = self.timers.iter().take_while(|(time, _)| *time <= turn.now).take(TIMED_COMMANDS_MAX);
+        let unlocked = |id: CommandId| self.devices.get(&id).filter(|_| self.locked_until(id).is_none()).cloned();
+        if let Some((device, id)) = due.find_map(|(_, id)| Some((unlocked(*id)?, *id))) {
+            self.end(&device, id, Outcome::Expired, None, turn);
+        }
     }
 
     /// Ends commands that were delivered as often as may be in a former life; says how many more may end in this turn.

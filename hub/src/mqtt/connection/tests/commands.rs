@@ -47,7 +47,7 @@ async fn stored_command(world: &World, id: CommandId) -> Command {
 }
 
 async fn returns(world: &World, id: CommandId) -> Vec<ReturnReason> {
-    let steps = world.commands.steps(id).await.unwrap();
+    let (_, steps) = world.commands.history(id).await.unwrap().unwrap();
     steps.iter().filter_map(|step| if let StepKind::Returned(reason) = step.kind { Some(reason) } else { None }).collect()
 }
 
@@ -299,6 +299,53 @@ async fn what_never_left_for_a_device_that_takes_nothing_does_not_count() {
     let last = stored_command(&world, ids[2]).await;
     assert_eq!((last.delivery_count, last.ended), (0, None));
     assert_eq!(returns(&world, ids[2]).await, [ReturnReason::NotSent]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_runs_out_before_its_command_leaves_does_not_count() {
+    let world = World::with_device("D").await;
+    let mut device = Device::subscribed(&world).await;
+    // As above: the first two fill the line, and the third waits for it.
+    let large = vec![7; 60 * 1024];
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(send(&world, &large).await.id);
+        tokio::task::yield_now().await;
+    }
+    // Nothing is read, so nothing moves but the hub's clock.
+    world.clock.0.fetch_add(60_001, Ordering::Relaxed);
+    assert_eq!(receipts(&world).await, []);
+    assert_eq!(returns(&world, ids[2]).await, [ReturnReason::NotSent]);
+    let counts = async |id| stored_command(&world, id).await.delivery_count;
+    assert_eq!((counts(ids[0]).await, counts(ids[1]).await, counts(ids[2]).await), (2, 2, 1));
+    let mut seen = Vec::new();
+    while seen.last() != Some(&(3, false)) {
+        seen.extend(device.command().await.acknowledged);
+    }
+    assert_eq!(seen[..2], [(1, false), (2, false)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_late_puback_settles_the_delivery_that_waits_behind_it() {
+    let world = World::with_device("D").await;
+    let mut device = Device::subscribed(&world).await;
+    let command = send(&world, b"on").await;
+    assert_eq!(device.command().await, seen(b"on", 1, false));
+    // It comes again, behind what the device does not read.
+    let large = vec![7; 60 * 1024];
+    for _ in 0..2 {
+        send(&world, &large).await;
+    }
+    tokio::task::yield_now().await;
+    world.clock.0.fetch_add(60_001, Ordering::Relaxed);
+    assert_eq!(receipts(&world).await, []);
+    device.send_bytes(&puback(1)).await;
+    // Both, and both again, whose locks ran out as well.
+    for _ in 0..4 {
+        assert_eq!(device.command().await.payload, large);
+    }
+    device.hears_only_pings().await;
+    assert_eq!(receipts(&world).await, [(command.id, Outcome::Completed)]);
 }
 
 #[tokio::test]

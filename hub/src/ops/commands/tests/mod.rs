@@ -28,6 +28,8 @@ use crate::store::commands::Commands as _;
 
 mod disabling;
 mod lives;
+mod panics;
+mod pruning;
 mod trouble;
 
 const NO_WAIT: Duration = Duration::ZERO;
@@ -156,6 +158,39 @@ async fn https_receives_one_at_a_time_and_settles_with_its_token() {
     let lock_time = Some(Duration::from_secs(1));
     let short = next_command(&world.hub, &right, origin(), lock_time, NO_WAIT).await.unwrap().unwrap();
     assert_eq!((short.command, short.locked_until), (second.id, NOW.plus(Duration::from_secs(5))), "as short as locks get");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_not_durable_yet_is_not_seen() {
+    let world = World::with_device("D").await;
+    let (session, command) = (world.session().await, world.send("m1").await.unwrap());
+    let seen = async || {
+        let history = get_command(&world.hub, command.id).await.unwrap().unwrap();
+        let listed = list_commands(&world.hub, CommandQuery { limit: 1, ..CommandQuery::default() }).await.unwrap();
+        assert_eq!(listed, std::slice::from_ref(&history.view));
+        (history.view.state, history.view.locked_until.is_some(), history.steps.len())
+    };
+    let held = world.commands.hold_commits().await;
+    subscribe(&world.hub, &session, 1);
+    while world.hub.commands.statistics().invisible == 0 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(seen().await, ("Enqueued", false, 1));
+    drop(held);
+    let delivery = delivered(&session).await;
+    assert_eq!(seen().await, ("Invisible", true, 2));
+    let held = world.commands.hold_commits().await;
+    settle_of_session(&world.hub, &session, delivery.token, Settlement::Abandon);
+    // It is given back and delivered again, in one group.
+    while world.hub.commands.machine().is_locked(&device(), delivery.token) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!((world.hub.commands.statistics().invisible, seen().await), (1, ("Enqueued", false, 2)));
+    drop(held);
+    let delivery = delivered(&session).await;
+    settle_of_session(&world.hub, &session, delivery.token, Settlement::Reject);
+    world.settled().await;
+    assert_eq!(seen().await, ("Rejected", false, 5));
 }
 
 #[tokio::test(start_paused = true)]
@@ -343,8 +378,7 @@ async fn a_hub_that_stops_says_so_and_the_next_one_goes_on() {
     while receive_feedback(&world.hub, 0).await.is_ok() {}
     let late = settle_command(&world.hub, &world.right().await, delivery.token, Settlement::Complete).await;
     assert!(matches!(late, Err(SettleError::Store(_))));
-    let kinds: Vec<StepKind> = world.commands.steps(command.id).await.unwrap().into_iter().map(|step| step.kind).collect();
-    assert_eq!(kinds.last(), Some(&StepKind::Returned(ReturnReason::HubRestarted)));
+    assert_eq!(world.steps(command.id).await.last(), Some(&StepKind::Returned(ReturnReason::HubRestarted)));
     assert_eq!(world.commands.load().await.unwrap().commands[0].delivery_count, 1);
 }
 

@@ -38,8 +38,14 @@ async fn a_damaged_row_is_named() {
     commands.commit(&group).await.expect("answers");
     execute(&database, "UPDATE command SET ack = 'perhaps'").await;
     assert!(matches!(commands.command(CommandId(7)).await, Err(CommandsError::Damaged { command: CommandId(7), .. })));
+    assert!(matches!(commands.history(CommandId(7)).await, Err(CommandsError::Damaged { command: CommandId(7), .. })));
+    execute(&database, "UPDATE command SET ack = 'none'").await;
+    execute(&database, "UPDATE command_step SET time = 'late'").await;
+    assert!(matches!(commands.history(CommandId(7)).await, Err(CommandsError::Damaged { command: CommandId(7), .. })));
+    execute(&database, "UPDATE command_step SET time = 1").await;
+    assert!(commands.history(CommandId(7)).await.is_ok());
     execute(&database, "UPDATE command_step SET kind = 'Lost'").await;
-    assert!(matches!(commands.steps(CommandId(7)).await, Err(CommandsError::Damaged { command: CommandId(7), .. })));
+    assert!(matches!(commands.history(CommandId(7)).await, Err(CommandsError::Damaged { command: CommandId(7), .. })));
 }
 
 #[tokio::test]

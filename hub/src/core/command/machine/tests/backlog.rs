@@ -62,6 +62,44 @@ fn those_that_wait_to_be_ended_leave_room_for_others() {
 }
 
 #[test]
+fn what_has_expired_keeps_nothing_out_of_a_full_hub() {
+    const EXPIRED: usize = 10;
+    let mut rig = Rig::new(CommandLimits { pending_max: TIMED_COMMANDS_MAX + EXPIRED, ..limits() });
+    let locked: Vec<CommandId> = (0..TIMED_COMMANDS_MAX).map(|_| rig.send("D", Acknowledgement::None)).collect();
+    rig.subscribe("D", 1, u16::MAX);
+    let expiry_time = Some(START.plus(Duration::from_secs(65)));
+    let mut expiring = |_| rig.try_send(Draft { expiry_time, ..draft("E", Acknowledgement::None) }).unwrap().id;
+    let expired: Vec<CommandId> = (0..EXPIRED).map(&mut expiring).collect();
+    assert!(rig.try_send(draft("F", Acknowledgement::None)).is_err());
+    rig.turn(|machine, _| machine.unsubscribe(&device("D"), super::ConnectionId(1)));
+    // Locks that ran out before are all that this turn comes to.
+    rig.now = START.plus(Duration::from_secs(65));
+    rig.send("F", Acknowledgement::None);
+    assert_eq!((rig.outcome(expired[0]), rig.outcome(expired[1])), (Some(Outcome::Expired), None), "as many as make room");
+    assert!(locked.iter().all(|id| rig.outcome(*id).is_none()));
+    catch_up(&mut rig);
+    assert_eq!(rig.machine.statistics().pending, TIMED_COMMANDS_MAX + 1);
+}
+
+#[test]
+fn polls_that_wait_in_vain_end_in_turns() {
+    let mut rig = Rig::new(limits());
+    for number in 0..FOUR_TURNS as u64 {
+        rig.poll(&format!("D{number}"), number, 10);
+    }
+    rig.pass(10);
+    assert_eq!(rig.in_vain.len(), TIMED_COMMANDS_MAX);
+    assert_eq!(rig.machine.deadline(), Some(rig.now), "there is more");
+    rig.in_vain.clear();
+    rig.poll("E", u64::MAX, 0);
+    assert_eq!(rig.in_vain.len(), TIMED_COMMANDS_MAX + 1);
+    assert_eq!(rig.in_vain.last(), Some(&super::PollId(u64::MAX)), "who does not want to wait is not made to");
+    assert_eq!(catch_up(&mut rig).len(), 2);
+    assert_eq!(rig.in_vain.len(), FOUR_TURNS - TIMED_COMMANDS_MAX + 1);
+    assert_eq!(rig.machine.deadline(), None);
+}
+
+#[test]
 fn locks_that_run_out_together_go_back_in_turns_and_are_lost_at_once() {
     let mut rig = Rig::new(limits());
     for _ in 0..FOUR_TURNS {

@@ -171,7 +171,7 @@ impl Rig {
     }
 
     pub fn steps(&self, id: CommandId) -> Vec<Step> {
-        self.store.steps(id).now_or_never().unwrap().unwrap()
+        self.store.history(id).now_or_never().unwrap().unwrap().unwrap().1
     }
 
     /// The receipts in the store.
