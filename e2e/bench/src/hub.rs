@@ -38,6 +38,7 @@ data = "{data}"
 
 [listeners]
 mqtt = "{mqtt}"
+amqp = "off"
 https = "{https}"
 api = "{api}"
 metrics = "{metrics}"

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::percent_decode_str;
+
 use crate::core::message::{Body, Message, MessageId, Properties, Value};
 
 /// A token, and for what it is brought.
@@ -77,6 +79,16 @@ pub fn answer<'a>(message_id: Option<MessageId<'a>>, status_code: i32, descripti
     }
 }
 
+/// The device that an audience names, as in `{host}/devices/{id}`: with or without a scheme, encoded or plain, or without the host.
+#[must_use]
+pub fn device_of(audience: &str) -> Option<String> {
+    let decoded = percent_decode_str(audience).decode_utf8().ok()?;
+    let path = decoded.split_once("://").map_or(&*decoded, |(_, rest)| rest);
+    let mut segments = path.split('/').skip(1);
+    let (Some(devices), Some(id), None) = (segments.next(), segments.next(), segments.next()) else { return None };
+    (devices.eq_ignore_ascii_case("devices") && !id.is_empty()).then(|| id.to_owned())
+}
+
 /// A string that is the whole of an encoded value (AMQP 1.6.20).
 fn string(encoded: &[u8]) -> Option<&str> {
     let bytes = match encoded {
@@ -125,6 +137,16 @@ mod tests {
         assert_eq!(answered.application_properties[0].1, Value::Int(200));
         let long = [&[0xb1, 0, 0, 1, 44][..], &[b'x'; 300]].concat();
         assert_eq!(read(&request("PUT-token", SAS_TOKEN, &long)).unwrap().token.len(), 300);
+    }
+
+    #[test]
+    fn audiences_name_a_device_or_none() {
+        for audience in ["H/devices/D", "H%2Fdevices%2FD", "amqps://H/Devices/D", "/devices/D", "https%3A%2F%2FH%2Fdevices%2FD"] {
+            assert_eq!(device_of(audience).as_deref(), Some("D"), "{audience}");
+        }
+        for audience in ["", "H", "https://H", "sb://H/EH", "H/devices/", "H/devices/D/modules/M", "H/messages/events", "H%ff/devices/D"] {
+            assert_eq!(device_of(audience), None, "{audience}");
+        }
     }
 
     #[test]

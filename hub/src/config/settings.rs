@@ -101,6 +101,8 @@ section! {
     Listeners "listeners" {
         /// MQTT over TLS.
         mqtt: Listen = "0.0.0.0:8883";
+        /// AMQP 1.0 over TLS.
+        amqp: Listen = "0.0.0.0:5671";
         /// HTTPS and WebSockets for devices and Azure's service clients.
         https: Listen = "0.0.0.0:443";
         /// The hub's own API, and Azure's for services; no client certificate is requested.

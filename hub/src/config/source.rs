@@ -189,8 +189,8 @@ impl Config {
     }
 
     fn check_listeners(&self) -> Result<(), ConfigError> {
-        let Listeners { mqtt, https, api, metrics } = &self.listeners;
-        let addresses: Vec<_> = [mqtt, https, api, metrics].into_iter().filter_map(|listen| listen.0).collect();
+        let Listeners { mqtt, amqp, https, api, metrics } = &self.listeners;
+        let addresses: Vec<_> = [mqtt, amqp, https, api, metrics].into_iter().filter_map(|listen| listen.0).collect();
         let twice = addresses.iter().enumerate().find(|(at, address)| address.port() != 0 && addresses[..*at].contains(address));
         match twice {
             Some((_, address)) => Err(ConfigError::Contradiction(format!("two listeners are on {address}"))),
@@ -327,7 +327,10 @@ mod tests {
         let policy = |name: &str, more: &str| format!("[policies.{name}]\n{more}primary_key_file = \"a\"\nsecondary_key_file = \"b\"\n");
         for (text, word) in [
             ("[listeners]\nmqtt = \"0.0.0.0:443\"\n".to_owned(), "two listeners are on 0.0.0.0:443"),
-            ("[listeners]\nmqtt = \"off\"\nhttps = \"off\"\napi = \"off\"\nmetrics = \"off\"".to_owned(), "every listener is off"),
+            (
+                "[listeners]\nmqtt = \"off\"\namqp = \"off\"\nhttps = \"off\"\napi = \"off\"\nmetrics = \"off\"".to_owned(),
+                "every listener is off",
+            ),
             ("[limits]\nunfinished_connections = 100".to_owned(), "(512) is above limits.unfinished_connections (100)"),
             (policy("mine", ""), "permissions are missing"),
             (policy("service", "permissions = [\"RegistryWrite\"]\n"), "leave permissions out"),

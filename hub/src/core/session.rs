@@ -38,16 +38,20 @@ pub enum Protocol {
     Mqtt,
     /// MQTT 3.1.1 over a WebSocket.
     MqttWs,
+    /// AMQP 1.0 over TLS.
+    Amqp,
+    /// AMQP 1.0 over a WebSocket.
+    AmqpWs,
     /// HTTPS.
     Https,
 }
 
 impl Protocol {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::Mqtt, Self::MqttWs, Self::Https];
+    pub const ALL: [Self; 5] = [Self::Mqtt, Self::MqttWs, Self::Amqp, Self::AmqpWs, Self::Https];
 
     /// Those over which a device is connected, rather than comes and goes with each request.
-    pub const CONNECTED: [Self; 2] = [Self::Mqtt, Self::MqttWs];
+    pub const CONNECTED: [Self; 4] = [Self::Mqtt, Self::MqttWs, Self::Amqp, Self::AmqpWs];
 
     /// The name in logs, metrics and answers.
     #[must_use]
@@ -55,6 +59,8 @@ impl Protocol {
         match self {
             Self::Mqtt => "mqtt",
             Self::MqttWs => "mqtt-ws",
+            Self::Amqp => "amqp",
+            Self::AmqpWs => "amqp-ws",
             Self::Https => "https",
         }
     }

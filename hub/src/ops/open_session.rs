@@ -25,7 +25,7 @@ pub async fn open_session(hub: &Hub, right: DeviceRight, origin: Origin) -> Resu
     }
     match hub.identities.get(&*hub.registry, device).await {
         Ok(identity) => {
-            if let Err(reason) = hub.review(session.right(), identity.as_deref()) {
+            if let Err(reason) = hub.review(&session.right(), identity.as_deref()) {
                 session.end(reason);
             }
             tracing::info!(device = %session.device_id(), connection = %session.connection(), protocol = origin.protocol.name(), peer = %origin.peer, "device {} connected", session.device_id());
@@ -36,6 +36,17 @@ pub async fn open_session(hub: &Hub, right: DeviceRight, origin: Origin) -> Resu
             Err(error)
         }
     }
+}
+
+/// The device of a session proves itself again, before what it proved last runs out. The new right is reviewed after those who revoke can
+/// see it, as in [`open_session`], so the session may have ended by then.
+pub async fn renew_session(hub: &Hub, session: &Session, right: DeviceRight) -> Result<(), RegistryError> {
+    session.renew(right);
+    let identity = hub.identities.get(&*hub.registry, session.device_id()).await?;
+    if let Err(reason) = hub.review(&session.right(), identity.as_deref()) {
+        session.end(reason);
+    }
+    Ok(())
 }
 
 /// Why an [`OpenSession`] has its session.

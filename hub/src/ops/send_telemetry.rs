@@ -69,7 +69,7 @@ pub async fn append_will(hub: &Hub, session: &Session, will: &mut EventBatch) ->
     let right = session.right();
     loop {
         let identity = hub.identities.get(&*hub.registry, &right.device_id).await?;
-        hub.review(right, identity.as_deref()).map_err(AppendRefused::SessionEnded)?;
+        hub.review(&right, identity.as_deref()).map_err(AppendRefused::SessionEnded)?;
         match try_append(hub, session.protocol(), will) {
             Err(AppendError::Busy) => hub.events.room().await,
             Err(error) => return Err(AppendRefused::Log(error)),

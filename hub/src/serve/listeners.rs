@@ -1,4 +1,4 @@
-//! The hub's four ports, and what is spoken on each.
+//! The hub's five ports, and what is spoken on each.
 
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -44,6 +44,7 @@ const METRICS_LIMITS: StrangerLimits = StrangerLimits {
 /// Ports that are bound, and not served yet.
 pub struct BoundPorts {
     mqtt: Vec<TcpListener>,
+    amqp: Vec<TcpListener>,
     https: Vec<TcpListener>,
     api: Vec<TcpListener>,
     metrics: Vec<TcpListener>,
@@ -66,6 +67,8 @@ pub enum Ports {
 pub struct Addresses {
     /// MQTT over TLS.
     pub mqtt: Option<SocketAddr>,
+    /// AMQP 1.0 over TLS.
+    pub amqp: Option<SocketAddr>,
     /// Devices' and Azure's HTTPS, WebSockets.
     pub https: Option<SocketAddr>,
     /// The hub's own API.
@@ -76,7 +79,7 @@ pub struct Addresses {
 
 impl fmt::Display for Addresses {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let all = [("MQTT", self.mqtt), ("HTTPS", self.https), ("API", self.api), ("metrics", self.metrics)];
+        let all = [("MQTT", self.mqtt), ("AMQP", self.amqp), ("HTTPS", self.https), ("API", self.api), ("metrics", self.metrics)];
         let bound = all.into_iter().filter_map(|(what, address)| Some(format!("{what} on {}", address?)));
         f.write_str(&bound.collect::<Vec<_>>().join(", "))
     }
@@ -98,15 +101,22 @@ impl BoundPorts {
             Err(error @ (BindError::NotAllowed(_) | BindError::InUse(_))) if ports == Ports::OnALaptop => (Vec::new(), Some(error)),
             bound => (bound?, None),
         };
-        let (mqtt, api, metrics) = (bind_all(listeners.mqtt.0)?, bind_all(listeners.api.0)?, bind_all(listeners.metrics.0)?);
-        Ok(Self { mqtt, https, api, metrics, https_left_out })
+        let (mqtt, amqp) = (bind_all(listeners.mqtt.0)?, bind_all(listeners.amqp.0)?);
+        let (api, metrics) = (bind_all(listeners.api.0)?, bind_all(listeners.metrics.0)?);
+        Ok(Self { mqtt, amqp, https, api, metrics, https_left_out })
     }
 
     /// Where they are.
     #[must_use]
     pub fn addresses(&self) -> Addresses {
         let address = |listeners: &[TcpListener]| listeners.first()?.local_addr().ok();
-        Addresses { mqtt: address(&self.mqtt), https: address(&self.https), api: address(&self.api), metrics: address(&self.metrics) }
+        Addresses {
+            mqtt: address(&self.mqtt),
+            amqp: address(&self.amqp),
+            https: address(&self.https),
+            api: address(&self.api),
+            metrics: address(&self.metrics),
+        }
     }
 }
 
@@ -135,6 +145,14 @@ impl Edge<'_> {
             let stop = self.stop.clone();
             let time = limits.authentication_time.get();
             let serve = move |connection| super::protocols::serve_mqtt(Arc::clone(&hub), connection, time, stop.clone());
+            tasks.spawn(front.accept(listener, self.stop.clone(), serve));
+        }
+        for listener in ports.amqp {
+            let front = self.front("amqp", names.clone(), ClientCertificate::Requested, &["amqp"])?;
+            // Idle time-outs are AMQP's own.
+            let front = Front { kernel_keeps_alive: false, ..front };
+            let (hub, stop) = (Arc::clone(hub), self.stop.clone());
+            let serve = move |connection| super::protocols::serve_amqp(Arc::clone(&hub), connection, stop.clone());
             tasks.spawn(front.accept(listener, self.stop.clone(), serve));
         }
         let carry = |http: HttpServer, router: Router| move |connection| http.clone().serve(connection, router.clone());
@@ -205,6 +223,7 @@ mod tests {
             ("tls.certificate", "/nowhere"),
             ("tls.key", "/nowhere"),
             ("listeners.mqtt", "127.0.0.1:0"),
+            ("listeners.amqp", "off"),
             ("listeners.https", "off"),
             ("listeners.api", "127.0.0.2:0"),
             ("listeners.metrics", "off"),

@@ -281,7 +281,13 @@ fn describe(text: &mut String, config: &Config, certificate: &ReloadingCertifica
         writeln!(text, "    which is NOT for {name}: clients that come by this name would refuse it")?;
     }
     let listeners = &config.listeners;
-    for (what, listen) in [("MQTT", listeners.mqtt), ("HTTPS", listeners.https), ("API", listeners.api), ("metrics", listeners.metrics)] {
+    for (what, listen) in [
+        ("MQTT", listeners.mqtt),
+        ("AMQP", listeners.amqp),
+        ("HTTPS", listeners.https),
+        ("API", listeners.api),
+        ("metrics", listeners.metrics),
+    ] {
         match listen.0 {
             Some(address) => writeln!(text, "  listen on {address} for {what}")?,
             None => writeln!(text, "  not listen for {what}")?,

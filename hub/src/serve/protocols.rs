@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::health::Health;
 use super::listeners::Routers;
+use crate::amqp;
 use crate::core::session::Protocol;
 use crate::http::router;
 use crate::http::websocket::{Speak, Subprotocols};
@@ -36,6 +37,15 @@ pub fn serve_mqtt(
             () = async { stop.cancelled().await; if watched.is_authenticated() { pending::<()>().await } } => {}
         }
     }
+}
+
+/// Speaks AMQP with one peer until one of both has enough. How long strangers may take is said in AMQP's terms.
+pub fn serve_amqp(hub: Arc<Hub>, connection: Connection, stop: CancellationToken) -> impl Future<Output = ()> + Send {
+    let certificate = connection.client_certificate();
+    let Connection { stream, peer, admission } = connection;
+    let stranger = amqp::Stranger { origin: Origin { protocol: Protocol::Amqp, peer }, certificate };
+    // Boxed for the same reason as above.
+    Box::pin(amqp::serve_connection(hub, stream, stranger, stop, move || admission.authenticated()))
 }
 
 /// The routes of the three HTTP ports. Who speaks MQTT over a WebSocket has `authentication_time` too; what HTTP used up of it is gone, by

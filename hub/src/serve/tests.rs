@@ -46,7 +46,7 @@ impl Rig {
             ("tls.certificate", path(&made.server.certificate)),
             ("tls.key", path(&made.server.key)),
         ];
-        let listeners = ["listeners.mqtt", "listeners.https", "listeners.api", "listeners.metrics"];
+        let listeners = ["listeners.mqtt", "listeners.amqp", "listeners.https", "listeners.api", "listeners.metrics"];
         settings.extend(listeners.map(|name| (name, any_port.clone())));
         settings.extend(extra.iter().map(|(name, text)| (*name, (*text).to_owned())));
         let overrides: Vec<_> =

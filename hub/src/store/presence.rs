@@ -127,7 +127,7 @@ impl Presence {
     pub fn review(&self, id: &DeviceId, review: impl Fn(&DeviceRight) -> Result<(), DisconnectReason>) {
         let sessions: Vec<Session> = self.devices().sessions_of(id).cloned().collect();
         for session in sessions {
-            if let Err(reason) = review(session.right()) {
+            if let Err(reason) = review(&session.right()) {
                 session.end(reason);
             }
         }
@@ -137,7 +137,7 @@ impl Presence {
     pub fn review_all(&self, review: impl Fn(&DeviceRight) -> Result<(), DisconnectReason>) {
         let sessions: Vec<Session> = self.devices().live.values().cloned().collect();
         for session in sessions {
-            if let Err(reason) = review(session.right()) {
+            if let Err(reason) = review(&session.right()) {
                 session.end(reason);
             }
         }
@@ -460,7 +460,7 @@ mod tests {
         let older = open(&presence, "1");
         presence.close(&older, NOW, |_| {});
         let late = presence.take_unflushed(BootId(1));
-        presence.note_activity(open(&presence, "2").right(), NOW);
+        presence.note_activity(&open(&presence, "2").right(), NOW);
         presence.put_back(late);
         let flushed = presence.take_unflushed(BootId(1));
         assert_eq!(flushed.iter().map(|seen| seen.generation_id.0.as_str()).collect::<Vec<_>>(), ["2"]);

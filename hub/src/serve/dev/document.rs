@@ -34,6 +34,8 @@ pub struct HubDocument {
 pub struct Endpoints {
     /// MQTT over TLS.
     pub mqtt: String,
+    /// AMQP 1.0 over TLS.
+    pub amqp: String,
     /// The device API, Azure's REST and WebSockets; `None` where port 443 could not be had.
     pub https: Option<String>,
     /// The hub's own API, and Azure's REST for services.
@@ -80,9 +82,10 @@ impl HubDocument {
     }
 
     fn write_text(&self, text: &mut String, data: &std::path::Path) -> fmt::Result {
-        let Endpoints { mqtt, https, api, metrics } = &self.endpoints;
+        let Endpoints { mqtt, amqp, https, api, metrics } = &self.endpoints;
         writeln!(text, "The hub {} is running.\n", self.host_name)?;
         writeln!(text, "  MQTT             {mqtt}")?;
+        writeln!(text, "  AMQP             {amqp}")?;
         writeln!(text, "  HTTPS, WebSocket {}", https.as_deref().unwrap_or("left out, see the log"))?;
         writeln!(text, "  API              {api}")?;
         writeln!(text, "  Health, metrics  {metrics}")?;
@@ -121,6 +124,7 @@ mod tests {
     fn document() -> HubDocument {
         let endpoints = Endpoints {
             mqtt: "mqtts://localhost:8883".into(),
+            amqp: "amqps://localhost:5671".into(),
             https: None,
             api: "https://localhost:8443".into(),
             metrics: "https://localhost:9464".into(),
@@ -142,6 +146,7 @@ mod tests {
             "caFile": "/data/tls/ca.pem",
             "endpoints": {
                 "mqtt": "mqtts://localhost:8883",
+                "amqp": "amqps://localhost:5671",
                 "https": null,
                 "api": "https://localhost:8443",
                 "metrics": "https://localhost:9464",

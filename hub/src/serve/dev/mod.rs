@@ -33,6 +33,7 @@ pub mod trust;
 
 /// Azure's ports, which its clients have built in, and ours.
 const MQTT_PORT: u16 = 8883;
+const AMQP_PORT: u16 = 5671;
 const HTTPS_PORT: u16 = 443;
 const API_PORT: u16 = 8443;
 const METRICS_PORT: u16 = 9464;
@@ -133,7 +134,7 @@ pub async fn run(options: DevOptions) -> Result<u8, DevError> {
     let mut running = start(&config, stores, Arc::clone(&clock), Ports::OnALaptop)?;
     if let Some(reason) = running.https_left_out() {
         warn!(
-            "port {HTTPS_PORT} is left out: {reason}. Without it there are no WebSockets and no HTTPS for devices; MQTT on {MQTT_PORT} and the API on {API_PORT}, Azure's for services included, are there"
+            "port {HTTPS_PORT} is left out: {reason}. Without it there are no WebSockets and no HTTPS for devices; MQTT on {MQTT_PORT}, AMQP on {AMQP_PORT} and the API on {API_PORT}, Azure's for services included, are there"
         );
     }
     // Before the devices that are asked for by name: one that has a manifest is made as that wants it.
@@ -213,6 +214,7 @@ fn configuration(options: &DevOptions, data: &Path) -> Config {
         registry_url_file: None,
         listeners: Listeners {
             mqtt: listen(MQTT_PORT),
+            amqp: listen(AMQP_PORT),
             https: listen(HTTPS_PORT),
             api: listen(API_PORT),
             metrics: Listen(Some(SocketAddr::new(metrics, METRICS_PORT))),
@@ -257,6 +259,7 @@ async fn describe(options: &DevOptions, certificates: &DevelopmentCertificates, 
         ca_file: certificates.authority.clone(),
         endpoints: Endpoints {
             mqtt: url("mqtts", &host, port(addresses.mqtt)),
+            amqp: url("amqps", &host, port(addresses.amqp)),
             https: addresses.https.map(|_| format!("https://{host}")),
             api: url("https", &host, port(addresses.api)),
             metrics: url("https", metrics_host, port(addresses.metrics)),

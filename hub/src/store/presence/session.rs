@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 
 use tokio::sync::Notify;
 
@@ -19,7 +19,8 @@ pub struct Session(Arc<SessionState>);
 
 #[derive(Debug)]
 struct SessionState {
-    right: DeviceRight,
+    device_id: DeviceId,
+    access: Mutex<Access>,
     connection: ConnectionId,
     protocol: Protocol,
     peer: SocketAddr,
@@ -31,6 +32,14 @@ struct SessionState {
     lasting: Arc<AtomicUsize>,
     wake: Notify,
     mailbox: Mailbox,
+}
+
+#[derive(Debug)]
+struct Access {
+    /// What the device proved last.
+    right: Arc<DeviceRight>,
+    /// Whom to wake beside those who wait for this session alone.
+    connection: Option<Arc<Notify>>,
 }
 
 impl Session {
@@ -54,20 +63,33 @@ impl Session {
             lasting,
             wake: Notify::new(),
             mailbox: Mailbox::default(),
-            right,
+            device_id: right.device_id.clone(),
+            access: Mutex::new(Access { right: Arc::new(right), connection: None }),
         }))
     }
 
     /// Whose.
     #[must_use]
     pub fn device_id(&self) -> &DeviceId {
-        &self.0.right.device_id
+        &self.0.device_id
     }
 
-    /// What the device proved.
+    /// What the device proved, last if it did more than once.
     #[must_use]
-    pub fn right(&self) -> &DeviceRight {
-        &self.0.right
+    pub fn right(&self) -> Arc<DeviceRight> {
+        Arc::clone(&self.access().right)
+    }
+
+    /// The device has proved itself again. Whoever calls this has to review the right afterwards: between them no change of the identity
+    /// goes unnoticed.
+    pub fn renew(&self, right: DeviceRight) {
+        self.access().right = Arc::new(right);
+    }
+
+    /// From now on `connection` is notified too when the session ends or a delivery comes: it serves many sessions. What has happened
+    /// already is not told.
+    pub fn wake_too(&self, connection: Arc<Notify>) {
+        self.access().connection = Some(connection);
     }
 
     /// Where it stands among all sessions.
@@ -141,7 +163,7 @@ impl Session {
             return Err(delivery);
         }
         self.0.mailbox.put(delivery)?;
-        self.0.wake.notify_waiters();
+        self.wake();
         Ok(())
     }
 
@@ -184,12 +206,23 @@ impl Session {
     pub fn end(&self, reason: DisconnectReason) {
         if self.0.ended.set(reason).is_ok() {
             self.0.lasting.fetch_sub(1, Ordering::Relaxed);
-            self.0.wake.notify_waiters();
+            self.wake();
         }
     }
 
     /// Notes that its connection is gone; says whether that was not known before.
     pub(super) fn close(&self) -> bool {
         !self.0.closed.swap(true, Ordering::Relaxed)
+    }
+
+    fn wake(&self) {
+        self.0.wake.notify_waiters();
+        if let Some(connection) = &self.access().connection {
+            connection.notify_one();
+        }
+    }
+
+    fn access(&self) -> MutexGuard<'_, Access> {
+        self.0.access.lock().expect("nothing panics while it holds this lock")
     }
 }

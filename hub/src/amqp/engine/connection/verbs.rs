@@ -86,6 +86,12 @@ impl Connection {
         }
     }
 
+    /// Whether output has room; if not, nothing is sent before it has been written.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.output.has_room()
+    }
+
     /// Nothing (more) waits to be sent on a link that the peer drains.
     pub fn drained(&mut self, link: LinkId) {
         self.with_session(link.session, |session, shared| session.drained(link, shared));

@@ -1,0 +1,359 @@
+//! The one place where AMQP meets a socket: bytes in, verbs of the hub, bytes out.
+//!
+//! Owns the buffers, the timers and the order of things: transfers of one device that came together are appended as one batch, after the
+//! device's session was asked whether it still lives; what has become due leaves in one write. A connection carries any number of devices,
+//! each with a session of its own, and the end of one is not the end of the others. Decides nothing about frames: that is the engine's.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::future::{Future, poll_fn};
+use std::io;
+use std::mem::MaybeUninit;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{self, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::BytesMut;
+use fe2o3_amqp_types::messaging::{Accepted, DeliveryState};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::sync::Notify;
+use tokio::time::{sleep_until, timeout};
+use tokio_util::sync::CancellationToken;
+
+use self::access::Access;
+use self::devices::Device;
+use self::telemetry::Staged;
+use super::conditions;
+use super::engine::{self, Ending, Event, LinkId, SessionId, Terms};
+use super::receipts::Receipts;
+use crate::core::certificate::PresentedChain;
+use crate::core::command::LockToken;
+use crate::core::device_id::DeviceId;
+use crate::core::session::DisconnectReason;
+use crate::ops::authenticate::{Origin, refuse};
+use crate::ops::refusals::RefusalReason;
+use crate::ops::{Durability, Hub};
+
+mod access;
+mod attach;
+mod commands;
+mod devices;
+mod proof;
+mod telemetry;
+
+/// How long a peer may take to accept what is sent to it; beyond that its connection counts as dead.
+const WRITE_MAX: Duration = Duration::from_secs(30);
+
+/// How long the end of a connection may take: it holds nobody up.
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+
+/// The most that one read takes, in bytes: what one TLS record can hold. It is on the stack, so that idle connections need no buffer.
+const READ_MAX_BYTES: usize = 16 * 1024;
+
+/// Who is at the other end, before anything is proved.
+#[derive(Debug)]
+pub struct Stranger {
+    /// Over what, and from where.
+    pub origin: Origin,
+    /// The certificate that it presented, whose key it has.
+    pub certificate: Option<PresentedChain>,
+}
+
+/// Serves one connection until it ends, or until `stop`. How long a stranger may take to prove something is said in AMQP's terms.
+/// `authenticated` is called once something has been proved, before the peer is told so.
+#[expect(clippy::manual_async_fn, reason = "an async fn's future would hold the stream, which is large with TLS, twice")]
+pub fn serve_connection<S>(
+    hub: Arc<Hub>,
+    mut stream: S,
+    stranger: Stranger,
+    stop: CancellationToken,
+    authenticated: impl FnOnce() + Send + 'static,
+) -> impl Future<Output = ()> + Send
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    async move {
+        let mut conversation = Conversation::new(&hub, stranger, Box::new(authenticated));
+        let reason = serve(&mut conversation, &mut stream, &stop).await;
+        conversation.close_sessions(reason);
+        let _ = timeout(CLOSE_MAX, stream.shutdown()).await;
+    }
+}
+
+/// Goes round until the connection is over, and says why it is.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
+    conversation: &mut Conversation<'_>,
+    stream: &mut S,
+    stop: &CancellationToken,
+) -> DisconnectReason {
+    let bell = Arc::clone(&conversation.bell);
+    let mut durability = conversation.hub.events.durability();
+    let mut input = BytesMut::new();
+    let mut timer = pin!(sleep_until(now().into()));
+    loop {
+        if let Err(reason) = take_input(conversation, stream, &mut input, &mut durability).await {
+            return reason;
+        }
+        if let Some(reason) = conversation.ending {
+            return reason;
+        }
+        if input.is_empty() {
+            // An idle connection keeps no buffer.
+            input = BytesMut::new();
+        }
+        let Some(deadline) = conversation.deadline() else { return DisconnectReason::ConnectionLost };
+        timer.as_mut().reset(deadline.into());
+        let (may_read, waits) = (conversation.receipts.has_room(), !conversation.receipts.is_empty());
+        tokio::select! {
+            biased;
+            () = bell.notified() => conversation.is_woken = true,
+            read = read_some(stream, &mut input), if may_read => match read {
+                Ok(1..) => conversation.engine.heard(now()),
+                Ok(0) | Err(_) => return DisconnectReason::ConnectionLost,
+            },
+            () = durability.changed(), if waits => {}
+            () = stop.cancelled(), if !conversation.is_stopping => conversation.stop(),
+            () = timer.as_mut() => conversation.time_passed(may_read),
+        }
+    }
+}
+
+/// Takes everything that has come, and sends every answer that is due, until there is neither.
+async fn take_input<S: AsyncWrite + Unpin>(
+    conversation: &mut Conversation<'_>,
+    stream: &mut S,
+    input: &mut BytesMut,
+    durability: &mut Durability,
+) -> Result<(), DisconnectReason> {
+    loop {
+        conversation.take_events(input).await;
+        conversation.release(durability.now());
+        conversation.end_links_of_ended();
+        conversation.send_commands();
+        let output = conversation.engine.take_output(now());
+        if output.is_empty() {
+            return Ok(());
+        }
+        match timeout(WRITE_MAX, write(stream, &output)).await {
+            Ok(Ok(())) => conversation.written(),
+            Ok(Err(_)) => return Err(DisconnectReason::ConnectionLost),
+            Err(_) => return Err(DisconnectReason::TooSlow),
+        }
+    }
+}
+
+/// All of a connection but its socket.
+struct Conversation<'a> {
+    hub: &'a Hub,
+    origin: Origin,
+    engine: engine::Connection,
+    access: Access,
+    /// Called when the first proof is good.
+    authenticated: Option<Box<dyn FnOnce() + Send>>,
+    /// Those that have links.
+    devices: BTreeMap<DeviceId, Device<'a>>,
+    /// What the links that were granted lead to.
+    links: HashMap<LinkId, Place>,
+    /// Rung by the devices' sessions.
+    bell: Arc<Notify>,
+    /// Whether a session has ended or a command may go out since this was looked at.
+    is_woken: bool,
+    staged: Staged,
+    receipts: Receipts,
+    /// Answers of `$cbs` whose receiver has no credit yet; at most [`proof::ANSWERS_MAX`].
+    answers: VecDeque<(SessionId, Vec<u8>)>,
+    /// What the peer has not settled.
+    deliveries: HashMap<(LinkId, u32), LockToken>,
+    /// What is settled once it has been written.
+    unanswered: Vec<(DeviceId, LockToken)>,
+    next_tag: u64,
+    is_stopping: bool,
+    /// Why the connection is over, once it is.
+    ending: Option<DisconnectReason>,
+}
+
+/// Where a link leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    /// To `$cbs`.
+    PutToken,
+    /// From `$cbs`.
+    Answers,
+    /// A device sends.
+    Events(DeviceId),
+    /// A device receives its commands.
+    Commands {
+        /// Which.
+        device: DeviceId,
+        /// Whether it wants to settle none: what has left is done.
+        settled: bool,
+    },
+}
+
+impl<'a> Conversation<'a> {
+    fn new(hub: &'a Hub, stranger: Stranger, authenticated: Box<dyn FnOnce() + Send>) -> Self {
+        let Stranger { origin, certificate } = stranger;
+        Self {
+            hub,
+            origin,
+            engine: engine::Connection::new(const { &Terms::AZURE }, now()),
+            access: Access::new(certificate),
+            authenticated: Some(authenticated),
+            devices: BTreeMap::new(),
+            links: HashMap::new(),
+            bell: Arc::default(),
+            is_woken: false,
+            staged: Staged::default(),
+            receipts: Receipts::default(),
+            answers: VecDeque::new(),
+            deliveries: HashMap::new(),
+            unanswered: Vec::new(),
+            next_tag: 0,
+            is_stopping: false,
+            ending: None,
+        }
+    }
+
+    /// Acts on everything that has come whole, as far as there is room for what waits.
+    async fn take_events(&mut self, input: &mut BytesMut) {
+        while self.receipts.has_room()
+            && let Some(event) = self.engine.receive(input)
+        {
+            match event {
+                Event::Delivery(delivery) => self.delivery(delivery).await,
+                event => {
+                    // What came before is still stored, whatever this is: it was sent in good order.
+                    self.append().await;
+                    self.event(event).await;
+                }
+            }
+        }
+        self.append().await;
+        if self.engine.is_over() && self.ending.is_none() {
+            self.ending = Some(DisconnectReason::ConnectionLost);
+        }
+    }
+
+    async fn event(&mut self, event: Event) {
+        match event {
+            Event::SaslInit(init) => {
+                let outcome = Box::pin(self.sasl(&init)).await;
+                self.engine.sasl_outcome(outcome);
+            }
+            Event::Opened(open) => self.opened(open.hostname.as_deref()).await,
+            Event::Attach(request) => Box::pin(self.attach(*request)).await,
+            Event::Detached { link, .. } => self.detached(link),
+            Event::Credit { link, drain } => self.credit(link, drain),
+            Event::Disposition(disposition) => self.disposition(disposition),
+            Event::Closed(ending) => self.ending = Some(reason(&ending)),
+            // A session owns nothing but its links.
+            Event::SessionBegun(_) | Event::SessionEnded { .. } => {}
+            Event::Delivery(delivery) => self.delivery(delivery).await,
+        }
+    }
+
+    /// A client that asks for another hub is refused like everybody else.
+    async fn opened(&mut self, host: Option<&str>) {
+        if let Some(host) = host.filter(|host| !host.is_empty() && !self.hub.names.contain(host)) {
+            refuse(self.hub, "", RefusalReason::ForeignHost(host.into()), self.origin).await;
+            self.engine.close(Some(conditions::unauthorized()));
+        }
+    }
+
+    /// Answers every transfer whose fate is decided.
+    fn release(&mut self, watermark: crate::ops::Watermark) {
+        let Self { receipts, engine, links, devices, is_woken, .. } = self;
+        receipts.release(watermark, |receipt, durable| {
+            if durable && receipt.settled {
+                // Nobody waits for an answer.
+            } else if durable {
+                engine.settle(receipt.link, receipt.delivery, DeliveryState::Accepted(Accepted {}));
+            } else if let Some(device) = links.get(&receipt.link).and_then(|place| devices.get(place.device()?)) {
+                device.session.end(DisconnectReason::StoreUnavailable);
+                *is_woken = true;
+            }
+        });
+    }
+
+    /// When there is something to do again without anybody saying so.
+    fn deadline(&self) -> Option<Instant> {
+        let rights = self.devices.values().map(|device| device.right_ends).min();
+        let tokens = self.access.next_end().map(|end| now() + end.since(self.hub.now()));
+        self.engine.deadline().map(|deadline| [rights, tokens].into_iter().flatten().fold(deadline, Instant::min))
+    }
+
+    /// Does what is due. `listens` is whether bytes would have been read.
+    fn time_passed(&mut self, listens: bool) {
+        let now = now();
+        if !listens {
+            self.engine.heard(now);
+        }
+        self.engine.time_passed(now);
+        for device in self.devices.values() {
+            if device.right_ends <= now {
+                device.session.end(DisconnectReason::TokenExpired);
+                self.is_woken = true;
+            }
+        }
+        self.access.forget_expired(self.hub.now());
+        let is_trusted = self.authenticated.is_none();
+        let none_lasts = self.devices.values().all(|device| device.session.ended().is_some());
+        if is_trusted && self.access.is_empty() && none_lasts {
+            self.engine.close(Some(conditions::unauthorized()));
+        }
+    }
+
+    /// The hub ends: the peer is told so.
+    fn stop(&mut self) {
+        self.is_stopping = true;
+        for device in self.devices.values() {
+            device.session.end(DisconnectReason::HubShutdown);
+        }
+        self.engine.close(Some(conditions::hub_ends()));
+    }
+}
+
+impl Place {
+    /// Whose it is, if it is a device's.
+    fn device(&self) -> Option<&DeviceId> {
+        match self {
+            Self::PutToken | Self::Answers => None,
+            Self::Events(device) | Self::Commands { device, .. } => Some(device),
+        }
+    }
+}
+
+/// Why the sessions on a connection end that ends so.
+fn reason(ending: &Ending) -> DisconnectReason {
+    match ending {
+        Ending::ByPeer(_) => DisconnectReason::ClientDisconnected,
+        Ending::ByHub | Ending::Refused | Ending::Late => DisconnectReason::ConnectionLost,
+        Ending::ForeignProtocol | Ending::Failed(_) => DisconnectReason::ProtocolViolation,
+        Ending::Silent => DisconnectReason::KeepAliveTimeout,
+    }
+}
+
+/// Appends what one read gives to `input`, and says how much that was; 0 is the end.
+async fn read_some<S: AsyncRead + Unpin>(stream: &mut S, input: &mut BytesMut) -> io::Result<usize> {
+    poll_fn(|context| {
+        let mut memory = [MaybeUninit::uninit(); READ_MAX_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut memory);
+        task::ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
+        input.extend_from_slice(buffer.filled());
+        Poll::Ready(Ok(buffer.filled().len()))
+    })
+    .await
+}
+
+async fn write<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> io::Result<()> {
+    stream.write_all(bytes).await?;
+    stream.flush().await
+}
+
+/// This machine's steady time: a step of the wall clock must not end every connection.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,109 @@
+//! What was brought on a connection to prove who somebody is: a certificate, and tokens, each for a device or for as many as a policy
+//! speaks for.
+//!
+//! Keeps tokens, because the devices that a policy speaks for are known when their links come. Judges nothing: that is `ops`'.
+
+use std::collections::HashMap;
+
+use secrecy::{ExposeSecret as _, SecretString};
+
+use crate::core::certificate::PresentedChain;
+use crate::core::device_id::DeviceId;
+use crate::core::host::HubNames;
+use crate::core::sas::SasToken;
+use crate::core::time::UnixMillis;
+use crate::ops::authenticate::Proof;
+
+/// The most devices that have tokens of their own on one connection: a gateway's.
+const DEVICE_TOKENS_MAX: usize = 1024;
+
+/// The most tokens of policies on one connection: one for each resource that its client has links to.
+const POLICY_TOKENS_MAX: usize = 64;
+
+/// What was brought, and was good when it was.
+#[derive(Default)]
+pub struct Access {
+    certificate: Option<PresentedChain>,
+    devices: HashMap<DeviceId, Held>,
+    policies: Vec<Held>,
+}
+
+/// A token that is good until a moment.
+struct Held {
+    token: SecretString,
+    good_until: UnixMillis,
+}
+
+/// No more tokens are taken on the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("too many tokens on one connection")]
+pub struct TooManyTokens;
+
+impl Access {
+    pub fn new(certificate: Option<PresentedChain>) -> Self {
+        Self { certificate, ..Self::default() }
+    }
+
+    /// Whether a certificate was presented.
+    pub fn has_certificate(&self) -> bool {
+        self.certificate.is_some()
+    }
+
+    /// Keeps a device's token, in the place of an earlier one.
+    pub fn keep_devices(&mut self, device: &DeviceId, token: &str, good_until: UnixMillis, now: UnixMillis) -> Result<(), TooManyTokens> {
+        if self.devices.len() >= DEVICE_TOKENS_MAX && !self.devices.contains_key(device) {
+            self.forget_expired(now);
+            if self.devices.len() >= DEVICE_TOKENS_MAX {
+                return Err(TooManyTokens);
+            }
+        }
+        self.devices.insert(device.clone(), Held { token: token.into(), good_until });
+        Ok(())
+    }
+
+    /// Keeps a policy's token, in the place of an earlier one for the same resource.
+    pub fn keep_policys(&mut self, token: &str, good_until: UnixMillis, now: UnixMillis) -> Result<(), TooManyTokens> {
+        self.forget_expired(now);
+        self.policies.retain(|held| !is_same_right(held.token.expose_secret(), token));
+        if self.policies.len() >= POLICY_TOKENS_MAX {
+            return Err(TooManyTokens);
+        }
+        self.policies.push(Held { token: token.into(), good_until });
+        Ok(())
+    }
+
+    /// What speaks for this device: its own token, else the latest of a policy's that covers it, else the certificate.
+    pub fn proof(&self, device: &DeviceId, names: &HubNames, now: UnixMillis) -> Option<Proof<'_>> {
+        let own = self.devices.get(device).filter(|held| now <= held.good_until);
+        let covers = |held: &&Held| {
+            now <= held.good_until
+                && SasToken::parse(held.token.expose_secret()).is_ok_and(|token| token.covers_device(names, device.as_str()))
+        };
+        let token = own.or_else(|| self.policies.iter().rev().find(covers)).map(|held| held.token.expose_secret());
+        let certificate = self.certificate.as_ref();
+        (token.is_some() || certificate.is_some()).then_some(Proof { token, certificate })
+    }
+
+    /// When the next token runs out.
+    pub fn next_end(&self) -> Option<UnixMillis> {
+        self.devices.values().chain(&self.policies).map(|held| held.good_until).min()
+    }
+
+    /// Lets those go that have run out.
+    pub fn forget_expired(&mut self, now: UnixMillis) {
+        self.devices.retain(|_, held| now <= held.good_until);
+        self.policies.retain(|held| now <= held.good_until);
+    }
+
+    /// Whether nothing is left that could prove anything.
+    pub fn is_empty(&self) -> bool {
+        self.certificate.is_none() && self.devices.is_empty() && self.policies.is_empty()
+    }
+}
+
+/// Whether two tokens are of one policy and for one resource.
+fn is_same_right(one: &str, other: &str) -> bool {
+    let right =
+        |text| SasToken::parse(text).ok().map(|token| (token.resource().into_owned(), token.policy.map(|policy| policy.into_owned())));
+    right(one) == right(other)
+}

@@ -1,0 +1,186 @@
+//! How somebody proves something: by SASL before the connection is open, and by tokens to `$cbs` as often as they like.
+
+use std::borrow::Cow;
+
+use super::{Conversation, Place, conditions};
+use crate::amqp::cbs::{PutToken, answer, device_of};
+use crate::amqp::engine::{Delivery, DeliveryTag, NotSent, Outgoing, SaslInit, SaslOutcome, SessionId};
+use crate::amqp::message;
+use crate::amqp::sasl::{Password, Plain, User};
+use crate::core::device_id::DeviceId;
+use crate::core::message::MessageId;
+use crate::core::policy::Permission;
+use crate::core::sas::SasToken;
+use crate::core::session::Credential;
+use crate::ops::authenticate::{AuthenticateError, Proof, authenticate_device, authenticate_service_for_any, refuse};
+use crate::ops::refusals::RefusalReason;
+use fe2o3_amqp_types::messaging::{Accepted, DeliveryState};
+
+use super::access::TooManyTokens;
+
+/// The most answers that wait for their receiver's credit; a client that puts more tokens without taking answers hears nothing of them.
+pub const ANSWERS_MAX: usize = 16;
+
+/// What a policy's token may be good for.
+const PERMISSIONS: [Permission; 4] =
+    [Permission::DeviceConnect, Permission::ServiceConnect, Permission::RegistryRead, Permission::RegistryWrite];
+
+/// Why a token is not taken.
+#[derive(Debug, thiserror::Error)]
+enum TokenRefused {
+    #[error(transparent)]
+    Authenticate(#[from] AuthenticateError),
+    #[error(transparent)]
+    TooMany(#[from] TooManyTokens),
+}
+
+impl Conversation<'_> {
+    /// Answers `sasl-init`.
+    pub(super) async fn sasl(&mut self, init: &SaslInit) -> SaslOutcome {
+        match init.mechanism.as_str() {
+            // They put it off to `$cbs`.
+            "ANONYMOUS" | "MSSBCBS" => SaslOutcome::Ok,
+            // Whose it is, its owner's links say.
+            "EXTERNAL" if self.access.has_certificate() => SaslOutcome::Ok,
+            "PLAIN" => self.plain(init.initial_response.as_deref().unwrap_or_default()).await,
+            _ => {
+                refuse(self.hub, "", RefusalReason::NoToken, self.origin).await;
+                SaslOutcome::Auth
+            }
+        }
+    }
+
+    async fn plain(&mut self, response: &[u8]) -> SaslOutcome {
+        let names = &self.hub.names;
+        let Ok(Plain { user, password: Password::Token(token) }) = Plain::parse(response, names) else {
+            refuse(self.hub, "", RefusalReason::NoToken, self.origin).await;
+            return SaslOutcome::Auth;
+        };
+        let of_policy = || SasToken::parse(token).is_ok_and(|token| token.policy.is_some());
+        let device = match user {
+            User::Device(device) => Some(device),
+            User::PolicyOrDevice(device) if !of_policy() => Some(device),
+            User::Policy(_) | User::PolicyOrDevice(_) => None,
+        };
+        match self.take_token(device, token).await {
+            Ok(()) => SaslOutcome::Ok,
+            Err(TokenRefused::Authenticate(AuthenticateError::Registry(_))) => SaslOutcome::SystemTemporary,
+            Err(TokenRefused::Authenticate(AuthenticateError::Refused) | TokenRefused::TooMany(_)) => SaslOutcome::Auth,
+        }
+    }
+
+    /// A request to `$cbs`.
+    pub(super) async fn put_token(&mut self, delivery: Delivery) {
+        let request = match message::read(&delivery.payload) {
+            Ok(request) => request,
+            Err(no_message) => {
+                let outcome = conditions::NotTaken::from(no_message).outcome();
+                return self.engine.settle(delivery.link, delivery.id, outcome);
+            }
+        };
+        let message_id = request.properties.message_id.clone();
+        let (code, description): (i32, Cow<'_, str>) = match PutToken::read(request) {
+            Ok(put) => {
+                let device =
+                    put.audience.as_deref().and_then(device_of).or_else(|| device_of(&SasToken::parse(&put.token).ok()?.resource()));
+                match self.take_token(device.as_deref(), &put.token).await {
+                    Ok(()) => (200, "OK".into()),
+                    Err(TokenRefused::Authenticate(AuthenticateError::Refused)) => (401, "Unauthorized".into()),
+                    Err(TokenRefused::Authenticate(AuthenticateError::Registry(error))) => {
+                        tracing::warn!(%error, "a token can't be judged: {error}");
+                        (503, "the hub can't tell now who this is, try again later".into())
+                    }
+                    Err(TokenRefused::TooMany(error)) => (403, error.to_string().into()),
+                }
+            }
+            Err(no_token) => (400, no_token.to_string().into()),
+        };
+        if !delivery.settled {
+            self.engine.settle(delivery.link, delivery.id, DeliveryState::Accepted(Accepted {}));
+        }
+        self.answer(delivery.link.session, message_id, code, &description);
+    }
+
+    /// Judges a token that is for `device`, or for whatever a policy may do, and keeps it.
+    async fn take_token(&mut self, device: Option<&str>, token: &str) -> Result<(), TokenRefused> {
+        let Some(device) = device else { return self.take_policys(token).await };
+        let right = authenticate_device(self.hub, device, Proof { token: Some(token), certificate: None }, self.origin).await?;
+        self.access.keep_devices(&right.device_id, token, right.good_until, self.hub.now())?;
+        self.trust();
+        Ok(self.renew(right).await?)
+    }
+
+    async fn take_policys(&mut self, token: &str) -> Result<(), TokenRefused> {
+        // Where the token leads is asked when it is used; now, whether it is good.
+        let resource = SasToken::parse(token).map(|token| token.resource().into_owned()).unwrap_or_default();
+        let path = resource.split_once('/').map_or("", |(_, path)| path);
+        let (right, allowed) = authenticate_service_for_any(self.hub, Some(token), &PERMISSIONS, path, self.origin).await?;
+        self.access.keep_policys(token, right.good_until, self.hub.now())?;
+        self.trust();
+        if allowed.contains(&Permission::DeviceConnect) {
+            self.renew_by_policy(&right.policy).await?;
+        }
+        Ok(())
+    }
+
+    /// Devices that the policy speaks for go on with its new token.
+    async fn renew_by_policy(&mut self, policy: &str) -> Result<(), AuthenticateError> {
+        let is_its = |credential: &Credential| matches!(credential, Credential::Policy { name, .. } if name == policy);
+        let devices: Vec<DeviceId> =
+            self.devices.iter().filter(|(_, device)| is_its(&device.session.right().credential)).map(|(id, _)| id.clone()).collect();
+        for id in devices {
+            let Some(proof) = self.access.proof(&id, &self.hub.names, self.hub.now()) else { continue };
+            match authenticate_device(self.hub, id.as_str(), proof, self.origin).await {
+                Ok(right) => self.renew(right).await?,
+                // It goes on with what it had.
+                Err(AuthenticateError::Refused) => {}
+                Err(error @ AuthenticateError::Registry(_)) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Something has been proved: the peer is no stranger any more.
+    pub(super) fn trust(&mut self) {
+        self.engine.trust();
+        if let Some(authenticated) = self.authenticated.take() {
+            authenticated();
+        }
+    }
+
+    /// Answers on the receiver that the peer has for answers in the session of its request.
+    fn answer(&mut self, session: SessionId, message_id: Option<MessageId<'_>>, code: i32, description: &str) {
+        let mut bytes = Vec::new();
+        message::write(&answer(message_id, code, description), &mut bytes);
+        if self.answers.len() < ANSWERS_MAX {
+            self.answers.push_back((session, bytes));
+        }
+        self.send_answers();
+    }
+
+    /// Sends the answers whose receivers have credit.
+    pub(super) fn send_answers(&mut self) {
+        for (session, bytes) in std::mem::take(&mut self.answers) {
+            if !self.send_answer(session, &bytes) {
+                self.answers.push_back((session, bytes));
+            }
+        }
+    }
+
+    /// Says whether nothing is left to do with it.
+    fn send_answer(&mut self, session: SessionId, bytes: &[u8]) -> bool {
+        let receiver =
+            |(link, place): (&crate::amqp::engine::LinkId, &Place)| (link.session == session && *place == Place::Answers).then_some(*link);
+        let Some(link) = self.links.iter().find_map(receiver) else { return false };
+        let tag = DeliveryTag::new(&self.next_tag.to_be_bytes()).expect("eight bytes fit");
+        let sent = self.engine.send(link, &Outgoing { tag, message_format: 0, settled: true, payload: &[bytes] });
+        match sent {
+            Ok(_) => {
+                self.next_tag += 1;
+                true
+            }
+            Err(NotSent::NoLink | NotSent::NoCredit | NotSent::NoWindow | NotSent::OutputFull) => false,
+            Err(NotSent::Unsettled | NotSent::TooLarge) => true,
+        }
+    }
+}
