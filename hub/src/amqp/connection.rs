@@ -278,7 +278,8 @@ impl<'a> Conversation<'a> {
     /// When there is something to do again without anybody saying so.
     fn deadline(&self) -> Option<Instant> {
         let rights = self.devices.values().map(|device| device.right_ends).min();
-        let tokens = self.access.next_end().map(|end| now() + end.since(self.hub.now()));
+        // Just after its last moment.
+        let tokens = self.access.next_end().map(|end| now() + end.since(self.hub.now()) + Duration::from_millis(1));
         self.engine.deadline().map(|deadline| [rights, tokens].into_iter().flatten().fold(deadline, Instant::min))
     }
 
@@ -296,9 +297,9 @@ impl<'a> Conversation<'a> {
             }
         }
         self.access.forget_expired(self.hub.now());
+        self.end_links_of_ended();
         let is_trusted = self.authenticated.is_none();
-        let none_lasts = self.devices.values().all(|device| device.session.ended().is_some());
-        if is_trusted && self.access.is_empty() && none_lasts {
+        if is_trusted && self.access.is_empty() && self.devices.is_empty() {
             self.engine.close(Some(conditions::unauthorized()));
         }
     }

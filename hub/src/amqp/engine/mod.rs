@@ -45,4 +45,4 @@ pub use sasl::{SaslInit, SaslOutcome};
 pub use session::SessionId;
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -16,6 +16,13 @@ use super::super::transfer::Transfer;
 use super::super::{Connection, Event, Terms};
 use super::judge;
 
+// For whoever plays a client of the whole front.
+pub mod words {
+    pub use super::super::super::frame::Protocol;
+    pub use super::super::super::performative::{AnyTarget, Attach, Performative};
+    pub use super::super::super::transfer::Transfer;
+}
+
 pub const TERMS: Terms = Terms::AZURE;
 
 /// The one steady clock that tests may read; only differences count.
@@ -197,31 +204,39 @@ impl Peer {
 
     /// Takes what the engine has written; says whether there was something.
     fn listen(&mut self) -> bool {
-        let output = self.engine.take_output(self.now);
-        let mut rest = &output[..];
-        self.writes += usize::from(!output.is_empty());
-        while !rest.is_empty() {
-            if let Ok(Some(protocol)) = Protocol::read(rest) {
-                self.heard.push_back(Heard::Header(protocol));
-                rest = &rest[frame::HEADER_BYTES..];
-                continue;
-            }
-            let frame = Frame::read(rest, usize::MAX).unwrap().expect("whole frames are written");
-            self.largest_frame = self.largest_frame.max(frame.size);
-            let body = &rest[frame.body..frame.size];
-            rest = &rest[frame.size..];
-            self.heard.push_back(match frame.kind {
-                FrameKind::Sasl => Heard::Sasl(body.to_vec()),
-                FrameKind::Amqp if body.is_empty() => Heard::Alive,
-                FrameKind::Amqp => {
-                    let (performative, length) = Performative::read(body).unwrap();
-                    assert_eq!(judge::decode(&body[..length]), judge::foreign(&performative));
-                    Heard::Frame(frame.channel, performative, body[length..].to_vec())
-                }
-            });
+        let mut output = BytesMut::from(&self.engine.take_output(self.now)[..]);
+        let is_something = !output.is_empty();
+        self.writes += usize::from(is_something);
+        while !output.is_empty() {
+            let before = output.len();
+            self.heard.push_back(hear(&mut output).expect("whole frames are written"));
+            self.largest_frame = self.largest_frame.max(before - output.len());
         }
-        !output.is_empty()
+        is_something
     }
+}
+
+/// Takes out what the hub's bytes begin with, if it is whole. The judge reads it too.
+pub fn hear(bytes: &mut BytesMut) -> Option<Heard> {
+    if let Ok(Some(protocol)) = Protocol::read(bytes) {
+        let _ = bytes.split_to(frame::HEADER_BYTES);
+        return Some(Heard::Header(protocol));
+    }
+    if bytes.starts_with(b"AMQP") {
+        return None;
+    }
+    let frame = Frame::read(bytes, usize::MAX).unwrap()?;
+    let taken = bytes.split_to(frame.size);
+    let body = &taken[frame.body..];
+    Some(match frame.kind {
+        FrameKind::Sasl => Heard::Sasl(body.to_vec()),
+        FrameKind::Amqp if body.is_empty() => Heard::Alive,
+        FrameKind::Amqp => {
+            let (performative, length) = Performative::read(body).unwrap();
+            assert_eq!(judge::decode(&body[..length]), judge::foreign(&performative));
+            Heard::Frame(frame.channel, performative, body[length..].to_vec())
+        }
+    })
 }
 
 /// A frame as a client writes it.

@@ -1,0 +1,118 @@
+//! Commands over AMQP, with the real desk: what reaches the device, and what becomes of it.
+
+use fe2o3_amqp_types::messaging::{Modified, Rejected, Released};
+
+use super::*;
+use crate::amqp::engine::tests::peer::disposition;
+use crate::core::command::{Acknowledgement, CommandId, Outcome, Settlement};
+use crate::ops::receive_feedback::{receive_feedback, settle_feedback};
+use crate::ops::send_command::{NewCommand, send_command};
+
+async fn send(world: &World, payload_text: &'static str) -> CommandId {
+    let properties = Properties { message_id: Some(MessageId::String("m".into())), ..Properties::default() };
+    let message = Message { properties, ..payload(payload_text) };
+    let command = NewCommand { message, ack: Acknowledgement::Full, sent_by: "service".into(), again_of: None };
+    send_command(&world.hub, identity("D").device_id, command).await.unwrap().id
+}
+
+async fn receipts(world: &World) -> Vec<(CommandId, Outcome)> {
+    let Some(batch) = receive_feedback(&world.hub, 64).await.unwrap() else { return Vec::new() };
+    settle_feedback(&world.hub, batch.token, Settlement::Complete).await.unwrap();
+    batch.receipts.iter().map(|receipt| (receipt.command, receipt.outcome)).collect()
+}
+
+/// A client with a link on which D receives, at handle 2, and some credit.
+async fn receiving(world: &World, granted: u32) -> Client {
+    let mut client = Client::with_cbs(world).await;
+    assert_eq!(client.put_token("hub.example/devices/D", &long_token("D")).await, 200);
+    client.attach(receiver(&devicebound("D"), 2)).await.unwrap();
+    client.say(&Performative::Flow(credit(2, 0, granted))).await;
+    client
+}
+
+impl Client {
+    /// The next command: its number, its payload and how often it has been delivered.
+    async fn command(&mut self) -> (u32, Vec<u8>, u8) {
+        let (transfer, payload) = self.hear_transfer().await;
+        assert_eq!((transfer.handle, transfer.settled), (2, Some(false)));
+        assert_eq!(transfer.delivery_tag.unwrap().as_bytes().len(), 16);
+        let message = message::read(&payload).unwrap();
+        assert_eq!(message.properties.to.as_deref(), Some("/devices/D/messages/deviceBound"));
+        let count = message.annotations.iter().find(|(name, _)| name == "iothub-deliverycount").map(|(_, value)| value.clone());
+        let Some(Value::Ubyte(count)) = count else { panic!("{count:?} is no ubyte") };
+        (transfer.delivery_id.unwrap(), message.body.to_bytes().into_owned(), count)
+    }
+
+    async fn settle(&mut self, number: u32, state: DeliveryState) {
+        self.say(&disposition(Role::Receiver, number, number, true, Some(state))).await;
+    }
+}
+
+#[tokio::test]
+async fn each_outcome_means_what_azure_means() {
+    let world = World::with_device("D").await;
+    let [done, refused, here, back] =
+        [send(&world, "done").await, send(&world, "refused").await, send(&world, "not here").await, send(&world, "back").await];
+    let mut client = receiving(&world, 100).await;
+    let modified =
+        |failed, here| DeliveryState::Modified(Modified { delivery_failed: failed, undeliverable_here: here, message_annotations: None });
+    for (payload, state) in [
+        ("done", accepted()),
+        ("refused", DeliveryState::Rejected(Rejected { error: None })),
+        ("not here", modified(Some(true), Some(true))),
+        ("back", DeliveryState::Released(Released {})),
+    ] {
+        let (number, heard, count) = client.command().await;
+        assert_eq!((&heard[..], count), (payload.as_bytes(), 1));
+        client.settle(number, state).await;
+    }
+    for (count, state) in [(2, modified(Some(true), None)), (3, accepted())] {
+        let (number, heard, delivered) = client.command().await;
+        assert_eq!((&heard[..], delivered), (&b"back"[..], count));
+        client.settle(number, state).await;
+    }
+    // What is answered now comes after all that.
+    assert_eq!(client.put_token("hub.example/devices/D", &long_token("D")).await, 200);
+    let outcomes = receipts(&world).await;
+    assert_eq!(outcomes.iter().map(|(command, _)| *command).collect::<Vec<_>>(), [done, refused, here, back]);
+    assert_eq!(outcomes.iter().filter(|(_, outcome)| *outcome == Outcome::Completed).count(), 2);
+}
+
+#[tokio::test]
+async fn no_more_leave_than_credit_allows_and_a_lost_link_gives_back() {
+    let world = World::with_device("D").await;
+    for payload in ["a", "b", "c"] {
+        send(&world, payload).await;
+    }
+    let mut client = receiving(&world, 2).await;
+    let (first, a, _) = client.command().await;
+    let (_, b, _) = client.command().await;
+    assert_eq!((&a[..], &b[..]), (&b"a"[..], &b"b"[..]));
+    client.settle(first, accepted()).await;
+    // An answer comes, and no command before it.
+    assert_eq!(client.put_token("hub.example/devices/D", &long_token("D")).await, 200);
+    client.say(&detach(2)).await;
+    assert_eq!(client.detached().await.0, 2);
+    client.attach(receiver(&devicebound("D"), 2)).await.unwrap();
+    client.say(&Performative::Flow(credit(2, 0, 100))).await;
+    let mut again = [client.command().await, client.command().await].map(|(_, payload, count)| (payload, count));
+    again.sort();
+    assert_eq!(again, [(b"b".to_vec(), 2), (b"c".to_vec(), 1)]);
+}
+
+#[tokio::test]
+async fn telemetry_and_commands_share_a_session() {
+    let world = World::with_device("D").await;
+    let mut client = receiving(&world, 10).await;
+    client.sender_of("D", 3).await;
+    assert_eq!(world.hub.presence.sessions(None, 10).len(), 1);
+    send(&world, "go").await;
+    let (number, _, _) = client.command().await;
+    client.settle(number, accepted()).await;
+    let id = client.transfer(3, &text("went")).await;
+    client.is_accepted(id).await;
+    world.write(Expected::Version(Version(1)), Some(disabled("D"))).await;
+    let mut ended = [client.detached().await.0, client.detached().await.0];
+    ended.sort_unstable();
+    assert_eq!(ended, [2, 3]);
+}
