@@ -32,7 +32,7 @@ use crate::core::device_id::DeviceId;
 use crate::core::session::DisconnectReason;
 use crate::ops::authenticate::{Origin, refuse};
 use crate::ops::refusals::RefusalReason;
-use crate::ops::{Durability, Hub};
+use crate::ops::{Durability, Hub, Watermark};
 
 mod access;
 mod attach;
@@ -148,6 +148,8 @@ struct Conversation<'a> {
     origin: Origin,
     engine: engine::Connection,
     access: Access,
+    /// When something that was proved may run out.
+    next_end: Option<Instant>,
     /// Called when the first proof is good.
     authenticated: Option<Box<dyn FnOnce() + Send>>,
     /// Those that have links.
@@ -198,6 +200,7 @@ impl<'a> Conversation<'a> {
             origin,
             engine: engine::Connection::new(const { &Terms::AZURE }, now()),
             access: Access::new(certificate),
+            next_end: None,
             authenticated: Some(authenticated),
             devices: BTreeMap::new(),
             links: HashMap::new(),
@@ -220,7 +223,7 @@ impl<'a> Conversation<'a> {
             && let Some(event) = self.engine.receive(input)
         {
             match event {
-                Event::Delivery(delivery) => self.delivery(delivery).await,
+                Event::Delivery(delivery) => self.delivery(&delivery).await,
                 event => {
                     // What came before is still stored, whatever this is: it was sent in good order.
                     self.append().await;
@@ -241,14 +244,14 @@ impl<'a> Conversation<'a> {
                 self.engine.sasl_outcome(outcome);
             }
             Event::Opened(open) => self.opened(open.hostname.as_deref()).await,
-            Event::Attach(request) => Box::pin(self.attach(*request)).await,
+            Event::Attach(request) => Box::pin(self.attach(&request)).await,
             Event::Detached { link, .. } => self.detached(link),
             Event::Credit { link, drain } => self.credit(link, drain),
             Event::Disposition(disposition) => self.disposition(disposition),
             Event::Closed(ending) => self.ending = Some(reason(&ending)),
             // A session owns nothing but its links.
             Event::SessionBegun(_) | Event::SessionEnded { .. } => {}
-            Event::Delivery(delivery) => self.delivery(delivery).await,
+            Event::Delivery(delivery) => self.delivery(&delivery).await,
         }
     }
 
@@ -261,7 +264,7 @@ impl<'a> Conversation<'a> {
     }
 
     /// Answers every transfer whose fate is decided.
-    fn release(&mut self, watermark: crate::ops::Watermark) {
+    fn release(&mut self, watermark: Watermark) {
         let Self { receipts, engine, links, devices, is_woken, .. } = self;
         receipts.release(watermark, |receipt, durable| {
             if durable && receipt.settled {
@@ -277,10 +280,15 @@ impl<'a> Conversation<'a> {
 
     /// When there is something to do again without anybody saying so.
     fn deadline(&self) -> Option<Instant> {
+        self.engine.deadline().map(|deadline| self.next_end.map_or(deadline, |end| end.min(deadline)))
+    }
+
+    /// Finds out when something that was proved runs out next. Earlier than it does is as good: then it is found out again.
+    fn rights_changed(&mut self) {
         let rights = self.devices.values().map(|device| device.right_ends).min();
         // Just after its last moment.
         let tokens = self.access.next_end().map(|end| now() + end.since(self.hub.now()) + Duration::from_millis(1));
-        self.engine.deadline().map(|deadline| [rights, tokens].into_iter().flatten().fold(deadline, Instant::min))
+        self.next_end = [rights, tokens].into_iter().flatten().min();
     }
 
     /// Does what is due. `listens` is whether bytes would have been read.
@@ -298,6 +306,7 @@ impl<'a> Conversation<'a> {
         }
         self.access.forget_expired(self.hub.now());
         self.end_links_of_ended();
+        self.rights_changed();
         let is_trusted = self.authenticated.is_none();
         if is_trusted && self.access.is_empty() && self.devices.is_empty() {
             self.engine.close(Some(conditions::unauthorized()));

@@ -107,3 +107,49 @@ impl Receipts {
         self.bytes -= receipt.bytes;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::amqp::engine::tests::peer::Peer;
+
+    fn receipt(link: LinkId, delivery: u32, messages: usize) -> Receipt {
+        Receipt { link, delivery, settled: false, messages, bytes: 10 }
+    }
+
+    fn released(receipts: &mut Receipts, epoch: u64, ordinal: u64) -> Vec<(u32, bool)> {
+        let mut released = Vec::new();
+        receipts.release(Watermark { epoch, ordinal }, |receipt, durable| released.push((receipt.delivery, durable)));
+        released
+    }
+
+    #[test]
+    fn transfers_are_answered_in_order_once_their_fate_is_decided() {
+        let link = Peer::with_session(4096, 0).sender(0, 0, 1);
+        let mut receipts = Receipts::default();
+        for (deliveries, ordinal) in [(&[1, 2][..], 5), (&[3], 6)] {
+            deliveries.iter().for_each(|delivery| receipts.stage(receipt(link, *delivery, 2)));
+            receipts.appended(Ticket { epoch: 1, ordinal });
+        }
+        receipts.stage(receipt(link, 4, 1));
+        receipts.not_appended();
+        assert_eq!(released(&mut receipts, 1, 4), []);
+        assert_eq!(released(&mut receipts, 1, 5), [(1, true), (2, true)]);
+        assert!(!receipts.is_empty());
+        assert_eq!(released(&mut receipts, 2, 9), [(3, false)], "its epoch has ended");
+        assert!(receipts.is_empty());
+        assert_eq!((receipts.messages, receipts.bytes), (0, 0));
+    }
+
+    #[test]
+    fn what_waits_is_bounded_by_messages_and_by_bytes() {
+        let link = Peer::with_session(4096, 0).sender(0, 0, 1);
+        let mut receipts = Receipts::default();
+        receipts.stage(receipt(link, 1, WAITING_MAX_MESSAGES));
+        assert!(!receipts.has_room());
+        receipts.not_appended();
+        assert!(receipts.has_room());
+        receipts.stage(Receipt { bytes: WAITING_MAX_BYTES, ..receipt(link, 1, 1) });
+        assert!(!receipts.has_room());
+    }
+}

@@ -42,7 +42,7 @@ pub struct ConnectionView {
     device_id: String,
     /// Which of the hub's present life.
     connection: String,
-    /// `mqtt` or `mqtt-ws`.
+    /// `mqtt`, `mqtt-ws`, `amqp` or `amqp-ws`.
     protocol: &'static str,
     /// The IP address it came from.
     address: String,
@@ -78,7 +78,7 @@ pub struct PastConnectionView {
     boot: String,
     /// Which of that life's.
     connection: String,
-    /// `mqtt` or `mqtt-ws`.
+    /// `mqtt`, `mqtt-ws`, `amqp` or `amqp-ws`.
     protocol: &'static str,
     /// The IP address it came from.
     address: String,

@@ -27,7 +27,7 @@ pub struct RefusalView {
     /// When.
     #[schema(format = DateTime)]
     time: String,
-    /// `mqtt`, `mqtt-ws` or `https`.
+    /// `mqtt`, `mqtt-ws`, `amqp`, `amqp-ws` or `https`.
     protocol: &'static str,
     /// Address and port it came from.
     peer: String,

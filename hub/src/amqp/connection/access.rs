@@ -107,3 +107,63 @@ fn is_same_right(one: &str, other: &str) -> bool {
         |text| SasToken::parse(text).ok().map(|token| (token.resource().into_owned(), token.policy.map(|policy| policy.into_owned())));
     right(one) == right(other)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ops::world::{NOW, device_token, policy_token};
+
+    fn device(number: usize) -> DeviceId {
+        DeviceId::parse(&format!("d{number}")).unwrap()
+    }
+
+    fn token_of(access: &Access, device: &DeviceId, now: UnixMillis) -> Option<String> {
+        access.proof(device, &HubNames::new("hub.example", &[]), now)?.token.map(str::to_owned)
+    }
+
+    #[test]
+    fn a_devices_own_token_comes_before_a_policys_and_each_ends() {
+        let mut access = Access::default();
+        let (own, policys) = (device_token("d1", 1), policy_token("hub.example/devices", "device"));
+        let later = NOW.plus(Duration::from_secs(10));
+        access.keep_devices(&device(1), &own, NOW, NOW).unwrap();
+        access.keep_policys(&policys, later, NOW).unwrap();
+        assert_eq!(access.next_end(), Some(NOW));
+        assert_eq!(token_of(&access, &device(1), NOW).as_ref(), Some(&own));
+        assert_eq!(token_of(&access, &device(1), later).as_ref(), Some(&policys));
+        assert_eq!(token_of(&access, &device(2), NOW).as_ref(), Some(&policys));
+        access.forget_expired(later);
+        assert!(!access.is_empty());
+        access.forget_expired(later.plus(Duration::from_millis(1)));
+        assert!(access.is_empty());
+        assert_eq!(token_of(&access, &device(2), NOW), None);
+    }
+
+    #[test]
+    fn a_policys_token_speaks_where_it_was_signed_for() {
+        let mut access = Access::default();
+        let narrow = policy_token("hub.example/devices/d1", "device");
+        access.keep_policys(&narrow, NOW, NOW).unwrap();
+        assert_eq!(token_of(&access, &device(1), NOW).as_ref(), Some(&narrow));
+        assert_eq!(token_of(&access, &device(2), NOW), None);
+    }
+
+    #[test]
+    fn there_is_room_for_so_many_and_renewal_takes_none() {
+        let mut access = Access::default();
+        let later = NOW.plus(Duration::from_secs(1));
+        for number in 0..DEVICE_TOKENS_MAX {
+            access.keep_devices(&device(number), "t", NOW, NOW).unwrap();
+        }
+        assert_eq!(access.keep_devices(&device(DEVICE_TOKENS_MAX), "t", later, NOW), Err(TooManyTokens));
+        assert_eq!(access.keep_devices(&device(0), "t", later, NOW), Ok(()));
+        assert_eq!(access.keep_devices(&device(DEVICE_TOKENS_MAX), "t", later, later), Ok(()), "the others have expired");
+        for number in 0..POLICY_TOKENS_MAX {
+            access.keep_policys(&policy_token(&format!("hub.example/devices/d{number}"), "device"), NOW, NOW).unwrap();
+        }
+        assert_eq!(access.keep_policys(&policy_token("hub.example", "device"), NOW, NOW), Err(TooManyTokens));
+        assert_eq!(access.keep_policys(&policy_token("hub.example/devices/d0", "device"), NOW, NOW), Ok(()));
+    }
+}

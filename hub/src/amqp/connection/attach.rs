@@ -1,14 +1,15 @@
 //! Links that are asked for: where each leads, whether whoever asks may go there, and what it is granted.
 
+use fe2o3_amqp_types::definitions::Error;
+
 use super::{Conversation, Place, conditions};
 use crate::amqp::address::Node;
 use crate::amqp::engine::{AttachRequest, Role};
-use crate::amqp::receipts::WAITING_MAX_MESSAGES;
 use crate::ops::authenticate::AuthenticateError;
-use fe2o3_amqp_types::definitions::Error;
 
-/// How many transfers a device may have sent that are not answered. What they take is bounded for the whole connection.
-const EVENTS_WINDOW: u32 = WAITING_MAX_MESSAGES as u32;
+/// How many transfers a device may have sent that are not answered: as many as one connection may have waiting for the disk. What they take
+/// is bounded for the whole connection, by [`crate::amqp::receipts`].
+const EVENTS_WINDOW: u32 = 1000;
 
 /// How many tokens a peer may have sent that are not judged.
 const TOKENS_WINDOW: u32 = 16;
@@ -18,9 +19,9 @@ const SETTLED: u8 = 1;
 
 impl Conversation<'_> {
     /// Answers a link that is asked for.
-    pub(super) async fn attach(&mut self, request: AttachRequest) {
-        match self.place(&request).await {
-            Ok(place) => self.grant(&request, place),
+    pub(super) async fn attach(&mut self, request: &AttachRequest) {
+        match self.place(request).await {
+            Ok(place) => self.grant(request, place),
             Err(error) => self.engine.refuse_link(request.link, error),
         }
     }

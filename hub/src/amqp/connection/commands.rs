@@ -49,7 +49,7 @@ impl Conversation<'_> {
                 _ => None,
             };
             let receivers: Vec<(LinkId, bool)> = device.links.iter().filter_map(settled).collect();
-            if receivers.is_empty() && !device.receives {
+            if receivers.is_empty() && !device.receives && !device.session.has_deliveries() {
                 continue;
             }
             while engine.has_room()
@@ -152,12 +152,15 @@ fn write(device: &DeviceId, delivery: &Delivery, out: &mut Vec<u8>) -> Result<()
     let mut message: Message<'_> = encoding::decode(&delivery.content)?;
     message.properties.to = Some(format!("/devices/{device}/messages/deviceBound").into());
     let count = u8::try_from(delivery.delivery_count).unwrap_or(u8::MAX);
-    message.annotations.extend([
-        ("iothub-enqueuedtime".into(), Value::Timestamp(delivery.enqueued_time)),
-        ("iothub-deliverycount".into(), Value::Ubyte(count)),
-        ("iothub-sequencenumber".into(), Value::Ulong(delivery.command.0)),
-        ("iothub-messagelocktoken".into(), Value::String(delivery.token.to_string().into())),
-    ]);
+    let stamps = [
+        ("iothub-enqueuedtime", Value::Timestamp(delivery.enqueued_time)),
+        ("iothub-deliverycount", Value::Ubyte(count)),
+        ("iothub-sequencenumber", Value::Ulong(delivery.command.0)),
+        ("iothub-messagelocktoken", Value::String(delivery.token.to_string().into())),
+    ];
+    // What a back end says must not pass for what the hub says.
+    message.annotations.retain(|(name, _)| stamps.iter().all(|(stamp, _)| !name.eq_ignore_ascii_case(stamp)));
+    message.annotations.extend(stamps.map(|(name, value)| (name.into(), value)));
     message::write(&message, out);
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! The devices of a connection: a session for each, from its first link to its last.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::{Conversation, Place, conditions, now};
@@ -7,11 +8,10 @@ use crate::amqp::engine::LinkId;
 use crate::core::device_id::DeviceId;
 use crate::core::session::{DeviceRight, DisconnectReason};
 use crate::core::telemetry::Stamps;
-use crate::ops::authenticate::{AuthenticateError, authenticate_device};
+use crate::ops::authenticate::{AuthenticateError, authenticate_device, refuse};
 use crate::ops::open_session::{OpenSession, open_session, renew_session};
+use crate::ops::refusals::RefusalReason;
 use crate::ops::send_telemetry;
-
-use std::sync::Arc;
 
 /// A device that has links.
 pub struct Device<'a> {
@@ -34,7 +34,9 @@ impl Conversation<'_> {
             self.end_links_of(id);
         }
         let hub = self.hub;
-        let Some(proof) = self.access.proof(id, &hub.names, hub.now()) else { return Err(AuthenticateError::Refused) };
+        let Some(proof) = self.access.proof(id, &hub.names, hub.now()) else {
+            return Err(refuse(hub, id.as_str(), RefusalReason::NoToken, self.origin).await);
+        };
         let right = authenticate_device(hub, id.as_str(), proof, self.origin).await?;
         let (stamps, right_ends) = (send_telemetry::stamps(hub, &right), self.ends(&right));
         let session = OpenSession::new(hub, open_session(hub, right, self.origin).await?);
@@ -45,6 +47,7 @@ impl Conversation<'_> {
         }
         self.trust();
         self.devices.insert(id.clone(), Device { session, stamps, right_ends, links: Vec::new(), receives: false });
+        self.rights_changed();
         Ok(())
     }
 
@@ -57,8 +60,9 @@ impl Conversation<'_> {
         }
         device.stamps = send_telemetry::stamps(self.hub, &right);
         device.right_ends = right_ends;
-        self.is_woken = true;
-        Ok(renew_session(self.hub, &device.session, right).await?)
+        renew_session(self.hub, &device.session, right).await?;
+        self.rights_changed();
+        Ok(())
     }
 
     /// A granted link has gone, and not by the hub.

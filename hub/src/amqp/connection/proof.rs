@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 
+use fe2o3_amqp_types::messaging::{Accepted, DeliveryState};
+
+use super::access::TooManyTokens;
 use super::{Conversation, Place, conditions};
 use crate::amqp::cbs::{PutToken, answer, device_of};
-use crate::amqp::engine::{Delivery, DeliveryTag, NotSent, Outgoing, SaslInit, SaslOutcome, SessionId};
+use crate::amqp::engine::{Delivery, DeliveryTag, LinkId, NotSent, Outgoing, SaslInit, SaslOutcome, SessionId};
 use crate::amqp::message;
 use crate::amqp::sasl::{Password, Plain, User};
 use crate::core::device_id::DeviceId;
@@ -14,9 +17,6 @@ use crate::core::sas::SasToken;
 use crate::core::session::Credential;
 use crate::ops::authenticate::{AuthenticateError, Proof, authenticate_device, authenticate_service_for_any, refuse};
 use crate::ops::refusals::RefusalReason;
-use fe2o3_amqp_types::messaging::{Accepted, DeliveryState};
-
-use super::access::TooManyTokens;
 
 /// The most answers that wait for their receiver's credit; a client that puts more tokens without taking answers hears nothing of them.
 pub const ANSWERS_MAX: usize = 16;
@@ -70,7 +70,7 @@ impl Conversation<'_> {
     }
 
     /// A request to `$cbs`.
-    pub(super) async fn put_token(&mut self, delivery: Delivery) {
+    pub(super) async fn put_token(&mut self, delivery: &Delivery) {
         let request = match message::read(&delivery.payload) {
             Ok(request) => request,
             Err(no_message) => {
@@ -142,6 +142,7 @@ impl Conversation<'_> {
 
     /// Something has been proved: the peer is no stranger any more.
     pub(super) fn trust(&mut self) {
+        self.rights_changed();
         self.engine.trust();
         if let Some(authenticated) = self.authenticated.take() {
             authenticated();
@@ -169,8 +170,7 @@ impl Conversation<'_> {
 
     /// Says whether nothing is left to do with it.
     fn send_answer(&mut self, session: SessionId, bytes: &[u8]) -> bool {
-        let receiver =
-            |(link, place): (&crate::amqp::engine::LinkId, &Place)| (link.session == session && *place == Place::Answers).then_some(*link);
+        let receiver = |(link, place): (&LinkId, &Place)| (link.session == session && *place == Place::Answers).then_some(*link);
         let Some(link) = self.links.iter().find_map(receiver) else { return false };
         let tag = DeliveryTag::new(&self.next_tag.to_be_bytes()).expect("eight bytes fit");
         let sent = self.engine.send(link, &Outgoing { tag, message_format: 0, settled: true, payload: &[bytes] });

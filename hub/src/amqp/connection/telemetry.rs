@@ -22,13 +22,13 @@ pub struct Staged {
 
 impl Conversation<'_> {
     /// A message has come whole.
-    pub(super) async fn delivery(&mut self, delivery: Delivery) {
+    pub(super) async fn delivery(&mut self, delivery: &Delivery) {
         match self.links.get(&delivery.link) {
             Some(Place::Events(device)) => {
                 if self.staged.device.as_ref().is_some_and(|staged| staged != device) {
                     self.append().await;
                 }
-                self.stage(&delivery);
+                self.stage(delivery);
             }
             Some(Place::PutToken) => {
                 self.append().await;

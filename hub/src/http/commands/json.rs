@@ -83,7 +83,7 @@ pub struct StepDocument {
     time: String,
     /// `Enqueued`, `Delivered`, `Returned` (to its queue), how it ended, `ReceiptRead`, `ReceiptLost` or `SentAgain`.
     step: &'static str,
-    /// Over what it was delivered or settled: `mqtt`, `mqtt-ws` or `https`.
+    /// Over what it was delivered or settled: `mqtt`, `mqtt-ws`, `amqp`, `amqp-ws` or `https`.
     #[serde(skip_serializing_if = "Option::is_none")]
     protocol: Option<&'static str>,
     /// On which of the device's connections; HTTPS has none.
