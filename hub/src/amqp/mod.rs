@@ -15,3 +15,6 @@ pub mod receipts;
 pub mod sasl;
 
 pub use connection::{Stranger, serve_connection};
+
+/// What client and server agree on in `Sec-WebSocket-Protocol`, as Azure's clients spell it.
+pub const WEB_SOCKET_SUBPROTOCOL: &str = "AMQPWSB10";

@@ -55,9 +55,12 @@ fn device() -> Router<Arc<Hub>> {
         .layer(Extension(Arc::<Polls>::default()))
 }
 
-/// Where devices go whose network lets HTTPS through alone. Facts §1.2.
+/// Where clients go whose network lets HTTPS through alone; readers of events know the second address.
 fn websocket(subprotocols: Subprotocols) -> Router<Arc<Hub>> {
-    Router::new().route("/$iothub/websocket", get(websocket::upgrade)).layer(Extension(subprotocols))
+    Router::new()
+        .route("/$iothub/websocket", get(websocket::upgrade))
+        .route("/$servicebus/websocket", get(websocket::upgrade))
+        .layer(Extension(subprotocols))
 }
 
 /// Our own. docs/api.md, and described for programs in [`openapi`].

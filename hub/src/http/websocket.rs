@@ -1,4 +1,5 @@
-//! HTTP ends, and what the client asked for begins, on the same connection (RFC 6455 §4.2): `GET /$iothub/websocket`, and the change stream.
+//! HTTP ends, and what the client asked for begins, on the same connection (RFC 6455 §4.2): `GET /$iothub/websocket`,
+//! `/$servicebus/websocket`, and the change stream.
 //!
 //! Owns the handshake. Never speaks what follows: `serve` says who does.
 
@@ -48,7 +49,7 @@ impl fmt::Debug for Subprotocols {
     }
 }
 
-/// Handles `GET /$iothub/websocket`.
+/// Handles `GET /$iothub/websocket` and `/$servicebus/websocket`.
 pub async fn upgrade(Extension(subprotocols): Extension<Subprotocols>, request: Request) -> Result<Response, Failure> {
     let (mut parts, _) = request.into_parts();
     let handshake = handshake(&mut parts)?;

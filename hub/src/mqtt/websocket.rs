@@ -1,4 +1,4 @@
-//! A WebSocket as the byte stream that MQTT is spoken over (MQTT chapter 6).
+//! A WebSocket as the byte stream that MQTT is spoken over (MQTT chapter 6), and AMQP, which wants the same of it.
 //!
 //! Owns framing: binary messages in, of which a packet may need several and several may share one; one binary message out per write;
 //! pings answered, the close said. Never looks at the bytes. The upgrade itself belongs to HTTP, which agrees on [`SUBPROTOCOL`].

@@ -8,7 +8,7 @@ use futures_util::FutureExt as _;
 
 use super::authenticate::{AuthenticateError, authenticate_service, still_good};
 use super::flush_activity::flush_activity;
-use super::open_session::{close_session, open_session};
+use super::open_session::{close_session, open_session, renew_session};
 use super::send_telemetry::{AppendRefused, append, append_durably, stage, stamps};
 use super::world::{BrokenRegistry, NOW, World, device_token, identity, key, origin, payload, policy_token};
 use crate::core::device_id::DeviceId;
@@ -250,6 +250,24 @@ async fn replacing_the_key_in_use_ends_the_session_and_the_other_one_does_not() 
     assert_eq!(session.ended(), None, "its key only moved to the other slot");
     world.write(Expected::Version(Version(3)), Some(with_keys(4, 7, 8))).await;
     assert_eq!(session.ended(), Some(DisconnectReason::KeyReplaced));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewed_session_stands_and_falls_with_its_new_right() {
+    let world = World::with_device("D").await;
+    let first = world.login("D", &device_token("D", 1)).await.unwrap();
+    let second = world.login("D", &device_token("D", 2)).await.unwrap();
+    let session = open_session(&world.hub, first.clone(), origin()).await.unwrap();
+    renew_session(&world.hub, &session, second).await.unwrap();
+    let with_keys = |version, primary, secondary| DeviceIdentity {
+        version: Version(version),
+        authentication: Authentication::SymmetricKey { primary: key(primary), secondary: key(secondary) },
+        ..identity("D")
+    };
+    world.write(Expected::Version(Version(1)), Some(with_keys(2, 7, 2))).await;
+    assert_eq!(session.ended(), None, "it needs its first key no more");
+    renew_session(&world.hub, &session, first).await.unwrap();
+    assert_eq!(session.ended(), Some(DisconnectReason::KeyReplaced), "a right that was lost meanwhile renews nothing");
 }
 
 #[tokio::test(start_paused = true)]

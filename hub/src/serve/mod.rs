@@ -181,7 +181,7 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
     running.upkeep.spawn(keep_count(Arc::clone(&running.hub)));
     running.upkeep.spawn(keep_expectations(Arc::clone(&running.hub)));
     let edge = Edge { config, certificate, admissions, stop: running.stop.clone() };
-    let routers = protocols::routers(&running.hub, &running.health, config.limits.authentication_time.get());
+    let routers = protocols::routers(&running.hub, &running.health, config.limits.authentication_time.get(), &running.stop);
     edge.serve(ports, &running.hub, &routers, &mut running.listening)?;
     running.health.set_open(true);
     info!(host_name = %config.host_name, "the hub {} listens: {}", config.host_name, running.addresses);

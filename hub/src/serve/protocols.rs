@@ -1,4 +1,4 @@
-//! Where protocols meet what they may not know of: MQTT the edge, HTTP the MQTT in its WebSockets.
+//! Where protocols meet what they may not know of: MQTT and AMQP the edge, HTTP what is spoken in its WebSockets.
 
 use std::future::{Future, pending};
 use std::sync::Arc;
@@ -50,13 +50,22 @@ pub fn serve_amqp(hub: Arc<Hub>, connection: Connection, stop: CancellationToken
 
 /// The routes of the three HTTP ports. Who speaks MQTT over a WebSocket has `authentication_time` too; what HTTP used up of it is gone, by
 /// [`super::http_server`].
-pub fn routers(hub: &Arc<Hub>, health: &Health, authentication_time: Duration) -> Routers {
+pub fn routers(hub: &Arc<Hub>, health: &Health, authentication_time: Duration, stop: &CancellationToken) -> Routers {
     let api = router::api(Arc::clone(hub)).merge(health.liveness());
-    Routers { azure: router::azure(Arc::clone(hub), subprotocols(hub, authentication_time)), api, metrics: health.router() }
+    Routers { azure: router::azure(Arc::clone(hub), subprotocols(hub, authentication_time, stop)), api, metrics: health.router() }
 }
 
 /// What can be spoken over a WebSocket.
-fn subprotocols(hub: &Arc<Hub>, authentication_time: Duration) -> Subprotocols {
+fn subprotocols(hub: &Arc<Hub>, authentication_time: Duration, stop: &CancellationToken) -> Subprotocols {
+    let (amqp_hub, stop) = (Arc::clone(hub), stop.clone());
+    let speak_amqp: Arc<Speak> = Arc::new(move |upgraded, peer, connection| {
+        let (hub, stop) = (Arc::clone(&amqp_hub), stop.clone());
+        let stranger = amqp::Stranger { origin: Origin { protocol: Protocol::AmqpWs, peer }, certificate: connection.take_certificate() };
+        Box::pin(async move {
+            let stream = WebSocketBytes::over(upgraded).await;
+            amqp::serve_connection(hub, stream, stranger, stop, move || connection.authenticated()).await;
+        })
+    });
     let hub = Arc::clone(hub);
     let speak_mqtt: Arc<Speak> = Arc::new(move |upgraded, peer, connection| {
         let hub = Arc::clone(&hub);
@@ -66,5 +75,5 @@ fn subprotocols(hub: &Arc<Hub>, authentication_time: Duration) -> Subprotocols {
             serve_connection(hub, stream, stranger, authentication_time, move || connection.authenticated()).await;
         })
     });
-    Subprotocols::default().with(websocket::SUBPROTOCOL, speak_mqtt)
+    Subprotocols::default().with(websocket::SUBPROTOCOL, speak_mqtt).with(amqp::WEB_SOCKET_SUBPROTOCOL, speak_amqp)
 }

@@ -116,3 +116,32 @@ async fn telemetry_and_commands_share_a_session() {
     ended.sort_unstable();
     assert_eq!(ended, [2, 3]);
 }
+
+/// A receiver that wants everything settled has what has left.
+#[tokio::test]
+async fn what_has_left_is_done_for_a_receiver_that_settles_nothing() {
+    let world = World::with_device("D").await;
+    let mut client = Client::with_cbs(&world).await;
+    assert_eq!(client.put_token("hub.example/devices/D", &long_token("D")).await, 200);
+    client.attach(Attach { snd_settle_mode: Some(1), ..receiver(&devicebound("D"), 2) }).await.unwrap();
+    client.say(&Performative::Flow(credit(2, 0, 10))).await;
+    let id = send(&world, "go").await;
+    let (transfer, _) = client.hear_transfer().await;
+    assert_eq!((transfer.handle, transfer.settled), (2, Some(true)));
+    assert_eq!(client.put_token("hub.example/devices/D", &long_token("D")).await, 200);
+    assert_eq!(receipts(&world).await, [(id, Outcome::Completed)]);
+}
+
+#[tokio::test]
+async fn what_a_back_end_says_does_not_pass_for_what_the_hub_says() {
+    let world = World::with_device("D").await;
+    let mut client = receiving(&world, 10).await;
+    let annotations = vec![("iothub-deliverycount".into(), Value::Ubyte(77)), ("note".into(), Value::Boolean(true))];
+    let message = Message { annotations, ..payload("go") };
+    let command = NewCommand { message, ack: Acknowledgement::None, sent_by: "service".into(), again_of: None };
+    send_command(&world.hub, identity("D").device_id, command).await.unwrap();
+    let (_, bytes) = client.hear_transfer().await;
+    let annotations = message::read(&bytes).unwrap().annotations;
+    let counts: Vec<_> = annotations.iter().filter(|(name, _)| name == "iothub-deliverycount").map(|(_, value)| value.clone()).collect();
+    assert_eq!(counts, [Value::Ubyte(1)]);
+}

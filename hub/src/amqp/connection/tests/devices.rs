@@ -150,3 +150,14 @@ async fn a_connection_that_is_lost_leaves_nobody_connected() {
     served.await.unwrap();
     assert!(world.hub.presence.is_empty());
 }
+
+/// An idle connection is told, too.
+#[tokio::test]
+async fn who_says_nothing_hears_of_its_end() {
+    let world = two_devices().await;
+    let mut client = Client::sending(&world).await;
+    world.write(Expected::Version(Version(1)), None).await;
+    assert_eq!(ended(&mut client, 2).await, AmqpError::UnauthorizedAccess.into());
+    assert!(sessions(&world).is_empty());
+    assert_eq!(client.put_token("hub.example/devices/D", &long_token("D")).await, 401);
+}
