@@ -90,9 +90,14 @@ impl Rig {
 
     /// A WebSocket to speak MQTT on.
     async fn websocket(&self) -> TlsStream<TcpStream> {
+        self.websocket_for("/$iothub/websocket?iothub-no-client-cert=true", "mqtt").await
+    }
+
+    async fn websocket_for(&self, target: &str, subprotocol: &str) -> TlsStream<TcpStream> {
         let mut stream = self.connect(self.running.addresses().https, "hub.example").await.unwrap();
-        let upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: mqtt\r\n";
-        ask(&mut stream, "/$iothub/websocket?iothub-no-client-cert=true", upgrade).await;
+        let upgrade =
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        ask(&mut stream, target, &format!("{upgrade}Sec-WebSocket-Protocol: {subprotocol}\r\n")).await;
         let head = read_until(&mut stream, "\r\n\r\n").await;
         assert!(head.starts_with("HTTP/1.1 101") && head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
         stream
@@ -235,6 +240,25 @@ async fn a_good_token_ends_a_strangers_limits_and_a_bad_one_does_not() {
     }
     assert!((1..4).contains(&answers), "16 KiB are three requests and not six: {answers}");
     rig.running.stop().await;
+}
+
+#[tokio::test]
+async fn amqp_is_spoken_at_its_port_and_over_a_websocket() {
+    const HEADER: &[u8] = b"AMQP\x00\x01\x00\x00";
+    let rig = Rig::start(&[]).await;
+    let mut stream = rig.connect(rig.running.addresses().amqp, "hub.example").await.unwrap();
+    stream.write_all(HEADER).await.unwrap();
+    let mut answer = [0; 8];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(answer, HEADER);
+    for target in ["/$iothub/websocket", "/$servicebus/websocket"] {
+        let mut stream = rig.websocket_for(target, "AMQPWSB10").await;
+        // A binary message with a mask of zeros (RFC 6455 §5.2).
+        stream.write_all(&[&[0x82, 0x88, 0, 0, 0, 0], HEADER].concat()).await.unwrap();
+        let mut answer = [0; 10];
+        stream.read_exact(&mut answer).await.unwrap();
+        assert_eq!(answer[..], [&[0x82, 8], HEADER].concat()[..], "{target}");
+    }
 }
 
 #[tokio::test]
