@@ -28,7 +28,11 @@ impl Conversation<'_> {
             Some(Place::Answers) => self.send_answers(),
             Some(Place::Commands { .. }) => {
                 self.is_woken = true;
-                self.send_commands();
+                if drain {
+                    // What waits goes first, but to nobody who has been shut out.
+                    self.end_links_of_ended();
+                    self.send_commands();
+                }
             }
             Some(Place::PutToken | Place::Events(_)) | None => {}
         }
