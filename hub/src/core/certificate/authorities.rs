@@ -7,6 +7,7 @@ use std::collections::HashSet;
 use rustls_pki_types::{CertificateDer, Der, SignatureVerificationAlgorithm, TrustAnchor, UnixTime};
 use sha2::{Digest as _, Sha256};
 use webpki::{ALL_VERIFICATION_ALGS, EndEntityCert, KeyUsage, VerifiedPath, anchor_from_trusted_cert};
+use x509_parser::certificate::X509Certificate;
 
 use super::{CertificateRefused, PresentedChain, Validity, must_be_issued_to, parse};
 use crate::core::device_id::DeviceId;
@@ -25,6 +26,8 @@ pub struct Authority {
 struct Anchor {
     trust: TrustAnchor<'static>,
     validity: Validity,
+    /// How many intermediates may stand between it and a device's certificate, if it says so.
+    path_len: Option<usize>,
     id: AnchorId,
 }
 
@@ -48,6 +51,12 @@ pub enum InvalidAuthority {
     /// Its basic constraints say that it signs no others.
     #[error("certificate {0} is not a certificate authority's (basicConstraints CA:TRUE is missing)")]
     NotAnAuthority(usize),
+    /// Its key usage says that it signs no certificates.
+    #[error("certificate {0} may not sign others (its keyUsage lacks keyCertSign)")]
+    NotForSigning(usize),
+    /// Its extended key usage says that those below it are for something else.
+    #[error("certificate {0} is not for clients (its extendedKeyUsage lacks clientAuth)")]
+    NotForClients(usize),
     /// None at all.
     #[error("there is no certificate")]
     Empty,
@@ -80,7 +89,18 @@ impl Anchor {
         if !is_authority {
             return Err(InvalidAuthority::NotAnAuthority(at));
         }
-        Ok(Self { trust, validity, id: AnchorId(Sha256::digest(der).into()) })
+        if !may_sign_certificates(&parsed) {
+            return Err(InvalidAuthority::NotForSigning(at));
+        }
+        // webpki knows the name and the key of an anchor, and nothing of its purposes nor of the length of its paths.
+        match parsed.extended_key_usage() {
+            Ok(usage) if usage.as_ref().is_none_or(|usage| usage.value.client_auth) => {}
+            _ => return Err(InvalidAuthority::NotForClients(at)),
+        }
+        let constraints = parsed.basic_constraints().map_err(|_| unreadable())?;
+        let path_len = constraints.and_then(|constraints| constraints.value.path_len_constraint);
+        let path_len = path_len.map(|most| usize::try_from(most).unwrap_or(usize::MAX));
+        Ok(Self { trust, validity, path_len, id: AnchorId(Sha256::digest(der).into()) })
     }
 
     /// The same, without a copy of it.
@@ -129,6 +149,9 @@ impl Authorities {
         must_be_issued_to(&parsed, device)?;
         let validity = Validity::of(&parsed);
         validity.check(now)?;
+        if !parsed.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| usage.value.digital_signature())) {
+            return Err(CertificateRefused::Unsound("its keyUsage lacks digitalSignature".to_owned()));
+        }
         let own_der = CertificateDer::from(&own[..]);
         let issuer = match others.last().map(|der| parse(der)) {
             Some(Ok(last)) => last.issuer().to_string(),
@@ -208,17 +231,24 @@ impl Authorities {
         asked: &[(&Authority, &Anchor)],
         device: &DeviceId,
     ) -> Result<(Issued, UnixMillis), CertificateRefused> {
-        let mut good_until = UnixMillis(i64::MAX);
+        let (mut good_until, mut links) = (UnixMillis(i64::MAX), 0);
         for link in path.intermediate_certificates() {
             let der = link.der();
             let parsed = parse(&der).map_err(|_| CertificateRefused::Unsound("an intermediate certificate can't be read".to_owned()))?;
             let trust = anchor_from_trusted_cert(&der).map_err(|error| CertificateRefused::Unsound(error.to_string()))?;
+            if !may_sign_certificates(&parsed) {
+                return Err(CertificateRefused::Unsound("the keyUsage of an intermediate certificate lacks keyCertSign".to_owned()));
+            }
             self.must_be_free_for(&trust, device)?;
+            links += 1;
             good_until = good_until.min(Validity::of(&parsed).not_after);
         }
         let ends = asked.iter().filter(|(_, anchor)| anchor.trust == *path.anchor());
+        let ends = ends.filter(|(_, anchor)| anchor.path_len.is_none_or(|most| links <= most));
         let end = ends.min_by_key(|(_, anchor)| Reverse(anchor.validity.not_after));
-        let (authority, anchor) = end.ok_or_else(|| CertificateRefused::Unsound("it leads to no authority".to_owned()))?;
+        let too_long =
+            || CertificateRefused::Unsound("it has more intermediate certificates than its authority's pathlen allows".to_owned());
+        let (authority, anchor) = end.ok_or_else(too_long)?;
         let issued = Issued { authority: authority.name.clone(), anchor: anchor.id };
         Ok((issued, good_until.min(anchor.validity.not_after)))
     }
@@ -252,6 +282,11 @@ struct Question<'a> {
     device: &'a DeviceId,
     now: UnixMillis,
     algorithms: &'a [&'a dyn SignatureVerificationAlgorithm],
+}
+
+/// Whether it says that it may, or says nothing about it (RFC 5280 §4.2.1.3); webpki does not ask.
+fn may_sign_certificates(certificate: &X509Certificate<'_>) -> bool {
+    certificate.key_usage().is_ok_and(|usage| usage.is_none_or(|usage| usage.value.key_cert_sign()))
 }
 
 fn time(now: UnixMillis) -> UnixTime {

@@ -1,7 +1,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use proptest::prelude::*;
-use rcgen::date_time_ymd;
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, date_time_ymd};
 use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm};
 
 use self::made::{MadeAuthority, authority_params, chain, for_servers_only, params, self_signed};
@@ -108,6 +108,63 @@ fn an_authority_speaks_for_its_prefix_alone() {
     // The same certificate under two names: either will do.
     let twice: Authorities = [root.named("pumps", "pump-"), root.named("valves", "valve-")].into_iter().collect();
     assert!(twice.prove(&chain(&[&root.issue(&params(&["valve-1"]))]), &device("valve-1"), NOW).is_ok());
+}
+
+#[test]
+fn what_an_authority_may_sign_is_what_it_says_itself() {
+    let saying = |says: &dyn Fn(&mut CertificateParams)| {
+        let mut params = authority_params("root");
+        says(&mut params);
+        MadeAuthority::root_with(params)
+    };
+    let pathlen_0 = saying(&|params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)));
+    let pathlen_1 = saying(&|params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1)));
+    for (root, may) in [(pathlen_0, [true, false, false]), (pathlen_1, [true, true, false])] {
+        let authorities: Authorities = [root.named("root", "")].into_iter().collect();
+        let first = root.intermediate("first");
+        let second = first.intermediate("second");
+        let d = params(&["d"]);
+        let chains = [
+            vec![root.issue(&d)],
+            vec![first.issue(&d), first.der().to_vec()],
+            vec![second.issue(&d), second.der().to_vec(), first.der().to_vec()],
+        ];
+        for (certificates, may) in chains.iter().zip(may) {
+            let presented: Vec<&[u8]> = certificates.iter().map(Vec::as_slice).collect();
+            let proved = authorities.prove(&chain(&presented), &device("d"), NOW);
+            assert!(if may { proved.is_ok() } else { matches!(proved, Err(CertificateRefused::Unsound(_))) }, "{proved:?}");
+        }
+    }
+    let good = |params: &mut CertificateParams| {
+        params.key_usages = vec![KeyUsagePurpose::CrlSign, KeyUsagePurpose::KeyCertSign];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    };
+    let _ = saying(&good).named("root", "");
+    let refusal = |root: &MadeAuthority| Authority::new("a", "", &[root.der()]).unwrap_err();
+    let crls = saying(&|params| params.key_usages = vec![KeyUsagePurpose::CrlSign]);
+    assert_eq!(refusal(&crls), InvalidAuthority::NotForSigning(1));
+    let servers = saying(&|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    assert_eq!(refusal(&servers), InvalidAuthority::NotForClients(1));
+}
+
+#[test]
+fn a_key_usage_counts_where_there_is_one() {
+    let root = MadeAuthority::root("root");
+    let authorities: Authorities = [root.named("root", "")].into_iter().collect();
+    let with = |mut params: CertificateParams, usage: KeyUsagePurpose| {
+        params.key_usages = vec![usage];
+        params
+    };
+    let own = |usage| root.issue(&with(params(&["d"]), usage));
+    assert!(authorities.prove(&chain(&[&own(KeyUsagePurpose::DigitalSignature)]), &device("d"), NOW).is_ok());
+    let refused = authorities.prove(&chain(&[&own(KeyUsagePurpose::KeyEncipherment)]), &device("d"), NOW);
+    assert_eq!(refused, Err(CertificateRefused::Unsound("its keyUsage lacks digitalSignature".to_owned())));
+    for (usage, may) in [(KeyUsagePurpose::KeyCertSign, true), (KeyUsagePurpose::DigitalSignature, false)] {
+        let link = root.intermediate_with(with(authority_params("link"), usage));
+        let presented = link.issue(&params(&["d"]));
+        let proved = authorities.prove(&chain(&[&presented, link.der()]), &device("d"), NOW);
+        assert!(if may { proved.is_ok() } else { matches!(proved, Err(CertificateRefused::Unsound(_))) }, "{proved:?}");
+    }
 }
 
 #[test]
