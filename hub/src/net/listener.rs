@@ -190,6 +190,12 @@ impl Front {
                 debug!(listener = self.name, %peer, %refusal, "refused {peer}: {refusal}");
                 None
             }
+            Ok(Err(ConnectError::HandshakeFailed(error))) => {
+                let refusal = refusal_of(&error);
+                refusals.count(refusal);
+                debug!(listener = self.name, %peer, %refusal, %error, "refused {peer}: {refusal}: {error}");
+                None
+            }
             Ok(Err(ConnectError::GoneUnheard)) => None,
             Err(_elapsed) => {
                 refusals.count(Refusal::HandshakeTimeout);
@@ -226,9 +232,7 @@ impl Front {
         let admission = stream.admission().clone();
         let failed = |error: io::Error| {
             if admission.has_spoken() {
-                let refusal = refusal_of(&error);
-                debug!(listener = self.name, %refusal, %error, "a handshake failed: {error}");
-                return refusal.into();
+                return ConnectError::HandshakeFailed(error);
             }
             admission.forgive();
             ConnectError::GoneUnheard
@@ -274,6 +278,8 @@ fn refusal_of(error: &io::Error) -> Refusal {
 
 enum ConnectError {
     Refused(Refusal),
+    /// By TLS, which says why.
+    HandshakeFailed(io::Error),
     /// It was closed before it said a word: nobody's failure.
     GoneUnheard,
 }
