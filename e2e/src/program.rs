@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use anyhow::{Context, Result, ensure};
-use nix::sys::signal::{Signal, killpg};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use serde_json::Value;
 use tempfile::NamedTempFile;
@@ -246,6 +246,15 @@ impl Actor {
     /// When nobody is left, or it has no group of its own.
     pub fn interrupt(&self) -> Result<()> {
         Ok(killpg(self.group.0.context("it was not started in its own group")?, Signal::SIGINT)?)
+    }
+
+    /// SIGHUP, at which a server looks at its files.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn hang_up(&self) -> Result<()> {
+        let id = self.child.id().context("it has ended")?;
+        Ok(kill(Pid::from_raw(i32::try_from(id)?), Signal::SIGHUP)?)
     }
 
     /// What it has said on standard error.

@@ -62,6 +62,8 @@ const EDITS: &[(Kind, &str, &str, &str)] = &[
         r#"{"spec": {"ports": [{"name": "api", "port": 444}, {"name": "metrics", "port": 9464}]}}"#,
         "/spec/ports/0/port",
     ),
+    // Nobody opens it to the outside.
+    (SERVICE, "plant-metrics", r#"{"spec": {"type": "NodePort"}}"#, "/spec/type"),
     (NETWORK_POLICY, "plant", r#"{"spec": {"ingress": []}}"#, "/spec"),
     (DISRUPTION_BUDGET, "plant", r#"{"metadata": {"labels": {"mooring.dev/hub": null}}}"#, "/metadata/labels/mooring.dev~1hub"),
     (SERVICE_MONITOR, "plant", r#"{"spec": {"endpoints": []}}"#, "/spec"),

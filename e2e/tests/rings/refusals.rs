@@ -200,7 +200,7 @@ fn a_wrong_host_is_refused_over_https() -> Result<()> {
                     ]);
                     curl = more.iter().fold(curl, |curl, header| curl.args(["-H", header]));
                     curl = if path.ends_with("events") { curl.args(["--data-binary", "x"]) } else { curl };
-                    let told = curl.arg(&format!("{path}?api-version=2021-04-12")).outcome().await?;
+                    let told = curl.arg(format!("{path}?api-version=2021-04-12")).outcome().await?;
                     let printed = String::from_utf8(told.stdout)?;
                     let (body, status) = printed.rsplit_once('\n').unwrap_or_default();
                     ensure!(wanted.contains(&status), "{host} at {path}: {status} {body} {}", told.stderr);

@@ -20,7 +20,7 @@ use tokio::net::{TcpSocket, TcpStream};
 const KEY: [u8; 32] = [7; 32];
 
 /// Writes a file that `serve` can be started with, over the certificate that a hub in dev mode has made; answers its path.
-fn write_configuration(hub: &Hub, folder: &Path, more: &str) -> Result<PathBuf> {
+pub fn write_configuration(hub: &Hub, folder: &Path, more: &str) -> Result<PathBuf> {
     let tls = hub.data().join("tls");
     std::fs::write(folder.join("key"), STANDARD.encode(KEY))?;
     let text = format!(
@@ -38,17 +38,18 @@ fn write_configuration(hub: &Hub, folder: &Path, more: &str) -> Result<PathBuf> 
 }
 
 /// The policy that the file brings.
-fn fleet() -> Result<ConnectionString> {
+pub fn fleet() -> Result<ConnectionString> {
     let key = STANDARD.encode(KEY);
     ConnectionString::parse(&format!("HostName={HUB};SharedAccessKeyName=fleet;SharedAccessKey={key}"))
 }
 
-fn serve(configuration: &Path) -> Result<Program> {
+/// The program that serves from it.
+pub fn serve(configuration: &Path) -> Result<Program> {
     Ok(Program::named(&binary()?.display().to_string()).args(["serve", "--config"]).arg(configuration))
 }
 
 /// Asks until the hub says that it is ready.
-async fn until_ready(hub: &Hub, server: &mut Actor) -> Result<()> {
+pub async fn until_ready(hub: &Hub, server: &mut Actor) -> Result<()> {
     let client = rest::client(hub)?;
     let asking = async {
         loop {

@@ -13,6 +13,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::serve::{fleet, serve, until_ready, write_configuration};
+
 const DEVICE: &str = "press-1";
 
 /// A folder in which certificates are made.
@@ -68,9 +70,13 @@ async fn thumbprint(certificate: &Path, digest: &str) -> Result<String> {
 }
 
 async fn register(hub: &Hub, id: &str, authentication: &Value) -> Result<()> {
+    register_at(&Rest::owner(hub)?, id, authentication).await
+}
+
+async fn register_at(registry: &Rest, id: &str, authentication: &Value) -> Result<()> {
     let body = json_body(&json!({"deviceId": id, "authentication": authentication}));
     let headers = [("Content-Type", "application/json; charset=utf-8")];
-    Rest::owner(hub)?.call(Method::PUT, &format!("/devices/{id}"), &headers, body).await?.expect(200).map(drop)
+    registry.call(Method::PUT, &format!("/devices/{id}"), &headers, body).await?.expect(200).map(drop)
 }
 
 fn self_signed(primary: Option<&str>, secondary: Option<&str>) -> Value {
@@ -198,6 +204,56 @@ fn a_changed_thumbprint_closes_the_connection() -> Result<()> {
         }
         let kept = Events::all(&hub).await?.iter().map(|event| event.bytes()).collect::<Result<Vec<_>>>()?;
         ensure!(kept.iter().all(|payload| payload == b"before"), "something was kept afterwards");
+        Ok(())
+    })
+}
+
+/// Two authorities in the configuration file, each with a prefix: the file of one changes while the hub runs, and the other's device is
+/// not disturbed.
+#[test]
+fn a_changed_authority_closes_what_came_in_by_it_alone() -> Result<()> {
+    isolated(async || {
+        let office = Office::new()?;
+        let [presses, pumps] = [office.self_signed("presses", "Presses").await?, office.self_signed("pumps", "Pumps").await?];
+        let next = office.self_signed("next", "Next presses").await?;
+        let own = "keyUsage=digitalSignature\n";
+        let [press, pump] = [office.issued("press", DEVICE, &presses, own).await?, office.issued("pump", "pump-1", &pumps, own).await?];
+        let stray = office.issued("stray", "pump-2", &presses, own).await?;
+        let mut hub = Hub::start(&[]).await?;
+        hub.stop().await?;
+        let section = |name: &str, made: &Made, prefix: &str| {
+            format!("[device_authorities.{name}]\nfile = \"{}\"\nid_prefix = \"{prefix}\"\n", made.certificate.display())
+        };
+        let more = [section("presses", &presses, "press-"), section("pumps", &pumps, "pump-")].concat();
+        let folder = tempfile::tempdir()?;
+        let mut server = serve(&write_configuration(&hub, folder.path(), &more)?)?.start()?;
+        until_ready(&hub, &mut server).await?;
+        let registry = Rest::new(&hub, fleet()?)?;
+        for id in [DEVICE, "pump-1", "pump-2"] {
+            register_at(&registry, id, &json!({"type": "certificateAuthority"})).await?;
+        }
+
+        let mut actors = Vec::new();
+        for (id, made) in [(DEVICE, &press), ("pump-1", &pump)] {
+            let mut actor = device(Program::python("x509_live.py", &hub)?, id, made).start()?;
+            actor.until("connected").await.context(id)?;
+            actor.tell("before").await?;
+            actor.until("sent").await.context(id)?;
+            actors.push(actor);
+        }
+        ensure!(curl(&hub, "pump-2", &stray, "in vain").await? == "401", "an authority has spoken for another's device");
+        ensure!(server.standard_error().contains("AuthorityNotAllowed"), "{}", server.standard_error());
+
+        std::fs::copy(&next.certificate, &presses.certificate)?;
+        server.hang_up()?;
+        actors[0].until("disconnected").await.with_context(|| server.standard_error())?;
+        ensure!(curl(&hub, DEVICE, &press, "after").await? == "401", "the authority that is gone is still believed");
+        actors[1].tell("after").await?;
+        let told = actors[1].next().await?;
+        ensure!(told["event"] == "sent", "the other was disturbed: {told}");
+        for actor in &mut actors {
+            actor.end().await?;
+        }
         Ok(())
     })
 }

@@ -69,8 +69,9 @@ const DEVICE_AUTHORITIES: &str = "
 ## `[device_authorities.NAME]`
 
 Authorities that issue certificates to devices. A device that is registered as CA-signed comes in with a certificate whose common name
-is its id and behind which one of them stands. The files are read again when they change, and on SIGHUP; whoever came in by a certificate
-that is gone from them is sent away. At most 64. Only in the file.
+is its id and behind which one of them stands. The files are read again when they change, and on SIGHUP; a changed one counts once it has
+looked the same for a second. Whoever came in by a certificate that is gone from them is sent away. A file that is gone, empty or broken
+leaves its authorities as they were, and a line in the log. At most 64. Only in the file.
 
 | key | what it decides | form | default |
 |---|---|---|---|

@@ -19,10 +19,10 @@ use super::time::UnixMillis;
 pub mod authorities;
 
 /// The certificates of a chain that are looked at: a device's own and more intermediates than anybody has.
-const CHAIN_MAX: usize = 6;
+pub const CHAIN_MAX: usize = 6;
 
 /// The bytes of a chain that are kept: six RSA-4096 certificates with room to spare.
-const CHAIN_MAX_BYTES: usize = 16 * 1024;
+pub const CHAIN_MAX_BYTES: usize = 16 * 1024;
 
 /// What a client presented: its own certificate in DER, then those that lead to an authority. Clones share it.
 #[derive(Clone, PartialEq, Eq)]

@@ -190,6 +190,12 @@ impl Front {
                 debug!(listener = self.name, %peer, %refusal, "refused {peer}: {refusal}");
                 None
             }
+            Ok(Err(ConnectError::HandshakeFailed(error))) => {
+                let refusal = refusal_of(&error);
+                refusals.count(refusal);
+                debug!(listener = self.name, %peer, %refusal, %error, "refused {peer}: {refusal}: {error}");
+                None
+            }
             Ok(Err(ConnectError::GoneUnheard)) => None,
             Err(_elapsed) => {
                 refusals.count(Refusal::HandshakeTimeout);
@@ -224,9 +230,9 @@ impl Front {
 
     async fn encrypt(&self, stream: Metered<TcpStream>) -> Result<Stream, ConnectError> {
         let admission = stream.admission().clone();
-        let failed = |_: io::Error| {
+        let failed = |error: io::Error| {
             if admission.has_spoken() {
-                return Refusal::HandshakeFailed.into();
+                return ConnectError::HandshakeFailed(error);
             }
             admission.forgive();
             ConnectError::GoneUnheard
@@ -262,8 +268,18 @@ fn keep_alive(stream: &TcpStream) -> rustix::io::Result<()> {
     set_tcp_user_timeout(stream, u32::try_from(NOTHING_TAKEN_MAX.as_millis()).unwrap_or(u32::MAX))
 }
 
+/// Of a client that had begun to speak.
+fn refusal_of(error: &io::Error) -> Refusal {
+    match error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
+        Some(rustls::Error::InvalidCertificate(_)) => Refusal::ClientCertificate,
+        _ => Refusal::HandshakeFailed,
+    }
+}
+
 enum ConnectError {
     Refused(Refusal),
+    /// By TLS, which says why.
+    HandshakeFailed(io::Error),
     /// It was closed before it said a word: nobody's failure.
     GoneUnheard,
 }
@@ -411,6 +427,57 @@ mod tests {
             rig.client("hub.example", config, &[]).await.unwrap();
         }
         assert!(rig.stop().await.refusals().iter().all(|(_, count)| count == 0));
+    }
+
+    #[tokio::test]
+    async fn a_chain_is_taken_up_to_its_bounds() {
+        let rig = Rig::start(LIMITS, &[], MINUTE);
+        let own = rcgen::generate_simple_self_signed(["device".to_owned()]).unwrap();
+        let large = CertificateDer::from(vec![0; 16 * 1024 + 1 - own.cert.der().len()]);
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            for (links, taken) in
+                [(vec![own.cert.der().clone(); 5], true), (vec![own.cert.der().clone(); 6], false), (vec![large.clone()], false)]
+            {
+                let key = PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap();
+                let presented = [own.cert.der().clone()].into_iter().chain(links).collect();
+                let config = rig.config_builder(&[version]).with_client_auth_cert(presented, key).unwrap();
+                assert_eq!(rig.client("hub.example", config, &[]).await.is_ok(), taken, "{version:?}");
+            }
+        }
+        assert_eq!(rig.stop().await.refusals().of(Refusal::ClientCertificate), 4);
+    }
+
+    #[tokio::test]
+    async fn a_certificate_that_is_none_is_refused_by_its_name() {
+        let rig = Rig::start(LIMITS, &[], MINUTE);
+        let own = rcgen::generate_simple_self_signed(["device".to_owned()]).unwrap();
+        let other = rcgen::generate_simple_self_signed(["device".to_owned()]).unwrap();
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            for certificate in [CertificateDer::from(b"no certificate".to_vec()), other.cert.der().clone()] {
+                let key =
+                    rustls::crypto::aws_lc_rs::sign::any_supported_type(&PrivateKeyDer::try_from(own.signing_key.serialize_der()).unwrap());
+                // Not asked by the client whether the key is that certificate's.
+                let presented = Arc::new(rustls::sign::CertifiedKey::new(vec![certificate], key.unwrap()));
+                let config =
+                    rig.config_builder(&[version]).with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(presented)));
+                assert!(rig.client("hub.example", config, &[]).await.is_err());
+            }
+        }
+        assert_eq!(rig.stop().await.refusals().of(Refusal::ClientCertificate), 4);
+    }
+
+    /// A resumed session would bring a certificate whose key was proved some connections ago.
+    #[tokio::test]
+    async fn no_session_is_resumed() {
+        let rig = Rig::start(LIMITS, &[], MINUTE);
+        for version in [&rustls::version::TLS12, &rustls::version::TLS13] {
+            // Its clones share what they remember.
+            let config = rig.config(&[version]);
+            for _ in 0..2 {
+                let stream = rig.client("hub.example", config.clone(), &[]).await.unwrap();
+                assert_eq!(stream.get_ref().1.handshake_kind(), Some(rustls::HandshakeKind::Full), "{version:?}");
+            }
+        }
     }
 
     #[tokio::test]

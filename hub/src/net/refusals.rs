@@ -20,6 +20,8 @@ pub enum Refusal {
     HandshakeTimeout,
     /// The client asked for a host that this hub is not.
     UnknownServerName,
+    /// The client presented a certificate that can't be read, whose key it has not, or too long a chain.
+    ClientCertificate,
     /// Any other failed TLS handshake.
     HandshakeFailed,
     /// Sent more than a stranger may.
@@ -28,7 +30,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::TooManyConnections,
         Self::TooManyUnfinished,
         Self::TooManyUnfinishedOfAddress,
@@ -36,6 +38,7 @@ impl Refusal {
         Self::ProxyHeader,
         Self::HandshakeTimeout,
         Self::UnknownServerName,
+        Self::ClientCertificate,
         Self::HandshakeFailed,
         Self::TooManyBytes,
     ];
@@ -51,6 +54,7 @@ impl Refusal {
             Self::ProxyHeader => "proxy_header",
             Self::HandshakeTimeout => "handshake_timeout",
             Self::UnknownServerName => "unknown_server_name",
+            Self::ClientCertificate => "client_certificate",
             Self::HandshakeFailed => "handshake_failed",
             Self::TooManyBytes => "too_many_bytes",
         }
@@ -95,6 +99,6 @@ mod tests {
         for (times, refusal) in Refusal::ALL.into_iter().enumerate() {
             (0..times).for_each(|_| refusals.count(refusal));
         }
-        assert_eq!(refusals.iter().map(|(_, count)| count).collect::<Vec<_>>(), (0..9).collect::<Vec<_>>());
+        assert_eq!(refusals.iter().map(|(_, count)| count).collect::<Vec<_>>(), (0..10).collect::<Vec<_>>());
     }
 }

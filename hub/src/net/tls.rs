@@ -1,6 +1,6 @@
 //! What TLS looks like here: 1.2 and 1.3 (Azure's Python and Java device clients speak 1.2 only), an ECDSA certificate, no resumption.
 //!
-//! Owns the server configurations. Never reads a file, and believes no client certificate.
+//! Owns the server configurations. Never reads a file, and believes no client certificate; a chain that is too long it does not take.
 
 use std::sync::Arc;
 
@@ -10,9 +10,10 @@ use rustls::pki_types::{CertificateDer, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
-use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
+use rustls::{CertificateError, DigitallySignedStruct, DistinguishedName, OtherError, SignatureScheme};
 
 use super::certificate::ReloadingCertificate;
+use crate::core::certificate::{CHAIN_MAX, CHAIN_MAX_BYTES};
 
 /// Whether a client is asked for a certificate. It is never required: devices that sign tokens have none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +88,11 @@ impl ResolvesServerCert for CertificateForName {
     }
 }
 
+/// A client presents more than the hub would look at.
+#[derive(Debug, thiserror::Error)]
+#[error("the chain has more than {CHAIN_MAX} certificates or {CHAIN_MAX_BYTES} bytes")]
+struct ChainTooLong;
+
 /// Asks for a certificate, makes the client prove that it has the key, and draws no conclusion from it.
 #[derive(Debug)]
 struct AnyClientCertificate(Arc<CryptoProvider>);
@@ -102,10 +108,15 @@ impl ClientCertVerifier for AnyClientCertificate {
 
     fn verify_client_cert(
         &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
         _now: UnixTime,
     ) -> Result<ClientCertVerified, rustls::Error> {
+        // rustls keeps the chain for as long as the connection lives, up to 64 KiB of it.
+        let bytes = intermediates.iter().fold(end_entity.len(), |bytes, certificate| bytes.saturating_add(certificate.len()));
+        if intermediates.len() >= CHAIN_MAX || bytes > CHAIN_MAX_BYTES {
+            return Err(CertificateError::Other(OtherError(Arc::new(ChainTooLong))).into());
+        }
         Ok(ClientCertVerified::assertion())
     }
 

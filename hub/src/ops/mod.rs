@@ -31,6 +31,7 @@ pub mod commands;
 pub mod counted_registry;
 pub mod describe_hub;
 pub mod device_authorities;
+pub mod end_expired;
 pub mod expected_devices;
 pub mod flush_activity;
 pub mod identities;

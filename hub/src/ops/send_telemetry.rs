@@ -5,6 +5,7 @@
 use crate::core::message::Message;
 use crate::core::session::{DeviceRight, DisconnectReason, Protocol};
 use crate::core::telemetry::{self, Occasion, Stamps, TelemetryRefused};
+use crate::ops::end_expired::ended;
 use crate::ops::{Hub, authenticate};
 use crate::store::presence::Session;
 use crate::store::{AppendError, EventBatch, RegistryError, Ticket};
@@ -51,10 +52,11 @@ pub enum AppendRefused {
 /// arrives after a revocation has returned is appended.
 pub async fn append(hub: &Hub, session: &Session, batch: &mut EventBatch) -> Result<Ticket, AppendRefused> {
     loop {
-        if let Some(reason) = session.ended() {
+        let now = hub.now();
+        if let Some(reason) = ended(session, now) {
             return Err(AppendRefused::SessionEnded(reason));
         }
-        session.touch(hub.now());
+        session.touch(now);
         match try_append(hub, session.protocol(), batch) {
             Err(AppendError::Busy) => hub.events.room().await,
             Err(error) => return Err(AppendRefused::Log(error)),

@@ -7,6 +7,7 @@ use crate::core::command::{LockToken, Settlement};
 use crate::core::session::DeviceRight;
 use crate::ops::authenticate::still_good;
 use crate::ops::commands::request::{Note, Request};
+use crate::ops::end_expired::ended;
 use crate::ops::{Hub, Session};
 use crate::store::RegistryError;
 use crate::store::commands::CommandsError;
@@ -31,10 +32,11 @@ pub enum SettleError {
 /// A connection's device settles; nobody waits for it, and a lost lock is nobody's fault. Nothing that arrives after the session has
 /// ended counts, nor what the desk has not decided by the time the device is shut out.
 pub fn settle_of_session(hub: &Hub, session: &Session, token: LockToken, settlement: Settlement) {
-    if session.ended().is_some() {
+    let now = hub.now();
+    if ended(session, now).is_some() {
         return;
     }
-    session.touch(hub.now());
+    session.touch(now);
     hub.commands.tell(Note::Settle(session.clone(), token, settlement));
 }
 

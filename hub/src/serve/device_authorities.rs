@@ -8,6 +8,7 @@ use std::{fs, io};
 
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
+use sha2::{Digest as _, Sha256};
 
 use crate::config::settings::AuthoritySettings;
 use crate::core::certificate::authorities::{Authorities, Authority, InvalidAuthority};
@@ -65,8 +66,24 @@ struct Followed {
     name: String,
     settings: AuthoritySettings,
     current: Authority,
-    /// What the file held at the last look, good or not: a damaged file is reported once. `None` when it could not be read.
-    seen: Option<Vec<u8>>,
+    /// What the file held when it was last taken or found broken: a damaged file is reported once.
+    seen: Contents,
+    /// What it held at the last look, when that was something else.
+    unsettled: Option<Contents>,
+}
+
+/// Tells two states of a file apart without keeping them; `None` when it can't be read.
+type Contents = Option<[u8; 32]>;
+
+/// What a look at the files has found.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The names of those that are in use in another form from now on.
+    pub changed: Vec<String>,
+    /// What is wrong with others, which stay as they were; each is named once.
+    pub broken: Vec<AuthorityError>,
+    /// Whether a file has changed since the last look, so that it may still be written: it counts when it looks the same again.
+    pub unsettled: bool,
 }
 
 impl FollowedAuthorities {
@@ -75,7 +92,7 @@ impl FollowedAuthorities {
         let read = |(name, settings): (&String, &AuthoritySettings)| {
             let bytes = read(name, settings)?;
             let current = parse(name, settings, &bytes)?;
-            Ok(Followed { name: name.clone(), settings: settings.clone(), current, seen: Some(bytes) })
+            Ok(Followed { name: name.clone(), settings: settings.clone(), current, seen: Some(digest(&bytes)), unsettled: None })
         };
         configured.iter().map(read).collect::<Result<_, _>>().map(Self)
     }
@@ -86,37 +103,43 @@ impl FollowedAuthorities {
         self.0.iter().map(|followed| followed.current.clone()).collect()
     }
 
-    /// Reads the files that have changed. Answers the names of those that are in use in another form from now on, and what is wrong with
-    /// the others: a broken file keeps what was there, and is named once. Blocks on the disk.
-    pub fn reload(&mut self) -> (Vec<String>, Vec<AuthorityError>) {
-        let (mut changed, mut broken) = (Vec::new(), Vec::new());
+    /// Looks at the files. Blocks on the disk.
+    pub fn look(&mut self) -> Found {
+        let mut found = Found::default();
         for followed in &mut self.0 {
-            match followed.reload() {
-                Ok(true) => changed.push(followed.name.clone()),
-                Ok(false) => {}
-                Err(error) => broken.push(error),
+            match followed.look() {
+                Ok(true) => found.changed.push(followed.name.clone()),
+                Ok(false) => found.unsettled |= followed.unsettled.is_some(),
+                Err(error) => found.broken.push(error),
             }
         }
-        (changed, broken)
+        found
     }
 }
 
 impl Followed {
-    fn reload(&mut self) -> Result<bool, AuthorityError> {
-        let bytes = match read(&self.name, &self.settings) {
-            Ok(bytes) if self.seen.as_ref() == Some(&bytes) => return Ok(false),
-            Ok(bytes) => bytes,
-            Err(_) if self.seen.is_none() => return Ok(false),
-            Err(error) => {
-                self.seen = None;
-                return Err(error);
-            }
-        };
-        let parsed = parse(&self.name, &self.settings, &bytes);
-        self.seen = Some(bytes);
-        self.current = parsed?;
+    /// Says whether it is in use in another form from now on.
+    fn look(&mut self) -> Result<bool, AuthorityError> {
+        let read = read(&self.name, &self.settings);
+        let contents = read.as_ref().ok().map(|bytes| digest(bytes));
+        if contents == self.seen {
+            self.unsettled = None;
+            return Ok(false);
+        }
+        // A bundle that is being written is often a good one already, of its first certificates alone.
+        if self.unsettled != Some(contents) {
+            self.unsettled = Some(contents);
+            return Ok(false);
+        }
+        self.unsettled = None;
+        self.seen = contents;
+        self.current = parse(&self.name, &self.settings, &read?)?;
         Ok(true)
     }
+}
+
+fn digest(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
 }
 
 fn read(name: &str, settings: &AuthoritySettings) -> Result<Vec<u8>, AuthorityError> {
@@ -160,26 +183,57 @@ mod tests {
         [("plant".to_owned(), AuthoritySettings { file: file.to_path_buf(), id_prefix: "pump-".to_owned() })].into()
     }
 
+    fn nothing(found: &Found) -> bool {
+        found.changed.is_empty() && found.broken.is_empty() && !found.unsettled
+    }
+
+    /// Looks until the files have settled.
+    fn settled(followed: &mut FollowedAuthorities) -> Found {
+        assert!(followed.look().unsettled, "it may be about to be written");
+        followed.look()
+    }
+
     #[test]
     fn another_file_is_taken_and_a_broken_one_keeps_the_old_one_and_is_named_once() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("ca.pem");
         let first = write_authority(&path);
         let mut followed = FollowedAuthorities::load(&configured(&path)).unwrap();
-        assert!(matches!(followed.reload(), (changed, broken) if changed.is_empty() && broken.is_empty()));
+        assert!(nothing(&followed.look()));
 
         write_authority(&path);
-        assert!(matches!(followed.reload(), (changed, broken) if changed == ["plant"] && broken.is_empty()));
+        assert!(settled(&mut followed).changed == ["plant"]);
         for damaged in [&b"half written"[..], b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"] {
             fs::write(&path, damaged).unwrap();
-            assert!(matches!(followed.reload(), (changed, broken) if changed.is_empty() && broken.len() == 1));
-            assert!(matches!(followed.reload(), (changed, broken) if changed.is_empty() && broken.is_empty()), "named once");
+            let found = settled(&mut followed);
+            assert!(found.changed.is_empty() && found.broken.len() == 1);
+            assert!(nothing(&followed.look()), "named once");
         }
         fs::remove_file(&path).unwrap();
-        assert!(matches!(followed.reload(), (_, broken) if matches!(broken[..], [AuthorityError::Read { .. }])));
-        assert!(matches!(followed.reload(), (_, broken) if broken.is_empty()), "named once");
+        assert!(matches!(settled(&mut followed).broken[..], [AuthorityError::Read { .. }]));
+        assert!(nothing(&followed.look()), "named once");
         fs::write(&path, first).unwrap();
-        assert!(matches!(followed.reload(), (changed, _) if changed == ["plant"]));
+        assert!(settled(&mut followed).changed == ["plant"]);
+    }
+
+    #[test]
+    fn a_file_is_taken_once_it_looks_the_same_twice() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ca.pem");
+        let first = write_authority(&path);
+        let mut followed = FollowedAuthorities::load(&configured(&path)).unwrap();
+        let second = write_authority(&path);
+        assert!(followed.look().unsettled);
+        // So far it was the half of it.
+        fs::write(&path, [&*second, &first].concat()).unwrap();
+        let found = followed.look();
+        assert!(found.unsettled && found.changed.is_empty(), "it has changed again");
+        let found = followed.look();
+        assert!(!found.unsettled && found.changed == ["plant"]);
+        fs::write(&path, &first).unwrap();
+        assert!(followed.look().unsettled);
+        fs::write(&path, [&*second, &first].concat()).unwrap();
+        assert!(nothing(&followed.look()), "somebody thought better of it");
     }
 
     #[test]

@@ -2,13 +2,13 @@
 //!
 //! Owns when they are looked at, and what is said about it. What a broken file does is decided where the file is read.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::device_authorities::FollowedAuthorities;
 use super::list;
@@ -21,7 +21,7 @@ use crate::ops::policies::replace_policies;
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
 
-/// When a policy's key files that have changed are looked at again: longer than it takes anybody to write two of them.
+/// When files that have changed are looked at again: longer than it takes anybody to write two policies' keys, or a bundle of authorities.
 const SETTLE_TIME: Duration = Duration::from_secs(1);
 
 /// Makes all of them be looked at now.
@@ -68,46 +68,87 @@ async fn follow_certificate(certificate: Arc<ReloadingCertificate>, look: Arc<No
     }
 }
 
-async fn follow_authorities(hub: Arc<Hub>, mut authorities: FollowedAuthorities, look: Arc<Notify>) {
+async fn follow_authorities(hub: Arc<Hub>, authorities: FollowedAuthorities, look: Arc<Notify>) {
+    let authorities = Arc::new(Mutex::new(authorities));
+    let mut unsettled = false;
     loop {
-        let _ = time::timeout(LOOK_EVERY, look.notified()).await;
-        let looked = tokio::task::spawn_blocking(move || {
-            let found = authorities.reload();
-            (authorities, found)
+        wait(unsettled, &look).await;
+        let looked = look_at(&authorities, "the device authorities", |authorities| {
+            let found = authorities.look();
+            let current = (!found.changed.is_empty()).then(|| authorities.current());
+            (found, current)
         });
-        let Ok((kept, (changed, broken))) = looked.await else { return };
-        authorities = kept;
-        for error in broken {
+        let (found, current) = looked.await.unwrap_or_default();
+        unsettled = found.unsettled;
+        for error in found.broken {
             warn!(error = &error as &dyn std::error::Error, "a device authority has changed and can't be used; the old one stays: {error}");
         }
-        if !changed.is_empty() {
-            replace_device_authorities(&hub, authorities.current());
-            info!("device authorities have changed: {}; devices that came in by one that is gone are sent away", list(changed));
+        if let Some(current) = current {
+            replace_device_authorities(&hub, current);
+            info!("device authorities have changed: {}; devices that came in by one that is gone are sent away", list(found.changed));
         }
     }
 }
 
-async fn follow_policies(hub: Arc<Hub>, mut policies: FollowedPolicies, look: Arc<Notify>) {
+async fn follow_policies(hub: Arc<Hub>, policies: FollowedPolicies, look: Arc<Notify>) {
+    let policies = Arc::new(Mutex::new(policies));
     let mut unsettled = false;
     loop {
-        if unsettled {
-            time::sleep(SETTLE_TIME).await;
-        } else {
-            let _ = time::timeout(LOOK_EVERY, look.notified()).await;
-        }
-        let looked = tokio::task::spawn_blocking(move || {
+        wait(unsettled, &look).await;
+        let looked = look_at(&policies, "the policies' keys", |policies| {
             let found = policies.look();
-            (policies, found)
+            let current = (!found.changed.is_empty()).then(|| policies.current());
+            (found, current)
         });
-        let Ok((kept, found)) = looked.await else { return };
-        policies = kept;
+        let (found, current) = looked.await.unwrap_or_default();
         unsettled = found.unsettled;
         for error in found.broken {
             warn!(error = &error as &dyn std::error::Error, "a policy's keys have changed and can't be used; the old ones stay: {error}");
         }
-        if !found.changed.is_empty() {
-            replace_policies(&hub, policies.current());
+        if let Some(current) = current {
+            replace_policies(&hub, current);
             info!("the keys of policies have changed: {}; who came in by one that is gone is sent away", list(found.changed));
         }
+    }
+}
+
+/// Waits until the files are to be looked at: soon when they have just changed.
+async fn wait(unsettled: bool, look: &Notify) {
+    if unsettled {
+        time::sleep(SETTLE_TIME).await;
+    } else {
+        let _ = time::timeout(LOOK_EVERY, look.notified()).await;
+    }
+}
+
+/// What a look at `files` has found, on a thread that may wait for the disk. `None` when it died of what it found: that is a mistake in
+/// the hub, and the next change of the files is looked at all the same.
+async fn look_at<Files, Found>(
+    files: &Arc<Mutex<Files>>,
+    what: &'static str,
+    look: impl FnOnce(&mut Files) -> Found + Send + 'static,
+) -> Option<Found>
+where
+    Files: Send + 'static,
+    Found: Send + 'static,
+{
+    let files = Arc::clone(files);
+    let looked = tokio::task::spawn_blocking(move || look(&mut files.lock().unwrap_or_else(PoisonError::into_inner)));
+    looked.await.inspect_err(|error| error!(%error, "{what} could not be looked at, what was there stays: {error}")).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn files_that_kill_a_look_are_looked_at_again() {
+        let files = Arc::new(Mutex::new(1));
+        let died = look_at(&files, "they", |seen| {
+            *seen = 2;
+            assert!(*seen == 1, "of what it found");
+        });
+        assert_eq!(died.await, None);
+        assert_eq!(look_at(&files, "they", |seen| *seen).await, Some(2));
     }
 }

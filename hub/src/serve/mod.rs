@@ -27,6 +27,7 @@ use crate::net::certificate::CertificateError;
 use crate::net::{Admissions, BindError, CertificateFiles, ReloadingCertificate, StrangerLimits};
 use crate::ops::describe_hub::CertificateExpiry;
 use crate::ops::device_authorities::replace_device_authorities;
+use crate::ops::end_expired::end_expired;
 use crate::ops::expected_devices::follow_devices;
 use crate::ops::flush_activity::flush_activity;
 use crate::ops::open_session::close_all_sessions;
@@ -60,6 +61,9 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 
 /// How often connections are looked for that have been kept long enough.
 const CONNECTIONS_PRUNED_EVERY: Duration = Duration::from_secs(60);
+
+/// How often sessions are looked for that ought to have ended by the wall clock: they are rare, for a clock has to be set right first.
+const EXPIRED_ENDED_EVERY: Duration = Duration::from_secs(60);
 
 /// How often sessions are told to end while the hub waits for them: one may have begun after the last time.
 const FAREWELL_EVERY: Duration = Duration::from_millis(50);
@@ -407,11 +411,16 @@ async fn keep_connections(hub: Arc<Hub>) {
     }
 }
 
-/// Writes when devices were last seen, and lets go of changes that nobody can ask for any more.
+/// Writes when devices were last seen, ends sessions that a wrong clock let in for too long, and lets go of changes that nobody can ask for any more.
 async fn keep_activity(hub: Arc<Hub>) {
     let mut flushed_at = hub.now();
+    let mut expired_at = time::Instant::now();
     loop {
         time::sleep(HEARTBEAT_EVERY).await;
+        if expired_at.elapsed() >= EXPIRED_ENDED_EVERY {
+            expired_at = time::Instant::now();
+            end_expired(&hub).await;
+        }
         hub.changes.forget_old(hub.now());
         flushed_at = flush_activity(&hub, flushed_at).await;
     }

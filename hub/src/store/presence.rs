@@ -135,22 +135,26 @@ impl Presence {
 
     /// Ends every session for which `review` finds a reason. Those that open meanwhile have to be reviewed by whoever opens them.
     pub fn review_all(&self, review: impl Fn(&DeviceRight) -> Result<(), DisconnectReason>) {
-        let sessions: Vec<Session> = self.devices().live.values().cloned().collect();
-        for session in sessions {
+        self.each(|session| {
             if let Err(reason) = review(&session.right()) {
                 session.end(reason);
             }
-        }
+        });
     }
 
     /// Ends all sessions.
     pub fn end_all(&self, reason: DisconnectReason) {
+        self.each(|session| session.end(reason));
+    }
+
+    /// Does it to every session, a page at a time. One that opens meanwhile may be left out.
+    fn each(&self, act: impl Fn(&Session)) {
         let mut after = None;
         loop {
             let page = self.sessions(after.as_ref(), PAGE);
             let Some(last) = page.last() else { return };
             after = Some(last.key());
-            page.iter().for_each(|session| session.end(reason));
+            page.iter().for_each(&act);
         }
     }
 
@@ -500,6 +504,29 @@ mod tests {
         }
         assert!(presence.is_empty());
         assert!(!presence.close(&again, NOW, |_| unreachable!("it has been told")));
+    }
+
+    #[test]
+    fn all_are_reviewed_and_others_may_come_and_go_meanwhile() {
+        let presence = Presence::default();
+        let right_of = |number: usize| DeviceRight {
+            device_id: DeviceId::parse(&format!("d-{number:05}")).unwrap(),
+            generation_id: GenerationId("1".into()),
+            credential: credential(),
+            good_until: NOW,
+        };
+        let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
+        let sessions: Vec<Session> =
+            (0..2 * PAGE + 1).map(|number| presence.open(right_of(number), Protocol::Mqtt, peer, NOW, |_| {})).collect();
+        let late = std::cell::OnceCell::new();
+        presence.review_all(|right| {
+            // Nobody who reviews holds the lock, and the later pages are taken later.
+            late.get_or_init(|| presence.open(right_of(8 * PAGE + 7), Protocol::Mqtt, peer, NOW, |_| {}));
+            if right.device_id.as_str().ends_with('7') { Err(DisconnectReason::CertificateReplaced) } else { Ok(()) }
+        });
+        for session in sessions.iter().chain(late.get()) {
+            assert_eq!(session.ended().is_some(), session.device_id().as_str().ends_with('7'));
+        }
     }
 
     #[test]

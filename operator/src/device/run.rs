@@ -64,7 +64,7 @@ pub async fn controller(
             .with_config(Config::default().concurrency(CONCURRENCY))
             .reconcile_on(woken(wakes))
             .graceful_shutdown_on(stop.clone().cancelled_owned())
-            .run(reconcile, error_policy, Arc::clone(&context));
+            .run(reconcile_beside, error_policy, Arc::clone(&context));
         controller.for_each(|result| {
             if let Err(error) = result {
                 debug!("a reconcile: {error}");
@@ -95,6 +95,15 @@ pub async fn controller(
     // Reconciles that are under way are ended; then their statuses are written.
     let work = future::join3(Box::pin(future::join_all(controllers)), Box::pin(beside), Box::pin(writing));
     leave::after(&context, home.as_deref(), &stop, work).await;
+}
+
+/// In a task of its own: a Controller drives its reconciles in the task that takes in the watch's events, and whoever is to be shut out would
+/// wait there until all of them had been polled.
+async fn reconcile_beside(device: Arc<Guarded>, context: Arc<Context>) -> Result<Action, ReconcileError> {
+    match tokio::spawn(reconcile(device, context)).await {
+        Ok(result) => result,
+        Err(ended) => std::panic::resume_unwind(ended.into_panic()),
+    }
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "what a Controller calls")]

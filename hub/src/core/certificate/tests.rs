@@ -1,7 +1,10 @@
-use proptest::prelude::*;
-use rcgen::date_time_ymd;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
-use self::made::{MadeAuthority, chain, for_servers_only, params, self_signed};
+use proptest::prelude::*;
+use rcgen::{BasicConstraints, CertificateParams, ExtendedKeyUsagePurpose, IsCa, KeyUsagePurpose, date_time_ymd};
+use rustls_pki_types::{AlgorithmIdentifier, InvalidSignature, SignatureVerificationAlgorithm};
+
+use self::made::{MadeAuthority, authority_params, chain, for_servers_only, params, self_signed};
 use super::authorities::{Authorities, Authority, InvalidAuthority};
 use super::*;
 
@@ -105,6 +108,144 @@ fn an_authority_speaks_for_its_prefix_alone() {
     // The same certificate under two names: either will do.
     let twice: Authorities = [root.named("pumps", "pump-"), root.named("valves", "valve-")].into_iter().collect();
     assert!(twice.prove(&chain(&[&root.issue(&params(&["valve-1"]))]), &device("valve-1"), NOW).is_ok());
+}
+
+#[test]
+fn what_an_authority_may_sign_is_what_it_says_itself() {
+    let saying = |says: &dyn Fn(&mut CertificateParams)| {
+        let mut params = authority_params("root");
+        says(&mut params);
+        MadeAuthority::root_with(params)
+    };
+    let pathlen_0 = saying(&|params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0)));
+    let pathlen_1 = saying(&|params| params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1)));
+    for (root, may) in [(pathlen_0, [true, false, false]), (pathlen_1, [true, true, false])] {
+        let authorities: Authorities = [root.named("root", "")].into_iter().collect();
+        let first = root.intermediate("first");
+        let second = first.intermediate("second");
+        let d = params(&["d"]);
+        let chains = [
+            vec![root.issue(&d)],
+            vec![first.issue(&d), first.der().to_vec()],
+            vec![second.issue(&d), second.der().to_vec(), first.der().to_vec()],
+        ];
+        for (certificates, may) in chains.iter().zip(may) {
+            let presented: Vec<&[u8]> = certificates.iter().map(Vec::as_slice).collect();
+            let proved = authorities.prove(&chain(&presented), &device("d"), NOW);
+            assert!(if may { proved.is_ok() } else { matches!(proved, Err(CertificateRefused::Unsound(_))) }, "{proved:?}");
+        }
+    }
+    let good = |params: &mut CertificateParams| {
+        params.key_usages = vec![KeyUsagePurpose::CrlSign, KeyUsagePurpose::KeyCertSign];
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    };
+    let _ = saying(&good).named("root", "");
+    let refusal = |root: &MadeAuthority| Authority::new("a", "", &[root.der()]).unwrap_err();
+    let crls = saying(&|params| params.key_usages = vec![KeyUsagePurpose::CrlSign]);
+    assert_eq!(refusal(&crls), InvalidAuthority::NotForSigning(1));
+    let servers = saying(&|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth]);
+    assert_eq!(refusal(&servers), InvalidAuthority::NotForClients(1));
+}
+
+#[test]
+fn a_key_usage_counts_where_there_is_one() {
+    let root = MadeAuthority::root("root");
+    let authorities: Authorities = [root.named("root", "")].into_iter().collect();
+    let with = |mut params: CertificateParams, usage: KeyUsagePurpose| {
+        params.key_usages = vec![usage];
+        params
+    };
+    let own = |usage| root.issue(&with(params(&["d"]), usage));
+    assert!(authorities.prove(&chain(&[&own(KeyUsagePurpose::DigitalSignature)]), &device("d"), NOW).is_ok());
+    let refused = authorities.prove(&chain(&[&own(KeyUsagePurpose::KeyEncipherment)]), &device("d"), NOW);
+    assert_eq!(refused, Err(CertificateRefused::Unsound("its keyUsage lacks digitalSignature".to_owned())));
+    for (usage, may) in [(KeyUsagePurpose::KeyCertSign, true), (KeyUsagePurpose::DigitalSignature, false)] {
+        let link = root.intermediate_with(with(authority_params("link"), usage));
+        let presented = link.issue(&params(&["d"]));
+        let proved = authorities.prove(&chain(&[&presented, link.der()]), &device("d"), NOW);
+        assert!(if may { proved.is_ok() } else { matches!(proved, Err(CertificateRefused::Unsound(_))) }, "{proved:?}");
+    }
+}
+
+#[test]
+fn an_intermediate_keeps_its_prefix_below_a_root_that_may_speak_for_all() {
+    let root = MadeAuthority::root("root");
+    let presses = root.intermediate("presses");
+    let below = presses.intermediate("below");
+    let factory = root.intermediate("factory");
+    let authorities: Authorities = [root.named("root", ""), presses.named("presses", "press-")].into_iter().collect();
+    let prove = |issuer: &MadeAuthority, id: &str, links: &[&MadeAuthority]| {
+        let own = issuer.issue(&params(&[id]));
+        let presented: Vec<&[u8]> = [&own[..]].into_iter().chain(links.iter().map(|link| link.der())).collect();
+        authorities.prove(&chain(&presented), &device(id), NOW).map(drop)
+    };
+    let refused = Err(CertificateRefused::NameNotAllowed { authority: "presses".to_owned() });
+    assert_eq!(prove(&presses, "press-1", &[&presses]), Ok(()));
+    assert_eq!(prove(&presses, "pump-1", &[&presses]), refused);
+    assert_eq!(prove(&below, "pump-1", &[&below, &presses]), refused, "nor through another");
+    assert_eq!(prove(&factory, "pump-1", &[&factory, &presses]), Ok(()), "whose certificate is not on the way");
+    // Another section that has it, too, may speak.
+    let authorities: Authorities =
+        [root.named("root", ""), presses.named("presses", "press-"), presses.named("pumps", "pump-")].into_iter().collect();
+    let own = presses.issue(&params(&["pump-1"]));
+    assert!(authorities.prove(&chain(&[&own, presses.der()]), &device("pump-1"), NOW).is_ok());
+}
+
+#[test]
+fn an_authority_renewed_with_its_key_stands_behind_its_devices_for_the_longer_time() {
+    let root = MadeAuthority::root("root");
+    let mut later = authority_params("root");
+    later.not_after = date_time_ymd(2030, 1, 1);
+    let renewed = root.renewed(&later);
+    let mut long = params(&["d"]);
+    long.not_after = date_time_ymd(2029, 1, 1);
+    let own = root.issue(&long);
+    for both in [[root.der(), &renewed], [&renewed, root.der()]] {
+        let authorities: Authorities = [Authority::new("plant", "", &both).unwrap()].into_iter().collect();
+        let (issued, good_until) = authorities.prove(&chain(&[&own]), &device("d"), NOW).unwrap();
+        assert!(good_until > LAST, "the old certificate ends it");
+        let without_the_old: Authorities = [Authority::new("plant", "", &[&renewed]).unwrap()].into_iter().collect();
+        assert!(without_the_old.still_stand_behind(&issued, &device("d")));
+    }
+}
+
+/// Counts what another does.
+#[derive(Debug)]
+struct Counting {
+    inner: &'static dyn SignatureVerificationAlgorithm,
+    checks: AtomicUsize,
+}
+
+impl SignatureVerificationAlgorithm for Counting {
+    fn verify_signature(&self, public_key: &[u8], message: &[u8], signature: &[u8]) -> Result<(), InvalidSignature> {
+        self.checks.fetch_add(1, Ordering::Relaxed);
+        self.inner.verify_signature(public_key, message, signature)
+    }
+
+    fn public_key_alg_id(&self) -> AlgorithmIdentifier {
+        self.inner.public_key_alg_id()
+    }
+
+    fn signature_alg_id(&self) -> AlgorithmIdentifier {
+        self.inner.signature_alg_id()
+    }
+}
+
+#[test]
+fn a_hostile_chain_costs_no_more_with_many_authorities() {
+    let section = |number: usize| {
+        let prefix = if number.is_multiple_of(2) { "" } else { "pump-" };
+        MadeAuthority::root("root").named(&number.to_string(), prefix)
+    };
+    let authorities: Authorities = (0..64).map(section).collect();
+    // Each could have signed each, by its name.
+    let hostile: Vec<MadeAuthority> = (0..5).map(|_| MadeAuthority::root("root")).collect();
+    let own = hostile[0].issue(&params(&["d"]));
+    let presented: Vec<&[u8]> = [&own[..]].into_iter().chain(hostile.iter().map(MadeAuthority::der)).collect();
+    let counting = Counting { inner: webpki::aws_lc_rs::ECDSA_P256_SHA256, checks: AtomicUsize::new(0) };
+    assert!(authorities.prove_with(&[&counting], &chain(&presented), &device("d"), NOW).is_err());
+    let checks = counting.checks.into_inner();
+    assert!((100..=200).contains(&checks), "{checks} signatures were checked");
 }
 
 #[test]

@@ -15,6 +15,7 @@ use crate::mqtt::codec::encode;
 use crate::mqtt::packet::{Connect, Delivery, Packet, PacketId, Publish, QoS, Subscribe, Will};
 use crate::mqtt::websocket::WebSocketBytes;
 use crate::ops::AppendError;
+use crate::ops::end_expired::end_expired;
 use crate::ops::read_connections::device_connections;
 use crate::ops::world::{NOW, World, device_token, identity, key, origin};
 use crate::store::{EventLog as _, Expected};
@@ -312,6 +313,40 @@ async fn a_certificate_lets_in_and_what_arrives_after_its_change_is_not_stored()
     let mut again = dial(&own);
     again.send(&without_password).await;
     assert_eq!(again.rest().await, NOT_AUTHORIZED);
+}
+
+/// The hub started with a clock that was behind, and has been set right since.
+#[tokio::test]
+async fn what_arrives_after_its_certificate_has_run_out_by_the_wall_clock_is_not_stored() {
+    for sends in [true, false] {
+        let world = World::new();
+        let own = self_signed(&params(&["D"]));
+        let primary = Some(CertificateFingerprint::of(&own).thumbprint());
+        let by_certificate = DeviceIdentity { authentication: Authentication::SelfSigned { primary, secondary: None }, ..identity("D") };
+        world.write(Expected::Absent, Some(by_certificate)).await;
+        let (stream, server) = duplex(64 * 1024);
+        let stranger = Stranger { origin: origin(), certificate: Some(chain(&[&own])) };
+        let served = tokio::spawn(serve_connection(Arc::clone(&world.hub), server, stranger, CONNECT_WITHIN, || ()));
+        let mut device = Device { stream, served };
+        device.send(&Packet::Connect(Connect { password: None, ..connect("") })).await;
+        device.expect(&ACCEPTED).await;
+
+        let good_until = world.hub.presence.sessions(None, 1)[0].right().good_until;
+        world.clock.0.store(good_until.plus(Duration::from_secs(4)).0, Ordering::Relaxed);
+        end_expired(&world.hub).await;
+        device.send_bytes(&publish(1, b"before")).await;
+        device.expect(&puback(1)).await;
+        world.clock.0.store(good_until.plus(Duration::from_secs(6)).0, Ordering::Relaxed);
+        if sends {
+            device.send_bytes(&publish(2, b"after")).await;
+        } else {
+            end_expired(&world.hub).await;
+        }
+        assert!(device.rest().await.is_empty());
+        assert_eq!(payloads(&world).await, [b"before"]);
+        let ended = device_connections(&world.hub, &identity("D").device_id, None, 1).await.unwrap();
+        assert_eq!(ended.connections[0].disconnected.map(|(_, reason)| reason), Some(DisconnectReason::TokenExpired));
+    }
 }
 
 #[tokio::test]

@@ -35,11 +35,25 @@ pub fn chain(certificates: &[&[u8]]) -> PresentedChain {
 
 impl MadeAuthority {
     pub fn root(name: &str) -> Self {
-        Self(CertifiedIssuer::self_signed(authority_params(name), KeyPair::generate().unwrap()).unwrap())
+        Self::root_with(authority_params(name))
+    }
+
+    /// One whose certificate says this.
+    pub fn root_with(params: CertificateParams) -> Self {
+        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
     }
 
     pub fn intermediate(&self, name: &str) -> Self {
-        Self(CertifiedIssuer::signed_by(authority_params(name), KeyPair::generate().unwrap(), &self.0).unwrap())
+        self.intermediate_with(authority_params(name))
+    }
+
+    pub fn intermediate_with(&self, params: CertificateParams) -> Self {
+        Self(CertifiedIssuer::signed_by(params, KeyPair::generate().unwrap(), &self.0).unwrap())
+    }
+
+    /// A certificate of the same name and key that says this.
+    pub fn renewed(&self, params: &CertificateParams) -> Vec<u8> {
+        params.self_signed(self.0.key()).unwrap().der().to_vec()
     }
 
     pub fn der(&self) -> &[u8] {
@@ -56,7 +70,8 @@ impl MadeAuthority {
     }
 }
 
-fn authority_params(name: &str) -> CertificateParams {
+/// What the certificate of an authority says.
+pub fn authority_params(name: &str) -> CertificateParams {
     let mut params = params(&[name]);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params
