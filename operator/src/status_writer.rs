@@ -123,10 +123,12 @@ impl StatusWriter {
     }
 
     /// The status that the next one is to follow: what waits, is being written or was written last, or what the cache shows. One that
-    /// followed an older one would say the same with other times, and be written for that.
+    /// followed an older one would say the same with other times, and be written for that. `shown` reads the cache: under the lock, so that
+    /// what comes back meanwhile is in the cache or still here.
     #[must_use]
-    pub fn current(&self, name: &DeviceName, shown: ShownStatus) -> ShownStatus {
+    pub fn current(&self, name: &DeviceName, shown: impl FnOnce() -> ShownStatus) -> ShownStatus {
         let queue = self.lock();
+        let shown = shown();
         match queue.newest(name, &shown.uid).cloned() {
             Some(status) => ShownStatus { status, ..shown },
             None => queue.there(name, shown),
@@ -165,11 +167,16 @@ impl StatusWriter {
             }
             let next = self.next(&mut paces);
             match next {
-                Next::Standing(name, uid, status) => self.write(&*shown, name, &uid, *status).await,
+                Next::Standing(name, uid, status) => {
+                    self.write(&*shown, name, &uid, *status).await;
+                    // Only now: in between nobody may take what the cache shows for the newest.
+                    self.lock().writing = None;
+                }
                 Next::Presence(name) => {
-                    let current = shown.shown(&name).map(|shown| self.current(&name, shown));
+                    let current = shown.shown(&name).map(|shown| self.current(&name, || shown));
                     if let Some(ShownStatus { uid, status, .. }) = current {
                         self.write(&*shown, name, &uid, status).await;
+                        self.lock().writing = None;
                     }
                 }
                 Next::Wait(until) => {
@@ -229,8 +236,6 @@ impl StatusWriter {
                 sleep(AGAIN_AFTER).await;
             }
         }
-        // Only now: in between nobody may take what the cache shows for the newest.
-        self.lock().writing = None;
     }
 
     /// What has been put meanwhile is newer.
@@ -287,6 +292,8 @@ impl Queue {
             }
             let next = self.standing_order.pop_front().and_then(|name| self.standing.remove_entry(&name));
             if let Some((name, (uid, status))) = next {
+                // From the one place to the other under one lock: it is never in neither.
+                self.writing = Some((name.clone(), uid.clone(), status.clone()));
                 return Next::Standing(name, uid, Box::new(status));
             }
         }
@@ -381,6 +388,7 @@ mod tests {
         }
         let mut paces = (Pace::new(100), Pace::new(10));
         assert!(matches!(queue.next(now, &mut paces), Next::Standing(_, _, status) if status.device_id.as_deref() == Some("new")));
+        assert_eq!(queue.newest(&name("b"), "1").and_then(|status| status.device_id.as_deref()), Some("new"), "it is being written");
         assert_eq!(queue.next(now, &mut paces), Next::Presence(name("a")));
         assert_eq!(queue.next(now, &mut paces), Next::Wait(None));
         queue.presence.insert(name("a"));

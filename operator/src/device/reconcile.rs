@@ -231,7 +231,7 @@ fn overlap_ends_in(wanted: &Wanted, identity: &Identity, now: jiff::Timestamp) -
 
 /// Says how it stands. `again`: when to look at it without being asked to; `None` for soon, and later every time.
 pub fn finish(context: &Context, seen: &Seen, device: &Device, outcome: &Outcome, again: Option<Duration>) -> Action {
-    let shown = context.shown(&seen.name).filter(|shown| shown.uid == seen.uid).unwrap_or_default();
+    let shown = || context.shown(&seen.name).filter(|shown| shown.uid == seen.uid).unwrap_or_default();
     let before = context.statuses.current(&seen.name, shown);
     let authentication = &device.spec.authentication;
     let kind = match (&authentication.x509_thumbprint, &authentication.x509_ca) {

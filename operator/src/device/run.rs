@@ -316,7 +316,7 @@ async fn listen(context: &Context, events: &Events) {
             News::Presence(hub, id) => {
                 for seen in context.devices.naming(&hub, &id) {
                     // Of several only the one whose it is has a status with an identity.
-                    let shown = context.shown(&seen.name).map(|shown| context.statuses.current(&seen.name, shown));
+                    let shown = context.shown(&seen.name).map(|shown| context.statuses.current(&seen.name, || shown));
                     if shown.is_some_and(|shown| shown.status.generation_id.is_some()) {
                         context.statuses.presence(&seen.name, Instant::now());
                     }
