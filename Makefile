@@ -71,8 +71,8 @@ storm:
 
 bench:
 	@$(tools)/need.sh rust
-	@cargo build --release --workspace --bins
-	@$(CARGO_TARGET_DIR)/release/bench $(BENCH)
+	@cargo build --release --workspace --bins --features bench/fe2o3
+	@artemis=$$($(tools)/artemis.sh) && exec $(CARGO_TARGET_DIR)/release/bench $${artemis:+--artemis $$artemis} $(BENCH)
 
 debian:
 	@$(tools)/debian.sh
