@@ -84,8 +84,7 @@ pub fn attach(handle: u32, link: &Link<'_>) -> Vec<u8> {
         }
     };
     let name = string(&format!("{name}-{handle}"));
-    let fields =
-        [name, uint(handle), role.to_vec(), NULL.to_vec(), NULL.to_vec(), source, target, NULL.to_vec(), NULL.to_vec(), count];
+    let fields = [name, uint(handle), role.to_vec(), NULL.to_vec(), NULL.to_vec(), source, target, NULL.to_vec(), NULL.to_vec(), count];
     frame(0, &described(code::ATTACH, &fields))
 }
 
@@ -281,7 +280,8 @@ impl<'a> Fields<'a> {
 
     fn value(&mut self) -> Result<&'a [u8]> {
         let bytes = self.0;
-        let be = |at: usize| bytes.get(at..at + 4).map_or(usize::MAX, |size| u32::from_be_bytes([size[0], size[1], size[2], size[3]]) as usize);
+        let be =
+            |at: usize| bytes.get(at..at + 4).map_or(usize::MAX, |size| u32::from_be_bytes([size[0], size[1], size[2], size[3]]) as usize);
         let length = match *bytes.first().context("a value is missing")? {
             0x00 => {
                 let mut rest = Fields(&bytes[1..]);

@@ -192,7 +192,12 @@ fn commanding(stage: &Stage, options: &Options) -> Result<Section> {
     };
     let parameters = format!("{} devices, {} senders, {} on their way, {} B", load.devices, load.senders, load.window, load.payload_bytes);
     let rows = hub_only(stage, options.rounds, &parameters, || commands::run(stage, load, options.pace()))?;
-    Ok(Section { title: "Commands: sent over HTTPS, delivered over MQTT, receipts read and completed", columns: COMMAND_COLUMNS, compared: ALONE, rows })
+    Ok(Section {
+        title: "Commands: sent over HTTPS, delivered over MQTT, receipts read and completed",
+        columns: COMMAND_COLUMNS,
+        compared: ALONE,
+        rows,
+    })
 }
 
 fn resetting(stage: &Stage, options: &Options) -> Result<Section> {
