@@ -68,6 +68,8 @@ pub fn artemis(home: &Path, folder: &Path, addresses: &Addresses, certificate: &
     let settings = fs::read_to_string(&file)?;
     let (before, rest) = settings.split_once("<acceptors>").context("broker.xml has no acceptors")?;
     let (_, after) = rest.split_once("</acceptors>").context("broker.xml has no end of acceptors")?;
+    // It would stop on a disk that is fuller than this, however much is left of it.
+    let before = before.replace("<max-disk-usage>90<", "<max-disk-usage>100<");
     let listener = format!(
         "tcp://{}?protocols=AMQP;amqpCredits=1000;amqpLowCredits=300;sslEnabled=true;enabledProtocols=TLSv1.3;\
          keyStoreType=PKCS12;keyStorePath={};keyStorePassword={KEY_STORE_PASSWORD}",
