@@ -48,7 +48,7 @@ impl Conversation<'_> {
             Ok(()) => {
                 let (link, messages) = (delivery.link, staged.batch.len() - messages);
                 if messages > 0 {
-                    staged.device = Some(id.clone());
+                    staged.device.get_or_insert_with(|| id.clone());
                     let settled = delivery.settled;
                     receipts.stage(Receipt { link, delivery: delivery.id, settled, messages, bytes: delivery.payload.len() });
                 } else if !delivery.settled {
