@@ -71,7 +71,7 @@ pub struct GroupReaderView {
     /// Since when it reads.
     #[schema(format = DateTime)]
     since: String,
-    /// What it calls itself; `null` when it has no name.
+    /// What it calls itself.
     name: Option<String>,
     /// The IP address it came from.
     address: Option<String>,
@@ -120,7 +120,7 @@ fn reader_view(reader: &ReaderStatus) -> GroupReaderView {
     GroupReaderView {
         epoch: *epoch,
         since: since.to_string(),
-        name: client.and_then(|client| client.name.as_ref()).map(ToString::to_string),
+        name: client.map(|client| client.name.to_string()),
         address: client.map(|client| client.address.to_string()),
         policy: client.map(|client| client.policy.clone()),
         last_delivered_sequence_number: position.map(last),

@@ -94,7 +94,7 @@ pub struct Hub {
     pub group_positions: Arc<dyn GroupPositions>,
     /// The consumer groups, and who reads in them.
     pub consumer_groups: consumer_groups::ConsumerGroups,
-    /// Who reads events over HTTPS now.
+    /// Who reads events now, in no group.
     pub readers: seats::Seats,
     /// What has happened lately.
     pub changes: changes::Changes,

@@ -40,8 +40,8 @@ pub enum SeatEnded {
 /// Who a reader is, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReaderClient {
-    /// What it calls itself, if it has a name.
-    pub name: Option<PeerText>,
+    /// What it calls itself.
+    pub name: PeerText,
     /// From where it came.
     pub address: IpAddr,
     /// The policy that let it in.
