@@ -21,6 +21,7 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::access::Access;
+use self::back_ends::BackEnds;
 use self::devices::Device;
 use self::lasting_right::LastingRights;
 use self::telemetry::Staged;
@@ -37,10 +38,13 @@ use crate::ops::{Durability, Hub, Watermark};
 
 mod access;
 mod attach;
+mod back_ends;
 mod commands;
 mod devices;
+mod feedback;
 mod lasting_right;
 mod proof;
+mod sent_commands;
 mod telemetry;
 
 /// How long a peer may take to accept what is sent to it; beyond that its connection counts as dead.
@@ -78,6 +82,7 @@ where
         let mut conversation = Conversation::new(&hub, stranger, Box::new(authenticated));
         let reason = serve(&mut conversation, &mut stream, &stop).await;
         conversation.close_sessions(reason);
+        let _ = timeout(CLOSE_MAX, conversation.back_ends.commands.finish()).await;
         let _ = timeout(CLOSE_MAX, stream.shutdown()).await;
     }
 }
@@ -106,8 +111,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         }
         let Some(deadline) = conversation.deadline() else { return DisconnectReason::ConnectionLost };
         timer.as_mut().reset(deadline.into());
-        let (may_read, waits) = (conversation.receipts.has_room(), !conversation.receipts.is_empty());
-        let has_policies = conversation.access.has_policies();
+        let (may_read, waits) = (conversation.has_room(), !conversation.receipts.is_empty());
+        let (has_policies, back_ends_wait) = (conversation.access.has_policies(), conversation.back_ends.are_waiting());
         tokio::select! {
             biased;
             () = bell.notified() => conversation.is_woken = true,
@@ -117,6 +122,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             },
             () = durability.changed(), if waits => {}
             () = replacements.next(), if has_policies => {}
+            () = poll_fn(|context| conversation.back_ends.poll(context)), if back_ends_wait => {}
             () = stop.cancelled(), if !conversation.is_stopping => conversation.stop(),
             () = timer.as_mut() => conversation.time_passed(may_read),
         }
@@ -135,6 +141,7 @@ async fn take_input<S: AsyncWrite + Unpin>(
         conversation.release(durability.now());
         conversation.end_links_of_ended();
         conversation.review_replaced();
+        conversation.serve_back_ends();
         conversation.send_commands();
         let output = conversation.engine.take_output(now());
         if output.is_empty() {
@@ -156,6 +163,7 @@ struct Conversation<'a> {
     access: Access,
     /// By what back ends' links are there.
     rights: LastingRights,
+    back_ends: BackEnds<'a>,
     /// When something that was proved may run out.
     next_end: Option<Instant>,
     /// Called when the first proof is good.
@@ -198,6 +206,13 @@ enum Place {
         /// Whether it wants to settle none: what has left is done.
         settled: bool,
     },
+    /// A back end sends commands.
+    SentCommands,
+    /// A back end receives receipts.
+    Feedback {
+        /// Whether it wants to settle none.
+        settled: bool,
+    },
     /// A back end would receive notifications of uploaded files. There are none, for devices can't upload any.
     FileNotifications,
 }
@@ -211,6 +226,7 @@ impl<'a> Conversation<'a> {
             engine: engine::Connection::new(const { &Terms::AZURE }, now()),
             access: Access::new(certificate),
             rights: LastingRights::new(hub),
+            back_ends: BackEnds::new(hub),
             next_end: None,
             authenticated: Some(authenticated),
             devices: BTreeMap::new(),
@@ -230,7 +246,7 @@ impl<'a> Conversation<'a> {
 
     /// Acts on everything that has come whole, as far as there is room for what waits.
     async fn take_events(&mut self, input: &mut BytesMut) {
-        while self.receipts.has_room()
+        while self.has_room()
             && let Some(event) = self.engine.receive(input)
         {
             match event {
@@ -289,6 +305,11 @@ impl<'a> Conversation<'a> {
         });
     }
 
+    /// Whether more may be taken from the peer.
+    fn has_room(&self) -> bool {
+        self.receipts.has_room() && self.back_ends.commands.has_room()
+    }
+
     /// When there is something to do again without anybody saying so.
     fn deadline(&self) -> Option<Instant> {
         self.engine.deadline().map(|deadline| self.next_end.map_or(deadline, |end| end.min(deadline)))
@@ -344,7 +365,7 @@ impl Place {
     /// Whose it is, if it is a device's.
     fn device(&self) -> Option<&DeviceId> {
         match self {
-            Self::PutToken | Self::Answers | Self::FileNotifications => None,
+            Self::PutToken | Self::Answers | Self::SentCommands | Self::Feedback { .. } | Self::FileNotifications => None,
             Self::Events(device) | Self::Commands { device, .. } => Some(device),
         }
     }
@@ -353,6 +374,8 @@ impl Place {
     fn resource(&self) -> Option<String> {
         match self {
             Self::PutToken | Self::Answers | Self::Events(_) | Self::Commands { .. } => None,
+            Self::SentCommands => Some("messages/devicebound".to_owned()),
+            Self::Feedback { .. } => Some("messages/serviceBound/feedback".to_owned()),
             Self::FileNotifications => Some("messages/serviceBound/filenotifications".to_owned()),
         }
     }

@@ -3,7 +3,7 @@
 use fe2o3_amqp_types::definitions::Error;
 
 use super::lasting_right::LastingRight;
-use super::{Conversation, Place, conditions};
+use super::{Conversation, Place, conditions, sent_commands};
 use crate::amqp::address::Node;
 use crate::amqp::engine::{AttachRequest, Role};
 use crate::ops::authenticate::AuthenticateError;
@@ -39,11 +39,13 @@ impl Conversation<'_> {
             (Node::Cbs, Role::Receiver) => Place::Answers,
             (Node::DeviceEvents(device), Role::Sender) => Place::Events(device),
             (Node::DeviceCommands(device), Role::Receiver) => Place::Commands { device, settled: request.snd_settle_mode == SETTLED },
+            (Node::Commands, Role::Sender) => Place::SentCommands,
+            (Node::Feedback, Role::Receiver) => Place::Feedback { settled: request.snd_settle_mode == SETTLED },
             (Node::FileNotifications, Role::Receiver) => Place::FileNotifications,
-            (Node::DeviceEvents(_) | Node::DeviceCommands(_) | Node::FileNotifications, _) => return Err(conditions::wrong_direction()),
-            (Node::Management | Node::Commands | Node::Feedback | Node::Partition { .. } | Node::Redirected { .. }, _) => {
-                return Err(conditions::no_node_yet());
+            (Node::DeviceEvents(_) | Node::DeviceCommands(_) | Node::Commands | Node::Feedback | Node::FileNotifications, _) => {
+                return Err(conditions::wrong_direction());
             }
+            (Node::Management | Node::Partition { .. } | Node::Redirected { .. }, _) => return Err(conditions::no_node_yet()),
         };
         if let Some(device) = place.device() {
             self.have_session(device).await.map_err(|error| match error {
@@ -65,10 +67,14 @@ impl Conversation<'_> {
         let window = match &place {
             Place::PutToken => TOKENS_WINDOW,
             Place::Events(_) => EVENTS_WINDOW,
-            Place::Answers | Place::Commands { .. } | Place::FileNotifications => 0,
+            Place::SentCommands => sent_commands::WINDOW.into(),
+            Place::Answers | Place::Commands { .. } | Place::Feedback { .. } | Place::FileNotifications => 0,
         };
         if let Some(device) = place.device().and_then(|device| self.devices.get_mut(device)) {
             device.links.push(request.link);
+        }
+        if let Place::Feedback { settled } = place {
+            self.back_ends.feedback.granted(request.link, settled);
         }
         self.links.insert(request.link, place);
         if let Some(right) = right {

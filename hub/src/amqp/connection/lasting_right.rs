@@ -132,6 +132,7 @@ impl Conversation<'_> {
 
     /// Ends a back end's link.
     pub(super) fn end_link(&mut self, link: LinkId, error: Error) {
+        self.back_ends.shut_out(link);
         self.detached(link);
         self.engine.detach(link, Some(error));
     }

@@ -11,7 +11,7 @@ fn token(policy: &str, resource: &str, seconds: u64) -> String {
     sign(resource, NOW.plus(Duration::from_secs(seconds)), &key(101), Some(policy))
 }
 
-fn with_keys(world: &World, primary: u8, secondary: u8) -> Policies {
+pub(super) fn with_keys(world: &World, primary: u8, secondary: u8) -> Policies {
     let other = |policy: &Policy| Policy { primary: key(primary), secondary: key(secondary), ..policy.clone() };
     world.hub.policies.current().iter().map(other).collect()
 }
