@@ -81,6 +81,27 @@ impl<'a> Node<'a> {
     }
 }
 
+/// Whom a command is for, as its `to` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addressee {
+    /// The device.
+    pub device: DeviceId,
+    /// The device that is meant if there is none of that name and the id was not encoded: only Node's SDK encodes it, and nothing says
+    /// whether an id with a percent sign was.
+    pub unencoded: Option<DeviceId>,
+}
+
+impl Addressee {
+    /// From `/devices/{id}/messages/devicebound`, in every spelling.
+    #[must_use]
+    pub fn parse(to: &str) -> Option<Self> {
+        let Some(Node::DeviceCommands(device)) = Node::parse(to) else { return None };
+        let written = path_of(to).split('/').filter(|segment| !segment.is_empty()).nth(1)?;
+        let unencoded = DeviceId::parse(written).ok().filter(|unencoded| *unencoded != device);
+        Some(Self { device, unencoded })
+    }
+}
+
 /// An address without the scheme and host that some SDKs put before it.
 fn path_of(address: &str) -> &str {
     match address.split_once("://") {
@@ -159,6 +180,23 @@ mod tests {
             "EH/ConsumerGroups/G/Partitions/0/1",
         ] {
             assert_eq!(Node::parse(address), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn an_addressee_may_be_encoded_or_not() {
+        for (to, id, unencoded) in [
+            ("/devices/D/messages/devicebound", "D", None),
+            ("amqps://hub.test/devices/D/messages/deviceBound", "D", None),
+            ("/devices/a%3Ab/messages/devicebound", "a:b", Some("a%3Ab")),
+            ("/devices/100%/messages/devicebound", "100%", None),
+            ("/devices/a%20b/messages/devicebound", "a%20b", None),
+        ] {
+            let addressee = Addressee { device: device(id), unencoded: unencoded.map(device) };
+            assert_eq!(Addressee::parse(to), Some(addressee), "{to}");
+        }
+        for to in ["/devices/D/messages/events", "/messages/devicebound", "/devices/D/modules/M/messages/devicebound", ""] {
+            assert_eq!(Addressee::parse(to), None, "{to}");
         }
     }
 

@@ -5,8 +5,12 @@ use fe2o3_amqp_types::messaging::{DeliveryState, Rejected};
 use fe2o3_amqp_types::primitives::Symbol;
 
 use super::message::NoMessage;
+use super::sent_command::NoCommand;
+use crate::core::command::draft::MessageRefused;
+use crate::core::command::machine::NoRoom;
 use crate::core::session::DisconnectReason;
 use crate::core::telemetry::TelemetryRefused;
+use crate::ops::send_command::SendRefused;
 
 /// Whoever asks for what no right on the connection covers. The same for everybody, for a refusal tells the refused nothing.
 #[must_use]
@@ -89,10 +93,67 @@ impl NotTaken {
                 | TelemetryRefused::NotASymbol(_)
                 | TelemetryRefused::InvalidMessageId
                 | TelemetryRefused::CorrelationIdTooLong,
-            ) => ErrorCondition::Custom(Symbol::from("com.microsoft:argument-error")),
+            ) => azure("argument-error"),
         };
         rejected(error(condition, &self.to_string()))
     }
+}
+
+/// Why a command is not taken.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CommandNotTaken {
+    /// It can't be one.
+    #[error(transparent)]
+    NoCommand(#[from] NoCommand),
+    /// It is one that the hub does not take.
+    #[error(transparent)]
+    Refused(#[from] SendRefused),
+}
+
+impl CommandNotTaken {
+    /// The outcome that its sender hears.
+    #[must_use]
+    pub fn outcome(&self) -> DeliveryState {
+        let condition = match self {
+            Self::NoCommand(NoCommand::NoMessage(_)) => AmqpError::DecodeError.into(),
+            Self::NoCommand(NoCommand::Batch) => AmqpError::NotImplemented.into(),
+            Self::NoCommand(NoCommand::To | NoCommand::Acknowledgement(_)) => azure("argument-error"),
+            Self::Refused(SendRefused::UnknownDevice(_)) => AmqpError::NotFound.into(),
+            Self::Refused(SendRefused::NoRoom(NoRoom::QueueFull { .. } | NoRoom::HubFull { .. })) => {
+                AmqpError::ResourceLimitExceeded.into()
+            }
+            Self::Refused(SendRefused::Message(MessageRefused::TooLarge(_) | MessageRefused::Message(TelemetryRefused::TooLarge(_)))) => {
+                LinkError::MessageSizeExceeded.into()
+            }
+            Self::Refused(SendRefused::Message(
+                MessageRefused::AlreadyExpired(_)
+                | MessageRefused::ExpiryTooFar(_)
+                | MessageRefused::PropertyName(_)
+                | MessageRefused::PropertyValue(_)
+                | MessageRefused::Message(_),
+            )) => azure("argument-error"),
+            // SDKs take this for HTTP's 503, and try again.
+            Self::Refused(SendRefused::Store(_) | SendRefused::Registry(_)) => azure("timeout"),
+        };
+        rejected(error(condition, &self.to_string()))
+    }
+}
+
+/// The store does not answer, so there are no receipts to be had.
+#[must_use]
+pub fn no_receipts_now() -> Error {
+    error(LinkError::DetachForced, "the hub can't read receipts now, try again later")
+}
+
+/// A single receipt is larger than the receiver takes.
+#[must_use]
+pub fn receipt_too_large() -> Error {
+    error(LinkError::MessageSizeExceeded, "a receipt is larger than the max-message-size of this link")
+}
+
+/// One of Azure's own conditions.
+fn azure(condition: &str) -> ErrorCondition {
+    ErrorCondition::Custom(Symbol::from(format!("com.microsoft:{condition}")))
 }
 
 /// Rejected, with the reason.

@@ -21,7 +21,9 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::access::Access;
+use self::back_ends::BackEnds;
 use self::devices::Device;
+use self::lasting_right::LastingRights;
 use self::telemetry::Staged;
 use super::conditions;
 use super::engine::{self, Ending, Event, LinkId, SessionId, Terms};
@@ -36,9 +38,13 @@ use crate::ops::{Durability, Hub, Watermark};
 
 mod access;
 mod attach;
+mod back_ends;
 mod commands;
 mod devices;
+mod feedback;
+mod lasting_right;
 mod proof;
+mod sent_commands;
 mod telemetry;
 
 /// How long a peer may take to accept what is sent to it; beyond that its connection counts as dead.
@@ -76,6 +82,7 @@ where
         let mut conversation = Conversation::new(&hub, stranger, Box::new(authenticated));
         let reason = serve(&mut conversation, &mut stream, &stop).await;
         conversation.close_sessions(reason);
+        let _ = timeout(CLOSE_MAX, conversation.back_ends.commands.finish()).await;
         let _ = timeout(CLOSE_MAX, stream.shutdown()).await;
     }
 }
@@ -87,6 +94,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stop: &CancellationToken,
 ) -> DisconnectReason {
     let bell = Arc::clone(&conversation.bell);
+    let mut replacements = conversation.rights.replacements();
     let mut durability = conversation.hub.events.durability();
     let mut input = BytesMut::new();
     let mut timer = pin!(sleep_until(now().into()));
@@ -103,7 +111,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         }
         let Some(deadline) = conversation.deadline() else { return DisconnectReason::ConnectionLost };
         timer.as_mut().reset(deadline.into());
-        let (may_read, waits) = (conversation.receipts.has_room(), !conversation.receipts.is_empty());
+        let (may_read, waits) = (conversation.has_room(), !conversation.receipts.is_empty());
+        let (has_policies, back_ends_wait) = (conversation.access.has_policies(), conversation.back_ends.are_waiting());
         tokio::select! {
             biased;
             () = bell.notified() => conversation.is_woken = true,
@@ -112,6 +121,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 Ok(0) | Err(_) => return DisconnectReason::ConnectionLost,
             },
             () = durability.changed(), if waits => {}
+            () = replacements.next(), if has_policies => {}
+            () = poll_fn(|context| conversation.back_ends.poll(context)), if back_ends_wait => {}
             () = stop.cancelled(), if !conversation.is_stopping => conversation.stop(),
             () = timer.as_mut() => conversation.time_passed(may_read),
         }
@@ -129,6 +140,8 @@ async fn take_input<S: AsyncWrite + Unpin>(
         conversation.take_events(input).await;
         conversation.release(durability.now());
         conversation.end_links_of_ended();
+        conversation.review_replaced();
+        conversation.serve_back_ends();
         conversation.send_commands();
         let output = conversation.engine.take_output(now());
         if output.is_empty() {
@@ -148,6 +161,9 @@ struct Conversation<'a> {
     origin: Origin,
     engine: engine::Connection,
     access: Access,
+    /// By what back ends' links are there.
+    rights: LastingRights,
+    back_ends: BackEnds<'a>,
     /// When something that was proved may run out.
     next_end: Option<Instant>,
     /// Called when the first proof is good.
@@ -190,6 +206,15 @@ enum Place {
         /// Whether it wants to settle none: what has left is done.
         settled: bool,
     },
+    /// A back end sends commands.
+    SentCommands,
+    /// A back end receives receipts.
+    Feedback {
+        /// Whether it wants to settle none.
+        settled: bool,
+    },
+    /// A back end would receive notifications of uploaded files. There are none, for devices can't upload any.
+    FileNotifications,
 }
 
 impl<'a> Conversation<'a> {
@@ -200,6 +225,8 @@ impl<'a> Conversation<'a> {
             origin,
             engine: engine::Connection::new(const { &Terms::AZURE }, now()),
             access: Access::new(certificate),
+            rights: LastingRights::new(hub),
+            back_ends: BackEnds::new(hub),
             next_end: None,
             authenticated: Some(authenticated),
             devices: BTreeMap::new(),
@@ -219,7 +246,7 @@ impl<'a> Conversation<'a> {
 
     /// Acts on everything that has come whole, as far as there is room for what waits.
     async fn take_events(&mut self, input: &mut BytesMut) {
-        while self.receipts.has_room()
+        while self.has_room()
             && let Some(event) = self.engine.receive(input)
         {
             match event {
@@ -278,6 +305,11 @@ impl<'a> Conversation<'a> {
         });
     }
 
+    /// Whether more may be taken from the peer.
+    fn has_room(&self) -> bool {
+        self.receipts.has_room() && self.back_ends.commands.has_room()
+    }
+
     /// When there is something to do again without anybody saying so.
     fn deadline(&self) -> Option<Instant> {
         self.engine.deadline().map(|deadline| self.next_end.map_or(deadline, |end| end.min(deadline)))
@@ -285,10 +317,10 @@ impl<'a> Conversation<'a> {
 
     /// Finds out when something that was proved runs out next. Earlier than it does is as good: then it is found out again.
     fn rights_changed(&mut self) {
-        let rights = self.devices.values().map(|device| device.right_ends).min();
+        let devices = self.devices.values().map(|device| device.right_ends).min();
         // Just after its last moment.
         let tokens = self.access.next_end().map(|end| now() + end.since(self.hub.now()) + Duration::from_millis(1));
-        self.next_end = [rights, tokens].into_iter().flatten().min();
+        self.next_end = [devices, self.rights.next_end(), tokens].into_iter().flatten().min();
     }
 
     /// Does what is due. `listens` is whether bytes would have been read.
@@ -306,7 +338,13 @@ impl<'a> Conversation<'a> {
         }
         self.access.forget_expired(self.hub.now());
         self.end_links_of_ended();
+        self.review_rights();
         self.rights_changed();
+        self.close_if_nothing_is_left();
+    }
+
+    /// Whoever had proved something, and has nothing left of it, goes.
+    fn close_if_nothing_is_left(&mut self) {
         let is_trusted = self.authenticated.is_none();
         if is_trusted && self.access.is_empty() && self.devices.is_empty() {
             self.engine.close(Some(conditions::unauthorized()));
@@ -327,8 +365,18 @@ impl Place {
     /// Whose it is, if it is a device's.
     fn device(&self) -> Option<&DeviceId> {
         match self {
-            Self::PutToken | Self::Answers => None,
+            Self::PutToken | Self::Answers | Self::SentCommands | Self::Feedback { .. } | Self::FileNotifications => None,
             Self::Events(device) | Self::Commands { device, .. } => Some(device),
+        }
+    }
+
+    /// What a right has to cover, as a path in the hub, if it is a back end's.
+    fn resource(&self) -> Option<String> {
+        match self {
+            Self::PutToken | Self::Answers | Self::Events(_) | Self::Commands { .. } => None,
+            Self::SentCommands => Some("messages/devicebound".to_owned()),
+            Self::Feedback { .. } => Some("messages/serviceBound/feedback".to_owned()),
+            Self::FileNotifications => Some("messages/serviceBound/filenotifications".to_owned()),
         }
     }
 }

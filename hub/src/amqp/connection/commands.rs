@@ -25,6 +25,7 @@ impl Conversation<'_> {
     /// A receiver has credit, or wants it used up.
     pub(super) fn credit(&mut self, link: LinkId, drain: bool) {
         match self.links.get(&link) {
+            Some(Place::Feedback { .. }) => return self.feedback_credit(link, drain),
             Some(Place::Answers) => self.send_answers(),
             Some(Place::Commands { .. }) => {
                 self.is_woken = true;
@@ -34,7 +35,7 @@ impl Conversation<'_> {
                     self.send_commands();
                 }
             }
-            Some(Place::PutToken | Place::Events(_)) | None => {}
+            Some(Place::PutToken | Place::Events(_) | Place::SentCommands | Place::FileNotifications) | None => {}
         }
         if drain {
             self.engine.drained(link);
@@ -82,6 +83,7 @@ impl Conversation<'_> {
 
     /// Everything has left: what is settled by that is done.
     pub(super) fn written(&mut self) {
+        self.back_ends.feedback.written();
         for (id, token) in std::mem::take(&mut self.unanswered) {
             if let Some(device) = self.devices.get(&id) {
                 settle_of_session(self.hub, &device.session, token, Settlement::Complete);
@@ -98,6 +100,7 @@ impl Conversation<'_> {
                 // It has been received, and nothing is decided.
                 continue;
             }
+            self.settle_feedback(link, number, state.as_ref());
             // Whoever forgets it without a word has not said that it is done.
             let settlement = settlement.unwrap_or(Settlement::Abandon);
             if let Some(token) = self.deliveries.remove(&(link, number))
@@ -170,7 +173,7 @@ fn write(device: &DeviceId, delivery: &Delivery, out: &mut Vec<u8>) -> Result<()
 }
 
 /// What an outcome means for a command; `None` when it is none.
-fn settlement(state: Option<&DeliveryState>) -> Option<Settlement> {
+pub fn settlement(state: Option<&DeliveryState>) -> Option<Settlement> {
     match state? {
         DeliveryState::Accepted(_) => Some(Settlement::Complete),
         DeliveryState::Rejected(_) | DeliveryState::Modified(Modified { undeliverable_here: Some(true), .. }) => Some(Settlement::Reject),

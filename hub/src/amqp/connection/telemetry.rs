@@ -34,8 +34,9 @@ impl Conversation<'_> {
                 self.append().await;
                 Box::pin(self.put_token(delivery)).await;
             }
+            Some(Place::SentCommands) => self.send_command(delivery),
             // Of a link that the hub has ended meanwhile: nothing of it takes effect.
-            Some(Place::Commands { .. } | Place::Answers) | None => {}
+            Some(Place::Commands { .. } | Place::Answers | Place::Feedback { .. } | Place::FileNotifications) | None => {}
         }
     }
 

@@ -22,9 +22,12 @@ use crate::core::session::Protocol;
 use crate::ops::world::{NOW, World, device_token, identity, key, origin, payload, policy_token};
 use crate::store::{EventLog as _, Expected};
 
+mod back_ends;
 mod commands;
 mod devices;
+mod feedback;
 mod proofs;
+mod sent_commands;
 
 const HUB: &str = "hub.example";
 
@@ -111,10 +114,21 @@ impl Client {
         }
     }
 
+    /// A message, in as many frames as it took: with what the first one said.
     async fn hear_transfer(&mut self) -> (Transfer, Vec<u8>) {
-        match self.heard().await {
-            Some(Heard::Frame(0, Performative::Transfer(transfer), payload)) => (transfer, payload),
-            other => panic!("a transfer was due, not {other:?}"),
+        let (mut first, mut whole) = (None, Vec::new());
+        loop {
+            match self.heard().await {
+                Some(Heard::Frame(0, Performative::Transfer(transfer), payload)) => {
+                    whole.extend(payload);
+                    let more = transfer.more;
+                    let first = first.get_or_insert(transfer);
+                    if !more {
+                        return (first.clone(), whole);
+                    }
+                }
+                other => panic!("a transfer was due, not {other:?}"),
+            }
         }
     }
 
@@ -153,9 +167,16 @@ impl Client {
     async fn transfer_of(&mut self, handle: u32, message_format: u32, payload: &[u8]) -> u32 {
         let id = self.next_delivery;
         self.next_delivery += 1;
-        let transfer = Transfer { message_format: Some(message_format), ..delivery(handle, id) };
-        self.send(&said(0, &Performative::Transfer(transfer), payload)).await;
-        id
+        let mut frames = payload.chunks(32 * 1024).peekable();
+        loop {
+            let frame = frames.next().unwrap_or_default();
+            let more = frames.peek().is_some();
+            let transfer = Transfer { message_format: Some(message_format), more, ..delivery(handle, id) };
+            self.send(&said(0, &Performative::Transfer(transfer), frame)).await;
+            if !more {
+                return id;
+            }
+        }
     }
 
     /// What has become of transfers: the first and the last, and the outcome.

@@ -27,6 +27,7 @@ use crate::store::commands::CommandsError;
 mod handing_out;
 mod loading;
 mod locks;
+mod receipts;
 mod upkeep;
 
 /// The most requests that are decided and committed together: beyond it a group's first waits long for its last.
@@ -44,6 +45,7 @@ pub async fn run(hub: Arc<Hub>) {
         inbox,
         group: Vec::with_capacity(GROUP_MAX),
         polls: HashMap::new(),
+        receipts_wanted: receipts::Waiting::default(),
         deleted: BTreeSet::new(),
         contents: Contents::default(),
         found: Some(found),
@@ -60,6 +62,8 @@ struct Desk<'a> {
     group: Vec<Request>,
     /// Requests that wait for a command.
     polls: HashMap<PollId, Answer<Option<Unsent>>>,
+    /// Back ends that wait for receipts.
+    receipts_wanted: receipts::Waiting,
     /// Devices whose deletion is not durable at this desk yet: what loading brings back of them is ended again.
     deleted: BTreeSet<DeviceId>,
     contents: Contents,
@@ -88,6 +92,7 @@ impl Desk<'_> {
             if let Err(error) = self.carry_out(decided).await {
                 tracing::error!(%error, "commands can't be written: {error}");
                 self.refuse_polls(&error);
+                self.receipts_wanted.refuse(&error);
                 loaded = !stop && self.reload().await;
             } else if stop {
                 return self.give_all_back().await;
@@ -127,6 +132,7 @@ impl Desk<'_> {
             stop |= matches!(request, Request::Note(Note::Stop));
             answers.extend(self.decide_one(request, &mut machine, &lives, &mut turn));
         }
+        self.hand_out_receipts(&mut machine, &mut turn, &mut answers);
         self.group = group;
         Decided { decisions: turn.decisions, answers, stop }
     }
@@ -160,6 +166,11 @@ impl Desk<'_> {
             }
             Request::Purge(device, answer) => Some(later(answer, machine.purge(&device, turn))),
             Request::ReceiveReceipts(max, answer) => Some(later(answer, machine.receive_receipts(max, turn))),
+            Request::TakeReceipts(max, answer) => Some(later(answer, self.take_receipts(max, machine, turn))),
+            Request::AwaitReceipts(max, answer) => {
+                self.receipts_wanted.join(max, answer);
+                None
+            }
             Request::SettleReceipts(token, settlement, answer) => Some(later(answer, machine.settle_receipts(token, settlement, turn))),
         }
     }
@@ -268,6 +279,9 @@ fn take_note(machine: &mut CommandMachine, note: Note, lives: &Lives, turn: &mut
                 // A lock that is lost has been counted as such; nobody waits for the word.
                 let _ = machine.settle(session.device_id(), token, settlement, by, turn);
             }
+        }
+        Note::SettleReceipts(token, settlement) => {
+            let _ = machine.settle_receipts(token, settlement, turn);
         }
         Note::Lost(device, token, by) => {
             let _ = machine.settle(&device, token, Settlement::Abandon, by, turn);

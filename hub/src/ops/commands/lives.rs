@@ -30,6 +30,8 @@ impl Lives {
                 | Request::Changed(..)
                 | Request::Purge(..)
                 | Request::ReceiveReceipts(..)
+                | Request::TakeReceipts(..)
+                | Request::AwaitReceipts(..)
                 | Request::SettleReceipts(..) => {}
             }
         }

@@ -43,13 +43,24 @@ pub struct StillUnderWay;
 /// The way to the desk, and what can be read without waiting for it.
 pub struct Commands {
     /// Unbounded in form. What is in it is bounded by [`UNANSWERED_MAX`], by what sessions can have to say (one look, one goodbye, and a
-    /// settlement for each delivery in their window), and by changes of identities, which have cost the registry a durable write.
+    /// settlement for each delivery in their window), by the same of links that receive receipts, and by changes of identities, which have cost the registry a durable write.
     requests: mpsc::UnboundedSender<Request>,
     /// The other end, until the desk runs.
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Request>>>,
     room: Arc<Semaphore>,
     machine: Mutex<CommandMachine>,
     polls: AtomicU64,
+}
+
+/// What was asked and is not answered. Whoever drops it before the desk has decided has asked nothing.
+#[derive(Debug)]
+pub(super) struct Asked<T>(oneshot::Receiver<Result<T, CommandsError>>);
+
+impl<T> Asked<T> {
+    /// Waits until what was decided is durable.
+    pub(super) async fn wait(self) -> Result<T, CommandsError> {
+        self.0.await.unwrap_or_else(|_| Err(stopped()))
+    }
 }
 
 impl Commands {
@@ -84,10 +95,15 @@ impl Commands {
 
     /// Asks, and waits until what was decided is durable. Whoever stops waiting before the desk has decided has asked nothing.
     pub(super) async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, CommandsError> {
+        self.put(request).await?.wait().await
+    }
+
+    /// Asks, behind all that was asked before.
+    pub(super) async fn put<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<Asked<T>, CommandsError> {
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| stopped())?;
         let (answer, answered) = oneshot::channel();
         self.requests.send(request(Answer::new(answer, room))).map_err(|_| stopped())?;
-        answered.await.unwrap_or_else(|_| Err(stopped()))
+        Ok(Asked(answered))
     }
 
     /// Sends what nobody waits for; after the desk has ended, into the void.

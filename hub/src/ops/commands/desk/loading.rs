@@ -85,6 +85,8 @@ impl Desk<'_> {
                 Request::SettleReceipts(_, _, answer) => refuse(answer, error),
                 Request::Purge(_, answer) => refuse(answer, error),
                 Request::ReceiveReceipts(_, answer) => refuse(answer, error),
+                Request::TakeReceipts(_, answer) => refuse(answer, error),
+                Request::AwaitReceipts(_, answer) => refuse(answer, error),
                 Request::Changed(_, done) => {
                     let _ = done.send(());
                 }
