@@ -136,6 +136,25 @@ async fn a_policy_may_do_what_it_was_given() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_event_hubs_token_reads_events_and_opens_nothing_else() {
+    let world = World::with_device("D").await;
+    let ask = async |token: &str, permission, path| authenticate_service(&world.hub, Some(token), permission, path, origin()).await.is_ok();
+    let token = event_hubs_token("sb://hub.example/hub", "iothubowner");
+    assert!(ask(&token, Permission::ServiceConnect, "messages/events/$management").await);
+    assert!(!ask(&token, Permission::ServiceConnect, "messages/devicebound").await);
+    let whole = event_hubs_token("sb://hub.example", "iothubowner");
+    assert!(!ask(&whole, Permission::RegistryWrite, "devices").await && world.login("D", &whole).await.is_err());
+    assert!(!ask(&event_hubs_token("sb://hub.example/hub", "device"), Permission::ServiceConnect, "messages/events").await);
+    // Only Event Hubs' clients sign like that.
+    assert!(!ask(&event_hubs_token("hub.example", "iothubowner"), Permission::ServiceConnect, "messages/events").await);
+    for resource in ["hub.example/devices/D", "sb://hub.example/devices/D", "sb://hub.example/hub"] {
+        let by_device = sign(resource, NOW.plus(Duration::from_secs(60)), &key_text(1), None);
+        assert!(world.login("D", &by_device).await.is_err(), "{resource}");
+        assert!(!ask(&by_device, Permission::ServiceConnect, "messages/events").await, "{resource}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_stops_waiting_for_the_registry_loses_nothing() {
     let registry = Arc::new(HangingRegistry::default());
     let world = World::on(Arc::clone(&registry) as _);

@@ -112,9 +112,8 @@ impl Conversation<'_> {
 
     async fn take_policys(&mut self, token: &str) -> Result<(), TokenRefused> {
         // Where the token leads is asked when it is used; now, whether it is good.
-        let resource = SasToken::parse(token).map(|token| token.resource().into_owned()).unwrap_or_default();
-        let path = resource.split_once('/').map_or("", |(_, path)| path);
-        let (right, allowed) = authenticate_service_for_any(self.hub, Some(token), &PERMISSIONS, path, self.origin).await?;
+        let path = SasToken::parse(token).ok().and_then(|token| token.path(&self.hub.names)).unwrap_or_default();
+        let (right, allowed) = authenticate_service_for_any(self.hub, Some(token), &PERMISSIONS, &path, self.origin).await?;
         self.access.keep_policys(token, right.good_until, self.hub.now())?;
         self.trust();
         if allowed.contains(&Permission::DeviceConnect) {
