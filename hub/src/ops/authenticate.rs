@@ -239,19 +239,16 @@ fn signing_key(primary: &SymmetricKey, secondary: &SymmetricKey, signed: impl Fn
 fn policy_key(hub: &Hub, name: &str, token: &SasToken<'_>, permission: Permission) -> Result<KeyFingerprint, RefusalReason> {
     let policies = hub.policies.current();
     let policy = policies.get(name).ok_or_else(|| RefusalReason::UnknownPolicy(name.into()))?;
-    let signed = |by: fn(&SasToken<'_>, &SymmetricKey) -> bool| signing_key(&policy.primary, &policy.secondary, |key| by(token, key));
-    let key = match signed(SasToken::is_signed_with) {
-        Some(key) => key,
-        // Event Hubs' clients sign with the key's text. That is good for what they do, and for nothing else.
-        None if token.is_for_event_hubs() => {
-            let key = signed(SasToken::is_signed_with_text_of).ok_or_else(|| RefusalReason::SignedWithNeitherPolicyKey(name.into()))?;
-            if permission != Permission::ServiceConnect {
-                return Err(RefusalReason::OtherResource(token.resource().as_ref().into()));
-            }
-            key
-        }
-        None => return Err(RefusalReason::SignedWithNeitherPolicyKey(name.into())),
+    let (primary, secondary) = (&policy.primary, &policy.secondary);
+    let decoded = signing_key(primary, secondary, |key| token.is_signed_with(key));
+    // Event Hubs' clients sign with the key's text. That is good for what they do, and for nothing else.
+    let as_event_hubs = || signing_key(primary, secondary, |key| token.is_for_event_hubs() && token.is_signed_with_text_of(key));
+    let Some(key) = decoded.or_else(as_event_hubs) else {
+        return Err(RefusalReason::SignedWithNeitherPolicyKey(name.into()));
     };
+    if decoded.is_none() && permission != Permission::ServiceConnect {
+        return Err(RefusalReason::OtherResource(token.resource().as_ref().into()));
+    }
     if !policy.allows(permission) {
         return Err(RefusalReason::NotAllowed { policy: name.into(), permission });
     }
