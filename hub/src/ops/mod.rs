@@ -28,6 +28,7 @@ pub mod authenticate;
 pub mod change_devices;
 pub mod changes;
 pub mod commands;
+pub mod consumer_groups;
 pub mod counted_registry;
 pub mod describe_hub;
 pub mod device_authorities;
@@ -88,7 +89,9 @@ pub struct Hub {
     pub device_authorities: device_authorities::DeviceAuthorities,
     /// Who was refused lately, and why.
     pub refusals: refusals::Refusals,
-    /// Who reads events now.
+    /// The consumer groups, and who reads in them.
+    pub consumer_groups: consumer_groups::ConsumerGroups,
+    /// Who reads events over HTTPS now.
     pub readers: seats::Seats,
     /// What has happened lately.
     pub changes: changes::Changes,
@@ -158,6 +161,7 @@ impl Hub {
             started_time: clock.now(),
             certificate_expiry,
             registry: Arc::new(counted_registry::CountedRegistry::new(registry, Arc::clone(&metrics))),
+            consumer_groups: consumer_groups::ConsumerGroups::new(events.partition_count(), Arc::clone(&clock)),
             events,
             connection_log,
             command_store: commands,
