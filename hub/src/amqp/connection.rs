@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::access::Access;
 use self::devices::Device;
+use self::lasting_right::LastingRights;
 use self::telemetry::Staged;
 use super::conditions;
 use super::engine::{self, Ending, Event, LinkId, SessionId, Terms};
@@ -38,6 +39,7 @@ mod access;
 mod attach;
 mod commands;
 mod devices;
+mod lasting_right;
 mod proof;
 mod telemetry;
 
@@ -87,6 +89,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stop: &CancellationToken,
 ) -> DisconnectReason {
     let bell = Arc::clone(&conversation.bell);
+    let mut replacements = conversation.rights.replacements();
     let mut durability = conversation.hub.events.durability();
     let mut input = BytesMut::new();
     let mut timer = pin!(sleep_until(now().into()));
@@ -104,6 +107,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         let Some(deadline) = conversation.deadline() else { return DisconnectReason::ConnectionLost };
         timer.as_mut().reset(deadline.into());
         let (may_read, waits) = (conversation.receipts.has_room(), !conversation.receipts.is_empty());
+        let has_policies = conversation.access.has_policies();
         tokio::select! {
             biased;
             () = bell.notified() => conversation.is_woken = true,
@@ -112,6 +116,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 Ok(0) | Err(_) => return DisconnectReason::ConnectionLost,
             },
             () = durability.changed(), if waits => {}
+            () = replacements.next(), if has_policies => {}
             () = stop.cancelled(), if !conversation.is_stopping => conversation.stop(),
             () = timer.as_mut() => conversation.time_passed(may_read),
         }
@@ -129,6 +134,7 @@ async fn take_input<S: AsyncWrite + Unpin>(
         conversation.take_events(input).await;
         conversation.release(durability.now());
         conversation.end_links_of_ended();
+        conversation.review_replaced();
         conversation.send_commands();
         let output = conversation.engine.take_output(now());
         if output.is_empty() {
@@ -148,6 +154,8 @@ struct Conversation<'a> {
     origin: Origin,
     engine: engine::Connection,
     access: Access,
+    /// By what back ends' links are there.
+    rights: LastingRights,
     /// When something that was proved may run out.
     next_end: Option<Instant>,
     /// Called when the first proof is good.
@@ -190,6 +198,8 @@ enum Place {
         /// Whether it wants to settle none: what has left is done.
         settled: bool,
     },
+    /// A back end would receive notifications of uploaded files. There are none, for devices can't upload any.
+    FileNotifications,
 }
 
 impl<'a> Conversation<'a> {
@@ -200,6 +210,7 @@ impl<'a> Conversation<'a> {
             origin,
             engine: engine::Connection::new(const { &Terms::AZURE }, now()),
             access: Access::new(certificate),
+            rights: LastingRights::new(hub),
             next_end: None,
             authenticated: Some(authenticated),
             devices: BTreeMap::new(),
@@ -285,10 +296,10 @@ impl<'a> Conversation<'a> {
 
     /// Finds out when something that was proved runs out next. Earlier than it does is as good: then it is found out again.
     fn rights_changed(&mut self) {
-        let rights = self.devices.values().map(|device| device.right_ends).min();
+        let devices = self.devices.values().map(|device| device.right_ends).min();
         // Just after its last moment.
         let tokens = self.access.next_end().map(|end| now() + end.since(self.hub.now()) + Duration::from_millis(1));
-        self.next_end = [rights, tokens].into_iter().flatten().min();
+        self.next_end = [devices, self.rights.next_end(), tokens].into_iter().flatten().min();
     }
 
     /// Does what is due. `listens` is whether bytes would have been read.
@@ -306,7 +317,13 @@ impl<'a> Conversation<'a> {
         }
         self.access.forget_expired(self.hub.now());
         self.end_links_of_ended();
+        self.review_rights();
         self.rights_changed();
+        self.close_if_nothing_is_left();
+    }
+
+    /// Whoever had proved something, and has nothing left of it, goes.
+    fn close_if_nothing_is_left(&mut self) {
         let is_trusted = self.authenticated.is_none();
         if is_trusted && self.access.is_empty() && self.devices.is_empty() {
             self.engine.close(Some(conditions::unauthorized()));
@@ -327,8 +344,16 @@ impl Place {
     /// Whose it is, if it is a device's.
     fn device(&self) -> Option<&DeviceId> {
         match self {
-            Self::PutToken | Self::Answers => None,
+            Self::PutToken | Self::Answers | Self::FileNotifications => None,
             Self::Events(device) | Self::Commands { device, .. } => Some(device),
+        }
+    }
+
+    /// What a right has to cover, as a path in the hub, if it is a back end's.
+    fn resource(&self) -> Option<String> {
+        match self {
+            Self::PutToken | Self::Answers | Self::Events(_) | Self::Commands { .. } => None,
+            Self::FileNotifications => Some("messages/serviceBound/filenotifications".to_owned()),
         }
     }
 }

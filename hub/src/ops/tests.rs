@@ -56,7 +56,7 @@ async fn either_key_opens_and_the_reasons_of_refusals_stay_with_the_owner() {
         ("nobody", policy_token("hub.example", "device"), "there is no such device"),
         ("D", device_token("E", 1), "its token is for \"hub.example/devices/E\", not for this device and hub"),
         ("D", policy_token("hub.example", "service"), "the policy \"service\" does not allow DeviceConnect"),
-        ("D", policy_token("hub.example", "intruder"), "its token names the policy \"intruder\", which this hub does not have"),
+        ("D", policy_token("hub.example", "intruder"), "it names the policy \"intruder\", which this hub does not have"),
         ("D", "Basic x".to_owned(), "the token does not begin with \"SharedAccessSignature \""),
         ("a b", device_token("a b", 1), "no device can have that name"),
     ] {

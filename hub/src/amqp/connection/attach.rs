@@ -2,6 +2,7 @@
 
 use fe2o3_amqp_types::definitions::Error;
 
+use super::lasting_right::LastingRight;
 use super::{Conversation, Place, conditions};
 use crate::amqp::address::Node;
 use crate::amqp::engine::{AttachRequest, Role};
@@ -21,13 +22,13 @@ impl Conversation<'_> {
     /// Answers a link that is asked for.
     pub(super) async fn attach(&mut self, request: &AttachRequest) {
         match self.place(request).await {
-            Ok(place) => self.grant(request, place),
+            Ok((place, right)) => self.grant(request, place, right),
             Err(error) => self.engine.refuse_link(request.link, error),
         }
     }
 
     /// Where the link leads, once it is sure that it may.
-    async fn place(&mut self, request: &AttachRequest) -> Result<Place, Error> {
+    async fn place(&mut self, request: &AttachRequest) -> Result<(Place, Option<LastingRight>), Error> {
         let address = match request.peer {
             Role::Sender => request.target.as_ref().and_then(|target| target.address.as_deref()),
             Role::Receiver => request.source.as_ref().and_then(|source| source.address.as_deref()),
@@ -38,16 +39,11 @@ impl Conversation<'_> {
             (Node::Cbs, Role::Receiver) => Place::Answers,
             (Node::DeviceEvents(device), Role::Sender) => Place::Events(device),
             (Node::DeviceCommands(device), Role::Receiver) => Place::Commands { device, settled: request.snd_settle_mode == SETTLED },
-            (Node::DeviceEvents(_) | Node::DeviceCommands(_), _) => return Err(conditions::wrong_direction()),
-            (
-                Node::Management
-                | Node::Commands
-                | Node::Feedback
-                | Node::FileNotifications
-                | Node::Partition { .. }
-                | Node::Redirected { .. },
-                _,
-            ) => return Err(conditions::no_node_yet()),
+            (Node::FileNotifications, Role::Receiver) => Place::FileNotifications,
+            (Node::DeviceEvents(_) | Node::DeviceCommands(_) | Node::FileNotifications, _) => return Err(conditions::wrong_direction()),
+            (Node::Management | Node::Commands | Node::Feedback | Node::Partition { .. } | Node::Redirected { .. }, _) => {
+                return Err(conditions::no_node_yet());
+            }
         };
         if let Some(device) = place.device() {
             self.have_session(device).await.map_err(|error| match error {
@@ -58,19 +54,27 @@ impl Conversation<'_> {
                 }
             })?;
         }
-        Ok(place)
+        let right = match place.resource() {
+            Some(resource) => Some(self.let_in_back_end(resource).await?),
+            None => None,
+        };
+        Ok((place, right))
     }
 
-    fn grant(&mut self, request: &AttachRequest, place: Place) {
+    fn grant(&mut self, request: &AttachRequest, place: Place, right: Option<LastingRight>) {
         let window = match &place {
             Place::PutToken => TOKENS_WINDOW,
             Place::Events(_) => EVENTS_WINDOW,
-            Place::Answers | Place::Commands { .. } => 0,
+            Place::Answers | Place::Commands { .. } | Place::FileNotifications => 0,
         };
         if let Some(device) = place.device().and_then(|device| self.devices.get_mut(device)) {
             device.links.push(request.link);
         }
         self.links.insert(request.link, place);
+        if let Some(right) = right {
+            self.rights.granted(request.link, right);
+            self.rights_changed();
+        }
         if !self.engine.accept_link(request.link, request.as_asked(window)) {
             self.detached(request.link);
         }

@@ -34,7 +34,7 @@ impl Conversation<'_> {
                     self.send_commands();
                 }
             }
-            Some(Place::PutToken | Place::Events(_)) | None => {}
+            Some(Place::PutToken | Place::Events(_) | Place::FileNotifications) | None => {}
         }
         if drain {
             self.engine.drained(link);

@@ -15,7 +15,9 @@ use crate::core::message::MessageId;
 use crate::core::policy::Permission;
 use crate::core::sas::SasToken;
 use crate::core::session::Credential;
-use crate::ops::authenticate::{AuthenticateError, Proof, authenticate_device, authenticate_service_for_any, refuse};
+use crate::ops::authenticate::{
+    AuthenticateError, Proof, authenticate_device, authenticate_service_by_key, authenticate_service_for_any, refuse,
+};
 use crate::ops::refusals::RefusalReason;
 
 /// The most answers that wait for their receiver's credit; a client that puts more tokens without taking answers hears nothing of them.
@@ -52,9 +54,15 @@ impl Conversation<'_> {
 
     async fn plain(&mut self, response: &[u8]) -> SaslOutcome {
         let names = &self.hub.names;
-        let Ok(Plain { user, password: Password::Token(token) }) = Plain::parse(response, names) else {
-            refuse(self.hub, "", RefusalReason::NoToken, self.origin).await;
-            return SaslOutcome::Auth;
+        let (user, token) = match Plain::parse(response, names) {
+            Ok(Plain { user, password: Password::Token(token) }) => (user, token),
+            Ok(Plain { user: User::Policy(policy) | User::PolicyOrDevice(policy), password: Password::Key(key) }) => {
+                return self.take_key(policy, key).await;
+            }
+            Ok(Plain { user: User::Device(_), password: Password::Key(_) }) | Err(_) => {
+                refuse(self.hub, "", RefusalReason::NoToken, self.origin).await;
+                return SaslOutcome::Auth;
+            }
         };
         let of_policy = || SasToken::parse(token).is_ok_and(|token| token.policy.is_some());
         let device = match user {
@@ -66,6 +74,19 @@ impl Conversation<'_> {
             Ok(()) => SaslOutcome::Ok,
             Err(TokenRefused::Authenticate(AuthenticateError::Registry(_))) => SaslOutcome::SystemTemporary,
             Err(TokenRefused::Authenticate(AuthenticateError::Refused) | TokenRefused::TooMany(_)) => SaslOutcome::Auth,
+        }
+    }
+
+    /// A policy's key itself, as Event Hubs' clients have always been let in: good for all that back ends do, as long as it is the policy's.
+    async fn take_key(&mut self, policy: &str, key: &str) -> SaslOutcome {
+        match authenticate_service_by_key(self.hub, policy, key, Permission::ServiceConnect, self.origin).await {
+            Ok(right) => {
+                self.access.keep_key(right);
+                self.trust();
+                SaslOutcome::Ok
+            }
+            Err(AuthenticateError::Registry(_)) => SaslOutcome::SystemTemporary,
+            Err(AuthenticateError::Refused) => SaslOutcome::Auth,
         }
     }
 
@@ -114,10 +135,11 @@ impl Conversation<'_> {
         // Where the token leads is asked when it is used; now, whether it is good.
         let path = SasToken::parse(token).ok().and_then(|token| token.path(&self.hub.names)).unwrap_or_default();
         let (right, allowed) = authenticate_service_for_any(self.hub, Some(token), &PERMISSIONS, &path, self.origin).await?;
-        self.access.keep_policys(token, right.good_until, self.hub.now())?;
+        let policy = right.policy.clone();
+        self.access.keep_policys(token, right, self.hub.now())?;
         self.trust();
         if allowed.contains(&Permission::DeviceConnect) {
-            self.renew_by_policy(&right.policy).await?;
+            self.renew_by_policy(&policy).await?;
         }
         Ok(())
     }

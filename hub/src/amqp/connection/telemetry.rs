@@ -35,7 +35,7 @@ impl Conversation<'_> {
                 Box::pin(self.put_token(delivery)).await;
             }
             // Of a link that the hub has ended meanwhile: nothing of it takes effect.
-            Some(Place::Commands { .. } | Place::Answers) | None => {}
+            Some(Place::Commands { .. } | Place::Answers | Place::FileNotifications) | None => {}
         }
     }
 

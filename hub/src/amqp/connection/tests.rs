@@ -22,6 +22,7 @@ use crate::core::session::Protocol;
 use crate::ops::world::{NOW, World, device_token, identity, key, origin, payload, policy_token};
 use crate::store::{EventLog as _, Expected};
 
+mod back_ends;
 mod commands;
 mod devices;
 mod proofs;
