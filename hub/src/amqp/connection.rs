@@ -21,11 +21,13 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::access::Access;
+use self::answers::Answer;
 use self::devices::Device;
 use self::lasting_right::LastingRights;
+use self::readers::Readers;
 use self::telemetry::Staged;
 use super::conditions;
-use super::engine::{self, Ending, Event, LinkId, SessionId, Terms};
+use super::engine::{self, Ending, Event, LinkId, Terms};
 use super::receipts::Receipts;
 use crate::core::certificate::PresentedChain;
 use crate::core::command::LockToken;
@@ -36,11 +38,15 @@ use crate::ops::refusals::RefusalReason;
 use crate::ops::{Durability, Hub, Watermark};
 
 mod access;
+mod answers;
 mod attach;
+mod attach_reader;
 mod commands;
 mod devices;
 mod lasting_right;
+mod management;
 mod proof;
+mod readers;
 mod telemetry;
 
 /// How long a peer may take to accept what is sent to it; beyond that its connection counts as dead.
@@ -106,8 +112,9 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         }
         let Some(deadline) = conversation.deadline() else { return DisconnectReason::ConnectionLost };
         timer.as_mut().reset(deadline.into());
-        let (may_read, waits) = (conversation.receipts.has_room(), !conversation.receipts.is_empty());
-        let has_policies = conversation.access.has_policies();
+        let may_read = conversation.receipts.has_room();
+        let waits = !conversation.receipts.is_empty() || conversation.follows_events();
+        let (has_policies, awaits_page) = (conversation.access.has_policies(), conversation.awaits_page());
         tokio::select! {
             biased;
             () = bell.notified() => conversation.is_woken = true,
@@ -116,6 +123,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 Ok(0) | Err(_) => return DisconnectReason::ConnectionLost,
             },
             () = durability.changed(), if waits => {}
+            page = conversation.next_page(), if awaits_page => conversation.take_page(page),
             () = replacements.next(), if has_policies => {}
             () = stop.cancelled(), if !conversation.is_stopping => conversation.stop(),
             () = timer.as_mut() => conversation.time_passed(may_read),
@@ -132,9 +140,11 @@ async fn take_input<S: AsyncWrite + Unpin>(
 ) -> Result<(), DisconnectReason> {
     loop {
         conversation.take_events(input).await;
-        conversation.release(durability.now());
+        let durable = durability.now();
+        conversation.release(durable);
         conversation.end_links_of_ended();
         conversation.review_replaced();
+        conversation.send_events(durable);
         conversation.send_commands();
         let output = conversation.engine.take_output(now());
         if output.is_empty() {
@@ -152,6 +162,8 @@ async fn take_input<S: AsyncWrite + Unpin>(
 struct Conversation<'a> {
     hub: &'a Hub,
     origin: Origin,
+    /// By which of the hub's names the peer asked for it.
+    host: &'a str,
     engine: engine::Connection,
     access: Access,
     /// By what back ends' links are there.
@@ -170,8 +182,10 @@ struct Conversation<'a> {
     is_woken: bool,
     staged: Staged,
     receipts: Receipts,
-    /// Answers of `$cbs` whose receiver has no credit yet; at most [`proof::ANSWERS_MAX`].
-    answers: VecDeque<(SessionId, Vec<u8>)>,
+    /// Those whose receiver has no credit yet; at most [`answers::ANSWERS_MAX`].
+    answers: VecDeque<Answer>,
+    /// Of partitions, if there are any.
+    readers: Option<Box<Readers>>,
     /// What the peer has not settled.
     deliveries: HashMap<(LinkId, u32), LockToken>,
     /// What is settled once it has been written.
@@ -200,6 +214,15 @@ enum Place {
     },
     /// A back end would receive notifications of uploaded files. There are none, for devices can't upload any.
     FileNotifications,
+    /// To `$management`.
+    ReadProperties,
+    /// From `$management`.
+    Properties {
+        /// What the peer calls its end.
+        target: Option<Box<str>>,
+    },
+    /// A back end reads events.
+    Partition,
 }
 
 impl<'a> Conversation<'a> {
@@ -208,6 +231,7 @@ impl<'a> Conversation<'a> {
         Self {
             hub,
             origin,
+            host: hub.names.primary(),
             engine: engine::Connection::new(const { &Terms::AZURE }, now()),
             access: Access::new(certificate),
             rights: LastingRights::new(hub),
@@ -220,6 +244,7 @@ impl<'a> Conversation<'a> {
             staged: Staged::default(),
             receipts: Receipts::default(),
             answers: VecDeque::new(),
+            readers: None,
             deliveries: HashMap::new(),
             unanswered: Vec::new(),
             next_tag: 0,
@@ -268,7 +293,10 @@ impl<'a> Conversation<'a> {
 
     /// A client that asks for another hub is refused like everybody else.
     async fn opened(&mut self, host: Option<&str>) {
-        if let Some(host) = host.filter(|host| !host.is_empty() && !self.hub.names.contain(host)) {
+        let Some(host) = host.filter(|host| !host.is_empty()) else { return };
+        if let Some(known) = self.hub.names.known(host) {
+            self.host = known;
+        } else {
             refuse(self.hub, "", RefusalReason::ForeignHost(host.into()), self.origin).await;
             self.engine.close(Some(conditions::unauthorized()));
         }
@@ -344,15 +372,16 @@ impl Place {
     /// Whose it is, if it is a device's.
     fn device(&self) -> Option<&DeviceId> {
         match self {
-            Self::PutToken | Self::Answers | Self::FileNotifications => None,
+            Self::PutToken | Self::Answers | Self::FileNotifications | Self::ReadProperties | Self::Properties { .. } | Self::Partition => None,
             Self::Events(device) | Self::Commands { device, .. } => Some(device),
         }
     }
 
-    /// What a right has to cover, as a path in the hub, if it is a back end's.
+    /// What a right has to cover, as a path in the hub, if it is a back end's; a partition's has been asked for already.
     fn resource(&self) -> Option<String> {
         match self {
             Self::PutToken | Self::Answers | Self::Events(_) | Self::Commands { .. } => None,
+            Self::ReadProperties | Self::Properties { .. } | Self::Partition => None,
             Self::FileNotifications => Some("messages/serviceBound/filenotifications".to_owned()),
         }
     }

@@ -29,11 +29,17 @@ impl HubNames {
     /// Whether `host`, which may end in a port, names this hub.
     #[must_use]
     pub fn contain(&self, host: &str) -> bool {
+        self.known(host).is_some()
+    }
+
+    /// Which of the names `host` is, which may end in a port.
+    #[must_use]
+    pub fn known(&self, host: &str) -> Option<&str> {
         let name = match host.rsplit_once(':') {
             Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.ends_with(':') => name,
             _ => host,
         };
-        self.include(name)
+        self.all().find(|known| known.eq_ignore_ascii_case(name))
     }
 
     /// What the events are called for Event Hubs' clients: the Event Hub-compatible name is the first label of the name in connection
@@ -70,6 +76,7 @@ mod tests {
     fn names_are_compared_without_case_or_port() {
         let names = HubNames::new("Hub.Example", &["alias.example".into()]);
         assert!(names.contain("hub.example") && names.contain("HUB.EXAMPLE:8883") && names.contain("Alias.example"));
+        assert_eq!(names.known("ALIAS.example:5671"), Some("alias.example"));
         assert!(!names.contain("hub.example.org") && !names.contain("") && !names.contain("hub.example:x"));
     }
 
