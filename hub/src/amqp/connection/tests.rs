@@ -25,7 +25,9 @@ use crate::store::{EventLog as _, Expected};
 mod back_ends;
 mod commands;
 mod devices;
+mod management;
 mod proofs;
+mod readers;
 
 const HUB: &str = "hub.example";
 
