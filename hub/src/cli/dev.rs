@@ -11,6 +11,7 @@ use clap::{Args, ValueEnum};
 
 use crate::config::HostName;
 use crate::config::value::LogFormat;
+use crate::core::consumer_group::parse_groups;
 use crate::core::device_id::DeviceId;
 use crate::serve::dev::{self, DevOptions, Output};
 use crate::serve::logs;
@@ -48,6 +49,10 @@ pub struct Arguments {
     #[arg(long = "device-ca", value_name = "FILE")]
     device_ca: Option<PathBuf>,
 
+    /// A consumer group besides $Default: back ends that go on where they were need one each
+    #[arg(long = "consumer-group", value_name = "NAME")]
+    consumer_groups: Vec<String>,
+
     /// How to say on standard output that the hub is ready
     #[arg(long, value_enum, default_value_t = OutputName::Text, conflicts_with = "command")]
     output: OutputName,
@@ -84,6 +89,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         listen: arguments.listen,
         devices: arguments.devices,
         manifests: arguments.manifests,
+        consumer_groups: parse_groups(&arguments.consumer_groups).context("--consumer-group")?,
         device_ca: arguments.device_ca,
         output: match arguments.output {
             OutputName::Text => Output::Text,

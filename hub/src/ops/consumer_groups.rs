@@ -10,15 +10,19 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use tokio::sync::Notify;
 
 use crate::core::consumer_group::{ConsumerGroup, GROUPS_MAX};
-use crate::core::event::PartitionId;
+use crate::core::event::{PartitionId, SequenceNumber};
 use crate::core::reader_position::{ReaderPosition, group_position};
 use crate::core::reader_seats::{NoReaderSeat, ReaderId, ReaderSeats, Seated};
-use crate::core::time::Clock;
+use crate::core::time::{Clock, UnixMillis};
 
+mod kept;
 mod seat;
+mod status;
 
+pub use kept::keep_group_positions;
 use seat::Reader;
 pub use seat::{ReaderClient, ReaderSeat, SeatEnded};
+pub use status::{GroupStatus, PlaceStatus, ReaderStatus, describe_consumer_groups, look_up_ages};
 
 /// The consumer groups of a hub. `$Default` is always one of them.
 pub struct ConsumerGroups(Arc<Shared>);
@@ -27,6 +31,8 @@ struct Shared {
     partitions: NonZeroU16,
     clock: Arc<dyn Clock>,
     groups: Mutex<Groups>,
+    /// Held while positions are kept, so that nothing older is written over something newer.
+    stored: tokio::sync::Mutex<kept::Stored>,
 }
 
 struct Groups {
@@ -47,6 +53,8 @@ struct Place {
     seats: ReaderSeats<Arc<Reader>>,
     /// Where the last reader was.
     kept: Option<ReaderPosition>,
+    /// An event that was the oldest one not given when somebody last looked, and when it was enqueued.
+    oldest_unread: Option<(SequenceNumber, UnixMillis)>,
 }
 
 /// A reader can't sit down.
@@ -87,7 +95,8 @@ impl ConsumerGroups {
     #[must_use]
     pub fn new(partitions: NonZeroU16, clock: Arc<dyn Clock>) -> Self {
         let default = Group::new(ConsumerGroup::default(), partitions);
-        Self(Arc::new(Shared { partitions, clock, groups: Mutex::new(Groups { all: vec![default], last_reader: 0 }) }))
+        let groups = Mutex::new(Groups { all: vec![default], last_reader: 0 });
+        Self(Arc::new(Shared { partitions, clock, groups, stored: tokio::sync::Mutex::default() }))
     }
 
     /// All of them, `$Default` first.
@@ -145,12 +154,18 @@ impl Shared {
     /// A reader goes; it may have lost its seat before.
     fn leave(&self, group: &ConsumerGroup, partition: PartitionId, id: ReaderId) {
         let mut groups = self.groups();
-        let group = groups.all.iter_mut().find(|known| known.name == *group);
-        let Some(place) = group.and_then(|group| group.places.get_mut(usize::from(partition.0))) else { return };
+        let Some(place) = groups.place(group, partition) else { return };
         let stood = place.position();
         if place.seats.leave(id).is_some() {
             place.kept = stood;
         }
+    }
+}
+
+impl Groups {
+    fn place(&mut self, group: &ConsumerGroup, partition: PartitionId) -> Option<&mut Place> {
+        let group = self.all.iter_mut().find(|known| known.name == *group)?;
+        group.places.get_mut(usize::from(partition.0))
     }
 }
 

@@ -16,6 +16,7 @@ use crate::core::time::{Clock, UnixMillis};
 use crate::observe::Metrics;
 use crate::store::commands::Commands as CommandStore;
 use crate::store::connection_log::ConnectionLog;
+use crate::store::group_positions::GroupPositions;
 use crate::store::presence::Presence;
 use crate::store::{EventLog, Registry};
 
@@ -90,9 +91,11 @@ pub struct Hub {
     pub device_authorities: device_authorities::DeviceAuthorities,
     /// Who was refused lately, and why.
     pub refusals: refusals::Refusals,
+    /// Where the consumer groups stood, as it is kept.
+    pub group_positions: Arc<dyn GroupPositions>,
     /// The consumer groups, and who reads in them.
     pub consumer_groups: consumer_groups::ConsumerGroups,
-    /// Who reads events over HTTPS now.
+    /// Who reads events now, in no group.
     pub readers: seats::Seats,
     /// What has happened lately.
     pub changes: changes::Changes,
@@ -132,6 +135,8 @@ pub struct HubParts {
     pub commands: Arc<dyn CommandStore>,
     /// The devices' connections.
     pub connection_log: Arc<dyn ConnectionLog>,
+    /// Where the consumer groups stood.
+    pub group_positions: Arc<dyn GroupPositions>,
     /// When the certificate ends that clients are shown.
     pub certificate_expiry: describe_hub::CertificateExpiry,
     /// Where `now` comes from.
@@ -152,6 +157,7 @@ impl Hub {
             events,
             commands,
             connection_log,
+            group_positions,
             certificate_expiry,
             clock,
         } = parts;
@@ -165,6 +171,7 @@ impl Hub {
             consumer_groups: consumer_groups::ConsumerGroups::new(events.partition_count(), Arc::clone(&clock)),
             events,
             connection_log,
+            group_positions,
             command_store: commands,
             commands: commands::Commands::new(command_limits),
             expected_devices: expected_devices::ExpectedDevices::new(clock.now(), offline_after),

@@ -21,6 +21,7 @@ pub mod connection_log;
 #[cfg(test)]
 pub mod contract;
 pub mod data_folder;
+pub mod group_positions;
 pub mod journal;
 pub mod mailbox;
 pub mod memory;

@@ -127,3 +127,133 @@ fn a_group_stands_where_its_reader_does_and_then_where_the_last_one_was() {
     assert_eq!(rig.position("alerts"), Some(5), "where the last one was");
     assert_eq!(rig.position("$Default"), None);
 }
+
+mod kept {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::ops::world::World;
+    use crate::store::EventBatch;
+    use crate::store::group_positions::GroupPosition;
+
+    /// Stores so many events in the first partition.
+    async fn enqueue(world: &World, events: usize) {
+        let mut batch = EventBatch { enqueued_time: world.hub.now(), ..EventBatch::default() };
+        (0..events).for_each(|_| batch.push(FIRST, |bytes| bytes.push(0)));
+        let ticket = world.hub.events.try_append(&mut batch).unwrap();
+        assert!(world.hub.events.durability().durable(ticket).await);
+    }
+
+    fn with_groups(world: World, names: &[&str]) -> World {
+        world.hub.consumer_groups.replace(groups_of(names));
+        world
+    }
+
+    async fn stored(world: &World) -> Vec<(String, u16, u64)> {
+        let stored = world.hub.group_positions.load().await.unwrap();
+        stored.iter().map(|kept| (kept.group.folded(), kept.partition.0, kept.position.next.0)).collect()
+    }
+
+    fn sit(world: &World, group: &str) -> ReaderSeat {
+        world.hub.consumer_groups.sit(group, FIRST, None, Arc::default()).unwrap()
+    }
+
+    fn first_place(world: &World, group: &str) -> PlaceStatus {
+        let mut groups = world.hub.consumer_groups.status(&*world.hub.events).into_iter();
+        groups.find(|known| known.name.is(group)).unwrap().partitions.remove(0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_goes_on_falling_behind_over_a_restart() {
+        let world = with_groups(World::new(), &["alerts"]);
+        enqueue(&world, 10).await;
+        let seat = sit(&world, "alerts");
+        (0..4).for_each(|number| seat.delivered(SequenceNumber(number), NOW));
+        keep_group_positions(&world.hub).await.unwrap();
+        assert_eq!(stored(&world).await, [("alerts".to_owned(), 0, 4)]);
+        deliver(&seat, 4);
+        drop(seat);
+        keep_group_positions(&world.hub).await.unwrap();
+
+        let world = with_groups(world.restarted(), &["Alerts"]);
+        assert_eq!(first_place(&world, "alerts").lag(), None, "nothing is read from the store yet");
+        keep_group_positions(&world.hub).await.unwrap();
+        world.clock.0.fetch_add(90_000, Ordering::Relaxed);
+        enqueue(&world, 5).await;
+        assert_eq!(first_place(&world, "alerts").lag(), Some(10));
+        look_up_ages(&world.hub).await;
+        assert_eq!(first_place(&world, "alerts").lag_time(world.hub.now()), Some(Duration::from_secs(90)));
+        assert_eq!(first_place(&world, "$Default").lag(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_a_reader_says_before_the_store_is_read_counts_more() {
+        let world = with_groups(World::new(), &["alerts", "billing"]);
+        enqueue(&world, 10).await;
+        deliver(&sit(&world, "alerts"), 7);
+        deliver(&sit(&world, "billing"), 7);
+        keep_group_positions(&world.hub).await.unwrap();
+        let world = with_groups(world.restarted(), &["alerts", "billing"]);
+        deliver(&sit(&world, "alerts"), 1);
+        keep_group_positions(&world.hub).await.unwrap();
+        assert_eq!(stored(&world).await, [("alerts".to_owned(), 0, 2), ("billing".to_owned(), 0, 8)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_can_not_be_is_forgotten() {
+        let world = World::new();
+        enqueue(&world, 3).await;
+        let at = |group: &str, partition, next| GroupPosition {
+            group: ConsumerGroup::parse(group).unwrap(),
+            partition: PartitionId(partition),
+            position: ReaderPosition::at_beginning(SequenceNumber(next), NOW),
+        };
+        let rows = [at("$Default", 0, 3), at("$Default", 1, 1), at("$Default", 99, 0), at("gone", 0, 1)];
+        world.hub.group_positions.keep(&[], &rows).await.unwrap();
+        keep_group_positions(&world.hub).await.unwrap();
+        assert_eq!(stored(&world).await, [("$default".to_owned(), 0, 3)], "behind the end, no such partition, no such group");
+        keep_group_positions(&world.hub).await.unwrap();
+        world.hub.consumer_groups.replace(groups_of(&["gone"]));
+        assert_eq!(first_place(&world, "gone").lag(), None, "a group that comes again begins anew");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_group_that_is_taken_away_is_forgotten_and_the_default_when_nobody_has_come_for_a_week() {
+        let world = with_groups(World::new(), &["alerts"]);
+        enqueue(&world, 3).await;
+        deliver(&sit(&world, "alerts"), 0);
+        let seat = sit(&world, "$Default");
+        deliver(&seat, 0);
+        let week = Duration::from_secs(7 * 24 * 3600);
+        world.clock.0.store(NOW.plus(week).0, Ordering::Relaxed);
+        keep_group_positions(&world.hub).await.unwrap();
+        assert_eq!(stored(&world).await.len(), 2, "somebody reads");
+        drop(seat);
+        keep_group_positions(&world.hub).await.unwrap();
+        assert_eq!(stored(&world).await, [("alerts".to_owned(), 0, 1)]);
+        world.hub.consumer_groups.replace(vec![]);
+        keep_group_positions(&world.hub).await.unwrap();
+        assert_eq!(stored(&world).await, []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_age_of_the_oldest_event_follows_the_reader() {
+        let world = World::new();
+        for _ in 0..3 {
+            enqueue(&world, 1).await;
+            world.clock.0.fetch_add(10_000, Ordering::Relaxed);
+        }
+        let seat = sit(&world, "$Default");
+        let age = async || {
+            look_up_ages(&world.hub).await;
+            first_place(&world, "$Default").lag_time(world.hub.now()).map(|age| age.as_secs())
+        };
+        assert_eq!(age().await, None);
+        seat.begins(SequenceNumber(0));
+        assert_eq!(age().await, Some(30));
+        deliver(&seat, 0);
+        assert_eq!(age().await, Some(20));
+        deliver(&seat, 2);
+        assert_eq!(age().await, Some(0));
+    }
+}

@@ -21,9 +21,10 @@ use super::listeners::Ports;
 use super::private_file::write_private;
 use super::stores::Stores;
 use super::{RunningHub, StartError, start, told_to_stop};
-use crate::config::settings::{AuthoritySettings, Limits, Listeners, Log};
+use crate::config::settings::{AuthoritySettings, Events, Limits, Listeners, Log};
 use crate::config::value::{Count, Listen, Value as _};
 use crate::config::{Config, HostName};
+use crate::core::consumer_group::ConsumerGroup;
 use crate::core::device_id::DeviceId;
 use crate::core::time::Clock;
 
@@ -64,6 +65,8 @@ pub struct DevOptions {
     pub devices: Vec<DeviceId>,
     /// A folder of device manifests to follow.
     pub manifests: Option<PathBuf>,
+    /// Consumer groups besides `$Default`.
+    pub consumer_groups: Vec<ConsumerGroup>,
     /// PEM: authorities that may issue any device's certificate.
     pub device_ca: Option<PathBuf>,
     /// How to say that the hub is ready.
@@ -221,7 +224,7 @@ fn configuration(options: &DevOptions, data: &Path) -> Config {
             api: listen(API_PORT),
             metrics: Listen(Some(SocketAddr::new(metrics, METRICS_PORT))),
         },
-        events: Default::default(),
+        events: Events { consumer_groups: options.consumer_groups.clone().into(), ..Events::default() },
         commands: Default::default(),
         offline_after: None,
         proxy_sources: Vec::new(),
