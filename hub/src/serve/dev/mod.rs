@@ -67,6 +67,8 @@ pub struct DevOptions {
     pub manifests: Option<PathBuf>,
     /// Consumer groups besides `$Default`.
     pub consumer_groups: Vec<ConsumerGroup>,
+    /// How many partitions; a hub's usual number when it is not said.
+    pub partitions: Option<Count<1, 32>>,
     /// PEM: authorities that may issue any device's certificate.
     pub device_ca: Option<PathBuf>,
     /// How to say that the hub is ready.
@@ -224,7 +226,11 @@ fn configuration(options: &DevOptions, data: &Path) -> Config {
             api: listen(API_PORT),
             metrics: Listen(Some(SocketAddr::new(metrics, METRICS_PORT))),
         },
-        events: Events { consumer_groups: options.consumer_groups.clone().into(), ..Events::default() },
+        events: Events {
+            consumer_groups: options.consumer_groups.clone().into(),
+            partitions: options.partitions.unwrap_or(Events::default().partitions),
+            ..Events::default()
+        },
         commands: Default::default(),
         offline_after: None,
         proxy_sources: Vec::new(),
