@@ -21,12 +21,14 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::access::Access;
+use self::answers::Answer;
 use self::back_ends::BackEnds;
 use self::devices::Device;
 use self::lasting_right::LastingRights;
+use self::readers::Readers;
 use self::telemetry::Staged;
 use super::conditions;
-use super::engine::{self, Ending, Event, LinkId, SessionId, Terms};
+use super::engine::{self, Ending, Event, LinkId, Terms};
 use super::receipts::Receipts;
 use crate::core::certificate::PresentedChain;
 use crate::core::command::LockToken;
@@ -37,13 +39,17 @@ use crate::ops::refusals::RefusalReason;
 use crate::ops::{Durability, Hub, Watermark};
 
 mod access;
+mod answers;
 mod attach;
+mod attach_reader;
 mod back_ends;
 mod commands;
 mod devices;
 mod feedback;
 mod lasting_right;
+mod management;
 mod proof;
+mod readers;
 mod sent_commands;
 mod telemetry;
 
@@ -111,8 +117,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         }
         let Some(deadline) = conversation.deadline() else { return DisconnectReason::ConnectionLost };
         timer.as_mut().reset(deadline.into());
-        let (may_read, waits) = (conversation.has_room(), !conversation.receipts.is_empty());
-        let (has_policies, back_ends_wait) = (conversation.access.has_policies(), conversation.back_ends.are_waiting());
+        let may_read = conversation.has_room();
+        let waits = !conversation.receipts.is_empty() || conversation.follows_events();
+        let (has_policies, awaits_page) = (conversation.access.has_policies(), conversation.awaits_page());
+        let back_ends_wait = conversation.back_ends.are_waiting();
         tokio::select! {
             biased;
             () = bell.notified() => conversation.is_woken = true,
@@ -121,6 +129,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 Ok(0) | Err(_) => return DisconnectReason::ConnectionLost,
             },
             () = durability.changed(), if waits => {}
+            page = conversation.next_page(), if awaits_page => conversation.take_page(page),
             () = replacements.next(), if has_policies => {}
             () = poll_fn(|context| conversation.back_ends.poll(context)), if back_ends_wait => {}
             () = stop.cancelled(), if !conversation.is_stopping => conversation.stop(),
@@ -138,10 +147,12 @@ async fn take_input<S: AsyncWrite + Unpin>(
 ) -> Result<(), DisconnectReason> {
     loop {
         conversation.take_events(input).await;
-        conversation.release(durability.now());
+        let durable = durability.now();
+        conversation.release(durable);
         conversation.end_links_of_ended();
         conversation.review_replaced();
         conversation.serve_back_ends();
+        conversation.send_events(durable);
         conversation.send_commands();
         let output = conversation.engine.take_output(now());
         if output.is_empty() {
@@ -159,6 +170,8 @@ async fn take_input<S: AsyncWrite + Unpin>(
 struct Conversation<'a> {
     hub: &'a Hub,
     origin: Origin,
+    /// By which of the hub's names the peer asked for it.
+    host: &'a str,
     engine: engine::Connection,
     access: Access,
     /// By what back ends' links are there.
@@ -178,8 +191,10 @@ struct Conversation<'a> {
     is_woken: bool,
     staged: Staged,
     receipts: Receipts,
-    /// Answers of `$cbs` whose receiver has no credit yet; at most [`proof::ANSWERS_MAX`].
-    answers: VecDeque<(SessionId, Vec<u8>)>,
+    /// Those whose receiver has no credit yet; at most [`answers::ANSWERS_MAX`].
+    answers: VecDeque<Answer>,
+    /// Of partitions, if there are any.
+    readers: Option<Box<Readers>>,
     /// What the peer has not settled.
     deliveries: HashMap<(LinkId, u32), LockToken>,
     /// What is settled once it has been written.
@@ -215,6 +230,15 @@ enum Place {
     },
     /// A back end would receive notifications of uploaded files. There are none, for devices can't upload any.
     FileNotifications,
+    /// To `$management`.
+    ReadProperties,
+    /// From `$management`.
+    Properties {
+        /// What the peer calls its end.
+        target: Option<Box<str>>,
+    },
+    /// A back end reads events.
+    Partition,
 }
 
 impl<'a> Conversation<'a> {
@@ -223,6 +247,7 @@ impl<'a> Conversation<'a> {
         Self {
             hub,
             origin,
+            host: hub.names.primary(),
             engine: engine::Connection::new(const { &Terms::AZURE }, now()),
             access: Access::new(certificate),
             rights: LastingRights::new(hub),
@@ -236,6 +261,7 @@ impl<'a> Conversation<'a> {
             staged: Staged::default(),
             receipts: Receipts::default(),
             answers: VecDeque::new(),
+            readers: None,
             deliveries: HashMap::new(),
             unanswered: Vec::new(),
             next_tag: 0,
@@ -284,7 +310,10 @@ impl<'a> Conversation<'a> {
 
     /// A client that asks for another hub is refused like everybody else.
     async fn opened(&mut self, host: Option<&str>) {
-        if let Some(host) = host.filter(|host| !host.is_empty() && !self.hub.names.contain(host)) {
+        let Some(host) = host.filter(|host| !host.is_empty()) else { return };
+        if let Some(known) = self.hub.names.known(host) {
+            self.host = known;
+        } else {
             refuse(self.hub, "", RefusalReason::ForeignHost(host.into()), self.origin).await;
             self.engine.close(Some(conditions::unauthorized()));
         }
@@ -365,15 +394,28 @@ impl Place {
     /// Whose it is, if it is a device's.
     fn device(&self) -> Option<&DeviceId> {
         match self {
-            Self::PutToken | Self::Answers | Self::SentCommands | Self::Feedback { .. } | Self::FileNotifications => None,
+            Self::PutToken
+            | Self::Answers
+            | Self::SentCommands
+            | Self::Feedback { .. }
+            | Self::FileNotifications
+            | Self::ReadProperties
+            | Self::Properties { .. }
+            | Self::Partition => None,
             Self::Events(device) | Self::Commands { device, .. } => Some(device),
         }
     }
 
-    /// What a right has to cover, as a path in the hub, if it is a back end's.
+    /// What a right has to cover, as a path in the hub, if it is a back end's; a partition's has been asked for already.
     fn resource(&self) -> Option<String> {
         match self {
-            Self::PutToken | Self::Answers | Self::Events(_) | Self::Commands { .. } => None,
+            Self::PutToken
+            | Self::Answers
+            | Self::Events(_)
+            | Self::Commands { .. }
+            | Self::ReadProperties
+            | Self::Properties { .. }
+            | Self::Partition => None,
             Self::SentCommands => Some("messages/devicebound".to_owned()),
             Self::Feedback { .. } => Some("messages/serviceBound/feedback".to_owned()),
             Self::FileNotifications => Some("messages/serviceBound/filenotifications".to_owned()),

@@ -12,6 +12,8 @@ pub mod conditions;
 pub mod connection;
 pub mod engine;
 pub mod feedback;
+pub mod filter;
+pub mod management;
 pub mod message;
 pub mod receipts;
 pub mod sasl;

@@ -44,6 +44,7 @@ pub mod read_commands;
 pub mod read_connections;
 pub mod read_devices;
 pub mod read_events;
+pub mod read_partition;
 pub mod receive_commands;
 pub mod receive_feedback;
 pub mod record_connections;

@@ -26,7 +26,9 @@ impl Conversation<'_> {
     pub(super) fn credit(&mut self, link: LinkId, drain: bool) {
         match self.links.get(&link) {
             Some(Place::Feedback { .. }) => return self.feedback_credit(link, drain),
-            Some(Place::Answers) => self.send_answers(),
+            Some(Place::Answers | Place::Properties { .. }) => self.send_answers(),
+            // What it is drained of may have to be read first.
+            Some(Place::Partition) => return self.reader_credit(link, drain),
             Some(Place::Commands { .. }) => {
                 self.is_woken = true;
                 if drain {
@@ -35,7 +37,7 @@ impl Conversation<'_> {
                     self.send_commands();
                 }
             }
-            Some(Place::PutToken | Place::Events(_) | Place::SentCommands | Place::FileNotifications) | None => {}
+            Some(Place::PutToken | Place::Events(_) | Place::SentCommands | Place::FileNotifications | Place::ReadProperties) | None => {}
         }
         if drain {
             self.engine.drained(link);
@@ -94,6 +96,8 @@ impl Conversation<'_> {
     /// The peer says what has become of deliveries.
     pub(super) fn disposition(&mut self, disposition: Disposition) {
         let Disposition { deliveries, state, settled } = disposition;
+        // There may be room for more that are not settled.
+        self.wake_readers();
         let settlement = settlement(state.as_ref());
         for (link, number) in deliveries {
             if settlement.is_none() && !settled {

@@ -70,6 +70,7 @@ impl Conversation<'_> {
         let Some(place) = self.links.remove(&link) else { return };
         self.rights.link_gone(link);
         self.back_ends.detached(link);
+        self.remove_reader(link);
         let Some(id) = place.device() else { return };
         self.give_back_deliveries(link, id);
         let Some(device) = self.devices.get_mut(id) else { return };

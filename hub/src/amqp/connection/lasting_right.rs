@@ -73,6 +73,11 @@ impl LastingRight {
         self.ends <= now() || self.right.good_until < hub.now()
     }
 
+    /// Whose it is.
+    pub fn policy(&self) -> &str {
+        &self.right.policy
+    }
+
     fn is_lost(&self, hub: &Hub) -> bool {
         self.has_ended(hub) || !hub.policies.still_allow(&self.right, PERMISSION)
     }

@@ -35,8 +35,20 @@ impl Conversation<'_> {
                 Box::pin(self.put_token(delivery)).await;
             }
             Some(Place::SentCommands) => self.send_command(delivery),
+            Some(Place::ReadProperties) => {
+                self.append().await;
+                Box::pin(self.read_properties(delivery)).await;
+            }
             // Of a link that the hub has ended meanwhile: nothing of it takes effect.
-            Some(Place::Commands { .. } | Place::Answers | Place::Feedback { .. } | Place::FileNotifications) | None => {}
+            Some(
+                Place::Commands { .. }
+                | Place::Answers
+                | Place::Feedback { .. }
+                | Place::FileNotifications
+                | Place::Properties { .. }
+                | Place::Partition,
+            )
+            | None => {}
         }
     }
 

@@ -26,7 +26,9 @@ mod back_ends;
 mod commands;
 mod devices;
 mod feedback;
+mod management;
 mod proofs;
+mod readers;
 mod sent_commands;
 
 const HUB: &str = "hub.example";
