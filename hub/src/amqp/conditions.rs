@@ -1,6 +1,6 @@
 //! How AMQP says no: an error condition for every refusal, in the words that Azure's SDKs know.
 
-use fe2o3_amqp_types::definitions::{AmqpError, ConnectionError, Error, ErrorCondition, LinkError};
+use fe2o3_amqp_types::definitions::{AmqpError, Error, ErrorCondition, LinkError};
 use fe2o3_amqp_types::messaging::{DeliveryState, Rejected};
 use fe2o3_amqp_types::primitives::Symbol;
 
@@ -38,10 +38,10 @@ pub fn no_node_yet() -> Error {
     error(AmqpError::NotImplemented, "this hub has no such node over AMQP")
 }
 
-/// The hub ends.
+/// The hub ends. In the words for a link, because everybody comes back after them; after `amqp:connection:forced` Node.js's SDK does not.
 #[must_use]
 pub fn hub_ends() -> Error {
-    error(ConnectionError::ConnectionForced, "the hub is shutting down, connect again")
+    error(LinkError::DetachForced, "the hub is shutting down, connect again")
 }
 
 /// What a device's links end with when its session has.

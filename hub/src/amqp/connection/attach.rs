@@ -28,6 +28,9 @@ impl Conversation<'_> {
 
     /// Where the link leads, once it is sure that it may.
     async fn place(&mut self, request: &AttachRequest) -> Result<Place, Error> {
+        if self.is_stopping {
+            return Err(conditions::hub_ends());
+        }
         let address = match request.peer {
             Role::Sender => request.target.as_ref().and_then(|target| target.address.as_deref()),
             Role::Receiver => request.source.as_ref().and_then(|source| source.address.as_deref()),
