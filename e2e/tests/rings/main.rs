@@ -1,6 +1,7 @@
 //! The end-to-end rings: the real binary, over the wire, with clients that others wrote. Each story has namespaces of its own.
 
 mod amqp_back_ends;
+mod amqp_devices;
 mod back_end;
 mod changes;
 mod command;

@@ -1,6 +1,6 @@
 //! How AMQP says no: an error condition for every refusal, in the words that Azure's SDKs know.
 
-use fe2o3_amqp_types::definitions::{AmqpError, ConnectionError, Error, ErrorCondition, Fields, LinkError};
+use fe2o3_amqp_types::definitions::{AmqpError, Error, ErrorCondition, Fields, LinkError};
 use fe2o3_amqp_types::messaging::{DeliveryState, Rejected};
 use fe2o3_amqp_types::primitives::Symbol;
 use serde_amqp::Value;
@@ -45,10 +45,10 @@ pub fn wrong_direction() -> Error {
     error(AmqpError::NotAllowed, "the link goes in the other direction at this address")
 }
 
-/// The hub ends.
+/// The hub ends. In the words for a link, because everybody comes back after them; after `amqp:connection:forced` Node.js's SDK does not.
 #[must_use]
 pub fn hub_ends() -> Error {
-    error(ConnectionError::ConnectionForced, "the hub is shutting down, connect again")
+    error(LinkError::DetachForced, "the hub is shutting down, connect again")
 }
 
 /// Events are read elsewhere: at `host`, under its first label, with what followed `messages/events` behind it. That is how clients find the

@@ -14,6 +14,7 @@ use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
+use fe2o3_amqp_types::definitions::Error;
 use fe2o3_amqp_types::messaging::{Accepted, DeliveryState};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio::sync::Notify;
@@ -59,6 +60,10 @@ const WRITE_MAX: Duration = Duration::from_secs(30);
 /// How long the end of a connection may take: it holds nobody up.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
+/// How long a peer whose links have ended has to close the connection itself. Azure's SDKs do; and Node.js's, when its links end and its
+/// connection does in the same breath, waits for 45 s before it says so.
+const CLOSED_BY_PEER_WITHIN: Duration = Duration::from_secs(2);
+
 /// The most that one read takes, in bytes: what one TLS record can hold. It is on the stack, so that idle connections need no buffer.
 const READ_MAX_BYTES: usize = 16 * 1024;
 
@@ -71,13 +76,13 @@ pub struct Stranger {
     pub certificate: Option<PresentedChain>,
 }
 
-/// Serves one connection until it ends, or until `stop`. How long a stranger may take to prove something is said in AMQP's terms.
-/// `authenticated` is called once something has been proved, before the peer is told so.
+/// Serves one connection until it ends, or until `stop`. A stranger has to prove something within `trust_within`. `authenticated` is called once something has been proved, before the peer is told so.
 #[expect(clippy::manual_async_fn, reason = "an async fn's future would hold the stream, which is large with TLS, twice")]
 pub fn serve_connection<S>(
     hub: Arc<Hub>,
     mut stream: S,
     stranger: Stranger,
+    trust_within: Duration,
     stop: CancellationToken,
     authenticated: impl FnOnce() + Send + 'static,
 ) -> impl Future<Output = ()> + Send
@@ -85,7 +90,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     async move {
-        let mut conversation = Conversation::new(&hub, stranger, Box::new(authenticated));
+        let mut conversation = Conversation::new(&hub, stranger, trust_within, Box::new(authenticated));
         let reason = serve(&mut conversation, &mut stream, &stop).await;
         conversation.close_sessions(reason);
         let _ = timeout(CLOSE_MAX, conversation.back_ends.commands.finish()).await;
@@ -201,6 +206,8 @@ struct Conversation<'a> {
     unanswered: Vec<(DeviceId, LockToken)>,
     next_tag: u64,
     is_stopping: bool,
+    /// When the connection is closed, and with what, unless the peer closes it before.
+    closing: Option<(Instant, Error)>,
     /// Why the connection is over, once it is.
     ending: Option<DisconnectReason>,
 }
@@ -242,13 +249,13 @@ enum Place {
 }
 
 impl<'a> Conversation<'a> {
-    fn new(hub: &'a Hub, stranger: Stranger, authenticated: Box<dyn FnOnce() + Send>) -> Self {
+    fn new(hub: &'a Hub, stranger: Stranger, trust_within: Duration, authenticated: Box<dyn FnOnce() + Send>) -> Self {
         let Stranger { origin, certificate } = stranger;
         Self {
             hub,
             origin,
             host: hub.names.primary(),
-            engine: engine::Connection::new(const { &Terms::AZURE }, now()),
+            engine: engine::Connection::new(const { &Terms::AZURE }, trust_within, now()),
             access: Access::new(certificate),
             rights: LastingRights::new(hub),
             back_ends: BackEnds::new(hub),
@@ -266,6 +273,7 @@ impl<'a> Conversation<'a> {
             unanswered: Vec::new(),
             next_tag: 0,
             is_stopping: false,
+            closing: None,
             ending: None,
         }
     }
@@ -299,7 +307,7 @@ impl<'a> Conversation<'a> {
             Event::Opened(open) => self.opened(open.hostname.as_deref()).await,
             Event::Attach(request) => Box::pin(self.attach(&request)).await,
             Event::Detached { link, .. } => self.detached(link),
-            Event::Credit { link, drain } => self.credit(link, drain),
+            Event::Credit { link, drain } => self.credit(link, drain).await,
             Event::Disposition(disposition) => self.disposition(disposition),
             Event::Closed(ending) => self.ending = Some(reason(&ending)),
             // A session owns nothing but its links.
@@ -341,7 +349,8 @@ impl<'a> Conversation<'a> {
 
     /// When there is something to do again without anybody saying so.
     fn deadline(&self) -> Option<Instant> {
-        self.engine.deadline().map(|deadline| self.next_end.map_or(deadline, |end| end.min(deadline)))
+        let closing = self.closing.as_ref().map(|(at, _)| *at);
+        self.engine.deadline().map(|deadline| [self.next_end, closing].into_iter().flatten().fold(deadline, Instant::min))
     }
 
     /// Finds out when something that was proved runs out next. Earlier than it does is as good: then it is found out again.
@@ -370,27 +379,51 @@ impl<'a> Conversation<'a> {
         self.review_rights();
         self.rights_changed();
         self.close_if_nothing_is_left();
+        if self.closing.as_ref().is_some_and(|(at, _)| *at <= now) {
+            self.engine.close(self.closing.take().map(|(_, error)| error));
+        }
     }
 
     /// Whoever had proved something, and has nothing left of it, goes.
     fn close_if_nothing_is_left(&mut self) {
         let is_trusted = self.authenticated.is_none();
         if is_trusted && self.access.is_empty() && self.devices.is_empty() {
-            self.engine.close(Some(conditions::unauthorized()));
+            self.close_soon(conditions::unauthorized());
         }
     }
 
-    /// The hub ends: the peer is told so.
+    /// The hub ends: the peer is told so on its links, and then on the connection.
     fn stop(&mut self) {
         self.is_stopping = true;
+        let links: Vec<LinkId> = self.links.iter().filter(|(_, place)| !place.is_of_cbs()).map(|(link, _)| *link).collect();
+        if links.is_empty() {
+            return self.engine.close(Some(conditions::hub_ends()));
+        }
         for device in self.devices.values() {
             device.session.end(DisconnectReason::HubShutdown);
         }
-        self.engine.close(Some(conditions::hub_ends()));
+        self.is_woken = true;
+        for link in links {
+            match self.links.get(&link).and_then(Place::device) {
+                Some(_) => self.engine.detach(link, Some(conditions::hub_ends())),
+                None => self.end_link(link, conditions::hub_ends()),
+            }
+        }
+        self.closing = Some((now() + CLOSED_BY_PEER_WITHIN, conditions::hub_ends()));
+    }
+
+    /// Nobody is left who may use the connection.
+    fn close_soon(&mut self, error: Error) {
+        self.closing.get_or_insert((now() + CLOSED_BY_PEER_WITHIN, error));
     }
 }
 
 impl Place {
+    /// Whether it is for tokens and the answers to them.
+    fn is_of_cbs(&self) -> bool {
+        matches!(self, Self::PutToken | Self::Answers)
+    }
+
     /// Whose it is, if it is a device's.
     fn device(&self) -> Option<&DeviceId> {
         match self {

@@ -152,7 +152,8 @@ impl Edge<'_> {
             // Idle time-outs are AMQP's own.
             let front = Front { kernel_keeps_alive: false, ..front };
             let (hub, stop) = (Arc::clone(hub), self.stop.clone());
-            let serve = move |connection| super::protocols::serve_amqp(Arc::clone(&hub), connection, stop.clone());
+            let time = limits.authentication_time.get();
+            let serve = move |connection| super::protocols::serve_amqp(Arc::clone(&hub), connection, time, stop.clone());
             tasks.spawn(front.accept(listener, self.stop.clone(), serve));
         }
         let carry = |http: HttpServer, router: Router| move |connection| http.clone().serve(connection, router.clone());

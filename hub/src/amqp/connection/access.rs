@@ -126,6 +126,11 @@ impl Access {
         devices.chain(policies).min()
     }
 
+    /// Lets a device's own token go, which is good no more.
+    pub fn forget(&mut self, device: &DeviceId) {
+        self.devices.remove(device);
+    }
+
     /// Lets those go that have run out.
     pub fn forget_expired(&mut self, now: UnixMillis) {
         self.devices.retain(|_, held| now <= held.good_until);
@@ -137,9 +142,14 @@ impl Access {
         self.policies.retain(|held| is_good(&held.right));
     }
 
+    /// Whether there are tokens, which may speak for somebody who has no links yet.
+    pub fn has_tokens(&self) -> bool {
+        !self.devices.is_empty() || !self.policies.is_empty()
+    }
+
     /// Whether nothing is left that could prove anything.
     pub fn is_empty(&self) -> bool {
-        self.certificate.is_none() && self.devices.is_empty() && self.policies.is_empty()
+        self.certificate.is_none() && !self.has_tokens()
     }
 }
 

@@ -22,6 +22,9 @@ const SETTLED: u8 = 1;
 impl Conversation<'_> {
     /// Answers a link that is asked for.
     pub(super) async fn attach(&mut self, request: &AttachRequest) {
+        if self.is_stopping {
+            return self.engine.refuse_link(request.link, conditions::hub_ends());
+        }
         let address = match request.peer {
             Role::Sender => request.target.as_ref().and_then(|target| target.address.as_deref()),
             Role::Receiver => request.source.as_ref().and_then(|source| source.address.as_deref()),

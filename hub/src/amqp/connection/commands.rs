@@ -12,7 +12,7 @@ use crate::core::device_id::DeviceId;
 use crate::core::message::encoding::{self, Damaged};
 use crate::core::message::{Message, Value};
 use crate::ops::Hub;
-use crate::ops::receive_commands::{not_sent, subscribe, unsubscribe};
+use crate::ops::receive_commands::{not_sent, subscribe, unsubscribe, until_handed_out};
 use crate::ops::settle_command::settle_of_session;
 
 use super::devices::Device;
@@ -23,7 +23,7 @@ const WINDOW_MAX_DELIVERIES: usize = 8;
 
 impl Conversation<'_> {
     /// A receiver has credit, or wants it used up.
-    pub(super) fn credit(&mut self, link: LinkId, drain: bool) {
+    pub(super) async fn credit(&mut self, link: LinkId, drain: bool) {
         match self.links.get(&link) {
             Some(Place::Feedback { .. }) => return self.feedback_credit(link, drain),
             Some(Place::Answers | Place::Properties { .. }) => self.send_answers(),
@@ -32,7 +32,11 @@ impl Conversation<'_> {
             Some(Place::Commands { .. }) => {
                 self.is_woken = true;
                 if drain {
-                    // What waits goes first, but to nobody who has been shut out.
+                    // What waits goes first, be it in the session or still at the desk, but to nobody who has been shut out.
+                    self.end_links_of_ended();
+                    self.send_commands();
+                    until_handed_out(self.hub).await;
+                    self.is_woken = true;
                     self.end_links_of_ended();
                     self.send_commands();
                 }

@@ -162,6 +162,9 @@ impl Conversation<'_> {
     pub(super) fn trust(&mut self) {
         self.rights_changed();
         self.engine.trust();
+        if !self.is_stopping {
+            self.closing = None;
+        }
         if let Some(authenticated) = self.authenticated.take() {
             authenticated();
         }

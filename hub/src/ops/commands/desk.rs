@@ -79,6 +79,8 @@ type Release = Box<dyn FnOnce(Result<(), CommandsError>) + Send>;
 struct Decided {
     decisions: Decisions,
     answers: Vec<Release>,
+    /// Those who wait until all has been handed out.
+    passing: Vec<oneshot::Sender<()>>,
     stop: bool,
 }
 
@@ -121,7 +123,7 @@ impl Desk<'_> {
         let lives = Lives::of_group(hub, &group).await;
         let mut fresh_token = || LockToken(rand::random());
         let mut turn = Turn::new(hub.now(), &mut fresh_token);
-        let (mut answers, mut stop) = (Vec::new(), false);
+        let (mut answers, mut passing, mut stop) = (Vec::new(), Vec::new(), false);
         let unsent = self.take_back_unsent(turn.now);
         let mut machine = hub.commands.machine();
         for (device, token) in unsent {
@@ -130,15 +132,20 @@ impl Desk<'_> {
         machine.time_passed(&mut turn);
         for request in group.drain(..) {
             stop |= matches!(request, Request::Note(Note::Stop));
+            if let Request::Pass(done) = request {
+                passing.push(done);
+                continue;
+            }
             answers.extend(self.decide_one(request, &mut machine, &lives, &mut turn));
         }
         self.hand_out_receipts(&mut machine, &mut turn, &mut answers);
         self.group = group;
-        Decided { decisions: turn.decisions, answers, stop }
+        Decided { decisions: turn.decisions, answers, passing, stop }
     }
 
     fn decide_one(&mut self, request: Request, machine: &mut CommandMachine, lives: &Lives, turn: &mut Turn<'_>) -> Option<Release> {
         match request {
+            Request::Pass(_) => None,
             Request::Note(note) => {
                 if let Note::Deleted(device) = &note {
                     self.deleted.insert(device.clone());
@@ -210,7 +217,7 @@ impl Desk<'_> {
 
     /// Commits, and lets it be seen.
     async fn carry_out(&mut self, decided: Decided) -> Result<(), CommandsError> {
-        let Decided { decisions: Decisions { writes, happenings, handouts, in_vain }, answers, stop: _ } = decided;
+        let Decided { decisions: Decisions { writes, happenings, handouts, in_vain }, answers, passing, stop: _ } = decided;
         // Contents first: a delivery whose content could not be read would count without ever having left.
         let ready = self.make_ready(handouts).await;
         let committed = match &ready {
@@ -228,6 +235,10 @@ impl Desk<'_> {
             self.end_poll(poll);
         }
         self.hand_out(ready?);
+        // Those of a group that could not be written are let go of, and wait no more either.
+        for done in passing {
+            let _ = done.send(());
+        }
         Ok(())
     }
 

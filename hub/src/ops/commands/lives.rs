@@ -28,6 +28,7 @@ impl Lives {
                 Request::Note(Note::Deleted(device)) if hub.commands.machine().knows(device) => lives.ask(hub, device).await,
                 Request::Note(_)
                 | Request::Changed(..)
+                | Request::Pass(_)
                 | Request::Purge(..)
                 | Request::ReceiveReceipts(..)
                 | Request::TakeReceipts(..)

@@ -35,6 +35,9 @@ const UNANSWERED_MAX: usize = 4096;
 /// can't be reached.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(15);
 
+/// The longest that a connection waits for what may be on its way to it: far longer than a group takes.
+const PASS_MAX: Duration = Duration::from_secs(5);
+
 /// What was decided before some identities changed may still be under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the change is durable, but what was under way with commands has not come to an end within {} s; make the change again", UNDER_WAY_MAX.as_secs())]
@@ -124,6 +127,18 @@ impl Commands {
             return Ok(());
         }
         timeout(UNDER_WAY_MAX, passed).await.map(drop).map_err(|_elapsed| StillUnderWay)
+    }
+
+    /// Waits until all that was asked before has been decided, written and handed out, or can't be.
+    pub(super) async fn pass(&self) {
+        // Where nobody sits yet, or any more, nothing comes of it.
+        if self.inbox.lock().expect("nothing panics while it holds this lock").is_some() {
+            return;
+        }
+        let (done, passed) = oneshot::channel();
+        if self.requests.send(Request::Pass(done)).is_ok() {
+            let _ = timeout(PASS_MAX, passed).await;
+        }
     }
 
     /// The identity is gone: its commands end, and its receipts leave the queue.

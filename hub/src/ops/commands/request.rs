@@ -63,6 +63,8 @@ pub(in crate::ops) enum Request {
     /// These identities are not what they were: whoever has lost his right gets nothing more. Answered when nothing is under way any more
     /// that was decided before.
     Changed(Vec<DeviceId>, oneshot::Sender<()>),
+    /// Nothing but to be told when all that came before has been decided, written and handed out.
+    Pass(oneshot::Sender<()>),
     /// Nobody waits for it.
     Note(Note),
 }
@@ -79,6 +81,7 @@ impl Request {
             Self::TakeReceipts(_, answer) => answer.is_awaited(),
             Self::AwaitReceipts(_, answer) => answer.is_awaited(),
             Self::SettleReceipts(_, _, answer) => answer.is_awaited(),
+            Self::Pass(done) => !done.is_closed(),
             Self::Changed(..) | Self::Note(_) => true,
         }
     }

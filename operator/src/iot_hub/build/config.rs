@@ -32,6 +32,9 @@ pub const DATA_FOLDER: &str = "/var/lib/mooring";
 /// MQTT.
 pub const MQTT_PORT: u16 = 8883;
 
+/// AMQP.
+pub const AMQP_PORT: u16 = 5671;
+
 /// HTTPS: a port that needs no privilege.
 pub const HTTPS_PORT: u16 = 10443;
 
@@ -113,6 +116,7 @@ fn listeners(hub: &IotHub) -> Table {
     let listen = |enabled: bool, port: u16| text(if enabled { format!("0.0.0.0:{port}") } else { "off".to_owned() });
     table([
         ("mqtt", listen(devices.mqtt.enabled, MQTT_PORT)),
+        ("amqp", listen(devices.amqp.enabled, AMQP_PORT)),
         ("https", listen(devices.https.enabled, HTTPS_PORT)),
         ("api", listen(true, API_PORT)),
         ("metrics", listen(true, METRICS_PORT)),

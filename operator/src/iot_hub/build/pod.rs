@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::Plan;
 use super::config::{
-    API_PORT, AUTHORITIES_FOLDER, DATA_FOLDER, FILE_PATH, FOLDER, HTTPS_PORT, METRICS_PORT, MQTT_PORT, POLICIES_FOLDER, SHUTDOWN_TIME_S,
-    TLS_FOLDER,
+    AMQP_PORT, API_PORT, AUTHORITIES_FOLDER, DATA_FOLDER, FILE_PATH, FOLDER, HTTPS_PORT, METRICS_PORT, MQTT_PORT, POLICIES_FOLDER,
+    SHUTDOWN_TIME_S, TLS_FOLDER,
 };
 use crate::iot_hub::child::{Child, Kind};
 use crate::labels::{self, HubChildren, OPERATOR_POLICY};
@@ -94,6 +94,7 @@ fn container(plan: Plan<'_>) -> Value {
     let devices = &spec.services.devices;
     let ports: Vec<Value> = [
         ("mqtts", MQTT_PORT, devices.mqtt.enabled),
+        ("amqps", AMQP_PORT, devices.amqp.enabled),
         ("https", HTTPS_PORT, devices.https.enabled),
         ("api", API_PORT, true),
         ("metrics", METRICS_PORT, true),

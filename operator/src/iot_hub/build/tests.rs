@@ -92,6 +92,7 @@ services:
     annotations: { example.com/pool: blue }
     loadBalancerClass: example.com/lb
     mqtt: { nodePort: 30883 }
+    amqp: { port: 5672, nodePort: 30671 }
     https: { enabled: false }
   api: { type: NodePort, port: 443, nodePort: 30443 }
 proxyProtocol: { sources: [10.0.0.0/8] }

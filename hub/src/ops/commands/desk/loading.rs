@@ -87,7 +87,7 @@ impl Desk<'_> {
                 Request::ReceiveReceipts(_, answer) => refuse(answer, error),
                 Request::TakeReceipts(_, answer) => refuse(answer, error),
                 Request::AwaitReceipts(_, answer) => refuse(answer, error),
-                Request::Changed(_, done) => {
+                Request::Changed(_, done) | Request::Pass(done) => {
                     let _ = done.send(());
                 }
                 Request::Note(Note::Stop) => return false,
