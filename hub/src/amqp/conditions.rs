@@ -112,9 +112,10 @@ pub fn no_seat(refusal: SitRefused, own: Option<i64>) -> Error {
             let text = format!("a reader with the higher epoch '{epoch}' already exists, so a new one {own} can't be created");
             error(LinkError::Stolen, &text)
         }
-        SitRefused::EpochReaderLives => {
-            error(LinkError::Stolen, "a reader with an epoch exists, so one without is not allowed; read with an epoch, or in another group")
-        }
+        SitRefused::EpochReaderLives => error(
+            LinkError::Stolen,
+            "a reader with an epoch exists, so one without is not allowed; read with an epoch, or in another group",
+        ),
     }
 }
 

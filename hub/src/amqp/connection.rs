@@ -134,7 +134,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 Ok(0) | Err(_) => return DisconnectReason::ConnectionLost,
             },
             () = durability.changed(), if waits => {}
-            page = conversation.next_page(), if awaits_page => conversation.take_page(page),
+            page = readers::next_page(&mut conversation.readers), if awaits_page => conversation.take_page(page),
             () = replacements.next(), if has_policies => {}
             () = poll_fn(|context| conversation.back_ends.poll(context)), if back_ends_wait => {}
             () = stop.cancelled(), if !conversation.is_stopping => conversation.stop(),

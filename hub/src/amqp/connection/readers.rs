@@ -72,7 +72,7 @@ impl Conversation<'_> {
             return;
         }
         // Those that have arrived; who waits for more is woken by them.
-        while let Some(page) = self.next_page().now_or_never() {
+        while let Some(page) = next_page(&mut self.readers).now_or_never() {
             self.take_page(page);
         }
         self.end_readers();
@@ -88,16 +88,6 @@ impl Conversation<'_> {
         for (link, error) in failed {
             self.end_link(link, error);
         }
-    }
-
-    /// The next page to arrive; waits for ever when none is being read. Loses nothing when it is dropped while it waits.
-    pub(super) async fn next_page(&mut self) -> LinkPage {
-        if let Some(readers) = &mut self.readers
-            && let Some(page) = readers.reads.next().await
-        {
-            return page;
-        }
-        std::future::pending().await
     }
 
     /// A page has arrived, or could not be read.
@@ -180,6 +170,16 @@ impl Conversation<'_> {
             }
         }
     }
+}
+
+/// The next page to arrive; waits for ever when none is being read. Loses nothing when it is dropped while it waits.
+pub(super) async fn next_page(readers: &mut Option<Box<Readers>>) -> LinkPage {
+    if let Some(readers) = readers
+        && let Some(page) = readers.reads.next().await
+    {
+        return page;
+    }
+    std::future::pending().await
 }
 
 impl Readers {
