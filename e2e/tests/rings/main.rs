@@ -1,5 +1,6 @@
 //! The end-to-end rings: the real binary, over the wire, with clients that others wrote. Each story has namespaces of its own.
 
+mod amqp_readers;
 mod back_end;
 mod changes;
 mod command;

@@ -10,9 +10,9 @@ use crate::core::host::first_label;
 use crate::core::reader_seats::READERS_MAX;
 use crate::core::session::DisconnectReason;
 use crate::core::telemetry::TelemetryRefused;
+use crate::ops::ReadError;
 use crate::ops::consumer_groups::{SeatEnded, SitRefused};
 use crate::ops::read_events::ReadEventsError;
-use crate::ops::ReadError;
 
 /// The port of AMQP over TLS, which clients can't choose.
 const PORT: i32 = 5671;
@@ -114,9 +114,10 @@ pub fn no_seat(refusal: SitRefused, own: Option<i64>) -> Error {
             let text = format!("a reader with the higher epoch '{epoch}' already exists, so a new one {own} can't be created");
             error(LinkError::Stolen, &text)
         }
-        SitRefused::EpochReaderLives => {
-            error(LinkError::Stolen, "a reader with an epoch exists, so one without is not allowed; read with an epoch, or in another group")
-        }
+        SitRefused::EpochReaderLives => error(
+            LinkError::Stolen,
+            "a reader with an epoch exists, so one without is not allowed; read with an epoch, or in another group",
+        ),
     }
 }
 

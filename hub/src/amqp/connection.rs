@@ -372,7 +372,9 @@ impl Place {
     /// Whose it is, if it is a device's.
     fn device(&self) -> Option<&DeviceId> {
         match self {
-            Self::PutToken | Self::Answers | Self::FileNotifications | Self::ReadProperties | Self::Properties { .. } | Self::Partition => None,
+            Self::PutToken | Self::Answers | Self::FileNotifications | Self::ReadProperties | Self::Properties { .. } | Self::Partition => {
+                None
+            }
             Self::Events(device) | Self::Commands { device, .. } => Some(device),
         }
     }

@@ -269,11 +269,8 @@ mod tests {
 
     #[test]
     fn an_empty_partition_has_a_last_event_of_minus_one() {
-        let empty = PartitionInfo {
-            begin_sequence_number: SequenceNumber(0),
-            next_sequence_number: SequenceNumber(0),
-            last_enqueued_time: None,
-        };
+        let empty =
+            PartitionInfo { begin_sequence_number: SequenceNumber(0), next_sequence_number: SequenceNumber(0), last_enqueued_time: None };
         let told = |info| entries(&partition("EH", PartitionId(3), &info))[3..].to_vec();
         let expected = |begin, last: i64, time, is_empty| {
             [

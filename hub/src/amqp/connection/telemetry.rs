@@ -39,7 +39,8 @@ impl Conversation<'_> {
                 Box::pin(self.read_properties(delivery)).await;
             }
             // Of a link that the hub has ended meanwhile: nothing of it takes effect.
-            Some(Place::Commands { .. } | Place::Answers | Place::FileNotifications | Place::Properties { .. } | Place::Partition) | None => {}
+            Some(Place::Commands { .. } | Place::Answers | Place::FileNotifications | Place::Properties { .. } | Place::Partition)
+            | None => {}
         }
     }
 

@@ -12,9 +12,7 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-use self::document::{
-    Endpoints, HUB_FILE, HubDocument, device_connection_string, event_hub_connection_string, policy_connection_strings,
-};
+use self::document::{Endpoints, HUB_FILE, HubDocument, device_connection_string, event_hub_connection_string, policy_connection_strings};
 use super::certificate_authority::{CertificateAuthorityError, DevelopmentCertificates, certificates_for};
 use super::clock::SystemClock;
 use super::listeners::Ports;

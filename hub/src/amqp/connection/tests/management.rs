@@ -105,7 +105,10 @@ async fn a_partitions_properties_are_what_it_holds() {
     let ask = [("name", "messages/events"), ("type", PARTITION), ("partition", "2"), ("security_token", token.as_str())];
     let (code, empty) = client.ask(None, &ask).await;
     assert_eq!((code, value(&empty, "last_enqueued_sequence_number")), (200, &Foreign::Long(-1)));
-    assert_eq!((value(&empty, "last_enqueued_offset"), value(&empty, "is_partition_empty")), (&Foreign::String("-1".into()), &Foreign::Bool(true)));
+    assert_eq!(
+        (value(&empty, "last_enqueued_offset"), value(&empty, "is_partition_empty")),
+        (&Foreign::String("-1".into()), &Foreign::Bool(true))
+    );
     for _ in 0..2 {
         world.log.try_append(&mut EventBatch { enqueued_time: NOW, bytes: vec![7], ends: vec![(PartitionId(2), 1)] }).unwrap();
     }

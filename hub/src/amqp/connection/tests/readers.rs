@@ -510,7 +510,9 @@ async fn the_hubs_own_address_leads_to_the_events() {
     assert_eq!(refused.condition, AmqpError::UnauthorizedAccess.into());
 
     let mut client = back_end(&world).await;
-    for (address, rest) in [("messages/events/", "/"), ("/messages/events", ""), ("amqps://hub.example/messages/events/$management", "/$management")] {
+    for (address, rest) in
+        [("messages/events/", "/"), ("/messages/events", ""), ("amqps://hub.example/messages/events/$management", "/$management")]
+    {
         let redirect = client.attach(receiver(address, 2)).await.unwrap_err();
         assert_eq!(redirect.condition, LinkError::Redirect.into());
         let info = redirect.info.unwrap();
