@@ -2,6 +2,7 @@
 
 mod amqp_back_ends;
 mod amqp_devices;
+mod amqp_readers;
 mod back_end;
 mod changes;
 mod command;

@@ -21,6 +21,7 @@ use crate::amqp::management::{LastEnqueued, long};
 use crate::core::event::{Offset, PartitionId};
 use crate::core::message::Value;
 use crate::core::message::encoding::{Damaged, encode_head, split};
+use crate::core::time::UnixMillis;
 use crate::ops::consumer_groups::ReaderSeat;
 use crate::ops::read_partition::{PageRead, PartitionReader};
 use crate::ops::{Hub, StoredEvent, Watermark};
@@ -95,7 +96,7 @@ impl Conversation<'_> {
         let Some(readers) = &mut self.readers else { return };
         readers.is_awake = true;
         // Its link may have gone meanwhile.
-        let Some(reader) = readers.of_links.get_mut(&link) else { return };
+        let Some(reader) = readers.of_links.get_mut(&link) else { return self.forget_readers() };
         match page.events {
             Ok(events) => {
                 let next = events.first().map(|first| first.sequence_number).or_else(|| page.reader.next());
@@ -122,10 +123,13 @@ impl Conversation<'_> {
     pub(super) fn remove_reader(&mut self, link: LinkId) {
         if let Some(readers) = &mut self.readers {
             readers.of_links.remove(&link);
-            if readers.of_links.is_empty() && readers.reads.is_empty() {
-                self.readers = None;
-            }
+            self.forget_readers();
         }
+    }
+
+    /// A connection without readers keeps nothing for them.
+    fn forget_readers(&mut self) {
+        self.readers.take_if(|readers| readers.of_links.is_empty() && readers.reads.is_empty());
     }
 
     /// A reader has credit, or wants it used up.
@@ -217,11 +221,12 @@ impl Readers {
         *waits = false;
         for (link, reader) in of_links {
             let credit = engine.sendable(*link);
-            // One whose place has to be searched for does that at once: that is where it begins.
-            let has_room = reader.ahead.is_empty() && (credit > 0 || reader.is_searching());
+            // No page is read that the credit does not reach to. But a place that has to be searched for is, at once: there it begins.
+            let reaches = usize::try_from(credit).unwrap_or(usize::MAX) > reader.sending.as_slice().len();
+            let has_room = reader.ahead.is_empty() && (reaches || reader.is_searching());
             if has_room
-                && reads.len() < READS_MAX
                 && reader.is_behind(durable)
+                && reads.len() < READS_MAX
                 && let Some(source) = reader.source.take()
             {
                 let link = *link;
@@ -275,6 +280,10 @@ impl Reader {
                 }
             }
             self.sending.next();
+        }
+        if self.sending.as_slice().is_empty() {
+            // Its room goes with it.
+            self.sending = Vec::new().into_iter();
         }
         given.into_iter().for_each(|(number, enqueued)| self.seat.delivered(number, enqueued));
         Ok(given.is_some())
@@ -334,7 +343,7 @@ fn send(
 }
 
 /// How far the partition is, in Azure's words.
-fn told(last: &LastEnqueued, now: crate::core::time::UnixMillis) -> [(&'static str, Value<'_>); 4] {
+fn told(last: &LastEnqueued, now: UnixMillis) -> [(&'static str, Value<'_>); 4] {
     [
         ("last_enqueued_sequence_number", Value::Long(last.sequence_number)),
         ("last_enqueued_offset", Value::String(last.offset.as_str().into())),
