@@ -180,7 +180,7 @@ mod tests {
             (filters("jms-selector", name(), latest.clone()), NoFilter::Kind),
             (filters(SELECTOR, Descriptor::Code(1), latest.clone()), NoFilter::Kind),
             (filters(SELECTOR, code(), Value::Symbol("x".into())), NoFilter::Kind),
-            (FilterSet::from_iter([(Symbol::from(SELECTOR), latest.clone())]), NoFilter::Kind),
+            (FilterSet::from_iter([(Symbol::from(SELECTOR), latest)]), NoFilter::Kind),
             (filters(SELECTOR, code(), text("no")), NoFilter::Selector),
         ] {
             assert_eq!(start_position(Some(&wrong)), Err(error), "{wrong:?}");
