@@ -24,6 +24,8 @@ const REFUSED_HUBS: &[(&str, &str)] = &[
     ("retention: {size: much}", "a quantity from 256Mi to 1Pi"),
     ("consumerGroups: [$Default]", "$Default is there already"),
     ("consumerGroups: [a, a]", "Duplicate value"),
+    ("consumerGroups: [alerts, Alerts]", "capitals make no difference"),
+    ("consumerGroups: [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t]", "must have at most 19 items"),
     (
         "storage: {embedded: {}, distributed: {registrySecretRef: {name: a}, eventsSecretRef: {name: b}}}",
         "only one of embedded and distributed",

@@ -6,6 +6,7 @@ mod command;
 mod commands_crash;
 mod commands_http;
 mod commands_mqtt;
+mod consumer_groups;
 mod crash;
 mod curl;
 mod device_sdks;

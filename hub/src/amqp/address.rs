@@ -35,7 +35,7 @@ pub enum Node<'a> {
         /// The partition's id, which need not exist.
         partition: Cow<'a, str>,
     },
-    /// `messages/events` and what an old reader puts behind it: it is told where to go.
+    /// `messages/events` and what an old reader puts behind it, unless that is a partition: it is told where to go.
     Redirected {
         /// What follows `messages/events`, with its slash.
         rest: Cow<'a, str>,
@@ -68,6 +68,10 @@ impl<'a> Node<'a> {
             2 if is(0, "messages") && is(1, "devicebound") => Some(Self::Commands),
             3 if is(0, "messages") && is(1, "servicebound") && is(2, "feedback") => Some(Self::Feedback),
             3 if is(0, "messages") && is(1, "servicebound") && is(2, "filenotifications") => Some(Self::FileNotifications),
+            6 if is(0, EVENTS[0]) && is(1, EVENTS[1]) && is(2, "consumergroups") && is(4, "partitions") => {
+                let [.., group, _, partition] = segments[..] else { return None };
+                Some(Self::Partition { name: EVENTS.join("/").into(), group: decoded(group), partition: decoded(partition) })
+            }
             _ if is(0, EVENTS[0]) && is(1, EVENTS[1]) => {
                 let rest = path.trim_start_matches('/').get(EVENTS[0].len() + 1 + EVENTS[1].len()..)?;
                 Some(Self::Redirected { rest: rest.into() })
@@ -135,7 +139,9 @@ mod tests {
             ("messages/events/", Node::Redirected { rest: "/".into() }),
             ("/messages/events", Node::Redirected { rest: "".into() }),
             ("messages/events/$management", Node::Redirected { rest: "/$management".into() }),
-            ("messages/events/ConsumerGroups/G/Partitions/3", Node::Redirected { rest: "/ConsumerGroups/G/Partitions/3".into() }),
+            ("messages/events/ConsumerGroups/G/Partitions/3", partition("messages/events", "G", "3")),
+            ("amqps://hub.test/Messages/Events/consumergroups/G/partitions/3/", partition("messages/events", "G", "3")),
+            ("messages/events/ConsumerGroups/G", Node::Redirected { rest: "/ConsumerGroups/G".into() }),
         ];
         for (address, node) in cases {
             assert_eq!(Node::parse(address), Some(node), "{address}");

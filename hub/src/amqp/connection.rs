@@ -21,10 +21,13 @@ use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::access::Access;
+use self::answers::Answer;
 use self::devices::Device;
+use self::lasting_right::LastingRights;
+use self::readers::Readers;
 use self::telemetry::Staged;
 use super::conditions;
-use super::engine::{self, Ending, Event, LinkId, SessionId, Terms};
+use super::engine::{self, Ending, Event, LinkId, Terms};
 use super::receipts::Receipts;
 use crate::core::certificate::PresentedChain;
 use crate::core::command::LockToken;
@@ -35,10 +38,15 @@ use crate::ops::refusals::RefusalReason;
 use crate::ops::{Durability, Hub, Watermark};
 
 mod access;
+mod answers;
 mod attach;
+mod attach_reader;
 mod commands;
 mod devices;
+mod lasting_right;
+mod management;
 mod proof;
+mod readers;
 mod telemetry;
 
 /// How long a peer may take to accept what is sent to it; beyond that its connection counts as dead.
@@ -87,6 +95,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stop: &CancellationToken,
 ) -> DisconnectReason {
     let bell = Arc::clone(&conversation.bell);
+    let mut replacements = conversation.rights.replacements();
     let mut durability = conversation.hub.events.durability();
     let mut input = BytesMut::new();
     let mut timer = pin!(sleep_until(now().into()));
@@ -103,7 +112,9 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
         }
         let Some(deadline) = conversation.deadline() else { return DisconnectReason::ConnectionLost };
         timer.as_mut().reset(deadline.into());
-        let (may_read, waits) = (conversation.receipts.has_room(), !conversation.receipts.is_empty());
+        let may_read = conversation.receipts.has_room();
+        let waits = !conversation.receipts.is_empty() || conversation.follows_events();
+        let (has_policies, awaits_page) = (conversation.access.has_policies(), conversation.awaits_page());
         tokio::select! {
             biased;
             () = bell.notified() => conversation.is_woken = true,
@@ -112,6 +123,8 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
                 Ok(0) | Err(_) => return DisconnectReason::ConnectionLost,
             },
             () = durability.changed(), if waits => {}
+            page = conversation.next_page(), if awaits_page => conversation.take_page(page),
+            () = replacements.next(), if has_policies => {}
             () = stop.cancelled(), if !conversation.is_stopping => conversation.stop(),
             () = timer.as_mut() => conversation.time_passed(may_read),
         }
@@ -127,8 +140,11 @@ async fn take_input<S: AsyncWrite + Unpin>(
 ) -> Result<(), DisconnectReason> {
     loop {
         conversation.take_events(input).await;
-        conversation.release(durability.now());
+        let durable = durability.now();
+        conversation.release(durable);
         conversation.end_links_of_ended();
+        conversation.review_replaced();
+        conversation.send_events(durable);
         conversation.send_commands();
         let output = conversation.engine.take_output(now());
         if output.is_empty() {
@@ -146,8 +162,12 @@ async fn take_input<S: AsyncWrite + Unpin>(
 struct Conversation<'a> {
     hub: &'a Hub,
     origin: Origin,
+    /// By which of the hub's names the peer asked for it.
+    host: &'a str,
     engine: engine::Connection,
     access: Access,
+    /// By what back ends' links are there.
+    rights: LastingRights,
     /// When something that was proved may run out.
     next_end: Option<Instant>,
     /// Called when the first proof is good.
@@ -162,8 +182,10 @@ struct Conversation<'a> {
     is_woken: bool,
     staged: Staged,
     receipts: Receipts,
-    /// Answers of `$cbs` whose receiver has no credit yet; at most [`proof::ANSWERS_MAX`].
-    answers: VecDeque<(SessionId, Vec<u8>)>,
+    /// Those whose receiver has no credit yet; at most [`answers::ANSWERS_MAX`].
+    answers: VecDeque<Answer>,
+    /// Of partitions, if there are any.
+    readers: Option<Box<Readers>>,
     /// What the peer has not settled.
     deliveries: HashMap<(LinkId, u32), LockToken>,
     /// What is settled once it has been written.
@@ -190,6 +212,17 @@ enum Place {
         /// Whether it wants to settle none: what has left is done.
         settled: bool,
     },
+    /// A back end would receive notifications of uploaded files. There are none, for devices can't upload any.
+    FileNotifications,
+    /// To `$management`.
+    ReadProperties,
+    /// From `$management`.
+    Properties {
+        /// What the peer calls its end.
+        target: Option<Box<str>>,
+    },
+    /// A back end reads events.
+    Partition,
 }
 
 impl<'a> Conversation<'a> {
@@ -198,8 +231,10 @@ impl<'a> Conversation<'a> {
         Self {
             hub,
             origin,
+            host: hub.names.primary(),
             engine: engine::Connection::new(const { &Terms::AZURE }, now()),
             access: Access::new(certificate),
+            rights: LastingRights::new(hub),
             next_end: None,
             authenticated: Some(authenticated),
             devices: BTreeMap::new(),
@@ -209,6 +244,7 @@ impl<'a> Conversation<'a> {
             staged: Staged::default(),
             receipts: Receipts::default(),
             answers: VecDeque::new(),
+            readers: None,
             deliveries: HashMap::new(),
             unanswered: Vec::new(),
             next_tag: 0,
@@ -257,7 +293,10 @@ impl<'a> Conversation<'a> {
 
     /// A client that asks for another hub is refused like everybody else.
     async fn opened(&mut self, host: Option<&str>) {
-        if let Some(host) = host.filter(|host| !host.is_empty() && !self.hub.names.contain(host)) {
+        let Some(host) = host.filter(|host| !host.is_empty()) else { return };
+        if let Some(known) = self.hub.names.known(host) {
+            self.host = known;
+        } else {
             refuse(self.hub, "", RefusalReason::ForeignHost(host.into()), self.origin).await;
             self.engine.close(Some(conditions::unauthorized()));
         }
@@ -285,10 +324,10 @@ impl<'a> Conversation<'a> {
 
     /// Finds out when something that was proved runs out next. Earlier than it does is as good: then it is found out again.
     fn rights_changed(&mut self) {
-        let rights = self.devices.values().map(|device| device.right_ends).min();
+        let devices = self.devices.values().map(|device| device.right_ends).min();
         // Just after its last moment.
         let tokens = self.access.next_end().map(|end| now() + end.since(self.hub.now()) + Duration::from_millis(1));
-        self.next_end = [rights, tokens].into_iter().flatten().min();
+        self.next_end = [devices, self.rights.next_end(), tokens].into_iter().flatten().min();
     }
 
     /// Does what is due. `listens` is whether bytes would have been read.
@@ -306,7 +345,13 @@ impl<'a> Conversation<'a> {
         }
         self.access.forget_expired(self.hub.now());
         self.end_links_of_ended();
+        self.review_rights();
         self.rights_changed();
+        self.close_if_nothing_is_left();
+    }
+
+    /// Whoever had proved something, and has nothing left of it, goes.
+    fn close_if_nothing_is_left(&mut self) {
         let is_trusted = self.authenticated.is_none();
         if is_trusted && self.access.is_empty() && self.devices.is_empty() {
             self.engine.close(Some(conditions::unauthorized()));
@@ -327,8 +372,17 @@ impl Place {
     /// Whose it is, if it is a device's.
     fn device(&self) -> Option<&DeviceId> {
         match self {
-            Self::PutToken | Self::Answers => None,
+            Self::PutToken | Self::Answers | Self::FileNotifications | Self::ReadProperties | Self::Properties { .. } | Self::Partition => None,
             Self::Events(device) | Self::Commands { device, .. } => Some(device),
+        }
+    }
+
+    /// What a right has to cover, as a path in the hub, if it is a back end's; a partition's has been asked for already.
+    fn resource(&self) -> Option<String> {
+        match self {
+            Self::PutToken | Self::Answers | Self::Events(_) | Self::Commands { .. } => None,
+            Self::ReadProperties | Self::Properties { .. } | Self::Partition => None,
+            Self::FileNotifications => Some("messages/serviceBound/filenotifications".to_owned()),
         }
     }
 }

@@ -10,6 +10,8 @@ pub mod cbs;
 pub mod conditions;
 pub mod connection;
 pub mod engine;
+pub mod filter;
+pub mod management;
 pub mod message;
 pub mod receipts;
 pub mod sasl;

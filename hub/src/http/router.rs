@@ -13,8 +13,8 @@ use super::device_bound::polls::Polls;
 use super::error::Failure;
 use super::websocket::Subprotocols;
 use super::{
-    changes, commands, connections, device_bound, device_messaging, events, feedback, host, hub, openapi, path_case, refusals, registry,
-    websocket,
+    changes, commands, connections, consumer_groups, device_bound, device_messaging, events, feedback, host, hub, openapi, path_case,
+    refusals, registry, websocket,
 };
 use crate::ops::Hub;
 
@@ -75,6 +75,7 @@ fn own() -> Router<Arc<Hub>> {
         .route("/api/v1/commands/{id}/content", get(commands::get_content))
         .route("/api/v1/commands/{id}/send-again", post(commands::again))
         .route("/api/v1/devices/{id}/commands", get(commands::list_of_device).post(commands::send))
+        .route("/api/v1/consumer-groups", get(consumer_groups::list_consumer_groups))
         .route("/api/v1/events", get(events::get_events))
         .route("/api/v1/hub", get(hub::get_hub))
         .route("/api/v1/presence", get(connections::get_presence))

@@ -213,7 +213,7 @@ pub struct Routers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Override, read};
+    use crate::config::{Override, Source};
 
     #[tokio::test]
     async fn a_laptop_listens_wherever_localhost_leads() {
@@ -228,8 +228,8 @@ mod tests {
             ("listeners.api", "127.0.0.2:0"),
             ("listeners.metrics", "off"),
         ];
-        let overrides = settings.map(|(name, text)| Override { name: name.into(), text: text.into(), origin: name.into() });
-        let config = read(None, &overrides).unwrap();
+        let overrides = settings.map(|(name, text)| Override { name: name.into(), text: text.into(), origin: name.into() }).to_vec();
+        let config = Source { path: None, overrides }.read().unwrap();
         let has_ipv6 = bind((Ipv6Addr::LOCALHOST, 0).into()).is_ok();
         for (ports, mqtt) in [(Ports::Exactly, 1), (Ports::OnALaptop, 1 + usize::from(has_ipv6))] {
             let bound = BoundPorts::bind(&config, ports).unwrap();

@@ -25,7 +25,9 @@ impl Conversation<'_> {
     /// A receiver has credit, or wants it used up.
     pub(super) fn credit(&mut self, link: LinkId, drain: bool) {
         match self.links.get(&link) {
-            Some(Place::Answers) => self.send_answers(),
+            Some(Place::Answers | Place::Properties { .. }) => self.send_answers(),
+            // What it is drained of may have to be read first.
+            Some(Place::Partition) => return self.reader_credit(link, drain),
             Some(Place::Commands { .. }) => {
                 self.is_woken = true;
                 if drain {
@@ -34,7 +36,7 @@ impl Conversation<'_> {
                     self.send_commands();
                 }
             }
-            Some(Place::PutToken | Place::Events(_)) | None => {}
+            Some(Place::PutToken | Place::Events(_) | Place::FileNotifications | Place::ReadProperties) | None => {}
         }
         if drain {
             self.engine.drained(link);
@@ -92,6 +94,8 @@ impl Conversation<'_> {
     /// The peer says what has become of deliveries.
     pub(super) fn disposition(&mut self, disposition: Disposition) {
         let Disposition { deliveries, state, settled } = disposition;
+        // There may be room for more that are not settled.
+        self.wake_readers();
         let settlement = settlement(state.as_ref());
         for (link, number) in deliveries {
             if settlement.is_none() && !settled {

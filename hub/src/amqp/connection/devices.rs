@@ -68,6 +68,8 @@ impl Conversation<'_> {
     /// A granted link has gone, and not by the hub.
     pub(super) fn detached(&mut self, link: LinkId) {
         let Some(place) = self.links.remove(&link) else { return };
+        self.rights.link_gone(link);
+        self.remove_reader(link);
         let Some(id) = place.device() else { return };
         self.give_back_deliveries(link, id);
         let Some(device) = self.devices.get_mut(id) else { return };

@@ -34,8 +34,12 @@ impl Conversation<'_> {
                 self.append().await;
                 Box::pin(self.put_token(delivery)).await;
             }
+            Some(Place::ReadProperties) => {
+                self.append().await;
+                Box::pin(self.read_properties(delivery)).await;
+            }
             // Of a link that the hub has ended meanwhile: nothing of it takes effect.
-            Some(Place::Commands { .. } | Place::Answers) | None => {}
+            Some(Place::Commands { .. } | Place::Answers | Place::FileNotifications | Place::Properties { .. } | Place::Partition) | None => {}
         }
     }
 

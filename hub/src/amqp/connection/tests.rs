@@ -22,9 +22,12 @@ use crate::core::session::Protocol;
 use crate::ops::world::{NOW, World, device_token, identity, key, origin, payload, policy_token};
 use crate::store::{EventLog as _, Expected};
 
+mod back_ends;
 mod commands;
 mod devices;
+mod management;
 mod proofs;
+mod readers;
 
 const HUB: &str = "hub.example";
 
