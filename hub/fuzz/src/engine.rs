@@ -9,6 +9,7 @@ use fe2o3_amqp_types::definitions::{AmqpError, Error, Handle, Role as ForeignRol
 use fe2o3_amqp_types::messaging::{Accepted, DeliveryState, Modified, Received, Rejected, Released, Source, Target};
 use fe2o3_amqp_types::performatives::{Attach, Begin, Open};
 use mooring_hub::amqp::engine::{AttachRequest, Connection, DeliveryTag, Event, LinkId, NotSent, Outgoing, SaslOutcome, SessionId, Terms};
+use mooring_hub::amqp::filter::start_position;
 
 use crate::judge::Judge;
 
@@ -287,6 +288,7 @@ impl<'a> World<'a> {
         if self.manner == Manner::Unwilling {
             self.engine.refuse_link(request.link, refusal());
         } else {
+            let _ = start_position(request.source.as_ref().and_then(|source| source.filter.as_ref()));
             let mut acceptance = request.as_asked(window);
             // A filter that is granted goes back as it came.
             acceptance.source.filter = request.source.as_ref().and_then(|source| source.filter.clone());

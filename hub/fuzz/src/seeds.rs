@@ -155,7 +155,7 @@ pub fn packets() -> Vec<Vec<u8>> {
 /// One text of each kind.
 #[must_use]
 pub fn texts() -> Vec<Vec<u8>> {
-    const TEXTS: [&str; 10] = [
+    const TEXTS: [&str; 11] = [
         "$cbs",
         "amqps://hub.test/devices/a%3Ab/messages/events/",
         "EH/ConsumerGroups/$Default/Partitions/0",
@@ -165,6 +165,7 @@ pub fn texts() -> Vec<Vec<u8>> {
         "\0policy@sas.root.hub\0a2V5",
         "devices/D/messages/events/a=b&%24.exp=2026-11-23T06%3A00%3A00Z&$.mid=7/",
         "2026-11-23T06:00:00.123+02:00",
+        "amqp.annotation.x-opt-enqueued-time >= '1795395978094'",
         "d-:.+%_#*?!(),=@;$'",
     ];
     TEXTS.iter().map(|text| text.as_bytes().to_vec()).collect()

@@ -1,8 +1,11 @@
-//! Texts that strangers send: addresses, tokens, names and passwords, times.
+//! Texts that strangers send: addresses, selectors, tokens, names and passwords, times.
 
 use std::sync::OnceLock;
 
+use fe2o3_amqp_types::messaging::FilterSet;
+use fe2o3_amqp_types::primitives::Symbol;
 use mooring_hub::amqp::address::Node;
+use mooring_hub::amqp::filter::start_position;
 use mooring_hub::amqp::sasl::Plain;
 use mooring_hub::core::device_id::DeviceId;
 use mooring_hub::core::host::HubNames;
@@ -11,6 +14,9 @@ use mooring_hub::core::sas::SasToken;
 use mooring_hub::core::telemetry::parse_expiry;
 use mooring_hub::core::time::UnixMillis;
 use mooring_hub::mqtt::topic;
+use serde_amqp::Value;
+use serde_amqp::described::Described;
+use serde_amqp::descriptor::Descriptor;
 
 /// One text, which everybody who reads texts is shown.
 ///
@@ -24,6 +30,7 @@ pub fn text(data: &[u8]) {
     let _ = Node::parse(text);
     let _ = topic::telemetry("D", text, &[]);
     let _ = parse_expiry(text);
+    let _ = start_position(Some(&selector(text)));
     if let Ok(time) = text.parse::<UnixMillis>() {
         let _ = time.to_string();
     }
@@ -37,6 +44,13 @@ pub fn text(data: &[u8]) {
         let _ = (token.covers_device(names, "D"), token.covers_path(names, "devices/D"), token.resource());
         let _ = token.expired_for(UnixMillis(0));
     }
+}
+
+/// The filter of a reader with this selector.
+fn selector(text: &str) -> FilterSet {
+    const NAME: &str = "apache.org:selector-filter:string";
+    let described = Described { descriptor: Descriptor::Name(Symbol::from(NAME)), value: Value::String(text.to_owned()) };
+    FilterSet::from_iter([(Symbol::from(NAME), Value::Described(Box::new(described)))])
 }
 
 fn known() -> &'static (HubNames, SymmetricKey) {
