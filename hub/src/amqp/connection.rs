@@ -82,7 +82,7 @@ where
         let mut conversation = Conversation::new(&hub, stranger, Box::new(authenticated));
         let reason = serve(&mut conversation, &mut stream, &stop).await;
         conversation.close_sessions(reason);
-        let _ = timeout(CLOSE_MAX, conversation.back_ends.commands.finish()).await;
+        let _ = timeout(CLOSE_MAX, conversation.back_ends.finish()).await;
         let _ = timeout(CLOSE_MAX, stream.shutdown()).await;
     }
 }
