@@ -39,7 +39,6 @@ function receive(client) {
 
 async function main() {
   const client = Client.fromConnectionString(process.env.IOTHUB_CONNECTION_STRING, process.env.TRANSPORT === 'amqp' ? Amqp : AmqpWs);
-  client.on('disconnect', ({ reason }) => report('disconnected', { condition: reason && reason.condition }));
   await client.open();
   for await (const line of readline.createInterface({ input: process.stdin })) {
     if (line === 'receive') {
