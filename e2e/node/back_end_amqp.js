@@ -1,5 +1,5 @@
-// A back end over AMQP: receives receipts, and sends commands as it is told. Each line of standard input is a JSON document of one command:
-// device, data or bytes (how many), messageId, ack, correlationId, contentType, expiry, properties.
+// A back end over AMQP does as it is told. Each line of standard input is `receive`, from which on it receives receipts, or a JSON document of
+// one command: device, data or bytes (how many), messageId, ack, correlationId, contentType, expiry, properties.
 //
 // IOTHUB_CONNECTION_STRING, TRANSPORT (amqp or amqp-ws).
 'use strict';
@@ -23,9 +23,7 @@ function message(told) {
   return message;
 }
 
-async function main() {
-  const client = Client.fromConnectionString(process.env.IOTHUB_CONNECTION_STRING, process.env.TRANSPORT === 'amqp' ? Amqp : AmqpWs);
-  await client.open();
+function receive(client) {
   client.getFeedbackReceiver((error, receiver) => {
     if (error) return report('no receipts', { error: error.name });
     receiver.on('message', (message) => {
@@ -37,7 +35,16 @@ async function main() {
       report('receiving');
     });
   });
+}
+
+async function main() {
+  const client = Client.fromConnectionString(process.env.IOTHUB_CONNECTION_STRING, process.env.TRANSPORT === 'amqp' ? Amqp : AmqpWs);
+  await client.open();
   for await (const line of readline.createInterface({ input: process.stdin })) {
+    if (line === 'receive') {
+      receive(client);
+      continue;
+    }
     const told = JSON.parse(line);
     client.send(told.device, message(told)).then(
       () => report('sent', { messageId: told.messageId }),

@@ -30,6 +30,7 @@ fn node(hub: &Ready, transport: &str, policy: &str) -> Result<Actor> {
 
 async fn receiving(hub: &Ready, transport: &str) -> Result<Actor> {
     let mut back_end = node(hub, transport, "service")?;
+    back_end.tell("receive").await?;
     back_end.until("receiving").await?;
     Ok(back_end)
 }
@@ -122,7 +123,7 @@ fn node_commands_and_hears(transport: &'static str) -> Result<()> {
         device.tell("complete").await?;
         has_receipt(&mut back_end, "m-3", "Success").await?;
         let history = BackEnd::new(&hub)?.history(newest(&hub, DEVICE).await?["id"].as_str().context("an id")?).await?;
-        ensure!(step_names(&history)[..6] == ["Enqueued", "Delivered", "Returned", "Delivered", "Completed", "ReceiptRead"], "{history}");
+        ensure!(step_names(&history).starts_with(&["Enqueued", "Delivered", "Returned", "Delivered", "Completed"]), "{history}");
         ensure!(history["sentBy"] == "service", "{history}");
 
         send(&mut back_end, "m-4", json!({ "device": ODD })).await?;
@@ -174,10 +175,13 @@ fn node_hears_why(transport: &'static str) -> Result<()> {
         ensure!(back_end.end().await?.success());
 
         for policy in ["device", "registryRead"] {
-            let mut stranger = node(&hub, transport, policy)?;
-            ensure!(stranger.until("no receipts").await?["error"] == "UnauthorizedError");
-            send(&mut stranger, "m", json!({})).await?;
-            is_refused(&mut stranger, "m", "UnauthorizedError").await?;
+            let mut sender = node(&hub, transport, policy)?;
+            send(&mut sender, "m", json!({})).await?;
+            is_refused(&mut sender, "m", "UnauthorizedError").await?;
+            // The SDK takes a link for attached before it hears that it is not, and asks for the next.
+            let mut receiver = node(&hub, transport, policy)?;
+            receiver.tell("receive").await?;
+            ensure!(receiver.until("no files").await?["error"] == "UnauthorizedError");
         }
         Ok(())
     })

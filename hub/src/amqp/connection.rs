@@ -6,17 +6,14 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::future::{Future, poll_fn};
-use std::io;
-use std::mem::MaybeUninit;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
 use bytes::BytesMut;
 use fe2o3_amqp_types::definitions::Error;
 use fe2o3_amqp_types::messaging::{Accepted, DeliveryState};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Notify;
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -27,6 +24,7 @@ use self::back_ends::BackEnds;
 use self::devices::Device;
 use self::lasting_right::LastingRights;
 use self::readers::Readers;
+use self::socket::{read_some, write};
 use self::telemetry::Staged;
 use super::conditions;
 use super::engine::{self, Ending, Event, LinkId, Terms};
@@ -52,6 +50,7 @@ mod management;
 mod proof;
 mod readers;
 mod sent_commands;
+mod socket;
 mod telemetry;
 
 /// How long a peer may take to accept what is sent to it; beyond that its connection counts as dead.
@@ -63,9 +62,6 @@ const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// How long a peer whose links have ended has to close the connection itself. Azure's SDKs do; and Node.js's, when its links end and its
 /// connection does in the same breath, waits for 45 s before it says so.
 const CLOSED_BY_PEER_WITHIN: Duration = Duration::from_secs(2);
-
-/// The most that one read takes, in bytes: what one TLS record can hold. It is on the stack, so that idle connections need no buffer.
-const READ_MAX_BYTES: usize = 16 * 1024;
 
 /// Who is at the other end, before anything is proved.
 #[derive(Debug)]
@@ -93,7 +89,7 @@ where
         let mut conversation = Conversation::new(&hub, stranger, trust_within, Box::new(authenticated));
         let reason = serve(&mut conversation, &mut stream, &stop).await;
         conversation.close_sessions(reason);
-        let _ = timeout(CLOSE_MAX, conversation.back_ends.commands.finish()).await;
+        let _ = timeout(CLOSE_MAX, conversation.back_ends.finish()).await;
         let _ = timeout(CLOSE_MAX, stream.shutdown()).await;
     }
 }
@@ -464,23 +460,6 @@ fn reason(ending: &Ending) -> DisconnectReason {
         Ending::ForeignProtocol | Ending::Failed(_) => DisconnectReason::ProtocolViolation,
         Ending::Silent => DisconnectReason::KeepAliveTimeout,
     }
-}
-
-/// Appends what one read gives to `input`, and says how much that was; 0 is the end.
-async fn read_some<S: AsyncRead + Unpin>(stream: &mut S, input: &mut BytesMut) -> io::Result<usize> {
-    poll_fn(|context| {
-        let mut memory = [MaybeUninit::uninit(); READ_MAX_BYTES];
-        let mut buffer = ReadBuf::uninit(&mut memory);
-        task::ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
-        input.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(buffer.filled().len()))
-    })
-    .await
-}
-
-async fn write<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> io::Result<()> {
-    stream.write_all(bytes).await?;
-    stream.flush().await
 }
 
 /// This machine's steady time: a step of the wall clock must not end every connection.

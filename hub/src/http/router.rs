@@ -55,11 +55,13 @@ fn device() -> Router<Arc<Hub>> {
         .layer(Extension(Arc::<Polls>::default()))
 }
 
-/// Where clients go whose network lets HTTPS through alone; readers of events know the second address.
+/// Where clients go whose network lets HTTPS through alone. Readers of events know the second address, and so does Python's service client,
+/// with a slash behind it.
 fn websocket(subprotocols: Subprotocols) -> Router<Arc<Hub>> {
     Router::new()
         .route("/$iothub/websocket", get(websocket::upgrade))
         .route("/$servicebus/websocket", get(websocket::upgrade))
+        .route("/$servicebus/websocket/", get(websocket::upgrade))
         .layer(Extension(subprotocols))
 }
 

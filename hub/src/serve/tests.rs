@@ -253,7 +253,7 @@ async fn amqp_is_spoken_at_its_port_and_over_a_websocket() {
     let mut answer = [0; 8];
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer, HEADER);
-    for target in ["/$iothub/websocket", "/$servicebus/websocket"] {
+    for target in ["/$iothub/websocket", "/$servicebus/websocket", "/$servicebus/websocket/"] {
         let mut stream = rig.websocket_for(target, "AMQPWSB10").await;
         // A binary message with a mask of zeros (RFC 6455 §5.2).
         stream.write_all(&[&[0x82, 0x88, 0, 0, 0, 0], HEADER].concat()).await.unwrap();

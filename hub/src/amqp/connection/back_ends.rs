@@ -41,6 +41,12 @@ impl<'a> BackEnds<'a> {
         self.feedback.link_gone(link);
     }
 
+    /// The connection is gone.
+    pub async fn finish(&mut self) {
+        self.feedback.finish();
+        self.commands.finish().await;
+    }
+
     /// The hub ends a link: nothing that has not taken effect does any more.
     pub fn shut_out(&mut self, link: LinkId) {
         self.commands.shut_out(link);

@@ -81,6 +81,12 @@ impl<'a> FeedbackReceivers<'a> {
         self.links.insert(link, receiver);
     }
 
+    /// The connection is gone, and so are they all.
+    pub fn finish(&mut self) {
+        self.links.clear();
+        self.unwritten.clear();
+    }
+
     /// The link is gone; what it had and did not settle goes back.
     pub fn link_gone(&mut self, link: LinkId) {
         self.links.remove(&link);
@@ -149,6 +155,8 @@ impl Conversation<'_> {
         let Self { engine, back_ends, .. } = self;
         let FeedbackReceivers { hub, links, unwritten } = &mut back_ends.feedback;
         let Some(receiver) = links.get_mut(&link) else { return Next::Wait };
+        // What is not its own any more does not keep it from more.
+        receiver.unsettled.retain(|_, lock| lock.holds(hub.now()));
         match std::mem::replace(&mut receiver.asked, Asked::Nothing) {
             Asked::Nothing if engine.sendable(link) > 0 && receiver.unsettled.len() < WINDOW_ARRAYS => {
                 receiver.ask(hub);

@@ -10,6 +10,7 @@ use crate::core::command::machine::Poll;
 use crate::core::command::{Command, Delivery, LockToken, Receiver, Settlement};
 use crate::core::device_id::DeviceId;
 use crate::core::session::{ConnectionId, DeviceRight};
+use crate::core::time::UnixMillis;
 use crate::ops::send_command::SendRefused;
 use crate::ops::settle_command::SettleError;
 use crate::store::commands::CommandsError;
@@ -144,7 +145,7 @@ pub struct ReceiptsInHand {
 
 impl ReceiptsInHand {
     pub(super) fn new(batch: ReceiptBatch, desk: mpsc::UnboundedSender<Request>) -> Self {
-        let lock = ReceiptsLock { token: batch.token, desk: Some(desk) };
+        let lock = ReceiptsLock { token: batch.token, until: batch.locked_until, desk: Some(desk) };
         Self { batch, lock }
     }
 
@@ -165,11 +166,18 @@ impl ReceiptsInHand {
 #[derive(Debug)]
 pub struct ReceiptsLock {
     token: LockToken,
+    until: UnixMillis,
     /// Taken when it is said what becomes of them.
     desk: Option<mpsc::UnboundedSender<Request>>,
 }
 
 impl ReceiptsLock {
+    /// Whether its time has not run out.
+    #[must_use]
+    pub fn holds(&self, now: UnixMillis) -> bool {
+        self.until > now
+    }
+
     /// Says what becomes of the receipts. Nobody waits for it, and a lost lock is nobody's fault.
     pub fn settle(mut self, settlement: Settlement) {
         self.say(settlement);

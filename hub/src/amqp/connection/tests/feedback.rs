@@ -227,3 +227,19 @@ async fn when_the_store_fails_a_receiver_is_sent_away_and_its_connection_stays()
     assert_eq!((handle, condition(error)), (2, LinkError::DetachForced.into()));
     assert_eq!(client.put_token(HUB, "nonsense").await, 401);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_receiver_that_settles_late_keeps_eight_arrays_from_the_others_and_no_longer_than_their_locks() {
+    let world = World::with_device("D").await;
+    let mut client = receiving(&world, 100).await;
+    for name in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        receipt(&world, name).await;
+        assert_eq!(client.receipts().await.1, [name]);
+    }
+    receipt(&world, "i").await;
+    client.has_been_heard(&world).await;
+    world.clock.0.fetch_add(60_000, Ordering::Relaxed);
+    client.say(&Performative::Flow(credit(2, 8, 100))).await;
+    let (_, names, count) = client.receipts().await;
+    assert_eq!((names.concat().as_str(), count), ("abcdefghi", 2));
+}
