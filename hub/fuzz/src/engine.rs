@@ -17,6 +17,9 @@ use crate::judge::Judge;
 const OUTPUT_MAX_BYTES: usize = 2 * 1024 * 1024;
 
 /// More deadlines than this without a word from the peer, and the engine would never let go.
+/// How long a stranger may take.
+const TRUST_WITHIN: Duration = Duration::from_secs(15);
+
 const DEADLINES_MAX: usize = 5000;
 
 /// The end of an input is a script of so many bytes, what is before it the peer's words: what was said is said in the same order
@@ -149,7 +152,7 @@ impl<'a> World<'a> {
     fn new(words: &'a [u8]) -> Self {
         let now = Instant::now();
         Self {
-            engine: Connection::new(&Terms::AZURE, now),
+            engine: Connection::new(&Terms::AZURE, TRUST_WITHIN, now),
             now,
             words,
             input: BytesMut::new(),

@@ -23,6 +23,7 @@ use self::answers::Answer;
 use self::back_ends::BackEnds;
 use self::devices::Device;
 use self::lasting_right::LastingRights;
+use self::place::Place;
 use self::readers::Readers;
 use self::socket::{read_some, write};
 use self::telemetry::Staged;
@@ -47,6 +48,7 @@ mod devices;
 mod feedback;
 mod lasting_right;
 mod management;
+mod place;
 mod proof;
 mod readers;
 mod sent_commands;
@@ -206,42 +208,6 @@ struct Conversation<'a> {
     closing: Option<(Instant, Error)>,
     /// Why the connection is over, once it is.
     ending: Option<DisconnectReason>,
-}
-
-/// Where a link leads.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Place {
-    /// To `$cbs`.
-    PutToken,
-    /// From `$cbs`.
-    Answers,
-    /// A device sends.
-    Events(DeviceId),
-    /// A device receives its commands.
-    Commands {
-        /// Which.
-        device: DeviceId,
-        /// Whether it wants to settle none: what has left is done.
-        settled: bool,
-    },
-    /// A back end sends commands.
-    SentCommands,
-    /// A back end receives receipts.
-    Feedback {
-        /// Whether it wants to settle none.
-        settled: bool,
-    },
-    /// A back end would receive notifications of uploaded files. There are none, for devices can't upload any.
-    FileNotifications,
-    /// To `$management`.
-    ReadProperties,
-    /// From `$management`.
-    Properties {
-        /// What the peer calls its end.
-        target: Option<Box<str>>,
-    },
-    /// A back end reads events.
-    Partition,
 }
 
 impl<'a> Conversation<'a> {
@@ -411,44 +377,6 @@ impl<'a> Conversation<'a> {
     /// Nobody is left who may use the connection.
     fn close_soon(&mut self, error: Error) {
         self.closing.get_or_insert((now() + CLOSED_BY_PEER_WITHIN, error));
-    }
-}
-
-impl Place {
-    /// Whether it is for tokens and the answers to them.
-    fn is_of_cbs(&self) -> bool {
-        matches!(self, Self::PutToken | Self::Answers)
-    }
-
-    /// Whose it is, if it is a device's.
-    fn device(&self) -> Option<&DeviceId> {
-        match self {
-            Self::PutToken
-            | Self::Answers
-            | Self::SentCommands
-            | Self::Feedback { .. }
-            | Self::FileNotifications
-            | Self::ReadProperties
-            | Self::Properties { .. }
-            | Self::Partition => None,
-            Self::Events(device) | Self::Commands { device, .. } => Some(device),
-        }
-    }
-
-    /// What a right has to cover, as a path in the hub, if it is a back end's; a partition's has been asked for already.
-    fn resource(&self) -> Option<String> {
-        match self {
-            Self::PutToken
-            | Self::Answers
-            | Self::Events(_)
-            | Self::Commands { .. }
-            | Self::ReadProperties
-            | Self::Properties { .. }
-            | Self::Partition => None,
-            Self::SentCommands => Some("messages/devicebound".to_owned()),
-            Self::Feedback { .. } => Some("messages/serviceBound/feedback".to_owned()),
-            Self::FileNotifications => Some("messages/serviceBound/filenotifications".to_owned()),
-        }
     }
 }
 
