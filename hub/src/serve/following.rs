@@ -140,12 +140,12 @@ async fn follow_configuration(hub: Arc<Hub>, configuration: FollowedConfiguratio
                 }
             }
             Found::Broken(error) => {
-                hub.metrics.configuration_broken(true);
                 warn!(
                     error = &error as &dyn std::error::Error,
                     "the configuration has changed and can't be used; the consumer groups stay as they were, and the hub could not start \
                      with it: {error}"
                 );
+                hub.metrics.configuration_broken(true);
             }
         }
     }
