@@ -16,10 +16,10 @@ use crate::judge::Judge;
 /// The largest output: what makes the engine stop, and what one more frame and one more message can add to it.
 const OUTPUT_MAX_BYTES: usize = 2 * 1024 * 1024;
 
-/// More deadlines than this without a word from the peer, and the engine would never let go.
 /// How long a stranger may take.
 const TRUST_WITHIN: Duration = Duration::from_secs(15);
 
+/// More deadlines than this without a word from the peer, and the engine would never let go.
 const DEADLINES_MAX: usize = 5000;
 
 /// The end of an input is a script of so many bytes, what is before it the peer's words: what was said is said in the same order
