@@ -104,7 +104,6 @@ async fn tokens_are_judged_and_links_refused_without_one() {
         (receiver(&events("D"), 3), AmqpError::NotAllowed.into()),
         (sender(&devicebound("D"), 3), AmqpError::NotAllowed.into()),
         (sender("/nowhere", 3), AmqpError::NotFound.into()),
-        (sender("EH/$management", 3), AmqpError::NotImplemented.into()),
     ] {
         assert_eq!(client.attach(attach).await.unwrap_err().condition, wanted);
     }
