@@ -127,7 +127,8 @@ fn reads_from_every_position(sdk: Sdk, transport: &'static str) -> Result<()> {
 /// What a client is told of a partition is what the hub's own API shows.
 fn is_as_it_stands(said: &Value, partition: usize, all: &[Event]) -> Result<()> {
     let last = all.iter().rfind(|event| usize::from(event.partition) == partition);
-    ensure!(said["name"] == "hub" && said["id"] == partition.to_string() && said["begin"] == 0, "{said}");
+    let id = partition.to_string();
+    ensure!(said["name"] == "hub" && said["id"] == id && said["begin"] == 0, "{said}");
     match last {
         Some(last) => {
             ensure!(
