@@ -94,8 +94,8 @@ fn node_commands_and_hears(transport: &'static str) -> Result<()> {
     isolated(async move || {
         let hub = Hub::start(&[DEVICE, ODD]).await?;
         let mut back_end = receiving(&hub, transport).await?;
-        let mut device =
-            Program::node("commands_http.js", &hub)?.env("IOTHUB_DEVICE_CONNECTION_STRING", hub.device(DEVICE)?.text).start()?;
+        let script = Program::node("settle.js", &hub)?.env("TRANSPORT", "http");
+        let mut device = script.env("IOTHUB_DEVICE_CONNECTION_STRING", hub.device(DEVICE)?.text).start()?;
         let more = json!({
             "data": "{\"open\":true}",
             "correlationId": "c-1",
