@@ -29,4 +29,5 @@ mod revocation;
 mod serve;
 mod sessions;
 mod strangers;
+mod whole;
 mod x509;
