@@ -1,6 +1,8 @@
 //! The end-to-end rings: the real binary, over the wire, with clients that others wrote. Each story has namespaces of its own.
 
+mod amqp_crash;
 mod amqp_devices;
+mod amqp_neutral;
 mod back_end;
 mod changes;
 mod command;
