@@ -19,7 +19,7 @@ const CREDIT: u32 = 8;
 pub struct Device {
     id: String,
     session: SessionHandle<()>,
-    _connection: ConnectionHandle<()>,
+    connection: ConnectionHandle<()>,
 }
 
 impl Device {
@@ -31,9 +31,10 @@ impl Device {
         let stream = within("a TLS handshake", tls::connect(HUB, 5671, hub.ca_file())).await??;
         let sasl = SaslProfile::Plain { username: id.to_owned(), password: hub.device(id)?.token() };
         let opening = Connection::builder().container_id(id).hostname(HUB).sasl_profile(sasl).open_with_stream(stream);
-        let mut connection = within("a connection to open", opening).await?.context("no connection")?;
+        // It is a large one.
+        let mut connection = within("a connection to open", Box::pin(opening)).await?.context("no connection")?;
         let session = within("a session to begin", Session::begin(&mut connection)).await??;
-        Ok(Self { id: id.to_owned(), session, _connection: connection })
+        Ok(Self { id: id.to_owned(), session, connection })
     }
 
     /// A link on which it sends.
@@ -53,5 +54,10 @@ impl Device {
         let address = format!("/devices/{}/messages/devicebound", self.id);
         let receiver = Receiver::builder().name("commands").source(address).credit_mode(CreditMode::Auto(CREDIT));
         Ok(within("a receiver to attach", receiver.attach(&mut self.session)).await??)
+    }
+
+    /// Waits until the connection is gone, which links do not always notice.
+    pub async fn lost(&mut self) {
+        let _ = self.connection.on_close().await;
     }
 }

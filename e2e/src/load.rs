@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
-use fe2o3_amqp::types::messaging::Outcome;
+use fe2o3_amqp::types::messaging::{Data, Outcome};
 use fe2o3_amqp::types::primitives::Binary;
 use tokio::sync::watch;
 
@@ -73,11 +73,18 @@ impl Sender {
     /// When the hub answers a message with another outcome.
     pub async fn send_over_amqp_until_killed(&self, hub: &Ready, progress: &watch::Sender<u64>) -> Result<()> {
         let Ok(mut device) = amqp::Device::admitted(hub, &self.device).await else { return Ok(()) };
-        let Ok(mut sender) = device.sender().await else { return Ok(()) };
+        let Ok(sender) = device.sender().await else { return Ok(()) };
+        tokio::select! {
+            sent = self.send_over_amqp(sender, progress) => sent,
+            () = device.lost() => Ok(()),
+        }
+    }
+
+    async fn send_over_amqp(&self, mut sender: fe2o3_amqp::Sender, progress: &watch::Sender<u64>) -> Result<()> {
         let (mut sent, mut waiting) = (self.next(), VecDeque::new());
         loop {
             while waiting.len() < WINDOW as usize {
-                let Ok(delivery) = sender.send_batchable(Binary::from(payload(sent))).await else { return Ok(()) };
+                let Ok(delivery) = sender.send_batchable(Data(Binary::from(payload(sent)))).await else { return Ok(()) };
                 waiting.push_back((sent, delivery));
                 sent += 1;
             }

@@ -11,6 +11,7 @@ use e2e::hub::Hub;
 use e2e::mqtt::{Connection, Packet, commands_filter, puback, subscribe};
 use e2e::namespace::isolated;
 use e2e::patience::within;
+use fe2o3_amqp::Receiver;
 use fe2o3_amqp::types::messaging::Data;
 use fe2o3_amqp::types::messaging::annotations::AnnotationKey;
 use fe2o3_amqp::types::primitives::{Symbol, Value};
@@ -138,7 +139,14 @@ impl Story {
     /// Over AMQP it is the delivery count that says whether a command comes again.
     async fn take_over_amqp(&self, hub: &Hub, device: &str, manner: Manner, progress: &watch::Sender<u64>) -> Result<()> {
         let Ok(mut connection) = amqp::Device::admitted(hub, device).await else { return Ok(()) };
-        let Ok(mut receiver) = connection.receiver().await else { return Ok(()) };
+        let Ok(receiver) = connection.receiver().await else { return Ok(()) };
+        tokio::select! {
+            taken = self.take_from(receiver, device, manner, progress) => taken,
+            () = connection.lost() => Ok(()),
+        }
+    }
+
+    async fn take_from(&self, mut receiver: Receiver, device: &str, manner: Manner, progress: &watch::Sender<u64>) -> Result<()> {
         let (mut held_back, mut number) = (None, 0_u32);
         while let Ok(delivery) = within("a command", receiver.recv::<Data>()).await? {
             let count = delivery
