@@ -91,7 +91,7 @@ fn twenty_devices_over_all_transports_one_reader_and_a_back_end() -> Result<()> 
 
 /// Whether an event is the message of this number, with types where they can be said, and the hub's stamps.
 fn is_message(event: &Value, device: &Device, number: u64) -> Result<()> {
-    let (ratio, even) = (number as f64 + 0.5, number % 2 == 0);
+    let (ratio, even) = (number as f64 + 0.5, number.is_multiple_of(2));
     let properties = if device.transport.starts_with("amqp") {
         json!({ "number": number, "ratio": ratio, "even": even })
     } else {
