@@ -27,6 +27,9 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 /// How often it is written where the consumer groups stand: what a crash may lose of that.
 const GROUP_POSITIONS_WRITTEN_EVERY: Duration = Duration::from_secs(2);
 
+/// How often the ages of what consumer groups have not read are looked up.
+const AGES_LOOKED_UP_EVERY: Duration = Duration::from_secs(2);
+
 /// How often connections are looked for that have been kept long enough.
 const CONNECTIONS_PRUNED_EVERY: Duration = Duration::from_secs(60);
 
@@ -38,6 +41,7 @@ pub(super) fn begin(hub: &Arc<Hub>, upkeep: &mut JoinSet<()>) {
     upkeep.spawn(keep_connections(Arc::clone(hub)));
     upkeep.spawn(keep_activity(Arc::clone(hub)));
     upkeep.spawn(keep_consumer_groups(Arc::clone(hub)));
+    upkeep.spawn(keep_ages(Arc::clone(hub)));
     upkeep.spawn(keep_count(Arc::clone(hub)));
     upkeep.spawn(keep_expectations(Arc::clone(hub)));
 }
@@ -87,7 +91,7 @@ async fn keep_connections(hub: Arc<Hub>) {
     }
 }
 
-/// Writes where the consumer groups stand, and keeps the ages of what they have not read.
+/// Writes where the consumer groups stand.
 async fn keep_consumer_groups(hub: Arc<Hub>) {
     let mut failing = false;
     loop {
@@ -98,8 +102,15 @@ async fn keep_consumer_groups(hub: Arc<Hub>) {
             _ => {}
         }
         failing = kept.is_err();
-        look_up_ages(&hub).await;
         time::sleep(GROUP_POSITIONS_WRITTEN_EVERY).await;
+    }
+}
+
+/// Keeps the ages of what the consumer groups have not read. Apart from the positions, for it reads from the disk of the events.
+async fn keep_ages(hub: Arc<Hub>) {
+    loop {
+        look_up_ages(&hub).await;
+        time::sleep(AGES_LOOKED_UP_EVERY).await;
     }
 }
 
