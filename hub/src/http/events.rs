@@ -154,7 +154,7 @@ impl From<ReadEventsError> for Failure {
         let text = error.to_string();
         match error {
             ReadEventsError::BehindTheEnd { .. } => Self::argument_invalid(text),
-            ReadEventsError::TooManyReaders => Self::new(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", text),
+            ReadEventsError::TooManyReaders(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", text),
             ReadEventsError::Log(ReadError::UnknownPartition(_)) => Self::new(StatusCode::NOT_FOUND, "PartitionNotFound", text),
             ReadEventsError::Log(ReadError::Io(_)) => {
                 tracing::error!(error = text, "events can't be read: {text}");

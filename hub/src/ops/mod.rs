@@ -97,6 +97,8 @@ pub struct Hub {
     pub consumer_groups: consumer_groups::ConsumerGroups,
     /// Who reads events now, in no group.
     pub readers: seats::Seats,
+    /// Who reads partitions now, in consumer groups.
+    pub partition_readers: seats::Seats,
     /// What has happened lately.
     pub changes: changes::Changes,
     /// Which devices are expected, and which of them are offline.
@@ -182,6 +184,7 @@ impl Hub {
             identities: identities::IdentityCache::default(),
             refusals: refusals::Refusals::default(),
             readers: seats::Seats::new(read_events::READERS_PER_POLICY_MAX, usize::MAX),
+            partition_readers: seats::Seats::new(read_partition::PARTITION_READERS_PER_POLICY_MAX, usize::MAX),
             changes: changes::Changes::default(),
             unwritten_connections: record_connections::UnwrittenConnections::default(),
             earlier_boots: read_devices::EarlierBoots::default(),

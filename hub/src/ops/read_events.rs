@@ -12,7 +12,7 @@ use crate::core::message::encoding::find_annotation;
 use crate::observe::CountedReader;
 use crate::ops::Hub;
 use crate::ops::authenticate::ServiceRight;
-use crate::ops::seats::Seat;
+use crate::ops::seats::{NoSeat, Seat};
 use crate::store::{Durability, EventLog, ReadError, StoredEvent};
 
 /// How much is read at once, in bytes of stored events; also how much a partition gives before the next one has its turn.
@@ -48,8 +48,8 @@ pub enum ReadEventsError {
         next: SequenceNumber,
     },
     /// Too many readers already.
-    #[error("the policy has {READERS_PER_POLICY_MAX} readers already")]
-    TooManyReaders,
+    #[error("too many readers: {0}")]
+    TooManyReaders(NoSeat),
     /// The log has no such partition, or does not answer.
     #[error(transparent)]
     Log(#[from] ReadError),
@@ -86,7 +86,7 @@ struct Cursor {
 
 /// Opens a reader for somebody who may (with [`ServiceConnect`](crate::core::policy::Permission::ServiceConnect)).
 pub async fn read_events(hub: &Hub, right: &ServiceRight, selection: Selection) -> Result<EventReader, ReadEventsError> {
-    let seat = hub.readers.take(&right.policy).map_err(|_| ReadEventsError::TooManyReaders)?;
+    let seat = hub.readers.take(&right.policy).map_err(ReadEventsError::TooManyReaders)?;
     let count = hub.events.partition_count();
     let partitions = match (selection.partition, &selection.device) {
         (Some(partition), _) => vec![partition],

@@ -77,9 +77,9 @@ impl Conversation<'_> {
         }
         let partition = PartitionId::parse(partition).ok_or_else(conditions::no_such_partition)?;
         let filters = request.source.as_ref().and_then(|source| source.filter.as_ref());
-        let from = filter::start_position(filters).map_err(|error| conditions::not_implemented(&error.to_string()))?;
+        let from = filter::start_position(filters).map_err(|refusal| conditions::no_filter(&refusal))?;
         let epoch = epoch(request)?;
-        let source = read_partition(hub, partition, from).map_err(|error| conditions::not_read(&error))?;
+        let source = read_partition(hub, right.policy(), partition, from).map_err(|error| conditions::not_read(&error))?;
         let seat = hub.consumer_groups.sit(group, partition, epoch, self.bell.clone());
         let seat = seat.map_err(|refusal| conditions::no_seat(refusal, epoch))?;
         let called = match property(request, RECEIVER_NAME) {
