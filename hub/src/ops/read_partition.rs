@@ -175,8 +175,8 @@ mod tests {
         assert!(matches!(unknown, Some(ReadEventsError::Log(ReadError::UnknownPartition(_)))));
     }
 
-    #[test]
-    fn a_policy_has_so_many_readers_and_others_are_not_meant() {
+    #[tokio::test]
+    async fn a_policy_has_so_many_readers_and_others_are_not_meant() {
         let world = World::new();
         let mut readers: Vec<_> = (0..PARTITION_READERS_PER_POLICY_MAX).map(|_| open(&world, StartPosition::Latest)).collect();
         let open_as = |policy| read_partition(&world.hub, policy, PartitionId(1), StartPosition::Latest);

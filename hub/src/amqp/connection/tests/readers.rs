@@ -129,8 +129,10 @@ async fn every_position_is_a_beginning() {
     append_some(&world, 1);
     let mut client = back_end(&world).await;
     let time = |sign: &str, time: i64| format!("amqp.annotation.x-opt-enqueued-time {sign} '{time}'");
-    let attach = with_filter("apache.org:selector-filter:string", Foreign::Null, reader(PARTITION, 1));
+    let attach = with_filter("apache.org:selector-filter:string", Foreign::Null, reader(PARTITION, 20));
     client.attach(attach).await.expect("null is no filter");
+    client.grant(20, 0, 1).await;
+    assert_eq!(client.event(20).await, 0, "null is no filter, so it begins at the beginning");
     for (handle, (selector, expected)) in (2..).zip([
         (None, &[0, 1, 2][..]),
         (Some(format!("{OFFSET} > '-1'")), &[0, 1, 2]),
