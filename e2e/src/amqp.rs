@@ -21,6 +21,9 @@ use crate::tls;
 /// How many commands may be on their way to a device at once.
 const CREDIT: u32 = 8;
 
+/// How many events may be on their way to a reader at once.
+const EVENTS_CREDIT: u32 = 1000;
+
 /// The filter that says where a reader begins.
 const SELECTOR: &str = "apache.org:selector-filter:string";
 
@@ -69,6 +72,8 @@ impl Device {
 /// A back end that reads a partition, on a connection of its own. It ends when it is dropped.
 pub struct EventReader {
     receiver: Receiver,
+    /// How many events may still come.
+    credit: u32,
     _session: SessionHandle<()>,
     connection: ConnectionHandle<()>,
 }
@@ -100,8 +105,10 @@ impl EventReader {
         let source =
             Source::builder().address(format!("hub/ConsumerGroups/$Default/Partitions/{partition}")).add_to_filter(SELECTOR, selector);
         let receiver = Receiver::builder().name("events").source(source.build()).sender_settle_mode(SenderSettleMode::Settled);
+        // This client renews credit by itself for what it settles, and here nothing is left to settle.
+        let receiver = receiver.credit_mode(CreditMode::Manual);
         let receiver = within("a receiver to attach", receiver.attach(&mut session)).await??;
-        Ok(Self { receiver, _session: session, connection })
+        Ok(Self { receiver, credit: 0, _session: session, connection })
     }
 
     /// The next event, whenever it comes.
@@ -109,10 +116,15 @@ impl EventReader {
     /// # Errors
     /// When the connection or the link is gone first.
     pub async fn next(&mut self) -> Result<ReadEvent> {
+        if self.credit < EVENTS_CREDIT / 2 {
+            self.receiver.set_credit(EVENTS_CREDIT).await?;
+            self.credit = EVENTS_CREDIT;
+        }
         let delivery = tokio::select! {
             delivery = self.receiver.recv::<Data>() => delivery?,
             _ = self.connection.on_close() => bail!("the connection is gone"),
         };
+        self.credit -= 1;
         ReadEvent::of(delivery.message())
     }
 }
