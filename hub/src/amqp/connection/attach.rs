@@ -4,6 +4,7 @@ use fe2o3_amqp_types::definitions::Error;
 
 use super::attach_reader::Wanted;
 use super::lasting_right::LastingRight;
+use super::place::Drain;
 use super::{Conversation, Place, conditions, sent_commands};
 use crate::amqp::address::Node;
 use crate::amqp::engine::{AttachRequest, Role};
@@ -54,7 +55,7 @@ impl Conversation<'_> {
             (Node::Cbs, Role::Sender) => Place::PutToken,
             (Node::Cbs, Role::Receiver) => Place::Answers,
             (Node::DeviceEvents(device), Role::Sender) => Place::Events(device),
-            (Node::DeviceCommands(device), Role::Receiver) => Place::Commands { device, settled: request.snd_settle_mode == SETTLED },
+            (Node::DeviceCommands(device), Role::Receiver) => Place::Commands { device, settled: request.snd_settle_mode == SETTLED, drain: Drain::No },
             (Node::Commands, Role::Sender) => Place::SentCommands,
             (Node::Feedback, Role::Receiver) => Place::Feedback { settled: request.snd_settle_mode == SETTLED },
             (Node::FileNotifications, Role::Receiver) => Place::FileNotifications,

@@ -178,7 +178,7 @@ async fn a_connection_lasts_as_long_as_somebody_may_use_it() {
     assert_eq!(ended(&mut client, 3).await, AmqpError::UnauthorizedAccess.into());
     world.write(Expected::Version(Version(2)), Some(DeviceIdentity { version: Version(3), ..identity("E") })).await;
     assert_eq!(client.put_token("hub.example/devices/E", &long_token("E")).await, 200);
-    tokio::time::sleep(CLOSED_BY_PEER_WITHIN * 2).await;
+    tokio::time::sleep(ending::CLOSED_BY_PEER_WITHIN * 2).await;
     client.sender_of("E", 4).await;
     world.write(Expected::Version(Version(3)), Some(DeviceIdentity { version: Version(4), ..disabled("E") })).await;
     assert_eq!(ended(&mut client, 4).await, AmqpError::UnauthorizedAccess.into());
