@@ -23,6 +23,7 @@ use self::access::Access;
 use self::answers::Answers;
 use self::back_ends::BackEnds;
 use self::devices::Device;
+use self::held_back::Refusals;
 use self::lasting_right::LastingRights;
 use self::place::Place;
 use self::readers::Readers;
@@ -48,6 +49,7 @@ mod commands;
 mod devices;
 mod ending;
 mod feedback;
+mod held_back;
 mod lasting_right;
 mod management;
 mod place;
@@ -166,6 +168,7 @@ async fn take_input<S: AsyncWrite + Unpin>(
     calls: &mut Calls<'_>,
 ) -> Result<bool, DisconnectReason> {
     for _ in 0..ROUNDS_MAX {
+        conversation.tell_refusals();
         conversation.take_events(input).await;
         let durable = durability.now();
         conversation.release(durable);
@@ -245,6 +248,8 @@ struct Conversation<'a> {
     receipts: Receipts,
     /// Those that wait for their receivers.
     answers: Answers,
+    /// Those that wait for their time.
+    refusals: Refusals,
     /// Of partitions, if there are any.
     readers: Option<Box<Readers>>,
     /// What is settled once it has been written.
@@ -278,6 +283,7 @@ impl<'a> Conversation<'a> {
             staged: Staged::default(),
             receipts: Receipts::default(),
             answers: Answers::default(),
+            refusals: Refusals::default(),
             readers: None,
             unanswered: Vec::new(),
             next_tag: 0,
@@ -356,7 +362,7 @@ impl<'a> Conversation<'a> {
 
     /// Whether more may be taken from the peer.
     fn has_room(&self) -> bool {
-        self.receipts.has_room() && self.back_ends.commands.has_room()
+        self.receipts.has_room() && self.back_ends.commands.has_room() && self.refusals.has_room()
     }
 }
 

@@ -5,8 +5,6 @@ use std::collections::VecDeque;
 
 use super::{Conversation, Place};
 use crate::amqp::engine::{DeliveryTag, LinkId, NotSent, Outgoing, SessionId};
-use crate::amqp::message;
-use crate::core::message::Message;
 
 /// The most answers that wait; a client that asks on without taking answers hears nothing of the first ones.
 const ANSWERS_MAX: usize = 16;
@@ -40,9 +38,7 @@ pub enum AnswerReceiver {
 
 impl Conversation<'_> {
     /// Answers on the receiver that the peer has for answers in the session of its request.
-    pub(super) fn answer(&mut self, session: SessionId, receiver: AnswerReceiver, answer: &Message<'_>) {
-        let mut bytes = Vec::new();
-        message::write(answer, &mut bytes);
+    pub(super) fn answer(&mut self, session: SessionId, receiver: AnswerReceiver, bytes: Vec<u8>) {
         self.answers.waiting.push_back(Answer { session, receiver, bytes });
         self.send_answers();
         if self.answers.waiting.len() > ANSWERS_MAX {

@@ -10,10 +10,11 @@ use crate::core::device_id::DeviceId;
 use crate::core::session::{Credential, DeviceRight, DisconnectReason};
 use crate::core::telemetry::Stamps;
 use crate::core::time::UnixMillis;
-use crate::ops::authenticate::{AuthenticateError, authenticate_device, refuse};
+use crate::ops::authenticate::{AuthenticateError, NotLetIn, device_right, refused};
 use crate::ops::open_session::{OpenSession, open_session, renew_session};
 use crate::ops::refusals::RefusalReason;
 use crate::ops::send_telemetry;
+use crate::store::RegistryError;
 
 /// A device that has links.
 pub struct Device<'a> {
@@ -57,7 +58,7 @@ impl Device<'_> {
 
 impl Conversation<'_> {
     /// Makes sure that the device has a session that has not ended: the one of its other links, or a new one by what was brought.
-    pub(super) async fn have_session(&mut self, id: &DeviceId) -> Result<(), AuthenticateError> {
+    pub(super) async fn have_session(&mut self, id: &DeviceId) -> Result<(), NotLetIn> {
         if let Some(device) = self.devices.get(id) {
             if device.session.ended().is_none() {
                 return Ok(());
@@ -66,16 +67,18 @@ impl Conversation<'_> {
         }
         let hub = self.hub;
         let Some(proof) = self.access.proof(id, &hub.names, hub.now()) else {
-            return Err(refuse(hub, id.as_str(), RefusalReason::NoToken, self.origin).await);
+            return Err(refused(hub, id.as_str(), RefusalReason::NoToken, self.origin));
         };
-        let right = authenticate_device(hub, id.as_str(), proof, self.origin).await?;
+        let right = device_right(hub, id.as_str(), proof, self.origin).await?;
         let (stamps, right_ends) = (send_telemetry::stamps(hub, &right), self.ends(&right));
         let is_by_certificate = matches!(right.credential, Credential::SelfSigned(_) | Credential::Issued(_));
-        let session = OpenSession::new(hub, open_session(hub, right, self.origin).await?);
+        let at_once = |why| NotLetIn { why, not_before: tokio::time::Instant::now() };
+        let opened = open_session(hub, right, self.origin).await.map_err(|error| at_once(error.into()))?;
+        let session = OpenSession::new(hub, opened);
         session.wake_too(Arc::clone(&self.bell));
         if let Some(reason) = session.ended() {
             session.close(reason);
-            return Err(AuthenticateError::Refused);
+            return Err(at_once(AuthenticateError::Refused));
         }
         if is_by_certificate {
             self.access.certificate_let_in();
@@ -88,7 +91,7 @@ impl Conversation<'_> {
     }
 
     /// A device has proved itself again: if it has a session, that goes on with the new right, and its links with it.
-    pub(super) async fn renew(&mut self, right: DeviceRight) -> Result<(), AuthenticateError> {
+    pub(super) async fn renew(&mut self, right: DeviceRight) -> Result<(), RegistryError> {
         let right_ends = self.ends(&right);
         let Some(device) = self.devices.get_mut(&right.device_id) else { return Ok(()) };
         if device.session.ended().is_some() {

@@ -18,7 +18,9 @@ impl Conversation<'_> {
     /// When there is something to do again without anybody saying so.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let closing = self.closing.as_ref().map(|(at, _)| *at);
-        self.engine.deadline().map(|deadline| [self.next_end, closing].into_iter().flatten().fold(deadline, Instant::min))
+        self.engine
+            .deadline()
+            .map(|deadline| [self.next_end, closing, self.refusals.next()].into_iter().flatten().fold(deadline, Instant::min))
     }
 
     /// Finds out when something that was proved runs out next. Earlier than it does is as good: then it is found out again.
