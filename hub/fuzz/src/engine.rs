@@ -187,7 +187,7 @@ impl<'a> World<'a> {
             12 => self.end(much),
             13 => {
                 if let Some((link, delivery)) = self.sent.pop_front() {
-                    self.engine.settle_sent(link, delivery, state(much));
+                    self.engine.settle_sent(link.session, delivery, delivery, state(much));
                 }
             }
             14 => self.manner = [Manner::Willing, Manner::Slow, Manner::Unwilling][much % 3],
@@ -264,9 +264,8 @@ impl<'a> World<'a> {
             }
             Event::Disposition(disposition) => {
                 if self.manner == Manner::Willing && !disposition.settled {
-                    for (link, id) in disposition.deliveries {
-                        self.engine.settle_sent(link, id, disposition.state.clone());
-                    }
+                    let (session, first, last) = disposition.range().expect("it is of some");
+                    self.engine.settle_sent(session, first, last, disposition.state);
                 }
             }
             Event::Credit { link, drain } => {
@@ -277,6 +276,7 @@ impl<'a> World<'a> {
                     }
                 }
             }
+            Event::Sent { .. } => {}
             Event::Detached { link, .. } => self.links.retain(|other| *other != link),
             Event::SessionEnded { session, .. } => self.sessions.retain(|other| *other != session),
             Event::Closed(_) => self.is_closed = true,

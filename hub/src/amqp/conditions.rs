@@ -178,7 +178,8 @@ impl NotTaken {
     #[must_use]
     pub fn outcome(&self) -> DeliveryState {
         let condition = match self {
-            Self::NoMessage(_) => AmqpError::DecodeError.into(),
+            Self::NoMessage(NoMessage::TooMany(_)) => LinkError::MessageSizeExceeded.into(),
+            Self::NoMessage(NoMessage::Malformed(_) | NoMessage::Sections(_) | NoMessage::Batch) => AmqpError::DecodeError.into(),
             Self::Refused(TelemetryRefused::TooLarge(_)) => LinkError::MessageSizeExceeded.into(),
             Self::Refused(
                 TelemetryRefused::TooManyProperties(_)

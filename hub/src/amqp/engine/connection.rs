@@ -67,6 +67,13 @@ pub enum Event {
         /// Whether the peer wants its credit used or given back at once.
         drain: bool,
     },
+    /// A settled message that had to wait for the peer's window is in the output, whole.
+    Sent {
+        /// The link.
+        link: LinkId,
+        /// What [`Connection::send`] gave.
+        delivery: u32,
+    },
     /// A link is gone, with all its unsettled deliveries, and not by the caller.
     Detached {
         /// The link.

@@ -17,7 +17,7 @@ use super::output::Output;
 use super::performative::{AnyTarget, Attach, Begin, Detach, Performative};
 use super::serial;
 use super::states::without_details;
-use super::table::Table;
+use super::table::{Table, shrink};
 
 mod incoming;
 mod outgoing;
@@ -197,7 +197,7 @@ impl Session {
     /// The peer ends a link, or answers the hub's end of it. One that is not there has ended twice, which harms nobody.
     pub fn detach(&mut self, detach: Detach, shared: &mut Shared<'_>) {
         let Some(link) = self.links.remove(detach.handle) else { return };
-        self.let_go(&link, shared.load);
+        self.let_go(&link, shared);
         if link.stage == Stage::Detaching {
             return;
         }
@@ -224,8 +224,9 @@ impl Session {
 
     /// It has ended on one side: its links are gone, and the caller is told of each.
     pub fn end_links(&mut self, error: Option<&Error>, shared: &mut Shared<'_>) {
+        self.unsettled = VecDeque::new();
         for (_, link) in std::mem::replace(&mut self.links, Table::new()) {
-            self.let_go(&link, shared.load);
+            self.let_go(&link, shared);
             if link.stage != Stage::Detaching {
                 shared.events.push_back(Event::Detached { link: link.id, error: error.cloned() });
             }
@@ -237,8 +238,7 @@ impl Session {
         let was_closed = self.remote_incoming_window == 0;
         self.next_incoming_id = flow.next_outgoing_id;
         let known = flow.next_incoming_id.unwrap_or(self.next_outgoing_id);
-        let window_end = known.wrapping_add(flow.incoming_window);
-        self.remote_incoming_window = u32::try_from(serial::distance(self.next_outgoing_id, window_end)).unwrap_or(0);
+        self.remote_incoming_window = serial::left_of(flow.incoming_window, known, self.next_outgoing_id);
         let mut echo = flow.echo;
         if let Some(handle) = flow.handle {
             let link = self.links.get_mut(handle).ok_or_else(|| Fault::unattached(handle))?;
@@ -306,7 +306,7 @@ impl Session {
         // Nothing of it is kept but its handle.
         link.name = Box::default();
         link.end = End::Gone;
-        self.unsettled.retain(|(_, link)| *link != id);
+        self.forget_unsettled(shared, |unsettled| unsettled.retain(|(_, owner)| *owner != id));
         let mut detach = Detach { handle, closed: true, error: error.map(cut) };
         if shared.output.performative_if_it_fits(self.id.channel, &Performative::Detach(detach.clone())).is_err() {
             // A redirect to a place that does not fit into the peer's frames.
@@ -317,10 +317,10 @@ impl Session {
         }
     }
 
-    fn let_go(&mut self, link: &Link, load: &mut Load) {
-        load.links = load.links.saturating_sub(1);
-        load.pieces_bytes = load.pieces_bytes.saturating_sub(link.pieces_bytes());
-        self.unsettled.retain(|(_, owner)| *owner != link.id);
+    fn let_go(&mut self, link: &Link, shared: &mut Shared<'_>) {
+        shared.load.links = shared.load.links.saturating_sub(1);
+        shared.load.pieces_bytes = shared.load.pieces_bytes.saturating_sub(link.pieces_bytes());
+        self.forget_unsettled(shared, |unsettled| unsettled.retain(|(_, owner)| *owner != link.id));
     }
 
     fn link(&mut self, id: LinkId) -> Option<&mut Link> {
@@ -346,15 +346,25 @@ impl Session {
         names + self.links.heap_bytes() + self.unsettled.capacity() * size_of::<(u32, LinkId)>()
     }
 
-    /// A disposition of the hub's for one delivery.
-    fn write_disposition(&self, role: Role, delivery: u32, settled: bool, state: Option<DeliveryState>, output: &mut Output) {
+    /// A disposition of the hub's for one delivery to it.
+    fn write_outcome(&self, delivery: u32, settled: bool, state: DeliveryState, output: &mut Output) {
         let said = |state| {
-            let disposition = Disposition { role, first: delivery, last: Some(delivery), settled, state, batchable: false };
-            Performative::Disposition(disposition)
+            let (role, first, last) = (Role::Receiver, delivery, Some(delivery));
+            Performative::Disposition(Disposition { role, first, last, settled, state: Some(state), batchable: false })
         };
-        // A state may be the peer's own, said in a larger frame than it takes.
         if output.performative_if_it_fits(self.id.channel, &said(state.clone())).is_err() {
-            output.performative(self.id.channel, &said(state.map(without_details)));
+            output.performative(self.id.channel, &said(without_details(state)));
+        }
+    }
+
+    /// Lets some of the deliveries go that were not settled. Links that waited because there were too many are offered their credit again.
+    fn forget_unsettled(&mut self, shared: &mut Shared<'_>, forget: impl FnOnce(&mut VecDeque<(u32, LinkId)>)) {
+        let most = shared.limits.unsettled_deliveries;
+        let was_full = self.unsettled.len() >= most;
+        forget(&mut self.unsettled);
+        shrink(&mut self.unsettled);
+        if was_full && self.unsettled.len() < most {
+            self.links.iter().for_each(|(_, link)| link.offer_credit(shared.events));
         }
     }
 }

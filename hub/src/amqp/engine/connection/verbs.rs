@@ -77,13 +77,23 @@ impl Connection {
         self.with_session(link.session, |session, shared| session.send(link, message, shared)).unwrap_or(Err(NotSent::NoLink))
     }
 
-    /// How many messages may be sent on a link now, as far as the peer goes.
+    /// How many messages may be sent on a link now, as far as the peer goes: none while it leaves too many unsettled. When that changes,
+    /// [`super::Event::Credit`] comes.
     #[must_use]
     pub fn sendable(&self, link: LinkId) -> u32 {
         match self.sessions.get(link.session.channel) {
-            Some(session) if self.phase == Phase::Running && session.id == link.session && !session.ending => session.sendable(link),
+            Some(session) if self.phase == Phase::Running && session.id == link.session && !session.ending => {
+                session.sendable(link, &self.limits)
+            }
             Some(_) | None => 0,
         }
+    }
+
+    /// Whether a part of the message that was sent last on a link waits for the peer's window. If that message is settled,
+    /// [`super::Event::Sent`] follows when the rest has gone to the output; if the link goes before, it never does.
+    #[must_use]
+    pub fn is_sending(&self, link: LinkId) -> bool {
+        self.sessions.get(link.session.channel).is_some_and(|session| session.id == link.session && session.is_sending(link))
     }
 
     /// How many messages the peer has granted on a link, whether they may be sent now or not.
@@ -103,10 +113,10 @@ impl Connection {
         self.with_session(link.session, |session, shared| session.drained(link, shared));
     }
 
-    /// Forgets a delivery of the hub's: the answer to a peer that has not settled it, with the state that it gave, or the end of waiting
-    /// for one.
-    pub fn settle_sent(&mut self, link: LinkId, delivery: u32, state: Option<DeliveryState>) {
-        self.with_session(link.session, |session, shared| session.settle_sent(link, delivery, state, shared));
+    /// Forgets a range of deliveries of the hub's in a session: the answer to a peer that has not settled them, with the state that it
+    /// gave but for its details. One frame, however many they are.
+    pub fn settle_sent(&mut self, session: SessionId, first: u32, last: u32, state: Option<DeliveryState>) {
+        self.with_session(session, |session, shared| session.settle_sent(first, last, state, shared));
     }
 
     fn with_session<T>(&mut self, id: SessionId, verb: impl FnOnce(&mut Session, &mut Shared<'_>) -> T) -> Option<T> {

@@ -372,7 +372,7 @@ fn verbs_on_what_is_gone_do_nothing() {
         |engine, link| engine.settle(link, 0, accepted()),
         |engine, link| engine.set_window(link, 1),
         |engine, link| engine.drained(link),
-        |engine, link| engine.settle_sent(link, 0, None),
+        |engine, link| engine.settle_sent(link.session, 0, 0, None),
         |engine, link| engine.detach(link, None),
         |engine, link| engine.end(link.session, None),
     ];
