@@ -56,7 +56,7 @@ pub struct GroupPartitionView {
     last_enqueued_time: Option<String>,
     /// How many events are kept that were not delivered; `null` when it is not known where the group stands.
     lag_events: Option<u64>,
-    /// How old the oldest of them is, in seconds; 0 when there is none.
+    /// How old the oldest of them is, in seconds; 0 when there is none; `null` while that is not known.
     lag_seconds: Option<u64>,
     /// Who reads now, the one that came first at the beginning.
     readers: Vec<GroupReaderView>,
