@@ -168,7 +168,6 @@ async fn take_input<S: AsyncWrite + Unpin>(
     calls: &mut Calls<'_>,
 ) -> Result<bool, DisconnectReason> {
     for _ in 0..ROUNDS_MAX {
-        conversation.tell_refusals();
         conversation.take_events(input).await;
         let durable = durability.now();
         conversation.release(durable);
@@ -203,7 +202,7 @@ async fn write<S: AsyncWrite + Unpin>(
         calls.timer.as_mut().reset(deadline.into());
         tokio::select! {
             biased;
-            written = written.as_mut() => return written.map_err(not_written),
+            written = written.as_mut() => return written.map_err(|error| not_written(&error)),
             () = calls.stop.cancelled() => conversation.stop(),
             () = calls.timer.as_mut() => conversation.time_passed(false),
             () = calls.bell.notified() => {
@@ -212,10 +211,11 @@ async fn write<S: AsyncWrite + Unpin>(
             }
         }
     }
-    timeout(CLOSE_MAX, written).await.map_or(Err(DisconnectReason::TooSlow), |written| written.map_err(not_written))
+    let written = timeout(CLOSE_MAX, written).await.map_err(|_| DisconnectReason::TooSlow)?;
+    written.map_err(|error| not_written(&error))
 }
 
-fn not_written(error: io::Error) -> DisconnectReason {
+fn not_written(error: &io::Error) -> DisconnectReason {
     if error.kind() == io::ErrorKind::TimedOut { DisconnectReason::TooSlow } else { DisconnectReason::ConnectionLost }
 }
 

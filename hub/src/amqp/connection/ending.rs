@@ -38,6 +38,7 @@ impl Conversation<'_> {
             self.engine.heard(now);
         }
         self.engine.time_passed(now);
+        self.tell_refusals();
         for device in self.devices.values() {
             if device.right_ends <= now {
                 device.session.end(DisconnectReason::TokenExpired);

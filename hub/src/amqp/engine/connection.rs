@@ -119,7 +119,7 @@ pub struct Connection {
     phase: Phase,
     sessions: Table<u16, Session>,
     load: Load,
-    /// The peer's highest channel, and so the highest that the hub may answer on.
+    /// The highest channel that the peer takes, and so the highest that the hub may answer on. The peer may use any up to the hub's own.
     channel_max: u16,
     /// Where the hub's own numbers begin.
     first_id: u32,

@@ -262,7 +262,7 @@ impl<'a> Gateway<'a> {
         let annotated = command_of(whole);
         let settled = first.settled == Some(true);
         if is_first {
-            self.delivery_counts[device] += 1;
+            self.delivery_counts[device] = self.delivery_counts[device].wrapping_add(1);
             *self.arrivals.entry(annotated).or_default() += 1;
         }
         if more {

@@ -113,6 +113,28 @@ async fn the_end_of_the_hub_does_not_wait_for_a_peer_that_does_not_read() {
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
+/// What is due meanwhile is not looked at over and over: time would stand still.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_is_due_waits_with_a_peer_that_does_not_read() {
+    let world = World::with_device("D").await;
+    append_much(&world);
+    let mut client = back_end(&world).await;
+    client.attach(receiver(PARTITION, 3)).await.unwrap();
+    let refused = said(0, &Performative::Attach(Box::new(sender(&events("D"), 4))), &[]);
+    let flow = said(0, &Performative::Flow(Flow { incoming_window: 100_000, ..credit(3, 0, 1000) }), &[]);
+    client.send(&[refused, flow].concat()).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let (mut events, mut is_refused) = (0, false);
+    while events < 60 || !is_refused {
+        match client.heard().await.unwrap() {
+            Heard::Frame(0, Performative::Transfer(transfer), _) => events += u32::from(!transfer.more),
+            Heard::Frame(0, Performative::Attach(attach), _) => assert_eq!(attach.handle, 4),
+            Heard::Frame(0, Performative::Detach(detach), _) => is_refused = detach.error.is_some(),
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_seats_of_a_lost_connection_are_free_before_it_has_finished() {
     let world = World::with_device("D").await;

@@ -4,10 +4,8 @@ use fe2o3_amqp_types::definitions::Error;
 use fe2o3_amqp_types::messaging::DeliveryState;
 
 use super::super::delivery::{NotSent, Outgoing};
-use super::super::error::cut;
 use super::super::limits::Limits;
 use super::super::link::{Acceptance, LinkId};
-use super::super::performative::Performative;
 use super::super::session::{Session, SessionId, Shared};
 use super::{Connection, Phase};
 
@@ -35,20 +33,6 @@ impl Connection {
         self.with_session(link.session, |session, shared| session.detach_link(link, error, shared));
     }
 
-    /// Ends a session with all its links.
-    pub fn end(&mut self, session: SessionId, error: Option<Error>) {
-        let ended = self.with_session(session, |session, shared| {
-            session.ending = true;
-            let told = shared.events.len();
-            session.end_links(None, shared);
-            // The caller knows.
-            shared.events.truncate(told);
-        });
-        if ended.is_some() {
-            self.output.performative(session.channel, &Performative::End(error.map(cut)));
-        }
-    }
-
     /// Closes the connection. [`super::Event::Closed`] follows when the peer has answered, or has not in two seconds.
     pub fn close(&mut self, error: Option<Error>) {
         match self.phase {
@@ -65,11 +49,6 @@ impl Connection {
     /// Answers a delivery of the peer's. Acceptances of consecutive deliveries leave as one.
     pub fn settle(&mut self, link: LinkId, delivery: u32, state: DeliveryState) {
         self.with_session(link.session, |session, shared| session.settle(link, delivery, state, shared));
-    }
-
-    /// How many messages the peer may have sent on a link that are not answered. Credit follows by itself; 0 stops the sender.
-    pub fn set_window(&mut self, link: LinkId, window: u32) {
-        self.with_session(link.session, |session, shared| session.set_window(link, window, shared));
     }
 
     /// Sends a message if the peer can take it now, and gives its delivery-id.

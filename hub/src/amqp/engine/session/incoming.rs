@@ -82,7 +82,7 @@ impl Session {
         let End::Receiver(receiver) = &mut found.end else { return };
         let settled = receiver.answered(delivery);
         match state {
-            DeliveryState::Accepted(_) if settled => shared.output.accept(self.id.channel, delivery),
+            DeliveryState::Accepted(_) if settled => shared.output.accept(self.channel, delivery),
             DeliveryState::Rejected(mut rejected) => {
                 rejected.error = rejected.error.map(cut);
                 self.write_outcome(delivery, settled, DeliveryState::Rejected(rejected), shared.output);
@@ -90,15 +90,6 @@ impl Session {
             state => self.write_outcome(delivery, settled, state, shared.output),
         }
         self.top_up(link, shared);
-    }
-
-    /// The caller wants another number of messages on their way.
-    pub fn set_window(&mut self, link: LinkId, window: u32, shared: &mut Shared<'_>) {
-        let Some(found) = self.attached(link) else { return };
-        if let End::Receiver(receiver) = &mut found.end {
-            receiver.set_window(window);
-            self.write_flow(Some(link.handle), shared.output);
-        }
     }
 
     fn top_up(&mut self, link: LinkId, shared: &mut Shared<'_>) {

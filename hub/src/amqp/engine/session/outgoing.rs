@@ -28,7 +28,8 @@ impl Session {
     /// Sends a message, or as much of it as the window lets through, and gives its delivery-id.
     pub fn send(&mut self, link: LinkId, message: &Outgoing<'_>, shared: &mut Shared<'_>) -> Result<u32, NotSent> {
         let (window, unsettled, id) = (self.remote_incoming_window, self.unsettled.len(), self.next_delivery_id);
-        let Some(End::Sender(sender)) = self.attached(link).map(|link| &mut link.end) else { return Err(NotSent::NoLink) };
+        let Some(found) = self.attached(link) else { return Err(NotSent::NoLink) };
+        let (handle, End::Sender(sender)) = (found.handle, &mut found.end) else { return Err(NotSent::NoLink) };
         let mut rest = Pieces::new(message.payload);
         if sender.credit == 0 {
             return Err(NotSent::NoCredit);
@@ -56,7 +57,7 @@ impl Session {
             self.unsettled.push_back((id, link));
         }
         let head = Head { id, tag: message.tag, message_format: message.message_format, settled };
-        if !self.send_pieces(link.handle, head, &mut rest, shared) {
+        if !self.send_pieces(handle, head, &mut rest, shared) {
             self.keep_rest(link, head, &rest);
         }
         Ok(id)
@@ -71,12 +72,13 @@ impl Session {
         let waits = |link: &super::Link| matches!(&link.end, End::Sender(sender) if sender.sending.is_some());
         let waiting: Vec<LinkId> = self.links.iter().filter(|(_, link)| waits(link)).map(|(_, link)| link.id).collect();
         for link in waiting {
-            let Some(End::Sender(sender)) = self.attached(link).map(|link| &mut link.end) else { continue };
+            let Some(found) = self.attached(link) else { continue };
+            let (handle, End::Sender(sender)) = (found.handle, &mut found.end) else { continue };
             let Some(sending) = sender.sending.take() else { continue };
             let Sending { head, rest } = *sending;
             let pieces = [&rest[..]];
             let mut rest = Pieces::new(&pieces);
-            if !self.send_pieces(link.handle, head, &mut rest, shared) {
+            if !self.send_pieces(handle, head, &mut rest, shared) {
                 // Those behind it wait as well.
                 self.keep_rest(link, head, &rest);
                 return;
@@ -168,7 +170,7 @@ impl Session {
         self.forget_unsettled(shared, |unsettled| drop(unsettled.drain(range)));
         let state = state.map(without_details);
         let said = DispositionFrame { role: Role::Sender, first, last: Some(last), settled: true, state, batchable: false };
-        shared.output.performative(self.id.channel, &Performative::Disposition(said));
+        shared.output.performative(self.channel, &Performative::Disposition(said));
     }
 
     /// Where the deliveries of a range lie: they are in the order of their ids, so it is one stretch of them.
@@ -198,7 +200,7 @@ impl Session {
                 more,
                 ..Transfer::default()
             };
-            shared.output.frame(self.id.channel, |body| {
+            shared.output.frame(self.channel, |body| {
                 transfer.write(&mut Writer(body));
                 rest.copy(size, body);
             });
