@@ -10,11 +10,11 @@ use crate::core::device_id::DeviceId;
 use crate::core::session::{Credential, DeviceRight, DisconnectReason};
 use crate::core::telemetry::Stamps;
 use crate::core::time::UnixMillis;
+use crate::ops::RegistryError;
 use crate::ops::authenticate::{AuthenticateError, NotLetIn, device_right, refused};
 use crate::ops::open_session::{OpenSession, open_session, renew_session};
 use crate::ops::refusals::RefusalReason;
 use crate::ops::send_telemetry;
-use crate::store::RegistryError;
 
 /// A device that has links.
 pub struct Device<'a> {

@@ -15,11 +15,11 @@ use crate::core::device_id::DeviceId;
 use crate::core::policy::Permission;
 use crate::core::sas::SasToken;
 use crate::core::session::Credential;
+use crate::ops::RegistryError;
 use crate::ops::authenticate::{
     AuthenticateError, NotLetIn, Proof, authenticate_service_by_key, device_right, refuse, service_right_for_any,
 };
 use crate::ops::refusals::RefusalReason;
-use crate::store::RegistryError;
 
 /// What a policy's token may be good for.
 const PERMISSIONS: [Permission; 4] =
