@@ -352,7 +352,7 @@ impl<'a> World<'a> {
     }
 
     fn end(&mut self, much: usize) {
-        if much % 4 == 0 {
+        if much.is_multiple_of(4) {
             self.engine.trust();
         } else if much % 4 == 1 {
             self.engine.close((much > 7).then(refusal));
