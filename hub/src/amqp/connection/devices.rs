@@ -112,13 +112,16 @@ impl Conversation<'_> {
         self.back_ends.detached(link);
         self.remove_reader(link);
         let Some(id) = place.device() else { return };
-        self.give_back_commands(link, id);
         let Some(device) = self.devices.get_mut(id) else { return };
         device.links.retain(|other| *other != link);
         if device.links.is_empty() {
+            // What it had goes back with its session. Given back before, it would be handed out to the session once more, and count.
             device.session.close(DisconnectReason::ClientDisconnected);
             self.devices.remove(id);
-        } else if let Place::Commands { .. } = place {
+            return;
+        }
+        self.give_back_commands(link, id);
+        if let Place::Commands { .. } = place {
             let id = id.clone();
             self.concerns(&id);
         }

@@ -47,9 +47,9 @@ async fn a_certificate_that_has_let_nobody_in_does_not_keep_a_connection() {
     assert!(matches!(client.hear().await, Performative::Flow(_)));
     client.attach(receiver("$cbs", 1)).await.unwrap();
     client.say(&Performative::Flow(credit(1, 0, 100))).await;
-    let token = sign("hub.example/devices/D", NOW.plus(Duration::from_secs(60)), &key(1), None);
-    assert_eq!(client.put_token("hub.example/devices/D", &token).await, 200);
-    client.sender_of("D", 2).await;
+    let token = sign(HUB, NOW.plus(Duration::from_secs(60)), &key(101), Some("service"));
+    assert_eq!(client.put_token(HUB, &token).await, 200);
+    client.attach(receiver("/messages/serviceBound/filenotifications", 2)).await.unwrap();
     world.clock.0.fetch_add(66_000, Ordering::Relaxed);
     let (handle, error) = client.detached().await;
     assert_eq!((handle, condition(error)), (2, AmqpError::UnauthorizedAccess.into()));
