@@ -13,8 +13,8 @@ use super::device_bound::polls::Polls;
 use super::error::Failure;
 use super::websocket::Subprotocols;
 use super::{
-    changes, commands, connections, device_bound, device_messaging, events, feedback, host, hub, openapi, path_case, refusals, registry,
-    websocket,
+    changes, commands, connections, dashboard, device_bound, device_messaging, events, feedback, host, hub, openapi, path_case, refusals,
+    registry, websocket,
 };
 use crate::ops::Hub;
 
@@ -24,9 +24,9 @@ pub fn azure(hub: Arc<Hub>, subprotocols: Subprotocols) -> Router {
     whole(routes, hub)
 }
 
-/// Port 8443: our own API, and the back ends' once more for a machine where 443 can't be bound.
+/// Port 8443: our own API and the dashboard, and the back ends' once more for a machine where 443 can't be bound.
 pub fn api(hub: Arc<Hub>) -> Router {
-    let routes = service().merge(own());
+    let routes = service().merge(own()).merge(dashboard::routes());
     whole(routes, hub)
 }
 

@@ -1,0 +1,211 @@
+//! What the REST API says of the hub and its devices (docs/api.md), as far as the page shows it.
+
+use serde::Deserialize;
+
+use super::change::{Command, Refusal};
+use super::time::Moment;
+
+/// `GET /api/v1/hub`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Hub {
+    /// Its name in connection strings.
+    pub host_name: String,
+    /// Its version.
+    pub version: String,
+    /// Which life of its data.
+    pub boot: String,
+    /// When that began.
+    pub started_time: Option<Moment>,
+    /// When its certificate ends.
+    pub certificate_expiry_time: Option<Moment>,
+    /// How many partitions its events have.
+    pub partitions: u64,
+    /// How many devices it has.
+    pub devices: Counts,
+}
+
+/// How many devices a hub has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Identities.
+    pub total: u64,
+    /// That may connect.
+    pub enabled: u64,
+    /// That are connected.
+    pub connected: u64,
+}
+
+/// `GET /api/v1/presence`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PresenceSummary {
+    /// Connects since the hub began.
+    pub connects_total: u64,
+    /// Who comes and goes.
+    pub flapping: Vec<Flapping>,
+}
+
+/// A device that can't hold a connection.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Flapping {
+    /// Which; empty where it is clear.
+    pub device_id: String,
+    /// How often it connected.
+    pub connects: u64,
+    /// Since when.
+    pub since: Option<Moment>,
+}
+
+/// `GET /api/v1/devices/{id}/connections`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct DeviceConnections {
+    /// Whether it is there.
+    pub connected: bool,
+    /// Whether it comes and goes.
+    pub flapping: Option<Flapping>,
+    /// The latest first.
+    pub connections: Vec<Connection>,
+    /// What to send as `before` for more.
+    pub next: Option<String>,
+}
+
+/// A connection of the past or of now.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Connection {
+    /// In which life of the hub.
+    pub boot: String,
+    /// Which.
+    pub connection: String,
+    /// Over what.
+    pub protocol: String,
+    /// From where.
+    pub address: String,
+    /// When it came.
+    pub connected_time: Moment,
+    /// When it went.
+    pub disconnected_time: Option<Moment>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// `GET /api/v1/commands`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Commands {
+    /// The newest first.
+    pub commands: Vec<Command>,
+    /// What to send as `before` for more.
+    pub next: Option<String>,
+}
+
+/// `GET /api/v1/devices`: one row of the fleet.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FleetRow {
+    /// Its id.
+    pub device_id: String,
+    /// `connected`, `offline`, `flapping`, `disabled` or `never`.
+    pub state: String,
+    /// Since when.
+    pub state_since: Option<Moment>,
+    /// Why its last connection ended.
+    pub reason: Option<String>,
+    /// How it proves itself.
+    pub authentication: String,
+    /// Commands that wait for it.
+    pub queue: u64,
+    /// When it was last heard of.
+    pub last_seen: Option<Moment>,
+    /// Whether somebody shut it out.
+    pub held: bool,
+    /// Where its identity comes from.
+    pub managed_by: Option<super::change::ManagedBy>,
+}
+
+/// `GET /api/v1/devices`: a page of the fleet.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct FleetPage {
+    /// The rows.
+    pub devices: Vec<FleetRow>,
+    /// What to send as `after` for more.
+    pub next: Option<String>,
+    /// How many match.
+    pub total: Total,
+}
+
+/// How many match a filter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Total {
+    /// So many.
+    pub exact: Option<u64>,
+    /// So many or more.
+    pub at_least: Option<u64>,
+}
+
+impl Total {
+    /// The number, and whether it is exact.
+    #[must_use]
+    pub fn count(self) -> (u64, bool) {
+        (self.exact.or(self.at_least).unwrap_or_default(), self.exact.is_some())
+    }
+}
+
+/// The commands that wait, by what they wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// In their queues.
+    pub enqueued: u64,
+    /// With their devices.
+    pub delivered: u64,
+    /// Since when the oldest waits.
+    pub oldest: Option<Moment>,
+    /// Whether there are more than these.
+    pub more: bool,
+}
+
+impl Backlog {
+    /// Of the pending commands.
+    #[must_use]
+    pub fn of(pending: &Commands) -> Self {
+        let delivered = pending.commands.iter().filter(|command| command.state == "Invisible").count() as u64;
+        Self {
+            enqueued: pending.commands.len() as u64 - delivered,
+            delivered,
+            oldest: pending.commands.iter().filter_map(|command| command.enqueued_time).min(),
+            more: pending.next.is_some(),
+        }
+    }
+}
+
+/// `GET /api/v1/refusals`.
+pub type Refusals = Vec<Refusal>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backlog_knows_its_oldest() {
+        let command = |state: &str, at: i64| Command { state: state.to_owned(), enqueued_time: Some(Moment(at)), ..Command::default() };
+        let pending = Commands { commands: vec![command("Enqueued", 9), command("Invisible", 5), command("Enqueued", 7)], next: None };
+        assert_eq!(Backlog::of(&pending), Backlog { enqueued: 2, delivered: 1, oldest: Some(Moment(5)), more: false });
+        assert_eq!(Backlog::of(&Commands::default()), Backlog::default());
+    }
+
+    #[test]
+    fn what_a_hub_says_is_understood() {
+        let text = r#"{"hostName":"hub.example","hostNames":["hub.example"],"version":"0.1.0","boot":"3","startedTime":"2026-11-23T03:00:00.000Z",
+            "certificateExpiryTime":null,"partitions":4,"devices":{"total":50,"enabled":48,"connected":42}}"#;
+        let hub: Hub = serde_json::from_str(text).unwrap();
+        assert_eq!((hub.devices, hub.certificate_expiry_time), (Counts { total: 50, enabled: 48, connected: 42 }, None));
+        let page: FleetPage = serde_json::from_str(r#"{"devices":[{"deviceId":"d"}],"next":null,"total":{"atLeast":5}}"#).unwrap();
+        assert_eq!((page.devices[0].device_id.as_str(), page.total.count()), ("d", (5, false)));
+    }
+}

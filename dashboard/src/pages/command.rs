@@ -1,0 +1,184 @@
+//! One command: where it is, how it got there, and what it says.
+
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+
+use crate::api::{Failure, get, get_bytes, post};
+use crate::app::Who;
+use crate::browser::Place;
+use crate::model::change::Command as Found;
+use crate::model::format::{bytes, count, duration};
+use crate::model::scale::waterfall;
+use crate::model::state::{ALERT, DeviceState, command_look, command_word};
+use crate::model::words::{protocol, sentence};
+use crate::parts::id::DeviceLink;
+use crate::parts::notice::{Empty, Notice, Skeleton};
+use crate::parts::panel::{Fact, Panel};
+use crate::parts::payload::PayloadView;
+use crate::parts::sign::{Badge, Glyph, Icon};
+use crate::parts::toast::Toasts;
+use crate::parts::when::At;
+use crate::routes::{Route, segment};
+use crate::world::World;
+
+/// The page.
+#[component]
+pub fn Command(
+    /// Its number.
+    id: String,
+) -> impl IntoView {
+    let world: World = expect_context();
+    let found = RwSignal::new(None::<Result<Found, Failure>>);
+    let path = format!("/commands/{}", segment(&id));
+    Effect::new(move |_| {
+        world.backlog.track();
+        let path = path.clone();
+        spawn_local(async move {
+            let answer = get(&path).await;
+            if found.try_get_untracked().is_some_and(|shown| shown.as_ref() != Some(&answer)) {
+                found.set(Some(answer));
+            }
+        });
+    });
+    let body = move || {
+        match found.get() {
+        None => view! { <Skeleton /> }.into_any(),
+        Some(Err(failure)) if failure.status == 404 => view! {
+            <section class="panel"><Empty heading="The hub knows no such command"><p><a class="btn" href=Route::Commands.path()>"All commands"</a></p></Empty></section>
+        }
+        .into_any(),
+        Some(Err(failure)) => view! { <Notice look=ALERT text="The command can't be shown".to_owned() more=failure.text /> }.into_any(),
+        Some(Ok(command)) => view! { <Whole command /> }.into_any(),
+    }
+    };
+    let title = move || {
+        found.with(|found| found.as_ref().and_then(|found| found.as_ref().ok()).map(Found::name)).unwrap_or_else(|| format!("Command {id}"))
+    };
+    let state = move || {
+        let state = found.with(|found| found.as_ref().and_then(|found| found.as_ref().ok()).map(|command| command.state.clone()))?;
+        Some(view! { <Badge look=command_look(&state) word=sentence(command_word(&state)) /> })
+    };
+    view! {
+        <div class="page__head">
+            <div class="page__title">
+                <p class="page__sub"><a href=Route::Commands.path()>"Commands"</a></p>
+                <h1 class="id id--title">{title}</h1><p class="row page__sub">{state}</p>
+            </div>
+        </div>
+        {body}
+    }
+    .into_any()
+}
+
+#[component]
+fn Whole(command: Found) -> impl IntoView {
+    let facts = view! {
+        <dl class="facts facts--rows">
+            <Fact name="Device"><DeviceLink id=command.device_id.clone() /></Fact>
+            <Fact name="Number"><span class="id">{command.id.clone()}</span></Fact>
+            <Fact name="Sent by">{command.sent_by.clone()}</Fact>
+            <Fact name="Receipt">{command.ack.clone()}</Fact>
+            <Fact name="Size">{bytes(command.size_bytes)}</Fact>
+            <Fact name="Deliveries">{count(command.delivery_count, "delivery", "deliveries")}</Fact>
+            <Fact name="Expires">{command.expiry_time.map(|time| view! { <At time /> })}</Fact>
+        </dl>
+    };
+    view! {
+        <div class="grid">
+            <div class="stack col-8">
+                <Panel heading="Its way".to_owned() aside=|| view! { <span class="panel__note">"logarithmic, from 1 ms to 1 h"</span> }><Way command=command.clone() /></Panel>
+                <Content command=command.clone() />
+            </div>
+            <div class="stack col-4"><Panel heading="Command".to_owned()><div class="panel__body">{facts}</div></Panel></div>
+        </div>
+    }
+    .into_any()
+}
+
+/// A bar for its way, and its steps below.
+#[component]
+fn Way(command: Found) -> impl IntoView {
+    let begun = command.enqueued_time.unwrap_or_default();
+    let at =
+        |step: &str| command.steps.iter().rev().find(|found| found.step == step).map(|found| waterfall(begun.millis_until(found.time)));
+    let end = command.ended_time.map_or(1.0, |ended| waterfall(begun.millis_until(ended)));
+    let delivered = at("Delivered").unwrap_or(end);
+    let read = at("ReceiptRead");
+    let percent = |part: f64| format!("{:.2}%", part * 100.0);
+    let flight = match command.state.as_str() {
+        "Completed" => "waterfall__flight waterfall__flight--ok",
+        "Rejected" | "DeliveryCountExceeded" => "waterfall__flight waterfall__flight--bad",
+        _ => "waterfall__flight",
+    };
+    let queued = if command.state == "Expired" { "waterfall__queued waterfall__queued--late" } else { "waterfall__queued" };
+    let step = |(index, step): (usize, &crate::model::change::Step)| {
+        let before = index.checked_sub(1).and_then(|before| command.steps.get(before));
+        let mut meta: Vec<String> = vec![step.time.clock() + &step.time.fraction()];
+        meta.extend(before.map(|before| format!("+{}", duration(before.time.millis_until(step.time)))));
+        meta.extend(step.protocol.as_deref().map(|name| protocol(name).to_owned()));
+        meta.extend(step.reason.clone());
+        let look = command_look(&step.step);
+        view! {
+            <div class="waterfall__step" data-tone=look.tone.name()>
+                <span class="waterfall__what"><Glyph look />{sentence(command_word(&step.step))}</span><span>{meta.join(" · ")}</span>
+            </div>
+        }
+    };
+    view! {
+        <div class="panel__body">
+            <svg class="waterfall__track" role="img" aria-label="How long each part of its way took">
+                <rect class=queued x="0" width=percent(delivered.max(0.004)) y="18" height="12" rx="2"></rect>
+                <rect class=flight x=percent(delivered) width=percent((end - delivered).max(0.0)) y="18" height="12" rx="2"></rect>
+                {read.map(|read| view! {
+                    <line class="waterfall__receipt" x1=percent(end) x2=percent(read) y1="24" y2="24"></line><circle class="waterfall__read" cx=percent(read) cy="24" r="4"></circle>
+                })}
+            </svg>
+        </div>
+        <div class="waterfall__steps">{command.steps.iter().enumerate().map(step).collect_view()}</div>
+    }
+    .into_any()
+}
+
+/// What it says, for those who may read it; and once more, if it did not arrive.
+#[component]
+fn Content(command: Found) -> impl IntoView {
+    let who: Who = expect_context();
+    let toasts: Toasts = expect_context();
+    let place: Place = expect_context();
+    let content = RwSignal::new(None::<Result<Vec<u8>, Failure>>);
+    let path = format!("/commands/{}", segment(&command.id));
+    let (of_content, of_again) = (format!("{path}/content"), format!("{path}/send-again"));
+    let may = who.may("Bodies");
+    if may {
+        spawn_local(async move { drop(content.try_set(Some(get_bytes(&of_content).await))) });
+    }
+    let again = move |_| {
+        let path = of_again.clone();
+        spawn_local(async move {
+            match post::<Found>(&path, &[], &[]).await {
+                Ok(sent) => {
+                    toasts.say(command_look("Enqueued"), format!("Sent again as command {}", sent.id), "This is its page.");
+                    place.go(&Route::Command(sent.id).path());
+                }
+                Err(failure) => toasts.failed("Not sent again", failure.text),
+            }
+        });
+    };
+    let can = command.can_be_sent_again && who.may("Commands");
+    let aside = move || {
+        let again = again.clone();
+        can.then(|| view! { <button class="btn btn--small" type="button" on:click=again><Icon name="refresh" />"Send again"</button> })
+    };
+    let shown = move || match content.get() {
+        _ if !may => {
+            view! { <Notice look=DeviceState::Disabled.look() text="Your account may not read what messages say".to_owned() /> }.into_any()
+        }
+        None => view! { <Skeleton /> }.into_any(),
+        Some(Ok(content)) => view! { <PayloadView content /> }.into_any(),
+        Some(Err(failure)) if failure.status == 404 => {
+            view! { <p class="dim">"It is not kept once the command is completed."</p> }.into_any()
+        }
+        Some(Err(failure)) => view! { <Notice look=ALERT text="Its content can't be shown".to_owned() more=failure.text /> }.into_any(),
+    };
+    view! { <Panel heading="Payload".to_owned() aside><div class="panel__body stack">{shown}</div></Panel> }.into_any()
+}
