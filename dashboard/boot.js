@@ -3,10 +3,8 @@ import init from "./{{glue}}";
 
 try {
   await init({ module_or_path: new URL("./{{module}}", import.meta.url) });
-  document.getElementById("boot")?.remove();
 } catch (error) {
-  const boot = document.getElementById("boot");
-  boot.hidden = false;
+  document.getElementById("boot").hidden = false;
   document.getElementById("boot-text").textContent = String(error);
   throw error;
 }

@@ -21,7 +21,8 @@ pub fn run() {
     std::panic::set_hook(Box::new(|broken| {
         web_sys::console::error_1(&broken.to_string().into());
         // What is on the screen is not kept up to date any more, which is worse than nothing if nobody says so.
-        if let Some(boot) = document().get_element_by_id("boot") {
+        if let (Some(boot), Some(text)) = (document().get_element_by_id("boot"), document().get_element_by_id("boot-text")) {
+            text.set_text_content(Some("It has stopped: what you see is not kept up to date any more."));
             let _ = boot.remove_attribute("hidden");
         }
     }));
@@ -37,7 +38,7 @@ fn App() -> impl IntoView {
     provide_context(Place::follow());
     let who = RwSignal::new(None::<Result<Session, Failure>>);
     provide_context(Who(who));
-    spawn_local(async move { who.set(Some(session().await)) });
+    Who(who).ask();
     let signed_in = Memo::new(move |_| who.with(|who| who.as_ref().map(|who| who.as_ref().is_ok_and(|session| session.name.is_some()))));
     view! {
         {move || match signed_in.get() {
@@ -54,6 +55,11 @@ fn App() -> impl IntoView {
 pub struct Who(RwSignal<Option<Result<Session, Failure>>>);
 
 impl Who {
+    /// Asks the hub.
+    pub fn ask(self) {
+        spawn_local(async move { self.0.set(Some(session().await)) });
+    }
+
     /// What they are called.
     pub fn name(self) -> String {
         self.with(|session| session.name.clone().unwrap_or_default())
@@ -89,6 +95,13 @@ fn Inside() -> impl IntoView {
     let world = World::watch();
     provide_context(world);
     let place: Place = expect_context();
+    let who: Who = expect_context();
+    Effect::new(move |_| {
+        if world.failure.with(|failure| failure.as_ref().is_some_and(|failure| failure.status == 401)) {
+            // The session may be over.
+            who.ask();
+        }
+    });
     let search = RwSignal::new(false);
     let help = RwSignal::new(false);
     // Old numbers look old, everywhere.
@@ -126,15 +139,15 @@ fn page(route: Route) -> AnyView {
         Route::GetStarted => view! { <pages::GetStarted /> }.into_any(),
         Route::Commands => view! { <pages::Commands /> }.into_any(),
         Route::Command(id) => view! { <pages::Command id /> }.into_any(),
-        Route::Connectivity | Route::Flow | Route::Audit => view! { <NotYet route /> }.into_any(),
+        Route::Connectivity | Route::Flow | Route::Audit => view! { <NotYet title=route.title() /> }.into_any(),
         Route::Unknown(path) => view! { <NotFound path /> }.into_any(),
     }
 }
 
 #[component]
-fn NotYet(route: Route) -> impl IntoView {
+fn NotYet(title: String) -> impl IntoView {
     view! {
-        <div class="page__head"><div class="page__title"><h1>{route.title()}</h1></div></div>
+        <div class="page__head"><div class="page__title"><h1>{title}</h1></div></div>
         <section class="panel">
             <Empty heading="This version of the hub has no such page">
                 <p>"What it would show can be had from the REST API and the command line."</p>

@@ -53,8 +53,8 @@ pub fn Nav() -> impl IntoView {
                 <svg class="icon brand__mark" viewBox="0 0 24 24" aria-hidden="true"><use href="#mark"></use></svg>
                 <span class="brand__name">"Mooring"</span>
             </a>
-            <ul class="nav__list">{PAGES.map(link).collect_view()}</ul>
-            <div><p class="nav__label">"Hub"</p><ul class="nav__list">{HUB_PAGES.map(link).collect_view()}</ul></div>
+            <ul class="nav__list">{PAGES.map(link)}</ul>
+            <div><p class="nav__label">"Hub"</p><ul class="nav__list">{HUB_PAGES.map(link)}</ul></div>
             <div class="nav__foot">
                 <span class="nav__who"><Icon name="user" /><span class="nav__text table__clip">{move || who.name()}</span></span>
                 <span class="nav__more">
@@ -225,12 +225,12 @@ pub fn TabBar() -> impl IntoView {
         move || place.route.with(|route| matches!(route, Route::Connectivity | Route::Audit | Route::GetStarted)).then_some("page");
     view! {
         <nav class="tabbar" aria-label="Main, phone">
-            {tabs.map(tab).collect_view()}
+            {tabs.map(tab)}
             <button class="tabbar__link" type="button" aria-haspopup="menu" aria-expanded=move || open.get().to_string() aria-current=elsewhere
                 on:click=move |_| open.update(|open| *open = !*open)
                 on:keydown=move |event| if event.key() == "Escape" { open.set(false) }
             ><Icon name="menu" />"More"</button>
-            {move || open.get().then(|| view! { <div class="tabbar__more">{rest.clone().map(item).collect_view()}</div> })}
+            {move || open.get().then(|| view! { <div class="tabbar__more">{rest.clone().map(item)}</div> })}
         </nav>
     }
     .into_any()
@@ -345,6 +345,6 @@ pub fn Shortcuts(
     };
     let listener = window_event_listener(leptos::ev::keydown, pressed);
     on_cleanup(move || listener.remove());
-    let rows = || KEYS.map(|(key, what)| view! { <dt><kbd class="kbd">{key}</kbd></dt><dd>{what}</dd> }).collect_view();
+    let rows = || KEYS.map(|(key, what)| view! { <dt><kbd class="kbd">{key}</kbd></dt><dd>{what}</dd> });
     view! { <Dialog open=help heading="Keyboard" content=move || view! { <dl class="keys">{rows()}</dl> } /> }.into_any()
 }

@@ -54,6 +54,16 @@ impl PerMinute {
         counts
     }
 
+    /// The same of one reason.
+    #[must_use]
+    pub fn counts_of(&self, reason: &str, now: Moment) -> [u64; MINUTES] {
+        let only = |(minute, reasons): &(i64, BTreeMap<String, u64>)| {
+            let count = reasons.get(reason)?;
+            Some((*minute, BTreeMap::from([(reason.to_owned(), *count)])))
+        };
+        Self { minutes: self.minutes.iter().filter_map(only).collect() }.counts(now)
+    }
+
     /// How many of each reason since then, the most frequent first.
     #[must_use]
     pub fn by_reason(&self, since: Moment) -> Vec<(String, u64)> {
@@ -248,6 +258,7 @@ mod tests {
         let by_minute = counts.counts(NOW);
         assert_eq!((by_minute[59], by_minute[58], by_minute.iter().sum::<u64>()), (1, 2, 3));
         assert_eq!(counts.by_reason(NOW.plus(-3_540_000)), [("b".to_owned(), 2), ("a".to_owned(), 1)]);
+        assert_eq!(counts.counts_of("b", NOW).iter().sum::<u64>(), 2);
         counts.add(NOW.plus(3_600_000), "new");
         assert_eq!(counts.by_reason(Moment(0)), [("new".to_owned(), 1)]);
     }

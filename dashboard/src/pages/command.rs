@@ -72,24 +72,30 @@ pub fn Command(
 
 #[component]
 fn Whole(command: Found) -> impl IntoView {
-    let facts = view! {
-        <dl class="facts facts--rows">
-            <Fact name="Device"><DeviceLink id=command.device_id.clone() /></Fact>
-            <Fact name="Number"><span class="id">{command.id.clone()}</span></Fact>
-            <Fact name="Sent by">{command.sent_by.clone()}</Fact>
-            <Fact name="Receipt">{command.ack.clone()}</Fact>
-            <Fact name="Size">{bytes(command.size_bytes)}</Fact>
-            <Fact name="Deliveries">{count(command.delivery_count, "delivery", "deliveries")}</Fact>
-            <Fact name="Expires">{command.expiry_time.map(|time| view! { <At time /> })}</Fact>
-        </dl>
-    };
+    let Found { device_id, id, sent_by, ack, size_bytes, delivery_count, expiry_time, .. } = command.clone();
+    let way = command.clone();
+    let aside = || view! { <span class="panel__note">"logarithmic, from 1 ms to 1 h"</span> };
     view! {
         <div class="grid">
             <div class="stack col-8">
-                <Panel heading="Its way".to_owned() aside=|| view! { <span class="panel__note">"logarithmic, from 1 ms to 1 h"</span> }><Way command=command.clone() /></Panel>
-                <Content command=command.clone() />
+                <Panel heading="Its way".to_owned() aside><Way command=way /></Panel>
+                <Content again=command.can_be_sent_again path=format!("/commands/{}", segment(&command.id)) />
             </div>
-            <div class="stack col-4"><Panel heading="Command".to_owned()><div class="panel__body">{facts}</div></Panel></div>
+            <div class="stack col-4">
+                <Panel heading="Command".to_owned()>
+                    <div class="panel__body">
+                        <dl class="facts facts--rows">
+                            <Fact name="Device"><DeviceLink id=device_id /></Fact>
+                            <Fact name="Number"><span class="id">{id}</span></Fact>
+                            <Fact name="Sent by">{sent_by}</Fact>
+                            <Fact name="Receipt">{ack}</Fact>
+                            <Fact name="Size">{bytes(size_bytes)}</Fact>
+                            <Fact name="Delivered">{count(delivery_count, "time", "times")}</Fact>
+                            <Fact name="Expires">{expiry_time.map(|time| view! { <At time /> })}</Fact>
+                        </dl>
+                    </div>
+                </Panel>
+            </div>
         </div>
     }
     .into_any()
@@ -98,21 +104,21 @@ fn Whole(command: Found) -> impl IntoView {
 /// A bar for its way, and its steps below.
 #[component]
 fn Way(command: Found) -> impl IntoView {
-    let begun = command.enqueued_time.unwrap_or_default();
-    let at =
-        |step: &str| command.steps.iter().rev().find(|found| found.step == step).map(|found| waterfall(begun.millis_until(found.time)));
-    let end = command.ended_time.map_or(1.0, |ended| waterfall(begun.millis_until(ended)));
+    let Found { steps, state, enqueued_time, ended_time, .. } = command;
+    let begun = enqueued_time.unwrap_or_default();
+    let at = |step: &str| steps.iter().rev().find(|found| found.step == step).map(|found| waterfall(begun.millis_until(found.time)));
+    let end = ended_time.map_or(1.0, |ended| waterfall(begun.millis_until(ended)));
     let delivered = at("Delivered").unwrap_or(end);
     let read = at("ReceiptRead");
     let percent = |part: f64| format!("{:.2}%", part * 100.0);
-    let flight = match command.state.as_str() {
+    let flight = match state.as_str() {
         "Completed" => "waterfall__flight waterfall__flight--ok",
         "Rejected" | "DeliveryCountExceeded" => "waterfall__flight waterfall__flight--bad",
         _ => "waterfall__flight",
     };
-    let queued = if command.state == "Expired" { "waterfall__queued waterfall__queued--late" } else { "waterfall__queued" };
+    let queued = if state == "Expired" { "waterfall__queued waterfall__queued--late" } else { "waterfall__queued" };
     let step = |(index, step): (usize, &crate::model::change::Step)| {
-        let before = index.checked_sub(1).and_then(|before| command.steps.get(before));
+        let before = index.checked_sub(1).and_then(|before| steps.get(before));
         let mut meta: Vec<String> = vec![step.time.clock() + &step.time.fraction()];
         meta.extend(before.map(|before| format!("+{}", duration(before.time.millis_until(step.time)))));
         meta.extend(step.protocol.as_deref().map(|name| protocol(name).to_owned()));
@@ -134,25 +140,24 @@ fn Way(command: Found) -> impl IntoView {
                 })}
             </svg>
         </div>
-        <div class="waterfall__steps">{command.steps.iter().enumerate().map(step).collect_view()}</div>
+        <div class="waterfall__steps">{steps.iter().enumerate().map(step).collect_view()}</div>
     }
     .into_any()
 }
 
 /// What it says, for those who may read it; and once more, if it did not arrive.
 #[component]
-fn Content(command: Found) -> impl IntoView {
+fn Content(path: String, again: bool) -> impl IntoView {
     let who: Who = expect_context();
     let toasts: Toasts = expect_context();
     let place: Place = expect_context();
     let content = RwSignal::new(None::<Result<Vec<u8>, Failure>>);
-    let path = format!("/commands/{}", segment(&command.id));
-    let (of_content, of_again) = (format!("{path}/content"), format!("{path}/send-again"));
+    let (of_content, of_again) = (format!("{path}/content"), path + "/send-again");
     let may = who.may("Bodies");
     if may {
         spawn_local(async move { drop(content.try_set(Some(get_bytes(&of_content).await))) });
     }
-    let again = move |_| {
+    let send = move |_| {
         let path = of_again.clone();
         spawn_local(async move {
             match post::<Found>(&path, &[], &[]).await {
@@ -164,10 +169,10 @@ fn Content(command: Found) -> impl IntoView {
             }
         });
     };
-    let can = command.can_be_sent_again && who.may("Commands");
+    let can = again && who.may("Commands");
     let aside = move || {
-        let again = again.clone();
-        can.then(|| view! { <button class="btn btn--small" type="button" on:click=again><Icon name="refresh" />"Send again"</button> })
+        let send = send.clone();
+        can.then(|| view! { <button class="btn btn--small" type="button" on:click=send><Icon name="refresh" />"Send again"</button> })
     };
     let shown = move || match content.get() {
         _ if !may => {

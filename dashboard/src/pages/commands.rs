@@ -6,7 +6,7 @@ use leptos::task::spawn_local;
 use crate::api::{Failure, get};
 use crate::browser::Place;
 use crate::model::change::Command;
-use crate::model::format::{NOTHING, count, duration};
+use crate::model::format::{NOTHING, count, duration, elapsed};
 use crate::model::hub::Commands as Page;
 use crate::model::state::{ALERT, command_look, command_word};
 use crate::model::words::sentence;
@@ -90,17 +90,19 @@ pub fn Commands() -> impl IntoView {
 
 fn row(command: Command) -> impl IntoView {
     let now = use_now();
-    let took = move || match (command.enqueued_time, command.ended_time) {
+    let name = command.name();
+    let Command { id, device_id, state, enqueued_time, ended_time, .. } = command;
+    let took = move || match (enqueued_time, ended_time) {
         (Some(begun), Some(ended)) => duration(begun.millis_until(ended)),
-        (Some(begun), None) => crate::model::format::elapsed(begun.millis_until(now.get())),
+        (Some(begun), None) => elapsed(begun.millis_until(now.get())),
         _ => NOTHING.to_owned(),
     };
     view! {
         <div class="table__row" role="row">
-            <span role="cell" data-col="time" class="mono dim">{command.enqueued_time.map(|time| view! { <At time /> })}</span>
-            <span role="cell" data-col="id" class="table__clip"><a href=Route::Command(command.id.clone()).path()>{command.name()}</a></span>
-            <span role="cell" data-col="device"><DeviceLink id=command.device_id.clone() /></span>
-            <span role="cell" data-col="state"><Badge look=command_look(&command.state) word=sentence(command_word(&command.state)) /></span>
+            <span role="cell" data-col="time" class="mono dim">{enqueued_time.map(|time| view! { <At time /> })}</span>
+            <span role="cell" data-col="id" class="table__clip"><a href=Route::Command(id).path()>{name}</a></span>
+            <span role="cell" data-col="device"><DeviceLink id=device_id /></span>
+            <span role="cell" data-col="state"><Badge look=command_look(&state) word=sentence(command_word(&state)) /></span>
             <span role="cell" data-col="took" class="num dim">{took}</span>
         </div>
     }

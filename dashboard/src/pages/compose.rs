@@ -137,7 +137,7 @@ pub fn Compose(
                     <label class="field">
                         <span class="field__label">"Expires after"</span>
                         <select class="input" on:change=move |event| expiry.set(event_target_value(&event).parse().unwrap_or(60))>
-                            {EXPIRIES.map(|(minutes, word)| view! { <option value=minutes.to_string() selected=minutes == 60>{word}</option> })}
+                            {EXPIRIES.map(|(minutes, word)| view! { <option value=minutes.to_string() selected={minutes == 60}>{word}</option> })}
                         </select>
                     </label>
                     <label class="field">

@@ -62,7 +62,7 @@ pub fn Copy(
         leptos::task::spawn_local(async move {
             if copy(text.get_untracked()).await {
                 done.set(true);
-                set_timeout(move || drop(done.try_set(false)), std::time::Duration::from_secs(2));
+                set_timeout(move || _ = done.try_set(false), std::time::Duration::from_secs(2));
             } else {
                 toasts.failed("Not copied", "The browser does not let this page use the clipboard.");
             }

@@ -11,6 +11,7 @@ pub fn Dialog(
     /// What it asks, or shows.
     heading: &'static str,
     /// All below the heading, made anew each time it opens.
+    #[prop(into)]
     content: ViewFn,
 ) -> impl IntoView {
     let dialog = NodeRef::<html::Dialog>::new();

@@ -30,5 +30,6 @@ pub fn DeviceLink(
     if id.is_empty() {
         return view! { <span class="dim">"nobody"</span> }.into_any();
     }
-    view! { <a href=Route::Device(id.clone()).path()><Id id /></a> }.into_any()
+    let path = Route::Device(id.clone()).path();
+    view! { <a href=path><Id id /></a> }.into_any()
 }

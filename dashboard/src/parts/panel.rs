@@ -25,9 +25,9 @@ pub fn Panel(
 ) -> impl IntoView {
     view! {
         <section class=format!("panel {class}") aria-label=move || heading.get()>
-            <div class=if ruled { "panel__head panel__head--ruled" } else { "panel__head" }><h2>{move || heading.get()}</h2>{aside.run()}</div>
+            <div class=if ruled { "panel__head panel__head--ruled" } else { "panel__head" }><h2>{move || heading.get()}</h2>{move || aside.run()}</div>
             {children()}
-            {foot.map(|foot| view! { <div class="panel__foot">{foot.run()}</div> })}
+            {foot.map(|foot| view! { <div class="panel__foot">{move || foot.run()}</div> })}
         </section>
     }
     .into_any()

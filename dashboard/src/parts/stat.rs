@@ -30,7 +30,7 @@ pub fn Stat(
                 <span>{move || value.get()}</span><span class="stat__unit">{move || unit.get()}</span>
             </span>
             {chart.run()}
-            <span class="stat__note">{note.run()}</span>
+            <span class="stat__note">{move || note.run()}</span>
         </a>
     }
     .into_any()

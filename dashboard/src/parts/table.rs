@@ -32,6 +32,7 @@ pub fn VirtualRows(
     /// Somebody wants to see more of this row.
     open: Callback<usize>,
     /// The head.
+    #[prop(into)]
     head: ViewFn,
     /// A row.
     row: Callback<usize, AnyView>,

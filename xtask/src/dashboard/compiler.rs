@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -57,7 +58,7 @@ impl Compiler {
 
 /// Compiles the standard library for the target from the compiler's own source, which is what `rustup target add` would fetch.
 fn make_sysroot(rustc: &Path, sysroot: &Path) -> Result<()> {
-    eprintln!("making the standard library for {TARGET}, once, in {}", sysroot.display());
+    writeln!(std::io::stderr(), "making the standard library for {TARGET}, once, in {}", sysroot.display())?;
     let work = sysroot.with_extension(format!("{}.work", std::process::id()));
     fs::create_dir_all(work.join("src"))?;
     fs::write(work.join("Cargo.toml"), "[package]\nname = \"sysroot\"\nedition = \"2024\"\n[workspace]\n")?;

@@ -7,6 +7,7 @@
 mod compiler;
 mod layout;
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -96,8 +97,8 @@ fn report(folder: &Path, sizes: &[layout::Size]) -> Result<()> {
     lines += &format!("{:>9} {:>9}  of at most {}\n", "", kibibytes(total), kibibytes(SIZE_MAX_BYTES));
     let heading = format!("{:>9} {:>9}\n", "raw", "brotli");
     ensure!(total <= SIZE_MAX_BYTES, "the page has become too large:\n{heading}{lines}");
-    eprint!("{heading}{lines}");
-    println!("{}", folder.display());
+    write!(std::io::stderr(), "{heading}{lines}")?;
+    writeln!(std::io::stdout(), "{}", folder.display())?;
     Ok(())
 }
 

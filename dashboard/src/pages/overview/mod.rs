@@ -116,19 +116,19 @@ fn Connected(
     let mirror_label =
         Signal::derive(move || format!("In the last hour {} connects and {} disconnects", total(connects.get()), total(disconnects.get())));
     let flapping = move || world.presence.with(|presence| presence.flapping.len() as u64);
-    let legend = move |state: DeviceState, count: u64| {
+    let legend = move |state: DeviceState, count: u64, word: &'static str| {
         let look = state.look();
         let href = format!("{}?state={}", Route::Devices.path(), state.name());
         view! {
-            <a class="legend__item" href=href><Glyph look /><span><strong>{number(count)}</strong>" "{state.word().to_lowercase()}</span></a>
+            <a class="legend__item" href=href><Glyph look /><span><strong>{number(count)}</strong>" "{word}</span></a>
         }
     };
     let states = move || {
         let counts = counts.get();
         [
-            legend(DeviceState::Offline, counts.enabled.saturating_sub(counts.connected)),
-            legend(DeviceState::Flapping, flapping()),
-            legend(DeviceState::Disabled, counts.total.saturating_sub(counts.enabled)),
+            legend(DeviceState::Offline, counts.enabled.saturating_sub(counts.connected), "not connected"),
+            legend(DeviceState::Flapping, flapping(), "flapping"),
+            legend(DeviceState::Disabled, counts.total.saturating_sub(counts.enabled), "disabled"),
         ]
     };
     view! {
@@ -161,7 +161,7 @@ fn Stats() -> impl IntoView {
     let last_hour = move || now.get().plus(-59 * MINUTE_MS);
     // The present minute is not over: the one before it says how much a minute is.
     let per_minute = |values: &[f64]| values.iter().rev().take(2).fold(0.0, |most, value| value.max(most));
-    let sent = Signal::derive(move || floats(world.activity.with(|activity| activity.steps.counts(now.get()))));
+    let sent = Signal::derive(move || floats(world.activity.with(|activity| activity.steps.counts_of("Enqueued", now.get()))));
     let receipts = Signal::derive(move || floats(world.activity.with(|activity| activity.receipts.counts(now.get()))));
     let refused = Signal::derive(move || floats(world.activity.with(|activity| activity.refusals.counts(now.get()))));
     let value = move |values: Signal<Vec<f64>>| Signal::derive(move || number(per_minute(&values.get()) as u64));
@@ -186,16 +186,16 @@ fn Stats() -> impl IntoView {
     let step_note = move || {
         let sums = world.activity.with(|activity| activity.steps.by_reason(last_hour()));
         let of = |wanted: &str| sums.iter().find(|(step, _)| step == wanted).map_or(0, |(_, count)| *count);
-        [part(command_look("Enqueued"), of("Enqueued"), "sent"), part(command_look("Delivered"), of("Delivered"), "delivered")]
+        [part(command_look("Delivered"), of("Delivered"), "delivered"), part(command_look("Completed"), of("Completed"), "completed")]
     };
     view! {
         <div class="stats">
             <Backlog />
-            <Stat label="Steps of commands" value=value(sent) unit=unit("/min") href=Route::Commands.path() note=ViewFn::from(move || step_note())
-                chart=ViewFn::from(move || view! { <Spark values=sent tone=Tone::Flow ground=true label="Steps of commands by minute".to_owned() /> }) />
-            <Stat label="Receipts" value=value(receipts) unit=unit("/min") href=Route::Commands.path() note=ViewFn::from(move || receipt_note())
+            <Stat label="Commands sent" value=value(sent) unit=unit("/min") href=Route::Commands.path() note=ViewFn::from(step_note)
+                chart=ViewFn::from(move || view! { <Spark values=sent tone=Tone::Flow ground=true label="Commands sent by minute".to_owned() /> }) />
+            <Stat label="Receipts" value=value(receipts) unit=unit("/min") href=Route::Commands.path() note=ViewFn::from(receipt_note)
                 chart=ViewFn::from(move || view! { <Spark values=receipts tone=Tone::Ok ground=true label="Receipts by minute".to_owned() /> }) />
-            <Stat label="Sign-ins refused" value=value(refused) unit=unit("/min") href=Route::Audit.path() note=ViewFn::from(move || refusal_note())
+            <Stat label="Sign-ins refused" value=value(refused) unit=unit("/min") href=Route::Audit.path() note=ViewFn::from(refusal_note)
                 chart=ViewFn::from(move || view! { <Spark values=refused tone=Tone::Bad ground=true label="Refusals by minute".to_owned() /> }) />
             <Certificate />
         </div>
