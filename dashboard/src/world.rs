@@ -99,7 +99,7 @@ impl World {
             live: StoredValue::new_local(live),
         };
         world.remember_refusals();
-        let frames = set_interval_with_handle(move || world.frame(&inbox), FRAME);
+        let frames = set_interval_with_handle(move || world.frame(&inbox), FRAME).ok();
         on_cleanup(move || frames.into_iter().for_each(|timer| timer.clear()));
         world
     }

@@ -72,7 +72,7 @@ pub fn Devices() -> impl IntoView {
         fleet.asking.set(false);
         fleet.fill(filter);
     });
-    let fresh = set_interval_with_handle(move || fleet.refresh(filter), FRESH);
+    let fresh = set_interval_with_handle(move || fleet.refresh(filter), FRESH).ok();
     on_cleanup(move || fresh.into_iter().for_each(|timer| timer.clear()));
     let sub = move || {
         world.hub.with(|hub| {
@@ -192,8 +192,8 @@ fn Filters(filter: Memo<DeviceFilter>) -> impl IntoView {
             <div class="chips" role="group" aria-label="State">
                 {DeviceState::ALL.map(chip)}
                 <Chip pressed=Signal::derive(move || filter.with(|filter| filter.held)) press=held><Icon name="lock" />"Shut out"</Chip>
+                {move || (!filter.with(DeviceFilter::is_all)).then(|| view! { <button class="btn btn--quiet btn--small" type="button" on:click=clear><Icon name="close" />"Clear"</button> })}
             </div>
-            {move || (!filter.with(DeviceFilter::is_all)).then(|| view! { <button class="btn btn--quiet btn--small" type="button" on:click=clear><Icon name="close" />"Clear"</button> })}
         </div>
     }
     .into_any()
