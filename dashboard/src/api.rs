@@ -4,23 +4,38 @@
 use leptos::prelude::*;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, RequestInit, Response};
 
 /// The header with the session's token.
-const TOKEN_HEADER: &str = "mooring-csrf-token";
+const TOKEN_HEADER: &str = "mooring-csrf";
 
 /// Who is signed in, and what they may: `GET /api/v1/session`.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Session {
-    /// Nobody, when it is absent.
+    /// Whether anybody is.
+    pub signed_in: bool,
+    /// Who.
     pub name: Option<String>,
     /// `Read`, `Bodies`, `Commands`, `Devices`, `Secrets`.
     pub rights: Vec<String>,
     /// What every change has to say.
-    pub csrf_token: Option<String>,
+    pub csrf: Option<String>,
+    /// How to sign in here.
+    pub methods: Vec<Method>,
+}
+
+/// A way to sign in.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Method {
+    /// `link`, `password` or `kubernetes`.
+    pub method: String,
+    /// What makes a token, for people to copy.
+    pub command: Option<String>,
 }
 
 impl Session {
@@ -60,7 +75,7 @@ pub async fn get_bytes(path: &str) -> Result<Vec<u8>, Failure> {
 
 /// Changes something. `headers` are the request's own.
 pub async fn post<T: DeserializeOwned>(path: &str, headers: &[(&str, String)], body: &[u8]) -> Result<T, Failure> {
-    let token = use_session_token();
+    let token = session_token();
     let mut all: Vec<(&str, String)> = headers.to_vec();
     all.extend(token.map(|token| (TOKEN_HEADER, token)));
     let text = text_of(&send("POST", path, &all, Some(body)).await?).await?;
@@ -73,12 +88,27 @@ thread_local! {
 
 /// Asks who is signed in, and remembers the session's token.
 pub async fn session() -> Result<Session, Failure> {
-    let session: Session = get("/session").await?;
-    TOKEN.with_borrow_mut(|token| token.clone_from(&session.csrf_token));
-    Ok(session)
+    Ok(remembered(get("/session").await?))
 }
 
-fn use_session_token() -> Option<String> {
+/// Signs somebody in, with what they bring.
+pub async fn sign_in(credentials: &Value) -> Result<Session, Failure> {
+    let json = [("content-type", "application/json".to_owned())];
+    Ok(remembered(post("/session", &json, credentials.to_string().as_bytes()).await?))
+}
+
+/// Signs whoever it is out.
+pub async fn sign_out() -> Result<(), Failure> {
+    let token = session_token().map(|token| (TOKEN_HEADER, token));
+    send("DELETE", "/session", &token.into_iter().collect::<Vec<_>>(), None).await.map(drop)
+}
+
+fn remembered(session: Session) -> Session {
+    TOKEN.with_borrow_mut(|token| token.clone_from(&session.csrf));
+    session
+}
+
+fn session_token() -> Option<String> {
     TOKEN.with_borrow(Clone::clone)
 }
 

@@ -39,12 +39,12 @@ fn App() -> impl IntoView {
     let who = RwSignal::new(None::<Result<Session, Failure>>);
     provide_context(Who(who));
     Who(who).ask();
-    let signed_in = Memo::new(move |_| who.with(|who| who.as_ref().map(|who| who.as_ref().is_ok_and(|session| session.name.is_some()))));
+    let signed_in = Memo::new(move |_| who.with(|who| who.as_ref().map(|who| who.as_ref().is_ok_and(|session| session.signed_in))));
     view! {
         {move || match signed_in.get() {
             None => ().into_any(),
             Some(true) => view! { <Inside /> }.into_any(),
-            Some(false) => view! { <SignedOut /> }.into_any(),
+            Some(false) => view! { <pages::SignIn /> }.into_any(),
         }}
         <ToastList />
     }
@@ -55,6 +55,16 @@ fn App() -> impl IntoView {
 pub struct Who(RwSignal<Option<Result<Session, Failure>>>);
 
 impl Who {
+    /// Nobody has said yet, or this is what they said.
+    pub fn answer(self) -> Option<Result<Session, Failure>> {
+        self.0.get()
+    }
+
+    /// It is so now.
+    pub fn is(self, session: Session) {
+        self.0.set(Some(Ok(session)));
+    }
+
     /// Asks the hub.
     pub fn ask(self) {
         spawn_local(async move { self.0.set(Some(session().await)) });
@@ -73,21 +83,6 @@ impl Who {
     fn with<T: Default>(self, ask: impl FnOnce(&Session) -> T) -> T {
         self.0.with(|who| who.as_ref().and_then(|who| who.as_ref().ok()).map(ask).unwrap_or_default())
     }
-}
-
-#[component]
-fn SignedOut() -> impl IntoView {
-    let Who(who) = expect_context();
-    let why = move || match who.get() {
-        Some(Err(failure)) if failure.status == 0 => failure.text,
-        _ => "Sign in to see this hub.".to_owned(),
-    };
-    view! {
-        <main class="page" id="main" tabindex="-1">
-            <Empty heading="You are not signed in"><p>{why}</p><p><a class="btn" href="">"Try again"</a></p></Empty>
-        </main>
-    }
-    .into_any()
 }
 
 #[component]

@@ -36,6 +36,17 @@ pub async fn copy(text: String) -> bool {
     wasm_bindgen_futures::JsFuture::from(window().navigator().clipboard().write_text(&text)).await.is_ok()
 }
 
+/// What stands behind `#` in the address, which is taken away from it: nobody is to find it in the history.
+pub fn take_fragment() -> Option<String> {
+    let location = window().location();
+    let fragment =
+        location.hash().ok().and_then(|hash| Some(hash.strip_prefix('#')?.to_owned())).filter(|fragment| !fragment.is_empty())?;
+    let address = format!("{}{}", location.pathname().ok()?, location.search().ok()?);
+    let history = window().history().ok()?;
+    history.replace_state_with_url(&wasm_bindgen::JsValue::NULL, "", Some(&address)).ok()?;
+    Some(fragment)
+}
+
 /// Where the page is, and how it goes elsewhere.
 #[derive(Clone, Copy)]
 pub struct Place {

@@ -2,7 +2,9 @@
 
 use leptos::html;
 use leptos::prelude::*;
+use leptos::task::spawn_local;
 
+use crate::api::sign_out;
 use crate::app::Who;
 use crate::browser::{Place, keep, kept};
 use crate::link::state::Phase;
@@ -30,6 +32,13 @@ const HUB_PAGES: [(Route, &str); 2] = [(Route::Audit, "audit"), (Route::GetStart
 pub fn Nav() -> impl IntoView {
     let world: World = expect_context();
     let who: Who = expect_context();
+    let leave = move || {
+        spawn_local(async move {
+            // Whatever the hub says: it is asked who is signed in.
+            let _ = sign_out().await;
+            who.ask();
+        });
+    };
     let count = move |route: &Route| match route {
         Route::Devices => world.hub.with(|hub| hub.as_ref().map(|hub| number(hub.devices.total))),
         Route::Commands => {
@@ -58,7 +67,8 @@ pub fn Nav() -> impl IntoView {
             <div class="nav__foot">
                 <span class="nav__who"><Icon name="user" /><span class="nav__text table__clip">{move || who.name()}</span></span>
                 <span class="nav__more">
-                    {move || world.hub.with(|hub| hub.as_ref().map(|hub| format!("Mooring {} · ", hub.version)))}<a href="/openapi.json" target="_blank">"API"</a>
+                    {move || world.hub.with(|hub| hub.as_ref().map(|hub| format!("Mooring {} · ", hub.version)))}<a href="/openapi.json" target="_blank">"API"</a>" · "
+                    <button class="nav__out" type="button" on:click=move |_| leave()>"Sign out"</button>
                 </span>
             </div>
         </nav>

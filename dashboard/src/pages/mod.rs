@@ -7,6 +7,7 @@ mod device;
 mod devices;
 mod get_started;
 mod overview;
+mod sign_in;
 
 pub use command::Command;
 pub use commands::Commands;
@@ -14,3 +15,4 @@ pub use device::Device;
 pub use devices::Devices;
 pub use get_started::GetStarted;
 pub use overview::Overview;
+pub use sign_in::SignIn;

@@ -48,12 +48,18 @@ pub fn routes<S: Clone + Send + Sync + 'static>() -> Router<S> {
 fn of<S: Clone + Send + Sync + 'static>(bundle: Option<Bundle>) -> Router<S> {
     let index = move || async move { index(bundle) };
     Router::new()
-        .route("/", get(async || Redirect::temporary("/dashboard/")))
+        .route("/", get(to_the_page))
+        // What a link to sign in with says; a browser keeps what stands behind its `#`.
+        .route("/sign-in", get(to_the_page))
         .route("/dashboard", get(index))
         .route("/dashboard/", get(index))
         // Which of them are pages is for the page to say: it has words for those that are not.
         .route("/dashboard/{*rest}", get(index))
         .route("/assets/{name}", get(move |Path(name): Path<String>| async move { asset(bundle, &name) }))
+}
+
+async fn to_the_page() -> Redirect {
+    Redirect::temporary("/dashboard/")
 }
 
 fn index(bundle: Option<Bundle>) -> Response {

@@ -34,8 +34,10 @@ async fn every_address_of_the_page_answers_the_page() {
         assert_eq!((status, &headers["content-type"], &headers["cache-control"]), (StatusCode::OK, &html(), &ASK_AGAIN), "{target}");
         assert_eq!(body, MADE.index);
     }
-    let (status, headers, _) = get_of(Some(MADE), "/").await;
-    assert_eq!((status, &headers["location"]), (StatusCode::TEMPORARY_REDIRECT, &HeaderValue::from_static("/dashboard/")));
+    for target in ["/", "/sign-in"] {
+        let (status, headers, _) = get_of(Some(MADE), target).await;
+        assert_eq!((status, &headers["location"]), (StatusCode::TEMPORARY_REDIRECT, &HeaderValue::from_static("/dashboard/")), "{target}");
+    }
 }
 
 #[tokio::test]
