@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::change::{Command, Refusal};
+use super::format::{count, duration, exact};
 use super::time::Moment;
 
 /// `GET /api/v1/hub`.
@@ -157,6 +158,66 @@ impl Total {
     }
 }
 
+/// `POST /api/v1/devices/actions`: what became of each.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct ActionResults {
+    /// In the order of the request.
+    pub results: Vec<ActionResult>,
+}
+
+/// What became of one.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ActionResult {
+    /// Which.
+    pub device_id: String,
+    /// Whether it was done.
+    pub done: bool,
+    /// How many connections were closed by it.
+    pub connections_closed: u64,
+    /// How long that took.
+    pub closed_in_ms: Option<u64>,
+    /// Why it was not done.
+    pub message: Option<String>,
+}
+
+impl ActionResults {
+    /// What was measured, in a sentence; or why nothing was done.
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let failed: Vec<_> = self.results.iter().filter(|result| !result.done).collect();
+        let closed: u64 = self.results.iter().map(|result| result.connections_closed).sum();
+        let slowest = self.results.iter().filter(|result| result.connections_closed > 0).filter_map(|result| result.closed_in_ms).max();
+        let why = failed.first().map(|result| result.message.clone().unwrap_or_default());
+        match (failed.len(), why, slowest) {
+            (0, _, None) => "No connection was open.".to_owned(),
+            (0, _, Some(slowest)) if closed == 1 => format!("Its connection was closed in {}.", duration(slowest)),
+            (0, _, Some(slowest)) => {
+                format!("{} closed, the slowest in {}.", count(closed, "connection", "connections"), duration(slowest))
+            }
+            (1, Some(why), _) if self.results.len() == 1 => why,
+            (several, why, _) => {
+                format!("{} of {} not: {}", exact(several as u64), exact(self.results.len() as u64), why.unwrap_or_default())
+            }
+        }
+    }
+
+    /// Whether all was done.
+    #[must_use]
+    pub fn all_done(&self) -> bool {
+        self.results.iter().all(|result| result.done)
+    }
+}
+
+/// `POST /api/v1/devices/{id}/secrets`.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Secrets {
+    /// With the key; `null` for a device with a certificate.
+    pub connection_string: Option<String>,
+}
+
 /// The commands that wait, by what they wait for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
@@ -197,6 +258,27 @@ mod tests {
         let pending = Commands { commands: vec![command("Enqueued", 9), command("Invisible", 5), command("Enqueued", 7)], next: None };
         assert_eq!(Backlog::of(&pending), Backlog { enqueued: 2, delivered: 1, oldest: Some(Moment(5)), more: false });
         assert_eq!(Backlog::of(&Commands::default()), Backlog::default());
+    }
+
+    #[test]
+    fn what_was_done_is_said_with_what_was_measured() {
+        let done = |closed: u64, ms: u64| ActionResult {
+            done: true,
+            connections_closed: closed,
+            closed_in_ms: Some(ms),
+            ..ActionResult::default()
+        };
+        let not = || ActionResult { message: Some("it comes from a manifest".to_owned()), ..ActionResult::default() };
+        for (results, sentence) in [
+            (vec![done(1, 84)], "Its connection was closed in 84 ms."),
+            (vec![done(0, 3)], "No connection was open."),
+            (vec![done(1, 84), done(8, 212), done(0, 900)], "9 connections closed, the slowest in 212 ms."),
+            (vec![not()], "it comes from a manifest"),
+            (vec![done(1, 84), not()], "1 of 2 not: it comes from a manifest"),
+        ] {
+            assert_eq!(ActionResults { results }.sentence(), sentence);
+        }
+        assert!(ActionResults { results: vec![done(1, 1)] }.all_done() && !ActionResults { results: vec![not()] }.all_done());
     }
 
     #[test]

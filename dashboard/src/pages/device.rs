@@ -7,6 +7,8 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use super::compose::Compose;
+use super::credentials::Credentials;
+use super::device_actions::Actions;
 use crate::api::{Failure, get};
 use crate::browser::{Place, now};
 use crate::link::client::{Interest, Live};
@@ -76,7 +78,7 @@ pub fn Device(
             {gone.get().then(|| view! { <Notice look=DeviceState::Disabled.look() text="No device has this id now".to_owned() more="What is below is of one that had, or of somebody who said to be it.".to_owned() /> })}
             <div class="grid">
                 <div class="stack col-8"><Timelines known /></div>
-                <div class="stack col-4"><Compose id=named.clone() connected=known.connected pending=Signal::derive(move || known.story.with(Story::pending)) /><IdentityPanel known /></div>
+                <div class="stack col-4"><Compose id=named.clone() connected=known.connected pending=Signal::derive(move || known.story.with(Story::pending)) /><Credentials id=named.clone() kind=Signal::derive(move || known.identity.with(|identity| identity.as_ref().map(|identity| identity.authentication.r#type.clone()).unwrap_or_default())) /><IdentityPanel known /></div>
             </div>
         }
         .into_any()
@@ -216,6 +218,14 @@ fn Head(id: String, known: Known) -> impl IntoView {
     };
     let sentence =
         move || since.get().map(|at| view! { <span>"for "<strong><For since /></strong>", since "<At time=at />" UTC"{why}{held}</span> });
+    let status = Memo::new(move |_| known.identity.with(|identity| identity.as_ref().map(|identity| identity.status.clone())));
+    let managed =
+        Signal::derive(move || known.identity.with(|identity| identity.as_ref().is_some_and(|identity| identity.managed_by.is_some())));
+    let named = id.clone();
+    let actions = move || {
+        let id = named.clone();
+        status.get().map(|status| view! { <Actions id disabled=status == "disabled" managed connected=known.connected /> })
+    };
     view! {
         <div class="page__head">
             <div class="page__title">
@@ -225,6 +235,7 @@ fn Head(id: String, known: Known) -> impl IntoView {
                     {move || state.get().map(|state| view! { <Badge look=state.look() word=state.word().to_owned() /> })}{sentence}
                 </p>
             </div>
+            {actions}
         </div>
     }
     .into_any()

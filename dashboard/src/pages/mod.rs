@@ -3,7 +3,9 @@
 mod command;
 mod commands;
 mod compose;
+mod credentials;
 mod device;
+mod device_actions;
 mod devices;
 mod get_started;
 mod overview;

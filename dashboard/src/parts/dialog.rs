@@ -13,6 +13,9 @@ pub fn Dialog(
     /// All below the heading, made anew each time it opens.
     #[prop(into)]
     content: ViewFn,
+    /// What can be done. Without it, it can be closed.
+    #[prop(optional, into)]
+    foot: Option<ViewFn>,
 ) -> impl IntoView {
     let dialog = NodeRef::<html::Dialog>::new();
     Effect::new(move |_| {
@@ -23,10 +26,13 @@ pub fn Dialog(
             _ => {}
         }
     });
+    let foot = foot.unwrap_or_else(|| {
+        ViewFn::from(move || view! { <button class="btn" type="button" on:click=move |_| open.set(false)>"Close"</button> })
+    });
     view! {
         <dialog class="dialog" aria-label=heading node_ref=dialog on:close=move |_| open.set(false)>
             {move || open.get().then(|| view! { <div class="dialog__body"><h2>{heading}</h2>{content.run()}</div> })}
-            <div class="dialog__foot"><button class="btn" type="button" on:click=move |_| open.set(false)>"Close"</button></div>
+            {move || open.get().then(|| view! { <div class="dialog__foot">{foot.run()}</div> })}
         </dialog>
     }
     .into_any()

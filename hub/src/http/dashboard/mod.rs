@@ -16,9 +16,6 @@ use axum::routing::get;
 
 use assets::{BUNDLE, Bundle};
 
-/// Where the page lives. Azure's paths are at the root, and one of them, `/devices/{id}`, shows keys.
-pub const ROOT: &str = "/dashboard";
-
 /// What the page may do: run what comes from here, speak to this hub, and nothing else. WebAssembly is compiled from a file of ours. No
 /// inline script and no inline style, so that text which becomes markup by a mistake stays without effect.
 const CONTENT_SECURITY_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; \
