@@ -6,6 +6,7 @@ use serde_json::json;
 
 use crate::api::post;
 use crate::app::Who;
+use crate::browser::now;
 use crate::model::hub::ActionResults;
 use crate::model::state::{ALERT, DeviceState, Look, Tone};
 use crate::parts::control::Seg;
@@ -95,7 +96,7 @@ pub fn Actions(
         if managed.get() {
             return view! {
                 <p>"This device comes from a manifest, which keeps its keys. Ask for new ones there:"</p>
-                <pre class="code" tabindex="0">"spec:\n  authentication:\n    sas:\n      rotation:\n        requestedAt: \"2026-11-23T12:00:00Z\"  # any later time than before"</pre>
+                <pre class="code" tabindex="0">{format!("spec:\n  rotation:\n    requestedAt: \"{}\"", now().iso())}</pre>
             }
             .into_any();
         }
