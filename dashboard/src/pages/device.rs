@@ -224,7 +224,7 @@ fn Head(id: String, known: Known) -> impl IntoView {
     let named = id.clone();
     let actions = move || {
         let id = named.clone();
-        status.get().map(|status| view! { <Actions id disabled=status == "disabled" managed connected=known.connected /> })
+        status.get().map(|status| view! { <Actions id disabled={status == "disabled"} managed connected=known.connected /> })
     };
     view! {
         <div class="page__head">
