@@ -1,11 +1,15 @@
 //! The end-to-end rings: the real binary, over the wire, with clients that others wrote. Each story has namespaces of its own.
 
+mod amqp_back_ends;
+mod amqp_devices;
+mod amqp_readers;
 mod back_end;
 mod changes;
 mod command;
 mod commands_crash;
 mod commands_http;
 mod commands_mqtt;
+mod consumer_groups;
 mod crash;
 mod curl;
 mod device_sdks;

@@ -96,6 +96,8 @@ fn sdks(hub: &Hub, id: &str, made: &Made) -> Result<Vec<(&'static str, Program)>
         ("python mqtt-ws", python()?.env("WEBSOCKETS", "1")),
         ("node mqtt", node("mqtt")?),
         ("node mqtt-ws", node("mqtt-ws")?),
+        ("node amqp", node("amqp")?),
+        ("node amqp-ws", node("amqp-ws")?),
         ("node http", node("http")?),
     ])
 }

@@ -6,6 +6,7 @@
 pub mod certificate;
 pub mod change;
 pub mod command;
+pub mod consumer_group;
 pub mod device_id;
 pub mod event;
 pub mod expectation;
@@ -13,6 +14,8 @@ pub mod host;
 pub mod identity;
 pub mod message;
 pub mod policy;
+pub mod reader_position;
+pub mod reader_seats;
 pub mod sas;
 pub mod session;
 pub mod telemetry;

@@ -10,6 +10,7 @@ pub(crate) mod client;
 pub mod commands;
 pub mod connection;
 pub mod connections;
+pub mod consumer_groups;
 pub mod dashboard;
 pub mod device_bound;
 pub mod device_messaging;

@@ -13,7 +13,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::error::ErrorDocument;
-use super::{changes, commands, connections, events, hub, refusals};
+use super::{changes, commands, connections, consumer_groups, events, hub, refusals};
 
 /// The document. Every operation of our own has its place in `paths`.
 #[derive(OpenApi)]
@@ -36,6 +36,7 @@ use super::{changes, commands, connections, events, hub, refusals};
         commands::get_content,
         commands::again,
         events::get_events,
+        consumer_groups::list_consumer_groups,
         hub::get_hub,
         refusals::list_refusals,
         refusals::list_device_refusals,
@@ -44,7 +45,7 @@ use super::{changes, commands, connections, events, hub, refusals};
         (name = "changes", description = "What happens, live."),
         (name = "presence", description = "Who is connected, and how connections went."),
         (name = "commands", description = "What back ends tell devices to do, and what became of it. Needs ServiceConnect."),
-        (name = "events", description = "What devices send."),
+        (name = "events", description = "What devices send, and who has read how much of it."),
         (name = "hub", description = "What this hub is."),
         (name = "refusals", description = "Who was refused, and why."),
         (name = "document", description = "This document."),

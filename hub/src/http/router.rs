@@ -13,8 +13,8 @@ use super::device_bound::polls::Polls;
 use super::error::Failure;
 use super::websocket::Subprotocols;
 use super::{
-    changes, commands, connections, dashboard, device_bound, device_messaging, events, feedback, host, hub, openapi, path_case, refusals,
-    registry, websocket,
+    changes, commands, connections, consumer_groups, dashboard, device_bound, device_messaging, events, feedback, host, hub, openapi,
+    path_case, refusals, registry, websocket,
 };
 use crate::ops::Hub;
 
@@ -55,11 +55,13 @@ fn device() -> Router<Arc<Hub>> {
         .layer(Extension(Arc::<Polls>::default()))
 }
 
-/// Where clients go whose network lets HTTPS through alone; readers of events know the second address.
+/// Where clients go whose network lets HTTPS through alone. Readers of events know the second address, and so does Python's service client,
+/// with a slash behind it.
 fn websocket(subprotocols: Subprotocols) -> Router<Arc<Hub>> {
     Router::new()
         .route("/$iothub/websocket", get(websocket::upgrade))
         .route("/$servicebus/websocket", get(websocket::upgrade))
+        .route("/$servicebus/websocket/", get(websocket::upgrade))
         .layer(Extension(subprotocols))
 }
 
@@ -75,6 +77,7 @@ fn own() -> Router<Arc<Hub>> {
         .route("/api/v1/commands/{id}/content", get(commands::get_content))
         .route("/api/v1/commands/{id}/send-again", post(commands::again))
         .route("/api/v1/devices/{id}/commands", get(commands::list_of_device).post(commands::send))
+        .route("/api/v1/consumer-groups", get(consumer_groups::list_consumer_groups))
         .route("/api/v1/events", get(events::get_events))
         .route("/api/v1/hub", get(hub::get_hub))
         .route("/api/v1/presence", get(connections::get_presence))

@@ -19,9 +19,11 @@ use crate::core::sas::sign;
 use crate::core::session::{BootId, DeviceRight, Protocol};
 use crate::core::time::{Clock, UnixMillis};
 use crate::store::connection_log::ConnectionLog;
+use crate::store::group_positions::GroupPositions;
 use crate::store::memory::commands::MemoryCommands;
 use crate::store::memory::connection_log::MemoryConnectionLog;
 use crate::store::memory::event_log::MemoryEventLog;
+use crate::store::memory::group_positions::MemoryGroupPositions;
 use crate::store::memory::registry::MemoryRegistry;
 use crate::store::{DeviceActivity, DeviceCount, ExpectationFailed, Expected, Registry, RegistryError, RegistryWrite};
 
@@ -38,6 +40,10 @@ impl Clock for TestClock {
     fn now(&self) -> UnixMillis {
         UnixMillis(self.0.load(Ordering::Relaxed))
     }
+}
+
+fn new_log() -> Arc<MemoryEventLog> {
+    Arc::new(MemoryEventLog::new(NonZeroU16::new(4).expect("it is not 0")))
 }
 
 /// The hub and what a test turns.
@@ -64,22 +70,23 @@ impl World {
 
     /// A life of a hub, over stores that may have seen another.
     pub fn living(boot: BootId, registry: Arc<dyn Registry>, connections: Arc<dyn ConnectionLog>) -> Self {
-        Self::with_commands(boot, registry, connections, Arc::default())
+        Self::with_commands(boot, (registry, connections), (Arc::default(), new_log()), Arc::new(MemoryGroupPositions::default()))
     }
 
-    /// The next life of the hub, over the same identities and commands.
+    /// The next life of the hub, over all that it keeps.
     pub fn restarted(&self) -> Self {
-        Self::with_commands(BootId(2), Arc::clone(&self.hub.registry), Arc::clone(&self.hub.connection_log), Arc::clone(&self.commands))
+        let identities = (Arc::clone(&self.hub.registry), Arc::clone(&self.hub.connection_log));
+        let messages = (Arc::clone(&self.commands), Arc::clone(&self.log));
+        Self::with_commands(BootId(2), identities, messages, Arc::clone(&self.hub.group_positions))
     }
 
     fn with_commands(
         boot: BootId,
-        registry: Arc<dyn Registry>,
-        connections: Arc<dyn ConnectionLog>,
-        commands: Arc<MemoryCommands>,
+        (registry, connections): (Arc<dyn Registry>, Arc<dyn ConnectionLog>),
+        (commands, log): (Arc<MemoryCommands>, Arc<MemoryEventLog>),
+        group_positions: Arc<dyn GroupPositions>,
     ) -> Self {
         let clock = Arc::new(TestClock(AtomicI64::new(NOW.0)));
-        let log = Arc::new(MemoryEventLog::new(NonZeroU16::new(4).unwrap()));
         let policies: Policies = BUILT_IN_POLICIES
             .iter()
             .map(|(name, permissions)| Policy {
@@ -100,6 +107,7 @@ impl World {
             events: Arc::clone(&log) as _,
             commands: Arc::clone(&commands) as _,
             connection_log: connections,
+            group_positions,
             certificate_expiry: CertificateExpiry::told_by(|| Some(CERTIFICATE_EXPIRY_TIME)),
             clock: Arc::clone(&clock) as _,
         });
@@ -170,6 +178,16 @@ pub fn device_token(id: &str, byte: u8) -> String {
 
 pub fn policy_token(resource: &str, policy: &str) -> String {
     sign(resource, NOW.plus(std::time::Duration::from_secs(60)), &key(101), Some(policy))
+}
+
+/// As Event Hubs' clients sign: with the text of the key.
+pub fn event_hubs_token(resource: &str, policy: &str) -> String {
+    sign(resource, NOW.plus(std::time::Duration::from_secs(60)), &key_text(101), Some(policy))
+}
+
+/// A key whose bytes are the Base64 text of [`key`]'s.
+pub fn key_text(byte: u8) -> SymmetricKey {
+    SymmetricKey::from_bytes(key(byte).expose_base64().into_bytes()).unwrap()
 }
 
 pub fn payload(text: &'static str) -> Message<'static> {

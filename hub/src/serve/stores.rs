@@ -17,8 +17,9 @@ use crate::store::ballast::{Ballast, DEFAULT_BALLAST_BYTES};
 use crate::store::commands::Commands;
 use crate::store::connection_log::{ConnectionLog, ConnectionLogError};
 use crate::store::data_folder::{DataFolder, DataFolderError};
+use crate::store::group_positions::GroupPositions;
 use crate::store::journal::{Journal, JournalConfig, JournalError};
-use crate::store::sql::{Database, OpenError, SqlCommands, SqlConnectionLog, SqlRegistry};
+use crate::store::sql::{Database, OpenError, SqlCommands, SqlConnectionLog, SqlGroupPositions, SqlRegistry};
 
 /// The stores can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -37,7 +38,7 @@ pub enum StoreError {
     /// The events.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The identities, commands and connections.
+    /// Everything that is in SQL.
     #[error(transparent)]
     Database(#[from] OpenError),
     /// The connections' log.
@@ -63,9 +64,11 @@ pub struct Stores {
     pub commands: Arc<dyn Commands>,
     /// The devices' connections.
     pub connection_log: Arc<dyn ConnectionLog>,
+    /// Where the consumer groups stood.
+    pub group_positions: Arc<dyn GroupPositions>,
     /// Which life of the data this is.
     pub boot: BootId,
-    /// What the registry, the commands and the connections' log are kept in.
+    /// What all of these but the events are kept in.
     database: Database,
     /// Locked until everything in it is closed.
     folder: DataFolder,
@@ -89,6 +92,7 @@ impl Stores {
             journal: Arc::new(journal),
             commands: Arc::new(SqlCommands::new(database.clone())),
             connection_log: Arc::new(connection_log),
+            group_positions: Arc::new(SqlGroupPositions::new(database.clone())),
             boot,
             database,
             folder,
@@ -97,8 +101,8 @@ impl Stores {
 
     /// Waits until what was taken is on disk, and gives everything back.
     pub async fn close(self) {
-        let Self { registry, journal, commands, connection_log, boot: _, database, folder } = self;
-        drop((registry, commands, connection_log));
+        let Self { registry, journal, commands, connection_log, group_positions, boot: _, database, folder } = self;
+        drop((registry, commands, connection_log, group_positions));
         database.close().await;
         // A panic in there has been logged by the journal.
         let _ = spawn_blocking(move || journal.close()).await;
