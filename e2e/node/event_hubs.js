@@ -29,6 +29,8 @@ exports.described = (context, event) => ({
   offset: event.offset,
   enqueued: event.enqueuedTimeUtc.getTime(),
   device: event.systemProperties['iothub-connection-device-id'],
+  authMethod: event.systemProperties['iothub-connection-auth-method'],
+  source: event.systemProperties['iothub-message-source'],
   contentType: event.contentType,
   messageId: event.messageId,
   properties: event.properties || {},

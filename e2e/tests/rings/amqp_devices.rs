@@ -97,6 +97,8 @@ async fn settles_commands(transport: &str) -> Result<()> {
     device.until("received").await?;
     settle(&mut device, "complete").await?;
 
+    // The SDK reports what it has sent; the hub has heard of it once there is a receipt.
+    let mut receipts = back_end.receipts(3).await?;
     hub.stop().await?;
     hub.restart().await?;
     let after = send(&back_end, "m-4", &[], b"x").await?;
@@ -104,7 +106,7 @@ async fn settles_commands(transport: &str) -> Result<()> {
     ensure!(received["messageId"] == "m-4", "{received}");
     settle(&mut device, "complete").await?;
 
-    let receipts = back_end.receipts(4).await?;
+    receipts.extend(back_end.receipts(1).await?);
     let told: Vec<_> = receipts.iter().map(|receipt| (&receipt["originalMessageId"], &receipt["statusCode"])).collect();
     let wanted = [("m-1", "Success"), ("m-2", "Rejected"), ("m-3", "Success"), ("m-4", "Success")];
     ensure!(told == wanted.map(|(id, code)| (json!(id), json!(code))).each_ref().map(|(id, code)| (id, code)), "{receipts:?}");

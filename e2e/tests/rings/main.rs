@@ -1,7 +1,9 @@
 //! The end-to-end rings: the real binary, over the wire, with clients that others wrote. Each story has namespaces of its own.
 
 mod amqp_back_ends;
+mod amqp_crash;
 mod amqp_devices;
+mod amqp_neutral;
 mod amqp_readers;
 mod back_end;
 mod changes;
@@ -29,4 +31,5 @@ mod revocation;
 mod serve;
 mod sessions;
 mod strangers;
+mod whole;
 mod x509;

@@ -184,8 +184,8 @@ struct Conversation<'a> {
     next_end: Option<Instant>,
     /// Called when the first proof is good.
     authenticated: Option<Box<dyn FnOnce() + Send>>,
-    /// Those that have links.
-    devices: BTreeMap<DeviceId, Device<'a>>,
+    /// Those that have links. Boxed, because a tree has room for eleven at once, and hardly any connection has two.
+    devices: BTreeMap<DeviceId, Box<Device<'a>>>,
     /// What the links that were granted lead to.
     links: HashMap<LinkId, Place>,
     /// Rung by the devices' sessions.

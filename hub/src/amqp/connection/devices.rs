@@ -46,7 +46,7 @@ impl Conversation<'_> {
             return Err(AuthenticateError::Refused);
         }
         self.trust();
-        self.devices.insert(id.clone(), Device { session, stamps, right_ends, links: Vec::new(), receives: false });
+        self.devices.insert(id.clone(), Box::new(Device { session, stamps, right_ends, links: Vec::new(), receives: false }));
         self.rights_changed();
         Ok(())
     }
@@ -88,8 +88,8 @@ impl Conversation<'_> {
         if !self.is_woken {
             return;
         }
-        let ended = |(id, device): (&DeviceId, &Device<'_>)| device.session.ended().map(|reason| (id.clone(), reason));
-        let ended: Vec<(DeviceId, DisconnectReason)> = self.devices.iter().filter_map(ended).collect();
+        let reasons = self.devices.iter().filter_map(|(id, device)| Some((id.clone(), device.session.ended()?)));
+        let ended: Vec<(DeviceId, DisconnectReason)> = reasons.collect();
         if !self.is_stopping && ended.iter().any(|(_, reason)| *reason == DisconnectReason::HubShutdown) {
             // The end of the session is heard of before the end of the hub.
             self.stop();

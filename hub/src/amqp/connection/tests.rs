@@ -391,3 +391,17 @@ async fn the_end_of_the_hub_is_told() {
     without_links.stop.cancel();
     without_links.is_closed_by(LinkError::DetachForced).await;
 }
+
+/// Beside its stream, the engine's sessions and links (`engine::tests::handshake`), and a tree's leaf for its devices, which holds eleven.
+#[tokio::test]
+async fn an_idle_connection_is_small() {
+    let world = World::with_device("D").await;
+    let (_client, server) = duplex(16);
+    let stream = size_of_val(&server);
+    let stranger = Stranger { origin: origin(), certificate: None };
+    let future = serve_connection(Arc::clone(&world.hub), server, stranger, TRUST_WITHIN, CancellationToken::new(), || ());
+    let own = size_of_val(&future) - stream;
+    assert!(own <= 2560, "the future of a connection has {own} bytes beside its stream");
+    let leaf = 11 * size_of::<(DeviceId, Box<Device<'_>>)>() + size_of::<Device<'_>>();
+    assert!(leaf <= 512, "a connection's first device takes {leaf} bytes");
+}
