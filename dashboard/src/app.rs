@@ -134,22 +134,12 @@ fn page(route: Route) -> AnyView {
         Route::GetStarted => view! { <pages::GetStarted /> }.into_any(),
         Route::Commands => view! { <pages::Commands /> }.into_any(),
         Route::Command(id) => view! { <pages::Command id /> }.into_any(),
-        Route::Connectivity | Route::Flow | Route::Audit => view! { <NotYet title=route.title() /> }.into_any(),
+        Route::Compose => view! { <pages::ComposeMany /> }.into_any(),
+        Route::Flow => view! { <pages::Flow /> }.into_any(),
+        Route::Connectivity => view! { <pages::Connectivity /> }.into_any(),
+        Route::Audit => view! { <pages::Audit /> }.into_any(),
         Route::Unknown(path) => view! { <NotFound path /> }.into_any(),
     }
-}
-
-#[component]
-fn NotYet(title: String) -> impl IntoView {
-    view! {
-        <div class="page__head"><div class="page__title"><h1>{title}</h1></div></div>
-        <section class="panel">
-            <Empty heading="This version of the hub has no such page">
-                <p>"What it would show can be had from the REST API and the command line."</p>
-            </Empty>
-        </section>
-    }
-    .into_any()
 }
 
 #[component]

@@ -26,6 +26,8 @@ pub enum Route {
     Commands,
     /// One.
     Command(String),
+    /// One to many devices.
+    Compose,
     /// Who changed what.
     Audit,
     /// How to connect the first device.
@@ -55,6 +57,7 @@ impl Route {
             (Some("flow"), None, None) => Self::Flow,
             (Some("commands"), None, None) => Self::Commands,
             (Some("commands"), Some(id), None) => Self::Command(id),
+            (Some("compose"), None, None) => Self::Compose,
             (Some("audit"), None, None) => Self::Audit,
             (Some("start"), None, None) => Self::GetStarted,
             _ => unknown(),
@@ -72,6 +75,7 @@ impl Route {
             Self::Flow => format!("{BASE}/flow"),
             Self::Commands => format!("{BASE}/commands"),
             Self::Command(id) => format!("{BASE}/commands/{}", segment(id)),
+            Self::Compose => format!("{BASE}/compose"),
             Self::Audit => format!("{BASE}/audit"),
             Self::GetStarted => format!("{BASE}/start"),
             Self::Unknown(path) => path.clone(),
@@ -89,6 +93,7 @@ impl Route {
             Self::Flow => "Message flow".to_owned(),
             Self::Commands => "Commands".to_owned(),
             Self::Command(id) => format!("Command {id}"),
+            Self::Compose => "Send to many devices".to_owned(),
             Self::Audit => "Audit".to_owned(),
             Self::GetStarted => "Get started".to_owned(),
             Self::Unknown(_) => "Not found".to_owned(),
@@ -100,7 +105,7 @@ impl Route {
     pub fn section(&self) -> Self {
         match self {
             Self::Device(_) => Self::Devices,
-            Self::Command(_) => Self::Commands,
+            Self::Command(_) | Self::Compose => Self::Commands,
             other => other.clone(),
         }
     }
@@ -157,7 +162,16 @@ mod tests {
     #[test]
     fn every_page_has_an_address_that_leads_back_to_it() {
         let ids = ["pump", "a b/c?d#e%f", "ä", "$.%+", ".."];
-        let pages = [Route::Overview, Route::Devices, Route::Connectivity, Route::Flow, Route::Commands, Route::Audit, Route::GetStarted];
+        let pages = [
+            Route::Overview,
+            Route::Devices,
+            Route::Connectivity,
+            Route::Flow,
+            Route::Commands,
+            Route::Compose,
+            Route::Audit,
+            Route::GetStarted,
+        ];
         let of_ids = ids.iter().flat_map(|id| [Route::Device((*id).to_owned()), Route::Command((*id).to_owned())]);
         for route in pages.into_iter().chain(of_ids) {
             assert_eq!(Route::parse(&route.path()), route);

@@ -40,9 +40,10 @@ pub fn Nav() -> impl IntoView {
         });
     };
     let count = move |route: &Route| match route {
-        Route::Devices => world.hub.with(|hub| hub.as_ref().map(|hub| number(hub.devices.total))),
+        Route::Devices => world.fleet.with(|fleet| fleet.as_ref().map(|fleet| number(fleet.total))),
         Route::Commands => {
-            world.backlog.get().map(|backlog| backlog.enqueued + backlog.delivered).filter(|waiting| *waiting > 0).map(number)
+            let backlog = world.rates.with(|rates| rates.latest().backlog);
+            Some(backlog.enqueued + backlog.delivered).filter(|waiting| *waiting > 0).map(number)
         }
         _ => None,
     };

@@ -3,19 +3,22 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
+use serde::de::DeserializeOwned;
 
 use crate::api::{Failure, get};
 use crate::browser::now;
-use crate::link::client::{Interest, Live};
+use crate::link::ask::Ask;
+use crate::link::client::{Live, Subscription};
 use crate::link::state::{Phase, Status};
-use crate::model::activity::{Activity, History};
 use crate::model::change::{Change, What};
-use crate::model::hub::{Backlog, Commands, Hub, PresenceSummary, Refusals};
+use crate::model::hub::{Fleet, Hub};
 use crate::model::notable::{Notable, of};
+use crate::model::rates::{Columns, Rates, Told};
 use crate::model::time::Moment;
 
 /// How often what has come is shown: four times a second is as fast as anybody reads.
@@ -27,27 +30,27 @@ const EVENTS_MAX: usize = 50;
 /// Of how many devices the page remembers when they left.
 const AWAY_MAX: usize = 20_000;
 
-/// How often the hub is asked how things stand: while something happens, and while nothing does.
-const ASK_BUSY_MS: u64 = 1_000;
-const ASK_QUIET_MS: u64 = 15_000;
+/// How often the hub is asked what it is: its certificate and its disk, which nobody announces.
+const ASK_MS: u64 = 15_000;
+
+/// What is asked for.
+pub const KINDS: &str = "registry,presence,refusal,command,receipt";
 
 /// What is known.
 #[derive(Clone, Copy)]
 pub struct World {
     /// The hub itself.
     pub hub: RwSignal<Option<Hub>>,
-    /// Who can't hold a connection.
-    pub presence: RwSignal<PresenceSummary>,
-    /// What waits for devices.
-    pub backlog: RwSignal<Option<Backlog>>,
-    /// What has been going on.
-    pub activity: RwSignal<Activity>,
-    /// How many were connected.
-    pub connected: RwSignal<History>,
+    /// How its devices are.
+    pub fleet: RwSignal<Option<Fleet>>,
+    /// What has been going on, in numbers.
+    pub rates: RwSignal<Rates>,
+    /// What has just happened, a frame at a time.
+    pub latest: RwSignal<Arc<Vec<Change>>>,
+    /// Counts how often something was missed for good, so that everything has to be asked for anew.
+    pub missed: RwSignal<u32>,
     /// What is worth a line, the newest first, each with a number of its own.
     pub events: RwSignal<VecDeque<(u64, Notable)>>,
-    /// Since when this page has been watching.
-    pub since: Moment,
     /// How long the hub took to answer.
     pub latency_ms: RwSignal<Option<u64>>,
     /// Why it does not.
@@ -57,16 +60,15 @@ pub struct World {
     live: StoredValue<Live, LocalStorage>,
 }
 
-/// What has come and is not shown yet, and what is to be asked.
+/// What has come and is not shown yet.
 #[derive(Default)]
 struct Inbox {
     changes: RefCell<Vec<Change>>,
+    told: RefCell<Vec<Told>>,
+    missed: Cell<bool>,
     away: RefCell<HashMap<String, Moment>>,
     numbered: Cell<u64>,
-    fleet_asked: Cell<Moment>,
-    fleet_changed: Cell<bool>,
-    commands_asked: Cell<Moment>,
-    commands_changed: Cell<bool>,
+    asked: Cell<Moment>,
 }
 
 impl World {
@@ -74,34 +76,55 @@ impl World {
     pub fn watch() -> Self {
         let inbox = Rc::new(Inbox::default());
         let taken = Rc::clone(&inbox);
-        let live =
-            Live::open(Interest { kinds: "registry,presence,refusal,command,receipt", device: None, snapshot: false }, move |what| {
-                match what {
-                    What::Change(change) => taken.changes.borrow_mut().push(change),
-                    // How things stand is asked for anew: something is not known.
-                    _ => {
-                        taken.fleet_asked.set(Moment(0));
-                        taken.commands_asked.set(Moment(0));
-                    }
-                }
-            });
+        let live = Live::open(Ask::Changes { kinds: KINDS, device: None, snapshot: false }, move |what| match what {
+            What::Change(change) => taken.changes.borrow_mut().push(change),
+            // Something is not known, and never will be by this way.
+            _ => taken.missed.set(true),
+        });
         let world = Self {
             hub: RwSignal::new(None),
-            presence: RwSignal::new(PresenceSummary::default()),
-            backlog: RwSignal::new(None),
-            activity: RwSignal::new(Activity::default()),
-            connected: RwSignal::new(History::default()),
+            fleet: RwSignal::new(None),
+            rates: RwSignal::new(Rates::default()),
+            latest: RwSignal::new(Arc::default()),
+            missed: RwSignal::new(0),
             events: RwSignal::new(VecDeque::new()),
-            since: now(),
             latency_ms: RwSignal::new(None),
             failure: RwSignal::new(None),
             status: live.status(),
             live: StoredValue::new_local(live),
         };
-        world.remember_refusals();
+        let heard = Rc::clone(&inbox);
+        world.hear(Ask::Rates, move |told: Told| heard.told.borrow_mut().push(told));
+        world.hear(Ask::Fleet, move |fleet: Fleet| world.fleet.set(Some(fleet)));
+        // What is not known of the time before: when the page opens, and whenever the link was down.
+        let is_up = Memo::new(move |_| world.status.with(|status| status.phase == Phase::Live));
+        Effect::new(move |_| {
+            if is_up.get() {
+                spawn_local(world.recall());
+            }
+        });
         let frames = set_interval_with_handle(move || world.frame(&inbox), FRAME).ok();
         on_cleanup(move || frames.into_iter().for_each(|timer| timer.clear()));
         world
+    }
+
+    /// Asks the live link for something more, as long as whoever asks is there.
+    pub fn hear<T: DeserializeOwned>(self, ask: Ask, told: impl Fn(T) + 'static) {
+        let subscription = self.subscribe(ask, None, move |kind, text| {
+            if kind != "problem"
+                && let Ok(message) = serde_json::from_str(text)
+            {
+                told(message);
+            }
+        });
+        if let Some(subscription) = subscription {
+            StoredValue::new_local(subscription);
+        }
+    }
+
+    /// The same for those who end it themselves, and want to know the kind of each message.
+    pub fn subscribe(self, ask: Ask, from: Option<String>, told: impl Fn(&str, &str) + 'static) -> Option<Subscription> {
+        self.live.try_with_value(|live| live.subscribe(ask, from, told))
     }
 
     /// For somebody who does not want to wait for the link.
@@ -116,27 +139,22 @@ impl World {
 
     fn frame(self, inbox: &Rc<Inbox>) {
         let now = now();
+        let told = std::mem::take(&mut *inbox.told.borrow_mut());
+        if !told.is_empty() {
+            self.rates.update(|rates| told.into_iter().for_each(|told| rates.hear(told)));
+        }
+        if inbox.missed.take() {
+            self.missed.update(|missed| *missed += 1);
+        }
         let changes = std::mem::take(&mut *inbox.changes.borrow_mut());
         if !changes.is_empty() {
             self.take(&changes, inbox, now);
+            self.latest.set(Arc::new(changes));
         }
-        if self.status.with_untracked(|status| matches!(status.phase, Phase::Waiting { .. } | Phase::Retrying)) {
-            return;
-        }
-        let due = |asked: &Cell<Moment>, changed: &Cell<bool>| {
-            let after = if changed.get() { ASK_BUSY_MS } else { ASK_QUIET_MS };
-            let due = asked.get().millis_until(now) >= after;
-            if due {
-                asked.set(now);
-                changed.set(false);
-            }
-            due
-        };
-        if due(&inbox.fleet_asked, &inbox.fleet_changed) {
-            spawn_local(self.ask_fleet());
-        }
-        if due(&inbox.commands_asked, &inbox.commands_changed) {
-            spawn_local(self.ask_commands());
+        let is_down = self.status.with_untracked(|status| matches!(status.phase, Phase::Waiting { .. } | Phase::Retrying));
+        if !is_down && inbox.asked.get().millis_until(now) >= ASK_MS {
+            inbox.asked.set(now);
+            spawn_local(self.ask());
         }
     }
 
@@ -152,16 +170,11 @@ impl World {
                 }
                 _ => {}
             }
-            match change {
-                Change::Command(..) | Change::Receipt(_) => inbox.commands_changed.set(true),
-                _ => inbox.fleet_changed.set(true),
-            }
             if let Some(fact) = of(change, left, now) {
                 inbox.numbered.set(inbox.numbered.get() + 1);
                 facts.push((inbox.numbered.get(), fact));
             }
         }
-        self.activity.update(|activity| changes.iter().for_each(|change| activity.apply(change, now)));
         if !facts.is_empty() {
             self.events.update(|events| {
                 facts.into_iter().for_each(|fact| events.push_front(fact));
@@ -170,36 +183,25 @@ impl World {
         }
     }
 
-    async fn ask_fleet(self) {
+    async fn ask(self) {
         let begun = now();
         match get::<Hub>("/hub").await {
             Ok(hub) => {
-                let at = now();
-                self.latency_ms.set(Some(begun.millis_until(at)));
-                self.connected.update(|history| history.record(at, hub.devices.connected as f64));
+                self.latency_ms.set(Some(begun.millis_until(now())));
                 self.hub.set(Some(hub));
                 self.failure.set(None);
             }
             Err(failure) => self.failure.set(Some(failure)),
         }
-        if let Ok(presence) = get("/presence").await {
-            self.presence.set(presence);
-        }
     }
 
-    async fn ask_commands(self) {
-        if let Ok(pending) = get::<Commands>("/commands?state=Pending&limit=1000").await {
-            self.backlog.set(Some(Backlog::of(&pending)));
+    /// The last day in steps of 20 s, then the last quarter of an hour by the second.
+    async fn recall(self) {
+        let day_ago = now().plus(-86_400_000).iso();
+        for path in [format!("/rates?since={day_ago}"), "/rates".to_owned()] {
+            if let Ok(columns) = get::<Columns>(&path).await {
+                self.rates.update(|rates| rates.recall(&columns));
+            }
         }
-    }
-
-    /// Those of the last hour that the hub still knows: one of each name.
-    fn remember_refusals(self) {
-        spawn_local(async move {
-            let Ok(refusals) = get::<Refusals>("/refusals").await else { return };
-            let now = now();
-            let recent = refusals.into_iter().filter(|refusal| refusal.time.millis_until(now) < 3_600_000);
-            self.activity.update(|activity| recent.for_each(|refusal| activity.refusals.add(refusal.time, &refusal.reason)));
-        });
     }
 }

@@ -1,60 +1,60 @@
-//! The live link's sockets. The only place that knows how the hub is asked for its changes: a WebSocket each, at `GET /api/v1/changes`.
+//! The live link's one socket, at `GET /api/v1/live`: all that any part of the page wants to hear goes over it. The only place that knows of
+//! sockets.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use leptos::prelude::*;
+use serde::Deserialize;
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::closure::Closure;
 use web_sys::{CloseEvent, MessageEvent, WebSocket};
 
+use super::ask::{Ask, unsubscribe};
 use super::state::{Act, Link, Status, Told};
 use crate::browser::{chance, now};
-use crate::model::change::{What, parse};
-use crate::routes::Query;
+use crate::model::change::{Message, What, parse};
 
 /// How often the machine is asked whether it is time for something.
 const TICK: std::time::Duration = std::time::Duration::from_millis(250);
 
-/// What to be told.
-#[derive(Clone, Debug, Default)]
-pub struct Interest {
-    /// With commas.
-    pub kinds: &'static str,
-    /// Only of this device.
-    pub device: Option<String>,
-    /// Whether how things stand is told first.
-    pub snapshot: bool,
+/// The subscription that the link itself goes by: all changes.
+const MAIN: u32 = 1;
+
+/// What every message says.
+#[derive(Deserialize)]
+struct Envelope {
+    id: u32,
+    kind: String,
+    position: Option<String>,
+    message: Option<String>,
 }
 
-impl Interest {
-    fn address(&self, from: Option<&str>) -> Option<String> {
-        let location = window().location();
-        let query = Query::default().with("kinds", self.kinds).with("device", self.device.clone().unwrap_or_default());
-        let query = match from {
-            // A hub that can't go on from there tells how things stand, to whoever wants to know at all.
-            Some(from) if self.snapshot => query.with("from", from),
-            Some(from) => query.with("from", from).with("snapshot", "false"),
-            None => query.with("snapshot", if self.snapshot { "true" } else { "false" }),
-        };
-        // Commas stay readable, and the API takes them so.
-        Some(format!("wss://{}/api/v1/changes{}", location.host().ok()?, query.text()))
-    }
-}
-
-/// A stream of changes, for as long as its owner keeps it.
+/// The link, for as long as its owner keeps it.
 pub struct Live {
     inner: Rc<RefCell<Inner>>,
     timer: Option<IntervalHandle>,
 }
 
 struct Inner {
-    interest: Interest,
     link: Link,
     socket: Option<Socket>,
+    main: Ask,
     told: Rc<dyn Fn(What)>,
+    others: BTreeMap<u32, Other>,
+    next: u32,
     status: RwSignal<Status>,
     this: Weak<RefCell<Inner>>,
+}
+
+/// Somebody who wants to hear something besides.
+struct Other {
+    ask: Ask,
+    /// Behind what it goes on.
+    position: Option<String>,
+    /// What kind of message, and all of it.
+    told: Rc<dyn Fn(&str, &str)>,
 }
 
 struct Socket {
@@ -64,13 +64,20 @@ struct Socket {
     _closed: Closure<dyn Fn(CloseEvent)>,
 }
 
+/// Ends what it stands for when it goes.
+pub struct Subscription {
+    inner: Weak<RefCell<Inner>>,
+    id: u32,
+}
+
 impl Live {
-    /// Opens it, and says what comes.
-    pub fn open(interest: Interest, told: impl Fn(What) + 'static) -> Self {
+    /// Opens it, and says what changes come.
+    pub fn open(main: Ask, told: impl Fn(What) + 'static) -> Self {
         let link = Link::new(now());
         let status = RwSignal::new(link.status(now()));
         let inner = Rc::new_cyclic(|this| {
-            RefCell::new(Inner { interest, link, socket: None, told: Rc::new(told), status, this: Weak::clone(this) })
+            let this = Weak::clone(this);
+            RefCell::new(Inner { link, socket: None, main, told: Rc::new(told), others: BTreeMap::new(), next: MAIN + 1, status, this })
         });
         inner.borrow_mut().open(None);
         let ticking = Rc::downgrade(&inner);
@@ -84,6 +91,16 @@ impl Live {
             TICK,
         );
         Self { inner, timer: timer.ok() }
+    }
+
+    /// Asks for something more, on this socket and on those that come after it. `from` is where it goes on, for what has positions.
+    pub fn subscribe(&self, ask: Ask, from: Option<String>, told: impl Fn(&str, &str) + 'static) -> Subscription {
+        let mut inner = self.inner.borrow_mut();
+        let id = inner.next;
+        inner.next += 1;
+        inner.say(&ask.request(id, from.as_deref()));
+        inner.others.insert(id, Other { ask, position: from, told: Rc::new(told) });
+        Subscription { inner: Rc::downgrade(&self.inner), id }
     }
 
     /// How it is.
@@ -107,55 +124,77 @@ impl Drop for Live {
     }
 }
 
+impl Subscription {
+    /// Behind what it would go on.
+    pub fn position(&self) -> Option<String> {
+        self.inner.upgrade()?.borrow().others.get(&self.id)?.position.clone()
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let Some(inner) = self.inner.upgrade() else { return };
+        // Whoever is told something may end what told it.
+        let Ok(mut inner) = inner.try_borrow_mut() else { return };
+        if inner.others.remove(&self.id).is_some() {
+            inner.say(&unsubscribe(self.id));
+        }
+    }
+}
+
 impl Inner {
     fn act(&mut self, act: Act) {
         match act {
             Act::None => {}
-            Act::Open(from) => self.open(from.as_deref()),
+            Act::Open(from) => self.open(from),
             Act::Close => {
                 self.shut();
                 self.link.closed(now(), chance());
             }
         }
-        self.say();
+        self.show();
     }
 
-    fn say(&self) {
+    fn show(&self) {
         let status = self.link.status(now());
         if self.status.try_get_untracked().is_some_and(|said| said != status) {
             self.status.set(status);
         }
     }
 
-    fn open(&mut self, from: Option<&str>) {
+    /// What can't be said now is said on the next socket.
+    fn say(&self, text: &str) {
+        if let Some(Socket { socket, .. }) = self.socket.as_ref().filter(|socket| socket.socket.ready_state() == WebSocket::OPEN) {
+            let _ = socket.send_with_str(text);
+        }
+    }
+
+    fn open(&mut self, from: Option<String>) {
         self.shut();
-        let socket = self.interest.address(from).and_then(|address| WebSocket::new(&address).ok());
-        let Some(socket) = socket else {
+        let Some(socket) = window().location().host().ok().and_then(|host| WebSocket::new(&format!("wss://{host}/api/v1/live")).ok())
+        else {
             self.link.closed(now(), chance());
             return;
         };
         let of = |this: &Weak<RefCell<Self>>| Weak::clone(this);
         let (opening, hearing, closing) = (of(&self.this), of(&self.this), of(&self.this));
         let opened = Closure::<dyn Fn()>::new(move || {
-            if let Some(inner) = opening.upgrade() {
-                inner.borrow_mut().link.opened(now());
-                inner.borrow().say();
-            }
+            let Some(inner) = opening.upgrade() else { return };
+            let mut inner = inner.borrow_mut();
+            inner.link.opened(now());
+            inner.say(&inner.main.request(MAIN, from.as_deref()));
+            inner.others.iter().for_each(|(id, other)| inner.say(&other.ask.request(*id, other.position.as_deref())));
+            inner.show();
         });
         let heard = Closure::<dyn Fn(MessageEvent)>::new(move |event: MessageEvent| {
-            let (Some(inner), Some(text)) = (hearing.upgrade(), event.data().as_string()) else { return };
-            let Some(message) = parse(&text) else { return };
-            let told = inner.borrow_mut().link.heard(message, now());
-            inner.borrow().say();
-            let tell = Rc::clone(&inner.borrow().told);
-            if let Told::Message(what) = told {
-                tell(what);
+            if let (Some(inner), Some(text)) = (hearing.upgrade(), event.data().as_string()) {
+                hear(&inner, &text);
             }
         });
         let closed = Closure::<dyn Fn(CloseEvent)>::new(move |_| {
             if let Some(inner) = closing.upgrade() {
                 inner.borrow_mut().link.closed(now(), chance());
-                inner.borrow().say();
+                inner.borrow().show();
             }
         });
         socket.set_onopen(Some(opened.as_ref().unchecked_ref()));
@@ -172,5 +211,45 @@ impl Inner {
             socket.set_onclose(None);
             let _ = socket.close();
         }
+    }
+
+    /// Who is to be told of a message that is not of the main subscription.
+    fn other(&mut self, Envelope { id, kind, position, .. }: &Envelope) -> Option<Rc<dyn Fn(&str, &str)>> {
+        let other = self.others.get_mut(id)?;
+        match kind.as_str() {
+            // There is nowhere to go on from in its middle.
+            "snapshot-begin" | "reset" => other.position = None,
+            _ if position.is_some() => other.position.clone_from(position),
+            _ => {}
+        }
+        Some(Rc::clone(&other.told))
+    }
+}
+
+/// Nobody is told anything while the link is borrowed: they may ask it for more.
+fn hear(inner: &Rc<RefCell<Inner>>, text: &str) {
+    let Ok(envelope) = serde_json::from_str::<Envelope>(text) else { return };
+    if envelope.id > MAIN {
+        inner.borrow_mut().link.sounded(now());
+        let told = inner.borrow_mut().other(&envelope);
+        if let Some(told) = told {
+            told(&envelope.kind, text);
+        }
+        return;
+    }
+    let message = match (envelope.id, envelope.kind.as_str()) {
+        (MAIN, _) => parse(text),
+        (_, "problem") => envelope.message.map(|problem| Message { position: None, what: What::Problem(problem) }),
+        _ => None,
+    };
+    let Some(message) = message else {
+        inner.borrow_mut().link.sounded(now());
+        return;
+    };
+    let told = inner.borrow_mut().link.heard(message, now());
+    inner.borrow().show();
+    let tell = Rc::clone(&inner.borrow().told);
+    if let Told::Message(what) = told {
+        tell(what);
     }
 }

@@ -156,7 +156,12 @@ impl Link {
         Act::None
     }
 
-    /// A message has come.
+    /// Something has come that says nothing but that the line is alive.
+    pub fn sounded(&mut self, now: Moment) {
+        self.heard = now;
+    }
+
+    /// A message of the changes has come.
     pub fn heard(&mut self, message: Message, now: Moment) -> Told {
         self.heard = now;
         if let Some(position) = message.position {
@@ -335,6 +340,13 @@ mod tests {
         let mut link = live();
         assert_eq!(link.tick(NOW.plus(40_000)), Act::None);
         assert_eq!(link.tick(NOW.plus(40_001)), Act::Close);
+    }
+
+    #[test]
+    fn a_line_on_which_anything_comes_is_alive() {
+        let mut link = live();
+        link.sounded(NOW.plus(30_000));
+        assert_eq!(link.tick(NOW.plus(70_000)), Act::None);
     }
 
     #[test]

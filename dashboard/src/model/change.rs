@@ -48,6 +48,8 @@ pub enum Change {
     Command(Box<Command>, Option<Step>),
     /// A receipt came, was read or was lost.
     Receipt(Receipt),
+    /// Somebody did something: the audit knows what.
+    Audit,
 }
 
 /// An identity without its keys.
@@ -194,6 +196,22 @@ impl Command {
     pub fn name(&self) -> String {
         self.message_id.as_ref().filter(|id| !id.is_empty()).cloned().unwrap_or_else(|| format!("command {}", self.id))
     }
+
+    /// Takes in what somebody tells of it, with as many of its steps as they know. A list that was on its way while the command went on does
+    /// not take it back.
+    pub fn learn(&mut self, told: Self, step: Option<Step>) {
+        let mut steps = std::mem::take(&mut self.steps);
+        for step in told.steps.iter().cloned().chain(step) {
+            if !steps.contains(&step) {
+                steps.push(step);
+            }
+        }
+        steps.sort_by_key(|step| step.time);
+        if self.ended_time.is_none() {
+            *self = told;
+        }
+        self.steps = steps;
+    }
 }
 
 /// A step on a command's way.
@@ -264,6 +282,7 @@ fn change(kind: &str, mut value: Value) -> Option<Change> {
             Change::Command(serde_json::from_value(value.get_mut("command")?.take()).ok()?, step)
         }
         "receipt" => Change::Receipt(serde_json::from_value(value).ok()?),
+        "audit" => Change::Audit,
         _ => return None,
     })
 }
@@ -316,7 +335,7 @@ mod tests {
 
     #[test]
     fn what_is_not_understood_is_passed_over() {
-        for text in ["", "[]", "{}", r#"{"kind":"audit"}"#, r#"{"kind":"presence","deviceId":5}"#, r#"{"kind":"registry"}"#] {
+        for text in ["", "[]", "{}", r#"{"kind":"eclipse"}"#, r#"{"kind":"presence","deviceId":5}"#, r#"{"kind":"registry"}"#] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

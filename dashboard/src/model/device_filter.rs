@@ -1,10 +1,14 @@
 //! Which devices a list shows, and in which order: in the address, so that it can be shared, and in the question to the hub.
 
 use super::state::DeviceState;
+use super::time::Moment;
 use crate::routes::Query;
 
 /// By what a list can be sorted: as the API and the address call it.
-pub const SORTS: [&str; 5] = ["id", "state", "since", "queue", "reason"];
+pub const SORTS: [&str; 6] = ["id", "state", "since", "queue", "reason", "lastSeen"];
+
+/// A hundred years: nothing is longer ago.
+const FOR_EVER: u64 = 3_155_760_000;
 
 /// The filter and the order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +23,14 @@ pub struct DeviceFilter {
     pub held: bool,
     /// Only those with as many commands waiting.
     pub queue_min: Option<u64>,
+    /// Only those of which nothing was heard for so many seconds.
+    pub away: Option<u64>,
+    /// Only those of which something was heard within so many seconds.
+    pub away_max: Option<u64>,
+    /// Why the last connection ended, in the API's word; empty for all.
+    pub reason: String,
+    /// Only those that a manifest speaks for, or only the others.
+    pub managed: Option<bool>,
     /// Only those with this tag: `key:value`.
     pub tag: String,
     /// One of [`SORTS`]; empty: the newest change first.
@@ -38,22 +50,40 @@ impl DeviceFilter {
             authentication: text("auth"),
             held: query.get("held") == Some("true"),
             queue_min: query.get("queueMin").and_then(|least| least.parse().ok()),
+            away: query.get("away").and_then(|seconds| seconds.parse().ok()),
+            away_max: query.get("awayMax").and_then(|seconds| seconds.parse().ok()),
+            reason: text("reason"),
+            managed: query.get("managed").and_then(|managed| managed.parse().ok()),
             tag: text("tag"),
             sort: query.get("sort").filter(|sort| SORTS.contains(sort)).unwrap_or_default().to_owned(),
             descending: query.get("order") == Some("desc"),
         }
     }
 
-    /// As a query: of an address, and of the API's.
+    /// As the API is asked, at this moment.
+    #[must_use]
+    pub fn question(&self, now: Moment) -> Query {
+        let before =
+            |seconds: Option<u64>| seconds.map(|seconds| now.plus(-(seconds.min(FOR_EVER) as i64) * 1000).iso()).unwrap_or_default();
+        let query = self.query().with("away", "").with("awayMax", "");
+        query.with("seenBefore", before(self.away)).with("seenAfter", before(self.away_max))
+    }
+
+    /// As the page's address has it.
     #[must_use]
     pub fn query(&self) -> Query {
+        let number = |number: Option<u64>| number.map(|number| number.to_string()).unwrap_or_default();
         let states: Vec<_> = self.states.iter().map(|state| state.name()).collect();
         Query::default()
             .with("prefix", self.prefix.as_str())
             .with("state", states.join(","))
             .with("auth", self.authentication.as_str())
             .with("held", if self.held { "true" } else { "" })
-            .with("queueMin", self.queue_min.map(|least| least.to_string()).unwrap_or_default())
+            .with("queueMin", number(self.queue_min))
+            .with("away", number(self.away))
+            .with("awayMax", number(self.away_max))
+            .with("reason", self.reason.as_str())
+            .with("managed", self.managed.map(|managed| managed.to_string()).unwrap_or_default())
             .with("tag", self.tag.as_str())
             .with("sort", self.sort.as_str())
             .with("order", if self.descending { "desc" } else { "" })
@@ -103,6 +133,17 @@ mod tests {
         let filter = DeviceFilter::of(&Query::parse("?state=asleep&queueMin=many&sort=colour&x=y"));
         assert_eq!(filter, DeviceFilter::default());
         assert!(filter.is_all() && filter.clone().sorted("id").is_all());
+    }
+
+    #[test]
+    fn how_long_ago_becomes_a_time_when_it_is_asked() {
+        let filter = DeviceFilter::of(&Query::parse("?away=600&awayMax=99999999999999&state=offline"));
+        let question = filter.question(Moment::parse("2026-11-23T14:00:00.000Z").unwrap());
+        assert_eq!(
+            (question.get("seenBefore"), question.get("away"), question.get("state")),
+            (Some("2026-11-23T13:50:00.000Z"), None, Some("offline"))
+        );
+        assert_eq!(filter.query().get("away"), Some("600"));
     }
 
     #[test]

@@ -1,9 +1,12 @@
 //! What the REST API says of the hub and its devices (docs/api.md), as far as the page shows it.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 
 use super::change::{Command, Refusal};
 use super::format::{count, duration, exact};
+use super::state::DeviceState;
 use super::time::Moment;
 
 /// `GET /api/v1/hub`.
@@ -24,6 +27,30 @@ pub struct Hub {
     pub partitions: u64,
     /// How many devices it has.
     pub devices: Counts,
+    /// Whom clients have to trust, in PEM; nothing for an authority that they trust anyhow.
+    pub authority: Option<String>,
+    /// Where its events are.
+    pub storage: Option<Storage>,
+}
+
+/// The disk that events are on, as far as that is known.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Storage {
+    /// What events take.
+    pub events_bytes: Option<u64>,
+    /// What they may take.
+    pub retention_bytes: Option<u64>,
+    /// How long they are kept.
+    pub retention_seconds: Option<u64>,
+    /// Since when there are events.
+    pub oldest_event_time: Option<Moment>,
+    /// What is left of the disk.
+    pub free_bytes: Option<u64>,
+    /// How large it is.
+    pub size_bytes: Option<u64>,
+    /// Whether nothing more is taken.
+    pub full: bool,
 }
 
 /// How many devices a hub has.
@@ -38,14 +65,34 @@ pub struct Counts {
     pub connected: u64,
 }
 
-/// `GET /api/v1/presence`.
+/// The live link's `fleet`: how the devices are.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct PresenceSummary {
-    /// Connects since the hub began.
-    pub connects_total: u64,
+pub struct Fleet {
+    /// Whether all of them are counted.
+    pub whole: bool,
+    /// Grows with every change.
+    pub revision: u64,
+    /// All.
+    pub total: u64,
+    /// That may connect.
+    pub enabled: u64,
+    /// That have a connection.
+    pub connected: u64,
+    /// That somebody shut out.
+    pub held: u64,
+    /// Each device in one of them.
+    pub states: BTreeMap<String, u64>,
     /// Who comes and goes.
     pub flapping: Vec<Flapping>,
+}
+
+impl Fleet {
+    /// How many are so.
+    #[must_use]
+    pub fn count(&self, state: DeviceState) -> u64 {
+        self.states.get(state.name()).copied().unwrap_or_default()
+    }
 }
 
 /// A device that can't hold a connection.
@@ -118,6 +165,10 @@ pub struct FleetRow {
     pub reason: Option<String>,
     /// How it proves itself.
     pub authentication: String,
+    /// Whether it may connect.
+    pub enabled: bool,
+    /// Whether it has a connection.
+    pub connected: bool,
     /// Commands that wait for it.
     pub queue: u64,
     /// When it was last heard of.
@@ -138,6 +189,8 @@ pub struct FleetPage {
     pub next: Option<String>,
     /// How many match.
     pub total: Total,
+    /// Of the fleet, as it was.
+    pub revision: u64,
 }
 
 /// How many match a filter.
@@ -218,47 +271,12 @@ pub struct Secrets {
     pub connection_string: Option<String>,
 }
 
-/// The commands that wait, by what they wait for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Backlog {
-    /// In their queues.
-    pub enqueued: u64,
-    /// With their devices.
-    pub delivered: u64,
-    /// Since when the oldest waits.
-    pub oldest: Option<Moment>,
-    /// Whether there are more than these.
-    pub more: bool,
-}
-
-impl Backlog {
-    /// Of the pending commands.
-    #[must_use]
-    pub fn of(pending: &Commands) -> Self {
-        let delivered = pending.commands.iter().filter(|command| command.state == "Invisible").count() as u64;
-        Self {
-            enqueued: pending.commands.len() as u64 - delivered,
-            delivered,
-            oldest: pending.commands.iter().filter_map(|command| command.enqueued_time).min(),
-            more: pending.next.is_some(),
-        }
-    }
-}
-
 /// `GET /api/v1/refusals`.
 pub type Refusals = Vec<Refusal>;
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_backlog_knows_its_oldest() {
-        let command = |state: &str, at: i64| Command { state: state.to_owned(), enqueued_time: Some(Moment(at)), ..Command::default() };
-        let pending = Commands { commands: vec![command("Enqueued", 9), command("Invisible", 5), command("Enqueued", 7)], next: None };
-        assert_eq!(Backlog::of(&pending), Backlog { enqueued: 2, delivered: 1, oldest: Some(Moment(5)), more: false });
-        assert_eq!(Backlog::of(&Commands::default()), Backlog::default());
-    }
 
     #[test]
     fn what_was_done_is_said_with_what_was_measured() {
@@ -287,6 +305,10 @@ mod tests {
             "certificateExpiryTime":null,"partitions":4,"devices":{"total":50,"enabled":48,"connected":42}}"#;
         let hub: Hub = serde_json::from_str(text).unwrap();
         assert_eq!((hub.devices, hub.certificate_expiry_time), (Counts { total: 50, enabled: 48, connected: 42 }, None));
+        assert_eq!(hub.storage, None);
+        let text = r#"{"id":3,"kind":"fleet","whole":true,"revision":817,"total":50,"states":{"connected":40,"offline":5},"flapping":[{"deviceId":"pump","connects":7}]}"#;
+        let fleet: Fleet = serde_json::from_str(text).unwrap();
+        assert_eq!((fleet.count(DeviceState::Offline), fleet.count(DeviceState::Never), fleet.flapping[0].connects), (5, 0, 7));
         let page: FleetPage = serde_json::from_str(r#"{"devices":[{"deviceId":"d"}],"next":null,"total":{"atLeast":5}}"#).unwrap();
         assert_eq!((page.devices[0].device_id.as_str(), page.total.count()), ("d", (5, false)));
     }

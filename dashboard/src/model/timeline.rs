@@ -155,19 +155,7 @@ impl Story {
     /// A command, with as many of its steps as whoever tells of it knows.
     pub fn command(&mut self, command: Command, step: Option<Step>) {
         let Ok(number) = command.id.parse() else { return };
-        let known = self.commands.entry(number).or_default();
-        let mut steps = std::mem::take(&mut known.steps);
-        for step in command.steps.iter().cloned().chain(step) {
-            if !steps.contains(&step) {
-                steps.push(step);
-            }
-        }
-        steps.sort_by_key(|step| step.time);
-        // A list that was on its way while the command went on must not take it back.
-        if known.ended_time.is_none() {
-            *known = command;
-        }
-        known.steps = steps;
+        self.commands.entry(number).or_default().learn(command, step);
     }
 
     /// A step of a command's receipt.

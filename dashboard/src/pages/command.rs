@@ -6,17 +6,17 @@ use leptos::task::spawn_local;
 use crate::api::{Failure, get, get_bytes, post};
 use crate::app::Who;
 use crate::browser::Place;
-use crate::model::change::Command as Found;
-use crate::model::format::{bytes, count, duration};
-use crate::model::scale::waterfall;
+use crate::model::change::{Change, Command as Found};
+use crate::model::format::{bytes, count};
 use crate::model::state::{ALERT, DeviceState, command_look, command_word};
-use crate::model::words::{protocol, sentence};
+use crate::model::words::sentence;
 use crate::parts::id::DeviceLink;
 use crate::parts::notice::{Empty, Notice, Skeleton};
 use crate::parts::panel::{Fact, Panel};
 use crate::parts::payload::PayloadView;
-use crate::parts::sign::{Badge, Glyph, Icon};
+use crate::parts::sign::{Badge, Icon};
 use crate::parts::toast::Toasts;
+use crate::parts::waterfall::{Axis, Steps, Track};
 use crate::parts::when::At;
 use crate::routes::{Route, segment};
 use crate::world::World;
@@ -30,8 +30,7 @@ pub fn Command(
     let world: World = expect_context();
     let found = RwSignal::new(None::<Result<Found, Failure>>);
     let path = format!("/commands/{}", segment(&id));
-    Effect::new(move |_| {
-        world.backlog.track();
+    let ask = move || {
         let path = path.clone();
         spawn_local(async move {
             let answer = get(&path).await;
@@ -39,6 +38,20 @@ pub fn Command(
                 found.set(Some(answer));
             }
         });
+    };
+    ask();
+    let number = id.clone();
+    Effect::new(move |before: Option<u32>| {
+        let missed = world.missed.get();
+        let about = |change: &Change| match change {
+            Change::Command(command, _) => command.id == number,
+            Change::Receipt(receipt) => receipt.command_id == number,
+            _ => false,
+        };
+        if world.latest.with(|changes| changes.iter().any(about)) || before.is_some_and(|before| before != missed) {
+            ask();
+        }
+        missed
     });
     let body = move || {
         match found.get() {
@@ -72,14 +85,18 @@ pub fn Command(
 
 #[component]
 fn Whole(command: Found) -> impl IntoView {
-    let Found { device_id, id, sent_by, ack, size_bytes, delivery_count, expiry_time, .. } = command.clone();
-    let way = command.clone();
-    let aside = || view! { <span class="panel__note">"logarithmic, from 1 ms to 1 h"</span> };
+    let Found { device_id, id, sent_by, ack, size_bytes, delivery_count, expiry_time, steps, .. } = command.clone();
+    let aside = || view! { <span class="panel__note">"logarithmic: time since it was enqueued"</span> };
+    let (again, path) = (command.can_be_sent_again, format!("/commands/{}", segment(&command.id)));
+    let by = sent_by.clone();
     view! {
         <div class="grid">
             <div class="stack col-8">
-                <Panel heading="Its way".to_owned() aside><Way command=way /></Panel>
-                <Content again=command.can_be_sent_again path=format!("/commands/{}", segment(&command.id)) />
+                <Panel heading="Its way".to_owned() aside>
+                    <div class="panel__body"><Axis /><Track command=Signal::stored(command) /></div>
+                    <div class="waterfall__steps"><Steps steps sent_by=by /></div>
+                </Panel>
+                <Content again path />
             </div>
             <div class="stack col-4">
                 <Panel heading="Command".to_owned()>
@@ -97,50 +114,6 @@ fn Whole(command: Found) -> impl IntoView {
                 </Panel>
             </div>
         </div>
-    }
-    .into_any()
-}
-
-/// A bar for its way, and its steps below.
-#[component]
-fn Way(command: Found) -> impl IntoView {
-    let Found { steps, state, enqueued_time, ended_time, .. } = command;
-    let begun = enqueued_time.unwrap_or_default();
-    let at = |step: &str| steps.iter().rev().find(|found| found.step == step).map(|found| waterfall(begun.millis_until(found.time)));
-    let end = ended_time.map_or(1.0, |ended| waterfall(begun.millis_until(ended)));
-    let delivered = at("Delivered").unwrap_or(end);
-    let read = at("ReceiptRead");
-    let percent = |part: f64| format!("{:.2}%", part * 100.0);
-    let flight = match state.as_str() {
-        "Completed" => "waterfall__flight waterfall__flight--ok",
-        "Rejected" | "DeliveryCountExceeded" => "waterfall__flight waterfall__flight--bad",
-        _ => "waterfall__flight",
-    };
-    let queued = if state == "Expired" { "waterfall__queued waterfall__queued--late" } else { "waterfall__queued" };
-    let step = |(index, step): (usize, &crate::model::change::Step)| {
-        let before = index.checked_sub(1).and_then(|before| steps.get(before));
-        let mut meta: Vec<String> = vec![step.time.clock() + &step.time.fraction()];
-        meta.extend(before.map(|before| format!("+{}", duration(before.time.millis_until(step.time)))));
-        meta.extend(step.protocol.as_deref().map(|name| protocol(name).to_owned()));
-        meta.extend(step.reason.clone());
-        let look = command_look(&step.step);
-        view! {
-            <div class="waterfall__step" data-tone=look.tone.name()>
-                <span class="waterfall__what"><Glyph look />{sentence(command_word(&step.step))}</span><span>{meta.join(" · ")}</span>
-            </div>
-        }
-    };
-    view! {
-        <div class="panel__body">
-            <svg class="waterfall__track" role="img" aria-label="How long each part of its way took">
-                <rect class=queued x="0" width=percent(delivered.max(0.004)) y="18" height="12" rx="2"></rect>
-                <rect class=flight x=percent(delivered) width=percent((end - delivered).max(0.0)) y="18" height="12" rx="2"></rect>
-                {read.map(|read| view! {
-                    <line class="waterfall__receipt" x1=percent(end) x2=percent(read) y1="24" y2="24"></line><circle class="waterfall__read" cx=percent(read) cy="24" r="4"></circle>
-                })}
-            </svg>
-        </div>
-        <div class="waterfall__steps">{steps.iter().enumerate().map(step).collect_view()}</div>
     }
     .into_any()
 }

@@ -11,8 +11,8 @@ use super::credentials::Credentials;
 use super::device_actions::Actions;
 use crate::api::{Failure, get};
 use crate::browser::{Place, now};
-use crate::link::client::{Interest, Live};
-use crate::model::change::{Change, Device as Identity, Step, What};
+use crate::link::ask::Ask;
+use crate::model::change::{Change, Device as Identity, Step, What, parse};
 use crate::model::format::{NOTHING, count, number};
 use crate::model::hub::{Commands, DeviceConnections, Flapping, Refusals};
 use crate::model::state::DeviceState;
@@ -28,7 +28,7 @@ use crate::parts::sign::{Badge, Glyph};
 use crate::parts::timeline::{Row, Timeline};
 use crate::parts::when::{At, For, use_now};
 use crate::routes::{Route, segment};
-use crate::world::World;
+use crate::world::{KINDS, World};
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -125,21 +125,21 @@ impl Known {
         let world: World = expect_context();
         let boot = move || world.hub.with_untracked(|hub| hub.as_ref().map(|hub| hub.boot.clone()).unwrap_or_default());
         let standing = Rc::new(RefCell::new(false));
-        let interest = Interest { kinds: "registry,presence,refusal,command,receipt", device: Some(id.to_owned()), snapshot: true };
-        let live = Live::open(interest, move |what| match what {
-            What::SnapshotBegin => {
+        let ask = Ask::Changes { kinds: KINDS, device: Some(id.to_owned()), snapshot: true };
+        let subscription = world.subscribe(ask, None, move |_, text| match parse(text).map(|message| message.what) {
+            Some(What::SnapshotBegin) => {
                 *standing.borrow_mut() = true;
                 self.connected.set(false);
             }
-            What::SnapshotEnd => {
+            Some(What::SnapshotEnd) => {
                 *standing.borrow_mut() = false;
                 self.asked.set(true);
             }
-            What::Change(change) => self.apply(change, &boot(), *standing.borrow()),
+            Some(What::Change(change)) => self.apply(change, &boot(), *standing.borrow()),
             _ => {}
         });
         // Ends with the page.
-        StoredValue::new_local(live);
+        StoredValue::new_local(subscription);
     }
 
     fn apply(self, change: Change, boot: &str, standing: bool) {
@@ -156,6 +156,7 @@ impl Known {
                 self.connected.set(presence.device_connected);
                 self.story.update(|story| story.presence(&presence, boot));
             }
+            Change::Audit => {}
             Change::Refusal(refusal) => self.story.update(|story| story.refusal(refusal)),
             Change::Command(command, step) => self.story.update(|story| story.command(*command, step)),
             Change::Receipt(receipt) => {

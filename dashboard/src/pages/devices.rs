@@ -75,9 +75,9 @@ pub fn Devices() -> impl IntoView {
     let fresh = set_interval_with_handle(move || fleet.refresh(filter), FRESH).ok();
     on_cleanup(move || fresh.into_iter().for_each(|timer| timer.clear()));
     let sub = move || {
-        world.hub.with(|hub| {
-            hub.as_ref().map(|hub| format!("{} registered · {} connected", number(hub.devices.total), number(hub.devices.connected)))
-        })
+        world
+            .fleet
+            .with(|fleet| fleet.as_ref().map(|fleet| format!("{} registered · {} connected", number(fleet.total), number(fleet.connected))))
     };
     view! {
         <div class="page__head"><div class="page__title"><h1>"Devices"</h1><p class="page__sub">{sub}</p></div></div>
@@ -120,7 +120,8 @@ impl Fleet {
     fn ask(self, filter: Memo<DeviceFilter>, page: usize, after: Option<String>, more: bool) {
         self.asking.set(true);
         let question = self.question.get_untracked();
-        let query = filter.get_untracked().query().with("limit", PAGE.to_string()).with("after", after.unwrap_or_default());
+        let query =
+            filter.get_untracked().question(crate::browser::now()).with("limit", PAGE.to_string()).with("after", after.unwrap_or_default());
         spawn_local(async move {
             let answer = get::<FleetPage>(&format!("/devices{}", query.text())).await;
             if self.question.try_get_untracked() != Some(question) {
@@ -157,15 +158,7 @@ fn Filters(filter: Memo<DeviceFilter>) -> impl IntoView {
         let later = move || place.filter(&DeviceFilter { prefix: typed.get_untracked(), ..filter.get_untracked() }.query());
         timer.set_value(set_timeout_with_handle(later, TYPED).ok());
     };
-    let known = move |state: DeviceState| {
-        let counts = world.hub.with(|hub| hub.as_ref().map(|hub| hub.devices))?;
-        match state {
-            DeviceState::Connected => Some(counts.connected),
-            DeviceState::Disabled => Some(counts.total.saturating_sub(counts.enabled)),
-            DeviceState::Flapping => Some(world.presence.with(|presence| presence.flapping.len() as u64)),
-            DeviceState::Offline | DeviceState::Never => None,
-        }
-    };
+    let known = move |state: DeviceState| world.fleet.with(|fleet| fleet.as_ref().map(|fleet| fleet.count(state)));
     let chip = move |state: DeviceState| {
         let press = Callback::new(move |()| place.filter(&filter.get_untracked().toggled(state).query()));
         view! {

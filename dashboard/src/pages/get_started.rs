@@ -9,6 +9,7 @@ use crate::parts::control::{Copy, Seg};
 use crate::parts::notice::Notice;
 use crate::parts::panel::Panel;
 use crate::parts::sign::Glyph;
+use crate::parts::when::use_now;
 use crate::routes::Route;
 use crate::world::World;
 
@@ -89,9 +90,14 @@ fn Code(#[prop(into)] text: Signal<String>, label: &'static str) -> impl IntoVie
 fn Seen() -> impl IntoView {
     let world: World = expect_context();
     let done = move |is: bool| if is { Look { glyph: "completed", tone: Tone::Ok } } else { DeviceState::Never.look() };
-    let counts = Memo::new(move |_| world.hub.with(|hub| hub.as_ref().map(|hub| hub.devices).unwrap_or_default()));
+    let now = use_now();
+    let counts =
+        Memo::new(move |_| world.fleet.with(|fleet| fleet.as_ref().map(|fleet| (fleet.total, fleet.connected)).unwrap_or_default()));
     let completed = Memo::new(move |_| {
-        world.activity.with(|activity| activity.steps.by_reason(crate::model::time::Moment(0)).iter().any(|(step, _)| step == "Completed"))
+        let day_ago = now.get().plus(-86_400_000);
+        world
+            .rates
+            .with_untracked(|rates| rates.since(day_ago, now.get()).any(|(_, sample)| sample.commands.ended.contains_key("Completed")))
     });
     let line = move |is: Signal<bool>, text: &'static str| {
         view! { <li class="row"><Glyph look=Signal::derive(move || done(is.get())) /><span>{text}</span><span class="sr">{move || if is.get() { "done" } else { "not yet" }}</span></li> }
@@ -99,9 +105,9 @@ fn Seen() -> impl IntoView {
     view! {
         <Panel heading="Seen by this hub".to_owned()>
             <ul class="panel__body stack stack--close">
-                {line(Signal::derive(move || counts.get().total > 0), "A device is registered")}
-                {line(Signal::derive(move || counts.get().connected > 0), "A device is connected")}
-                {line(completed.into(), "A command was completed, while this page is open")}
+                {line(Signal::derive(move || counts.get().0 > 0), "A device is registered")}
+                {line(Signal::derive(move || counts.get().1 > 0), "A device is connected")}
+                {line(completed.into(), "A command was completed, in the last day")}
             </ul>
         </Panel>
     }

@@ -41,6 +41,60 @@ pub fn Spark(
     .into_any()
 }
 
+/// The same, small, in a table's row, beside the number that says it.
+#[component]
+pub fn Trace(
+    /// Evenly spaced, the latest last.
+    #[prop(into)]
+    values: Signal<Vec<f64>>,
+    /// Its colour.
+    tone: Tone,
+) -> impl IntoView {
+    // As the style has it.
+    const WIDTH: f64 = 96.0;
+    const HEIGHT: f64 = 24.0;
+    let line = Memo::new(move |_| spark(&values.get(), WIDTH, HEIGHT, true));
+    view! {
+        <svg class="chart chart--lag" data-tone=tone.name() viewBox="0 0 96 24" preserveAspectRatio="none" aria-hidden="true">
+            <path class="chart__area" d=move || area(&line.get(), 0.0, WIDTH, HEIGHT)></path><path class="chart__line" d=move || line.get()></path>
+        </svg>
+    }
+    .into_any()
+}
+
+/// Counts in equal stretches of time, as small bars on one line.
+#[component]
+pub fn Strip(
+    /// The latest last.
+    #[prop(into)]
+    values: Signal<Vec<u64>>,
+    /// Their colour.
+    tone: Tone,
+) -> impl IntoView {
+    let bars = move || {
+        let values = values.get();
+        let most = values.iter().copied().max().unwrap_or_default().max(1) as f64;
+        let step = 100.0 / values.len().max(1) as f64;
+        let bar = |(index, value): (usize, u64)| {
+            // What happened once is seen beside what happened a thousand times.
+            let height = (value as f64 / most).sqrt() * 20.0;
+            let x = index as f64 * step;
+            if value == 0 {
+                String::new()
+            } else {
+                format!("M{x:.2} {:.1}h{:.2}v{height:.1}h-{:.2}z", 20.0 - height, step * 0.75, step * 0.75)
+            }
+        };
+        values.into_iter().enumerate().map(bar).collect::<String>()
+    };
+    view! {
+        <svg class="chart chart--strip" data-tone=tone.name() viewBox="0 0 100 20" preserveAspectRatio="none" aria-hidden="true">
+            <path class="chart__bar" d=bars></path><line class="chart__base" x1="0" x2="100" y1="20" y2="20"></line>
+        </svg>
+    }
+    .into_any()
+}
+
 /// A part of a whole, or several parts.
 #[component]
 pub fn Meter(

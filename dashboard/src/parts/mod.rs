@@ -14,4 +14,5 @@ pub mod stat;
 pub mod table;
 pub mod timeline;
 pub mod toast;
+pub mod waterfall;
 pub mod when;

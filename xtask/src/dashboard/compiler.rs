@@ -17,6 +17,9 @@ pub const TARGET: &str = "wasm32-unknown-unknown";
 /// Unpacks Debian's compiler into the cache, and prints where.
 const SCRIPT: &str = "xtask/wasm-compiler.sh";
 
+/// Leptos makes a type, and code, of its own of every piece of a view, unless it is told to forget what they are made of.
+const SMALL: &str = "--cfg=erase_components";
+
 /// A compiler with the target.
 pub enum Compiler {
     /// The one that compiled this program.
@@ -46,12 +49,12 @@ impl Compiler {
     /// cargo, with this compiler.
     pub fn cargo(&self) -> Command {
         let mut cargo = cargo();
+        let mut flags = SMALL.to_owned();
         if let Self::Distribution { rustc, linker, sysroot } = self {
-            cargo
-                .env("RUSTC", rustc)
-                .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker)
-                .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", format!("--sysroot={}", sysroot.display()));
+            flags += &format!(" --sysroot={}", sysroot.display());
+            cargo.env("RUSTC", rustc).env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
         }
+        cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", flags);
         cargo
     }
 }

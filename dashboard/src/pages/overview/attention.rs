@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::model::format::{count, elapsed, number, ordinal};
+use crate::model::format::{bytes, count, elapsed, number, ordinal};
 use crate::model::state::{ALERT, DeviceState, Look, REFUSED, Tone, command_look};
 use crate::model::time::Moment;
 use crate::model::words::{disconnect_reason, refusal_reason, sentence};
@@ -13,8 +13,13 @@ use crate::parts::when::{For, use_now};
 use crate::routes::Route;
 use crate::world::World;
 
+const HOUR_MS: i64 = 3_600_000;
+
 /// Nearer to its end than this a certificate wants looking at.
 const CERTIFICATE_MS: u64 = 21 * 86_400_000;
+
+/// With less of the disk left than one part in so many, it wants looking at.
+const DISK_PART: u64 = 10;
 
 /// More refusals in an hour than this are worth a line.
 const REFUSALS_MIN: u64 = 10;
@@ -34,10 +39,17 @@ pub fn Attention() -> impl IntoView {
     let world: World = expect_context();
     let now = use_now();
     let items = Memo::new(move |_| {
-        [dropped(world, now.get()), flapping(world), ended(world, now.get()), refused(world, now.get()), certificate(world, now.get())]
-            .into_iter()
-            .flatten()
-            .collect::<Vec<_>>()
+        [
+            dropped(world, now.get()),
+            flapping(world),
+            ended(world, now.get()),
+            refused(world, now.get()),
+            disk(world),
+            certificate(world, now.get()),
+        ]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
     });
     let aside = || view! { <span class="panel__note">"most urgent first"</span> };
     let line = |item: Item| {
@@ -66,7 +78,7 @@ pub fn Attention() -> impl IntoView {
 }
 
 fn dropped(world: World, now: Moment) -> Option<Item> {
-    let drop = world.activity.with(|activity| activity.latest_drop(now).cloned())?;
+    let drop = world.rates.with_untracked(|rates| rates.latest_drop(now))?;
     let reason = drop.reason.as_deref().map_or_else(|| "For several reasons".to_owned(), |reason| sentence(disconnect_reason(reason)));
     let within = elapsed(drop.began.millis_until(drop.ended).max(1000));
     let back =
@@ -81,11 +93,12 @@ fn dropped(world: World, now: Moment) -> Option<Item> {
 }
 
 fn flapping(world: World) -> Option<Item> {
-    let flapping = world.presence.with(|presence| presence.flapping.clone());
+    let fleet = world.fleet.get()?;
+    let (flapping, all) = (fleet.flapping.clone(), fleet.count(DeviceState::Flapping).max(fleet.flapping.len() as u64));
     let worst = flapping.iter().max_by_key(|device| device.connects)?;
     Some(Item {
         look: DeviceState::Flapping.look(),
-        title: format!("{} flapping", count(flapping.len() as u64, "device is", "devices are")),
+        title: format!("{} flapping", count(all, "device is", "devices are")),
         since: flapping.iter().filter_map(|device| device.since).min(),
         why: format!("Worst: {}, connected for the {} time.", worst.device_id, ordinal(worst.connects)),
         href: if flapping.len() == 1 {
@@ -97,7 +110,7 @@ fn flapping(world: World) -> Option<Item> {
 }
 
 fn ended(world: World, now: Moment) -> Option<Item> {
-    let sums = world.activity.with(|activity| activity.steps.by_reason(now.plus(-3_540_000)));
+    let sums = world.rates.with_untracked(|rates| rates.by_reason(now.plus(-HOUR_MS), now, |sample| &sample.commands.ended));
     let of = |wanted: &str| sums.iter().find(|(step, _)| step == wanted).map_or(0, |(_, count)| *count);
     let (expired, rejected, given_up) = (of("Expired"), of("Rejected"), of("DeliveryCountExceeded"));
     let total = expired + rejected + given_up;
@@ -111,7 +124,7 @@ fn ended(world: World, now: Moment) -> Option<Item> {
 }
 
 fn refused(world: World, now: Moment) -> Option<Item> {
-    let sums = world.activity.with(|activity| activity.refusals.by_reason(now.plus(-3_540_000)));
+    let sums = world.rates.with_untracked(|rates| rates.by_reason(now.plus(-HOUR_MS), now, |sample| &sample.refusals));
     let total: u64 = sums.iter().map(|(_, count)| count).sum();
     let said: Vec<_> = sums.iter().take(3).map(|(reason, count)| format!("{} {}", number(*count), refusal_reason(reason))).collect();
     (total >= REFUSALS_MIN).then(|| Item {
@@ -119,7 +132,21 @@ fn refused(world: World, now: Moment) -> Option<Item> {
         title: format!("{} refused in the last hour", count(total, "sign-in", "sign-ins")),
         since: None,
         why: format!("{}.", said.join(", ")),
-        href: Route::Devices.path(),
+        href: Route::Connectivity.path(),
+    })
+}
+
+fn disk(world: World) -> Option<Item> {
+    let storage = world.hub.with(|hub| hub.as_ref().and_then(|hub| hub.storage.clone()))?;
+    let left = storage.free_bytes.zip(storage.size_bytes).filter(|(free, size)| free * DISK_PART < *size);
+    (storage.full || left.is_some()).then(|| Item {
+        look: ALERT,
+        title: if storage.full { "The disk is full".to_owned() } else { "The disk is nearly full".to_owned() },
+        since: None,
+        why: left
+            .map(|(free, size)| format!("{} of {} are left.", bytes(free), bytes(size)))
+            .unwrap_or_else(|| "The hub takes nothing more.".to_owned()),
+        href: Route::Flow.path(),
     })
 }
 

@@ -6,7 +6,9 @@ mod events;
 use leptos::prelude::*;
 
 use crate::browser::Place;
-use crate::model::format::{NOTHING, count, elapsed, exact, number, percent};
+use crate::model::format::{NOTHING, bytes, count, elapsed, exact, number, percent};
+use crate::model::hub::{Fleet, Hub, Storage};
+use crate::model::rates::{ByReason, Sample};
 use crate::model::state::{DeviceState, Look, Tone, command_look};
 use crate::model::time::Moment;
 use crate::model::words::{disconnect_reason, disconnect_tone, refusal_reason, sentence};
@@ -16,13 +18,17 @@ use crate::parts::notice::{Empty, Notice};
 use crate::parts::panel::{Fact, Panel};
 use crate::parts::sign::{Badge, Glyph, Swatch};
 use crate::parts::stat::Stat;
-use crate::parts::when::{At, For, use_now};
+use crate::parts::when::{At, use_now};
 use crate::routes::Route;
 use crate::world::World;
 use attention::Attention;
 use events::Events;
 
 const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
+
+/// Bars of connects and disconnects, whatever the range.
+const BARS: usize = 60;
 
 /// Over how long the line goes: each as the address has it, in minutes, and in words.
 const RANGES: [(&str, i64, &str); 4] = [("15m", 15, "15 min"), ("1h", 60, "1 h"), ("6h", 360, "6 h"), ("24h", 1440, "24 h")];
@@ -46,7 +52,7 @@ pub fn Overview() -> impl IntoView {
             Some(format!("{}{} · times in UTC", serving.unwrap_or_default(), count(hub.partitions, "partition", "partitions")))
         })
     };
-    let first_run = Memo::new(move |_| world.hub.with(|hub| hub.as_ref().is_some_and(|hub| hub.devices.total == 0)));
+    let first_run = Memo::new(move |_| world.fleet.with(|fleet| fleet.as_ref().is_some_and(|fleet| fleet.whole && fleet.total == 0)));
     let choices = RANGES.iter().enumerate().map(|(index, (_, _, word))| (index, *word)).collect();
     view! {
         <div class="page__head">
@@ -91,15 +97,19 @@ fn Connected(
     let world: World = expect_context();
     let now = use_now();
     let (reading, set_reading) = signal(None::<(Moment, f64)>);
-    let counts = Memo::new(move |_| world.hub.with(|hub| hub.as_ref().map(|hub| hub.devices).unwrap_or_default()));
-    let known = move || world.hub.with(Option::is_some);
-    let value = move || if known() { number(counts.get().connected) } else { NOTHING.to_owned() };
-    let of =
-        move || known().then(|| format!("of {} · {}", number(counts.get().total), percent(counts.get().connected, counts.get().total)));
+    let fleet = Memo::new(move |_| world.fleet.get());
+    let value = move || fleet.with(|fleet| fleet.as_ref().map_or_else(|| NOTHING.to_owned(), |fleet| number(fleet.connected)));
+    let of = move || {
+        let text = |fleet: &Fleet| format!("of {} · {}", number(fleet.total), percent(fleet.connected, fleet.total));
+        fleet.with(|fleet| fleet.as_ref().map(text))
+    };
     let from = Signal::derive(move || now.get().plus(-range.get() * MINUTE_MS));
-    let samples = Signal::derive(move || world.connected.with(|history| history.since(from.get(), now.get())));
+    let samples = Signal::derive(move || {
+        let (from, now) = (from.get(), now.get());
+        world.rates.with_untracked(|rates| rates.since(from, now).map(|(at, sample)| (*at, sample.connected as f64)).collect::<Vec<_>>())
+    });
     let note = Signal::derive(move || {
-        let drop = world.activity.with(|activity| activity.latest_drop(now.get()).cloned())?;
+        let drop = world.rates.with_untracked(|rates| rates.latest_drop(now.get()))?;
         let reason = drop.reason.as_deref().map(|reason| format!(", {}", disconnect_reason(reason))).unwrap_or_default();
         Some((drop.began, format!("−{} at {}{reason}", number(drop.lost), drop.began.clock())))
     });
@@ -107,30 +117,30 @@ fn Connected(
         Some((at, value)) => {
             view! { <span class="panel__note num"><At time=at />{format!(" · {} connected", exact(value as u64))}</span> }.into_any()
         }
-        None => view! { <span class="panel__note">"Since this page was opened at "<At time=world.since /></span> }.into_any(),
-    };
-    let connects = Signal::derive(move || world.activity.with(|activity| activity.connects.counts(now.get()).to_vec()));
-    let disconnects = Signal::derive(move || world.activity.with(|activity| activity.disconnects.counts(now.get()).to_vec()));
-    let total = |counts: Vec<u64>| counts.iter().sum::<u64>();
-    let label = Signal::derive(move || format!("Connected devices: {} now", value()));
-    let mirror_label =
-        Signal::derive(move || format!("In the last hour {} connects and {} disconnects", total(connects.get()), total(disconnects.get())));
-    let flapping = move || world.presence.with(|presence| presence.flapping.len() as u64);
-    let legend = move |state: DeviceState, count: u64, word: &'static str| {
-        let look = state.look();
-        let href = format!("{}?state={}", Route::Devices.path(), state.name());
-        view! {
-            <a class="legend__item" href=href><Glyph look /><span><strong>{number(count)}</strong>" "{word}</span></a>
+        None => {
+            let step = if range.get() <= 15 { "every second" } else { "every 20 s" };
+            view! { <span class="panel__note">{format!("Last {}, {step}", elapsed(range.get() as u64 * 60_000))}</span> }.into_any()
         }
     };
-    let states = move || {
-        let counts = counts.get();
-        [
-            legend(DeviceState::Offline, counts.enabled.saturating_sub(counts.connected), "not connected"),
-            legend(DeviceState::Flapping, flapping(), "flapping"),
-            legend(DeviceState::Disabled, counts.total.saturating_sub(counts.enabled), "disabled"),
-        ]
+    let sums = move |say: fn(&Sample) -> u64| {
+        Signal::derive(move || world.rates.with_untracked(|rates| rates.sums(from.get(), now.get(), BARS, say)))
     };
+    let (connects, disconnects) = (sums(|sample| sample.connects), sums(Sample::disconnected));
+    let total = |counts: Vec<u64>| counts.iter().sum::<u64>();
+    let label = Signal::derive(move || format!("Connected devices: {} now", value()));
+    let mirror_label = Signal::derive(move || format!("{} connects and {} disconnects", total(connects.get()), total(disconnects.get())));
+    let legend = move |state: DeviceState, word: &'static str| {
+        let href = format!("{}?state={}", Route::Devices.path(), state.name());
+        let count = move || fleet.with(|fleet| fleet.as_ref().map_or_else(|| NOTHING.to_owned(), |fleet| number(fleet.count(state))));
+        view! { <a class="legend__item" href=href><Glyph look=state.look() /><span><strong>{count}</strong>" "{word}</span></a> }
+    };
+    let states = [
+        legend(DeviceState::Offline, "offline"),
+        legend(DeviceState::Never, "never seen"),
+        legend(DeviceState::Flapping, "flapping"),
+        legend(DeviceState::Disabled, "disabled"),
+    ];
+    let per = move || elapsed(range.get() as u64 * 60_000 / BARS as u64);
     view! {
         <Panel heading="Connected devices".to_owned() class="col-8" aside>
             <div class="panel__body stack">
@@ -141,9 +151,9 @@ fn Connected(
                 <Lines samples from to=now note reading=set_reading label />
                 <div>
                     <div class="legend">
-                        <span class="legend__item panel__note"><Swatch tone=Tone::Ok />"Connects / min"</span>
-                        <span class="legend__item panel__note"><Swatch tone=Tone::Bad />"Disconnects / min, below the line"</span>
-                        <span class="panel__note push wide-only">"last hour, square-root scale"</span>
+                        <span class="legend__item panel__note"><Swatch tone=Tone::Ok />"Connects"</span>
+                        <span class="legend__item panel__note"><Swatch tone=Tone::Bad />"Disconnects, below the line"</span>
+                        <span class="panel__note push wide-only">{move || format!("in {}, square-root scale", per())}</span>
                     </div>
                     <Mirror above=connects below=disconnects label=mirror_label />
                 </div>
@@ -153,51 +163,76 @@ fn Connected(
     .into_any()
 }
 
+/// Of the sparklines: the last quarter of an hour, in stretches of so many seconds.
+const SPARK_MS: i64 = 15 * MINUTE_MS;
+const SPARKS: usize = 60;
+
 #[component]
 fn Stats() -> impl IntoView {
     let world: World = expect_context();
     let now = use_now();
-    let floats = |counts: [u64; 60]| counts.map(|count| count as f64).to_vec();
-    let last_hour = move || now.get().plus(-59 * MINUTE_MS);
-    // The present minute is not over: the one before it says how much a minute is.
-    let per_minute = |values: &[f64]| values.iter().rev().take(2).fold(0.0, |most, value| value.max(most));
-    let sent = Signal::derive(move || floats(world.activity.with(|activity| activity.steps.counts_of("Enqueued", now.get()))));
-    let receipts = Signal::derive(move || floats(world.activity.with(|activity| activity.receipts.counts(now.get()))));
-    let refused = Signal::derive(move || floats(world.activity.with(|activity| activity.refusals.counts(now.get()))));
-    let value = move |values: Signal<Vec<f64>>| Signal::derive(move || number(per_minute(&values.get()) as u64));
+    // Per second within each stretch.
+    let went = move |say: fn(&Sample) -> u64| {
+        Signal::derive(move || {
+            let stretches = world.rates.with_untracked(|rates| rates.stretches(now.get().plus(-SPARK_MS), now.get(), SPARKS, say));
+            stretches.into_iter().map(|(sum, samples)| sum as f64 / samples.max(1) as f64).collect::<Vec<_>>()
+        })
+    };
+    let last = move |say: fn(&Sample) -> u64| Memo::new(move |_| world.rates.with(|rates| say(rates.latest())));
+    let minute = move |say: fn(&Sample) -> u64| {
+        Memo::new(move |_| {
+            world.rates.with_untracked(|rates| rates.sums(now.get().plus(-MINUTE_MS), now.get(), 1, say).into_iter().sum::<u64>())
+        })
+    };
+    let by = move |say: fn(&Sample) -> &ByReason| {
+        Memo::new(move |_| world.rates.with_untracked(|rates| rates.by_reason(now.get().plus(-HOUR_MS), now.get(), say)))
+    };
     let unit = |unit: &'static str| Signal::derive(move || unit.to_owned());
+    let text = |value: Memo<u64>| Signal::derive(move || number(value.get()));
+    let per_second = |value: Memo<u64>| move || format!("{}/s", bytes(value.get()));
     let part = |look: Look, count: u64, word: &'static str| {
         view! { <span class="stat__part"><Glyph look />{number(count)}<span class="sr">{format!(" {word}")}</span></span> }
     };
+    let (events, sent) = (last(|sample| sample.events.messages), last(|sample| sample.commands.enqueued));
+    let events_note = per_second(last(|sample| sample.events.bytes));
+    let sent_note = per_second(last(|sample| sample.commands.bytes));
+    let made = by(|sample| &sample.receipts.made);
     let receipt_note = move || {
-        let sums = world.activity.with(|activity| activity.receipts.by_reason(last_hour()));
-        let of = |wanted: &[&str]| sums.iter().filter(|(status, _)| wanted.contains(&status.as_str())).map(|(_, count)| count).sum::<u64>();
+        let of = |wanted: &[&str]| {
+            made.with(|made| made.iter().filter(|(outcome, _)| wanted.contains(&outcome.as_str())).map(|(_, count)| count).sum::<u64>())
+        };
+        let (completed, expired) = (of(&["Completed"]), of(&["Expired"]));
+        let rest = made.with(|made| made.iter().map(|(_, count)| count).sum::<u64>()) - completed - expired;
         [
-            part(command_look("Completed"), of(&["Success"]), "completed"),
-            part(command_look("Expired"), of(&["Expired"]), "expired"),
-            part(command_look("Rejected"), of(&["Rejected", "DeliveryCountExceeded", "Purged"]), "failed"),
+            part(command_look("Completed"), completed, "completed"),
+            part(command_look("Expired"), expired, "expired"),
+            part(command_look("Rejected"), rest, "failed"),
         ]
     };
+    let refusals = by(|sample| &sample.refusals);
     let refusal_note = move || {
-        let sums = world.activity.with(|activity| activity.refusals.by_reason(last_hour()));
-        let said: Vec<_> = sums.iter().take(2).map(|(reason, count)| format!("{} {}", number(*count), refusal_reason(reason))).collect();
+        let said: Vec<_> = refusals
+            .with(|sums| sums.iter().take(2).map(|(reason, count)| format!("{} {}", number(*count), refusal_reason(reason))).collect());
         if said.is_empty() { "none in this hour".to_owned() } else { said.join(" · ") }
     };
-    let step_note = move || {
-        let sums = world.activity.with(|activity| activity.steps.by_reason(last_hour()));
-        let of = |wanted: &str| sums.iter().find(|(step, _)| step == wanted).map_or(0, |(_, count)| *count);
-        [part(command_look("Delivered"), of("Delivered"), "delivered"), part(command_look("Completed"), of("Completed"), "completed")]
+    let throttled = last(|sample| sample.throttled);
+    let spark = move |values: Signal<Vec<f64>>, tone: Tone, label: &'static str| {
+        ViewFn::from(move || view! { <Spark values tone ground=true label=label.to_owned() /> })
     };
+    let (flow, commands) = (Route::Flow.path(), Route::Commands.path());
     view! {
         <div class="stats">
+            <Stat label="Telemetry in" value=text(events) unit=unit("msg/s") href=flow.clone() note=ViewFn::from(events_note)
+                chart=spark(went(|sample| sample.events.messages), Tone::Flow, "Messages in, over 15 minutes") />
+            <Stat label="Commands out" value=text(sent) unit=unit("/s") href=commands.clone() note=ViewFn::from(sent_note)
+                chart=spark(went(|sample| sample.commands.enqueued), Tone::Flow, "Commands out, over 15 minutes") />
             <Backlog />
-            <Stat label="Commands sent" value=value(sent) unit=unit("/min") href=Route::Commands.path() note=ViewFn::from(step_note)
-                chart=ViewFn::from(move || view! { <Spark values=sent tone=Tone::Flow ground=true label="Commands sent by minute".to_owned() /> }) />
-            <Stat label="Receipts" value=value(receipts) unit=unit("/min") href=Route::Commands.path() note=ViewFn::from(receipt_note)
-                chart=ViewFn::from(move || view! { <Spark values=receipts tone=Tone::Ok ground=true label="Receipts by minute".to_owned() /> }) />
-            <Stat label="Sign-ins refused" value=value(refused) unit=unit("/min") href=Route::Audit.path() note=ViewFn::from(refusal_note)
-                chart=ViewFn::from(move || view! { <Spark values=refused tone=Tone::Bad ground=true label="Refusals by minute".to_owned() /> }) />
-            <Certificate />
+            <Stat label="Receipts" value=text(minute(|sample| sample.receipts.made.values().sum())) unit=unit("/min") href=commands note=ViewFn::from(receipt_note)
+                chart=spark(went(|sample| sample.receipts.made.values().sum()), Tone::Ok, "Receipts, over 15 minutes") />
+            <Stat label="Sign-ins refused" value=text(minute(|sample| sample.refusals.values().sum())) unit=unit("/min") href=Route::Connectivity.path() note=ViewFn::from(refusal_note)
+                chart=spark(went(|sample| sample.refusals.values().sum()), Tone::Bad, "Refusals, over 15 minutes") />
+            <Stat label="Throttled" value=text(throttled) unit=unit("/s") href=Route::Connectivity.path() note=ViewFn::from(|| "turned away for being too much")
+                chart=spark(went(|sample| sample.throttled), Tone::Warn, "What was throttled, over 15 minutes") />
         </div>
     }
     .into_any()
@@ -207,9 +242,9 @@ fn Stats() -> impl IntoView {
 fn Backlog() -> impl IntoView {
     let world: World = expect_context();
     let now = use_now();
-    let backlog = Memo::new(move |_| world.backlog.get().unwrap_or_default());
+    let backlog = Memo::new(move |_| world.rates.with(|rates| rates.latest().backlog));
     let total = move || backlog.get().enqueued + backlog.get().delivered;
-    let value = Signal::derive(move || if backlog.get().more { format!("{}+", number(total())) } else { number(total()) });
+    let value = Signal::derive(move || number(total()));
     let unit = Signal::derive(move || match backlog.get().oldest {
         Some(oldest) => format!("oldest {}", elapsed(oldest.millis_until(now.get()))),
         None => "waiting".to_owned(),
@@ -229,28 +264,12 @@ fn Backlog() -> impl IntoView {
 }
 
 #[component]
-fn Certificate() -> impl IntoView {
-    let world: World = expect_context();
-    let now = use_now();
-    let ends = move || world.hub.with(|hub| hub.as_ref().and_then(|hub| hub.certificate_expiry_time));
-    let left = move || ends().map(|ends| now.get().millis_until(ends));
-    let value = Signal::derive(move || left().map_or_else(|| NOTHING.to_owned(), elapsed));
-    // Ninety days is what certificates last that renew themselves.
-    let parts = Signal::derive(move || {
-        let part = (left().unwrap_or_default() as f64 / (90.0 * 86_400_000.0)).min(1.0);
-        vec![(if part < 0.15 { Tone::Warn } else { Tone::Ok }, part, false)]
-    });
-    let label = Signal::derive(move || format!("{} of 90 days are left", value.get()));
-    let note = move || view! { <span>{move || ends().map(|ends| format!("until {}", ends.full_date()))}</span> };
-    let unit = Signal::derive(|| "left".to_owned());
-    view! { <Stat label="Certificate" value unit href=Route::GetStarted.path() note=ViewFn::from(note) chart=ViewFn::from(move || view! { <Meter parts label /> }) /> }.into_any()
-}
-
-#[component]
 fn Reasons() -> impl IntoView {
     let world: World = expect_context();
     let now = use_now();
-    let sums = Memo::new(move |_| world.activity.with(|activity| activity.disconnects.by_reason(now.get().plus(-59 * MINUTE_MS))));
+    let sums = Memo::new(move |_| {
+        world.rates.with_untracked(|rates| rates.by_reason(now.get().plus(-HOUR_MS), now.get(), |sample| &sample.disconnects))
+    });
     let rows = Signal::derive(move || {
         sums.get()
             .into_iter()
@@ -264,7 +283,7 @@ fn Reasons() -> impl IntoView {
         <Panel heading="Why devices disconnected".to_owned() aside>
             <div class="panel__body">
                 {move || if rows.with(Vec::is_empty) {
-                    view! { <p class="dim">"Nobody has, since this page was opened."</p> }.into_any()
+                    view! { <p class="dim">"Nobody has, in the last hour."</p> }.into_any()
                 } else {
                     view! { <Bars rows /> }.into_any()
                 }}
@@ -277,26 +296,41 @@ fn Reasons() -> impl IntoView {
 #[component]
 fn HubPanel() -> impl IntoView {
     let world: World = expect_context();
+    let now = use_now();
     let ready = Look { glyph: "completed", tone: Tone::Ok };
     let lost = Look { glyph: "alert", tone: Tone::Warn };
     let aside = move || match world.failure.get() {
-        None => view! { <Badge look=ready word="Answers".to_owned() plain=true /> },
+        None => view! { <Badge look=ready word="Ready".to_owned() plain=true /> },
         Some(_) => view! { <Badge look=lost word="Does not answer".to_owned() plain=true /> },
     };
-    let started = Signal::derive(move || world.hub.with(|hub| hub.as_ref().and_then(|hub| hub.started_time)));
-    let text = move |say: fn(&crate::model::hub::Hub) -> String| {
-        move || world.hub.with(|hub| hub.as_ref().map_or_else(|| NOTHING.to_owned(), say))
+    let text = move |say: fn(&Hub, Moment) -> String| {
+        move || world.hub.with(|hub| hub.as_ref().map_or_else(|| NOTHING.to_owned(), |hub| say(hub, now.get())))
+    };
+    let certificate = |hub: &Hub, now: Moment| {
+        hub.certificate_expiry_time.map_or_else(|| NOTHING.to_owned(), |ends| format!("ends in {}", elapsed(now.millis_until(ends))))
+    };
+    let disk = |hub: &Hub, _: Moment| match hub.storage.as_ref() {
+        Some(Storage { full: true, .. }) => "full: nothing more is taken".to_owned(),
+        Some(Storage { free_bytes: Some(free), size_bytes: Some(size), .. }) => format!("{} of {} free", bytes(*free), bytes(*size)),
+        _ => NOTHING.to_owned(),
+    };
+    let events = |hub: &Hub, now: Moment| {
+        let storage = hub.storage.clone().unwrap_or_default();
+        let kept = storage.oldest_event_time.map(|oldest| elapsed(oldest.millis_until(now)));
+        let of = storage.retention_seconds.map(|seconds| format!(" of {}", elapsed(seconds * 1000)));
+        let large = storage.events_bytes.map(|size| format!(", {}", bytes(size)));
+        kept.map_or_else(|| NOTHING.to_owned(), |kept| [Some(kept), of, large].into_iter().flatten().collect())
     };
     view! {
         <Panel heading="Hub".to_owned() aside>
             <div class="panel__body">
                 <dl class="facts facts--rows">
-                    <Fact name="Host name"><span class="id">{text(|hub| hub.host_name.clone())}</span></Fact>
-                    <Fact name="Version">{text(|hub| hub.version.clone())}</Fact>
-                    <Fact name="Life of its data">{text(|hub| hub.boot.clone())}</Fact>
-                    <Fact name="Serving for"><For since=started /></Fact>
-                    <Fact name="Devices enabled">{text(|hub| number(hub.devices.enabled))}</Fact>
-                    <Fact name="Connects since it began">{move || world.presence.with(|presence| number(presence.connects_total))}</Fact>
+                    <Fact name="Host name"><span class="id">{text(|hub, _| hub.host_name.clone())}</span></Fact>
+                    <Fact name="Version">{text(|hub, _| hub.version.clone())}</Fact>
+                    <Fact name="Serving for">{text(|hub, now| hub.started_time.map_or_else(|| NOTHING.to_owned(), |since| elapsed(since.millis_until(now))))}</Fact>
+                    <Fact name="Certificate">{text(certificate)}</Fact>
+                    <Fact name="Disk">{text(disk)}</Fact>
+                    <Fact name="Events kept">{text(events)}</Fact>
                 </dl>
             </div>
         </Panel>
