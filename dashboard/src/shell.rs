@@ -48,11 +48,11 @@ pub fn Nav() -> impl IntoView {
         _ => None,
     };
     let link = move |(route, icon): (Route, &'static str)| {
-        let counted = route.clone();
+        let (counted, path, title) = (route.clone(), route.path(), route.title());
         view! {
             <li>
-                <a class="nav__link" href=route.path() title=route.title() aria-current=current(route.clone())>
-                    <Icon name=icon /><span class="nav__text">{route.title()}</span><span class="nav__count">{move || count(&counted)}</span>
+                <a class="nav__link" href=path title=title.clone() aria-current=current(route)>
+                    <Icon name=icon /><span class="nav__text">{title}</span><span class="nav__count">{move || count(&counted)}</span>
                 </a>
             </li>
         }

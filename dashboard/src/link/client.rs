@@ -48,13 +48,15 @@ struct Inner {
     this: Weak<RefCell<Inner>>,
 }
 
+/// Is told what kind of message has come, and all of it.
+type Ear = Rc<dyn Fn(&str, &str)>;
+
 /// Somebody who wants to hear something besides.
 struct Other {
     ask: Ask,
     /// Behind what it goes on.
     position: Option<String>,
-    /// What kind of message, and all of it.
-    told: Rc<dyn Fn(&str, &str)>,
+    told: Ear,
 }
 
 struct Socket {
@@ -214,7 +216,7 @@ impl Inner {
     }
 
     /// Who is to be told of a message that is not of the main subscription.
-    fn other(&mut self, Envelope { id, kind, position, .. }: &Envelope) -> Option<Rc<dyn Fn(&str, &str)>> {
+    fn other(&mut self, Envelope { id, kind, position, .. }: &Envelope) -> Option<Ear> {
         let other = self.others.get_mut(id)?;
         match kind.as_str() {
             // There is nowhere to go on from in its middle.

@@ -173,7 +173,7 @@ fn row(entry: Entry) -> impl IntoView {
             <span role="cell" data-col="device">{match device_id { Some(id) => view! { <DeviceLink id /> }.into_any(), None => view! { <span class="dim">{NOTHING}</span> }.into_any() }}</span>
             <span role="cell" data-col="who" title=title><Id id=who.name /></span>
             <span role="cell" data-col="door" class="dim" title=from>{way}</span>
-            <span role="cell" data-col="more" class="table__clip dim" title=more.clone()>{more.clone()}</span>
+            <span role="cell" data-col="more" class="table__clip dim" title=more>{more.clone()}</span>
         </div>
     }
 }

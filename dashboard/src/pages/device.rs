@@ -329,7 +329,7 @@ fn IdentityPanel(known: Known) -> impl IntoView {
                 <Fact name="Managed by">{if owner.is_empty() { "nobody".into_any() } else { view! { <Id id=owner /> }.into_any() }}</Fact>
                 <Fact name="Generation"><span class="id">{identity.generation_id.clone()}</span></Fact>
             </dl>
-            {identity.hold.clone().map(|hold| view! {
+            {identity.hold.map(|hold| view! {
                 <Notice look=DeviceState::Disabled.look() text=format!("Shut out by {}", hold.by)
                     more=hold.since.map(|since| format!("since {}, whatever its manifest says", since.absolute())).unwrap_or_default() />
             })}

@@ -1,6 +1,8 @@
 //! The components, one idea a file, as the stylesheet has them. Whatever comes from a device goes into text nodes and attributes, never into
 //! markup.
 
+#![expect(clippy::needless_pass_by_value, reason = "a component takes its properties so")]
+
 pub mod chart;
 pub mod control;
 pub mod dialog;

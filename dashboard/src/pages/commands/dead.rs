@@ -60,11 +60,11 @@ fn row(command: Command) -> impl IntoView {
     let may = who.may("Commands");
     view! {
         <div class="table__row" role="row">
-            <span role="cell" data-col="cmd" class="table__clip"><a href=path title=name.clone()>{name.clone()}</a></span>
+            <span role="cell" data-col="cmd" class="table__clip"><a href=path title=name>{name.clone()}</a></span>
             <span role="cell" data-col="dev"><DeviceLink id=device_id /></span>
             <span role="cell" data-col="why"><Badge look word /></span>
             <span role="cell" data-col="when" class="dim"><Since since=ended_time ago=true /></span>
-            <span role="cell" data-col="note" class="table__clip dim" title=happened.clone()>{happened.clone()}</span>
+            <span role="cell" data-col="note" class="table__clip dim" title=happened>{happened.clone()}</span>
             <span role="cell" data-col="act"><button class="btn btn--small" type="button" disabled=!may on:click=move |_| send_again(&id, toasts)>"Again"</button></span>
         </div>
     }

@@ -72,7 +72,7 @@ fn Line(fact: Notable) -> impl IntoView {
             <span class="event__time"><At time /></span>
             <Glyph look />
             <DeviceLink id=device_id />
-            <span class="event__text" title=text.clone()>{text.clone()}</span>
+            <span class="event__text" title=text>{text.clone()}</span>
         </li>
     }
     .into_any()

@@ -222,7 +222,7 @@ fn Stats() -> impl IntoView {
     let (flow, commands) = (Route::Flow.path(), Route::Commands.path());
     view! {
         <div class="stats">
-            <Stat label="Telemetry in" value=text(events) unit=unit("msg/s") href=flow.clone() note=ViewFn::from(events_note)
+            <Stat label="Telemetry in" value=text(events) unit=unit("msg/s") href=flow note=ViewFn::from(events_note)
                 chart=spark(went(|sample| sample.events.messages), Tone::Flow, "Messages in, over 15 minutes") />
             <Stat label="Commands out" value=text(sent) unit=unit("/s") href=commands.clone() note=ViewFn::from(sent_note)
                 chart=spark(went(|sample| sample.commands.enqueued), Tone::Flow, "Commands out, over 15 minutes") />
