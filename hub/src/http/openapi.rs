@@ -13,7 +13,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::error::ErrorDocument;
-use super::{changes, commands, connections, events, hub, refusals};
+use super::{audit, changes, commands, connections, devices, events, hub, refusals, session};
 
 /// The document. Every operation of our own has its place in `paths`.
 #[derive(OpenApi)]
@@ -25,6 +25,7 @@ use super::{changes, commands, connections, events, hub, refusals};
     ),
     paths(
         get_document,
+        audit::list,
         changes::get_changes,
         connections::get_presence,
         connections::list_connections,
@@ -35,10 +36,17 @@ use super::{changes, commands, connections, events, hub, refusals};
         commands::get,
         commands::get_content,
         commands::again,
+        commands::purge_own,
+        devices::get,
+        devices::show_secrets_of,
+        devices::act,
         events::get_events,
         hub::get_hub,
         refusals::list_refusals,
         refusals::list_device_refusals,
+        session::get,
+        session::post,
+        session::delete,
     ),
     tags(
         (name = "changes", description = "What happens, live."),
@@ -47,9 +55,12 @@ use super::{changes, commands, connections, events, hub, refusals};
         (name = "events", description = "What devices send."),
         (name = "hub", description = "What this hub is."),
         (name = "refusals", description = "Who was refused, and why."),
+        (name = "devices", description = "Devices, without their keys; what is done to many of them; their keys, which the audit tells of."),
+        (name = "session", description = "Who is signed in, with the dashboard."),
+        (name = "audit", description = "Who did what."),
         (name = "document", description = "This document."),
     ),
-    security(("sharedAccessSignature" = []), ("sharedAccessSignatureInQuery" = [])),
+    security(("sharedAccessSignature" = []), ("sharedAccessSignatureInQuery" = []), ("session" = [])),
     modifiers(&Authorization),
 )]
 struct OwnApi;
@@ -63,6 +74,9 @@ impl Modify for Authorization {
         let key = |name: &str| ApiKeyValue::with_description(name, description);
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("sharedAccessSignature", SecurityScheme::ApiKey(ApiKey::Header(key("Authorization"))));
+        let cookie = "POST /api/v1/session sets it. A request with it needs the header Origin of the hub's own page, and a change the header mooring-csrf";
+        let cookie = ApiKeyValue::with_description("__Host-mooring", cookie);
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
         components.add_security_scheme("sharedAccessSignatureInQuery", SecurityScheme::ApiKey(ApiKey::Query(key("Authorization"))));
     }
 }
@@ -76,6 +90,9 @@ pub enum Refusals {
     /// IotHubUnauthorizedAccess: no token, a bad one, or one of a policy that may not do this.
     #[response(status = 401)]
     Unauthorized(ErrorDocument),
+    /// MissingRight: whoever is signed in needs a right for this, which the text names. OtherOrigin: a request of another page.
+    #[response(status = 403)]
+    Forbidden(ErrorDocument),
     /// ServiceUnavailable: not now; the header Retry-After says when.
     #[response(status = 503)]
     Unavailable(ErrorDocument),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn_with_state, map_request};
+use axum::middleware::{Next, from_fn, from_fn_with_state, map_request};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
@@ -13,8 +13,8 @@ use super::device_bound::polls::Polls;
 use super::error::Failure;
 use super::websocket::Subprotocols;
 use super::{
-    changes, commands, connections, device_bound, device_messaging, events, feedback, host, hub, openapi, path_case, refusals, registry,
-    websocket,
+    audit, changes, commands, connections, device_bound, device_messaging, devices, events, feedback, host, hub, openapi, path_case,
+    refusals, registry, session, websocket,
 };
 use crate::ops::Hub;
 
@@ -74,12 +74,18 @@ fn own() -> Router<Arc<Hub>> {
         .route("/api/v1/commands/{id}", get(commands::get))
         .route("/api/v1/commands/{id}/content", get(commands::get_content))
         .route("/api/v1/commands/{id}/send-again", post(commands::again))
-        .route("/api/v1/devices/{id}/commands", get(commands::list_of_device).post(commands::send))
+        .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/devices/actions", post(devices::act))
+        .route("/api/v1/devices/{id}", get(devices::get))
+        .route("/api/v1/devices/{id}/secrets", post(devices::show_secrets_of))
+        .route("/api/v1/devices/{id}/commands", get(commands::list_of_device).post(commands::send).delete(commands::purge_own))
         .route("/api/v1/events", get(events::get_events))
         .route("/api/v1/hub", get(hub::get_hub))
         .route("/api/v1/presence", get(connections::get_presence))
         .route("/api/v1/refusals", get(refusals::list_refusals))
         .route("/api/v1/devices/{id}/refusals", get(refusals::list_device_refusals))
+        .route("/api/v1/session", get(session::get).post(session::post).delete(session::delete))
+        .layer(from_fn(session::cookie::welcome))
 }
 
 /// What back ends call. Facts §7.4.

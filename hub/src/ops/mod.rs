@@ -20,10 +20,13 @@ use crate::store::presence::Presence;
 use crate::store::{EventLog, Registry};
 
 // What a protocol holds on to between two verbs.
+pub use crate::store::audit::{AuditLogError, AuditQuery};
 pub use crate::store::commands::CommandsError;
 pub use crate::store::presence::{MqttSubscription, Session};
 pub use crate::store::{AppendError, DeviceCount, Durability, EventBatch, Fate, ReadError, RegistryError, StoredEvent, Ticket, Watermark};
 
+pub mod act_on_devices;
+pub mod audit;
 pub mod authenticate;
 pub mod change_devices;
 pub mod changes;
@@ -52,6 +55,8 @@ pub mod send_again;
 pub mod send_command;
 pub mod send_telemetry;
 pub mod settle_command;
+pub mod show_secrets;
+pub mod sign_in;
 #[cfg(test)]
 mod tests;
 pub mod watch_changes;
@@ -102,6 +107,10 @@ pub struct Hub {
     pub(crate) registry_changed: tokio::sync::Notify,
     /// Held while identities are written and the change is told, so that changes are told in the order in which they were made.
     pub(crate) registry_order: tokio::sync::Mutex<()>,
+    /// Who did what.
+    pub audit: audit::Audit,
+    /// How people sign in, and who is signed in.
+    pub sign_in: sign_in::SignIn,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Where `now` comes from.
@@ -128,6 +137,10 @@ pub struct HubParts {
     pub commands: Arc<dyn CommandStore>,
     /// The devices' connections.
     pub connection_log: Arc<dyn ConnectionLog>,
+    /// Who did what.
+    pub audit: audit::Audit,
+    /// How people sign in.
+    pub sign_in: sign_in::SignIn,
     /// When the certificate ends that clients are shown.
     pub certificate_expiry: describe_hub::CertificateExpiry,
     /// Where `now` comes from.
@@ -148,6 +161,8 @@ impl Hub {
             events,
             commands,
             connection_log,
+            audit,
+            sign_in,
             certificate_expiry,
             clock,
         } = parts;
@@ -175,6 +190,8 @@ impl Hub {
             earlier_boots: read_devices::EarlierBoots::default(),
             registry_changed: tokio::sync::Notify::new(),
             registry_order: tokio::sync::Mutex::default(),
+            audit,
+            sign_in,
             metrics,
         }
     }

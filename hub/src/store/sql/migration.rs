@@ -9,6 +9,7 @@ use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, MigratorTrait, Sch
 
 use super::device;
 
+mod audit;
 mod commands;
 mod connections;
 
@@ -24,6 +25,7 @@ impl MigratorTrait for Migrator {
             Box::new(connections::CreateConnection),
             Box::new(AddThumbprints),
             Box::new(AddMonitoringAndRotation),
+            Box::new(audit::CreateAudit),
         ]
     }
 }

@@ -109,8 +109,8 @@ async fn what_a_crash_left_of_deleted_devices_is_found_at_the_start() {
     world.hub.commands.stop();
     world.hub.commands.sender().closed().await;
     // Durable, and then the process is killed before anybody is told.
-    let deletion = RegistryWrite { id: device(), expected: Expected::Version(Version(1)), new: None };
-    let creation = RegistryWrite { id: device(), expected: Expected::Absent, new: Some(made_anew()) };
+    let deletion = RegistryWrite { id: device(), expected: Expected::Version(Version(1)), new: None, audit: None };
+    let creation = RegistryWrite { id: device(), expected: Expected::Absent, new: Some(made_anew()), audit: None };
     world.hub.registry.write(vec![deletion, creation]).await.unwrap().into_iter().for_each(Result::unwrap);
 
     let world = world.restarted();
