@@ -106,7 +106,14 @@ impl<'a> Plant<'a> {
             metrics: format!("https://{HUB}:9464"),
         };
         let ca_file = folder.path().join("ca.crt");
-        let hub = Ready { host_name: HUB.to_owned(), ca_file, endpoints, connection_strings: BTreeMap::new(), devices: BTreeMap::new() };
+        let hub = Ready {
+            host_name: HUB.to_owned(),
+            ca_file,
+            endpoints,
+            dashboard: None,
+            connection_strings: BTreeMap::new(),
+            devices: BTreeMap::new(),
+        };
         Ok(Self { namespace, hub, _folder: folder })
     }
 

@@ -24,5 +24,6 @@ mod registry_sdks;
 mod revocation;
 mod serve;
 mod sessions;
+mod sign_in;
 mod strangers;
 mod x509;

@@ -14,13 +14,11 @@ pub enum SignInMethod {
     Password,
     /// By a token of the cluster that the hub runs in.
     Kubernetes,
-    /// By an OpenID provider.
-    OpenId,
 }
 
 impl SignInMethod {
     /// Every one.
-    pub const ALL: [Self; 4] = [Self::Link, Self::Password, Self::Kubernetes, Self::OpenId];
+    pub const ALL: [Self; 3] = [Self::Link, Self::Password, Self::Kubernetes];
 
     /// The name in answers and tables.
     #[must_use]
@@ -29,7 +27,6 @@ impl SignInMethod {
             Self::Link => "link",
             Self::Password => "password",
             Self::Kubernetes => "kubernetes",
-            Self::OpenId => "openid",
         }
     }
 }

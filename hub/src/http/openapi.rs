@@ -21,7 +21,8 @@ use super::{audit, changes, commands, connections, devices, events, hub, refusal
     info(
         title = "Mooring",
         description = "A hub's own API, on port 8443 beside Azure's REST API. Times are ISO 8601 in UTC. Errors have Azure's form, and the \
-            header `iothub-errorcode`.",
+            header `iothub-errorcode`. Whoever comes in a session, and not with a token, is answered 403 `MissingRight` where a right is missing, \
+            and 403 `OtherOrigin` or `MissingCsrf` where another page could have made the request.",
     ),
     paths(
         get_document,
@@ -90,9 +91,6 @@ pub enum Refusals {
     /// IotHubUnauthorizedAccess: no token, a bad one, or one of a policy that may not do this.
     #[response(status = 401)]
     Unauthorized(ErrorDocument),
-    /// MissingRight: whoever is signed in needs a right for this, which the text names. OtherOrigin: a request of another page.
-    #[response(status = 403)]
-    Forbidden(ErrorDocument),
     /// ServiceUnavailable: not now; the header Retry-After says when.
     #[response(status = 503)]
     Unavailable(ErrorDocument),

@@ -168,10 +168,14 @@ impl Cluster for ApiServer {
         });
         let review = json!({
             "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SubjectAccessReview",
+            "kind": "LocalSubjectAccessReview",
+            // It has to be the hub's.
+            "metadata": { "namespace": hub.namespace },
             "spec": { "user": name, "uid": uid, "groups": groups, "extra": extra, "resourceAttributes": attributes },
         });
-        let SubjectAccessReviewDocument { status } = self.create("authorization.k8s.io/v1/subjectaccessreviews", &review).await?;
+        // Not the kind for the whole cluster: then the hub's account needs a right in its own namespace alone.
+        let resource = format!("authorization.k8s.io/v1/namespaces/{}/localsubjectaccessreviews", hub.namespace);
+        let SubjectAccessReviewDocument { status } = self.create(&resource, &review).await?;
         Ok(status.allowed)
     }
 }

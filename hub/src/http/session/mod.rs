@@ -38,7 +38,7 @@ pub struct SessionDocument {
     /// Who that is.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    /// How it was proven: `link`, `password`, `kubernetes` or `openid`.
+    /// How it was proven: `link`, `password` or `kubernetes`.
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'static str>,
     /// Of `Read`, `Bodies`, `Commands`, `Devices` and `Secrets`, those that the person has.
@@ -62,7 +62,7 @@ pub struct SessionDocument {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MethodDocument {
-    /// `link`, `password`, `kubernetes` or `openid`: what the body of a POST says as `method`.
+    /// `link`, `password` or `kubernetes`: what the body of a POST says as `method`.
     method: &'static str,
     /// Of `kubernetes`: the command that makes a token.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -217,7 +217,7 @@ pub async fn post(State(hub): State<Arc<Hub>>, request: axum::extract::Request) 
     security(()),
     responses(
         (status = 204, description = "Signed out, or was not signed in."),
-        (status = 403, description = "OtherOrigin: from another page, or without the header mooring-csrf.", body = ErrorDocument),
+        (status = 403, description = "OtherOrigin: from another page. MissingCsrf: without the header mooring-csrf.", body = ErrorDocument),
     ),
 )]
 pub async fn delete(State(hub): State<Arc<Hub>>, Asking(session): Asking, parts: Parts) -> Response {

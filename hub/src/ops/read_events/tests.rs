@@ -2,11 +2,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 
 use super::*;
-use crate::core::session::KeyFingerprint;
 use crate::core::telemetry::Occasion;
 use crate::core::time::UnixMillis;
 use crate::ops::send_telemetry::{append_durably, stage, stamps};
-use crate::ops::world::{NOW, World, device_token, identity, key, payload};
+use crate::ops::world::{NOW, World, device_token, identity, payload};
 use crate::store::{EventBatch, Expected};
 
 fn all(from: StartPosition, follow: bool) -> Selection {

@@ -56,6 +56,8 @@ pub struct Attempts(Mutex<Tried>);
 struct Tried {
     addresses: LruCache<IpAddr, UnixMillis>,
     names: LruCache<[u8; 32], UnixMillis>,
+    /// Who has signed in, and from where: others' guesses at a name must not keep its owner out.
+    known: LruCache<([u8; 32], IpAddr), ()>,
     audited: UnixMillis,
 }
 
@@ -65,8 +67,8 @@ pub struct TooOften(pub Duration);
 
 impl Default for Attempts {
     fn default() -> Self {
-        let (addresses, names) = (LruCache::new(REMEMBERED), LruCache::new(REMEMBERED));
-        Self(Mutex::new(Tried { addresses, names, audited: UnixMillis(0) }))
+        let (addresses, names, known) = (LruCache::new(REMEMBERED), LruCache::new(REMEMBERED), LruCache::new(REMEMBERED));
+        Self(Mutex::new(Tried { addresses, names, known, audited: UnixMillis(0) }))
     }
 }
 
@@ -76,7 +78,7 @@ impl Attempts {
         let mut tried = self.tried();
         let begun = || UnixMillis(0);
         PER_ADDRESS.take(tried.addresses.get_or_insert_mut(network(address), begun), now).map_err(TooOften)?;
-        if name.is_empty() {
+        if name.is_empty() || tried.known.get(&(digest(name), network(address))).is_some() {
             return Ok(());
         }
         let named = PER_NAME.take(tried.names.get_or_insert_mut(digest(name), begun), now).map_err(TooOften);
@@ -92,7 +94,11 @@ impl Attempts {
     pub fn succeeded(&self, address: IpAddr, name: &str) {
         let mut tried = self.tried();
         tried.addresses.get_mut(&network(address)).into_iter().for_each(|until| PER_ADDRESS.give_back(until));
-        tried.names.get_mut(&digest(name)).into_iter().for_each(|until| PER_NAME.give_back(until));
+        let known = tried.known.put((digest(name), network(address)), ()).is_some();
+        // Somebody who was known has not taken it.
+        if !known {
+            tried.names.get_mut(&digest(name)).into_iter().for_each(|until| PER_NAME.give_back(until));
+        }
     }
 
     /// Whether one more refusal may be written into the audit.
@@ -152,6 +158,17 @@ mod tests {
         let take = |host: u32, name: &str| attempts.take(IpAddr::from(host.to_be_bytes()), name, NOW);
         assert!((0..20).all(|host| take(host, if host % 2 == 0 { "Ada" } else { "ada" }).is_ok()));
         assert!(take(99, "ADA").is_err() && take(99, "bob").is_ok());
+    }
+
+    #[test]
+    fn guesses_do_not_keep_out_whoever_has_been_in_from_there() {
+        let attempts = Attempts::default();
+        let (home, ada) = (address("192.0.2.1"), "ada");
+        attempts.take(home, ada, NOW).unwrap();
+        attempts.succeeded(home, ada);
+        assert!((0..20_u32).all(|host| attempts.take(IpAddr::from(host.to_be_bytes()), ada, NOW).is_ok()));
+        assert!(attempts.take(address("192.0.2.2"), ada, NOW).is_err() && attempts.take(home, ada, NOW).is_ok());
+        assert!((0..20).filter(|_| attempts.take(home, ada, NOW).is_ok()).count() < 10, "but from there, too, it is not for guessing");
     }
 
     #[test]

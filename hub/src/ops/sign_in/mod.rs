@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use self::attempts::{Attempts, TooOften};
 use self::kubernetes::{ClusterDoor, ClusterError};
 use self::one_time_link::{LINK_NAME, OneTimeLinks};
-use self::password::Passwords;
+use self::password::{Passwords, TooManyChecks};
 use self::sessions::{Proof, Session, SessionEnd, SessionTimes, Sessions, SignedIn};
 use crate::core::access::Rights;
 use crate::core::audit::{AuditAction, Deed};
@@ -65,7 +65,6 @@ impl SignIn {
             SignInMethod::Link => self.links.any(now),
             SignInMethod::Password => !self.passwords.current().is_empty(),
             SignInMethod::Kubernetes => self.cluster.get().is_some(),
-            SignInMethod::OpenId => false,
         };
         SignInMethod::ALL.into_iter().filter(there).collect()
     }
@@ -127,6 +126,12 @@ pub enum SignInRefused {
     Unavailable(String),
 }
 
+impl From<TooManyChecks> for SignInRefused {
+    fn from(busy: TooManyChecks) -> Self {
+        Self::Unavailable(busy.to_string())
+    }
+}
+
 impl From<ClusterError> for SignInRefused {
     fn from(error: ClusterError) -> Self {
         tracing::warn!(%error, "somebody could not be signed in: {error}");
@@ -155,7 +160,13 @@ pub async fn sign_in(
                 tracing::error!(%error, "{name} could not be signed in, because it can't be written down: {error}");
                 SignInRefused::Unavailable("signing in can't be written into the audit now; try again".to_owned())
             })?;
-            Ok(hub.sign_in.sessions.open(person, former, hub.now()))
+            let (session, secret) = hub.sign_in.sessions.open(person, former, hub.now());
+            // The password may have been replaced since it was looked at, and whoever replaced it has not seen this session.
+            if hub.sign_in.passwords.review(&session).is_none() {
+                hub.sign_in.sessions.end(&session, SessionEnd::Revoked);
+                return Err(SignInRefused::Password);
+            }
+            Ok((session, secret))
         }
         Err(refused) => {
             tracing::info!(method = method.name(), %address, "somebody was not signed in: {refused}");
@@ -193,7 +204,7 @@ async fn check(hub: &Arc<Hub>, credentials: Credentials) -> Result<SignedIn, Sig
         }
         Credentials::Password { name, password } => {
             let possible = name.len() <= NAME_MAX_BYTES && password.expose_secret().len() <= password::PASSWORD_MAX_BYTES;
-            let person = if possible { hub.sign_in.passwords.check(name, password).await } else { None };
+            let person = if possible { hub.sign_in.passwords.check(name, password).await? } else { None };
             person.ok_or(SignInRefused::Password)
         }
         Credentials::Kubernetes(token) => match hub.sign_in.cluster.get() {

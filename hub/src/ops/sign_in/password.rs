@@ -27,6 +27,9 @@ const LANES_MAX: u32 = 16;
 /// How many passwords are checked at once: each takes its memory, and a core.
 const CHECKS_AT_ONCE: usize = 2;
 
+/// How many may wait for their turn: some seconds of it.
+const CHECKS_WAITING_MAX: usize = 64;
+
 /// The longest password, in bytes.
 pub const PASSWORD_MAX_BYTES: usize = 1024;
 
@@ -121,11 +124,18 @@ pub type People = BTreeMap<String, PersonAccount>;
 pub struct Passwords {
     people: watch::Sender<Arc<People>>,
     checks: Semaphore,
+    waiting: Semaphore,
 }
+
+/// Too many people sign in at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many passwords are being checked already; try again")]
+pub struct TooManyChecks;
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self { people: watch::Sender::default(), checks: Semaphore::new(CHECKS_AT_ONCE) }
+        let (checks, waiting) = (Semaphore::new(CHECKS_AT_ONCE), Semaphore::new(CHECKS_WAITING_MAX));
+        Self { people: watch::Sender::default(), checks, waiting }
     }
 }
 
@@ -137,18 +147,21 @@ impl Passwords {
     }
 
     /// The person of that name and password. Somebody's hash is always computed, so that a name that nobody has takes as long.
-    pub(super) async fn check(&self, name: String, password: SecretString) -> Option<SignedIn> {
+    pub(super) async fn check(&self, name: String, password: SecretString) -> Result<Option<SignedIn>, TooManyChecks> {
         let people = self.current();
-        let account = people.get(&name).or_else(|| people.values().next())?.clone();
+        let Some(account) = people.get(&name).or_else(|| people.values().next()).cloned() else { return Ok(None) };
         let known = people.contains_key(&name);
-        let _turn = self.checks.acquire().await.ok()?;
+        let _place = self.waiting.try_acquire().map_err(|_| TooManyChecks)?;
+        let _turn = self.checks.acquire().await.map_err(|_| TooManyChecks)?;
         let hash = account.hash.clone();
         let right = tokio::task::spawn_blocking(move || hash.is_of(&password)).await.unwrap_or(false);
         let proof = Proof::Password(account.hash.digest());
-        (known && right).then_some(SignedIn { name, method: SignInMethod::Password, rights: account.rights, ends: None, proof })
+        let person = SignedIn { name, method: SignInMethod::Password, rights: account.rights, ends: None, proof };
+        Ok((known && right).then_some(person))
     }
 
-    fn review(&self, session: &Session) -> Option<Rights> {
+    /// What somebody may do who is signed in there; `None` when the password that she came with is none any more.
+    pub(super) fn review(&self, session: &Session) -> Option<Rights> {
         let Proof::Password(digest) = session.proof() else { return Some(session.rights()) };
         let people = self.people.borrow();
         people.get(session.name()).filter(|account| account.hash.digest() == *digest).map(|account| account.rights)

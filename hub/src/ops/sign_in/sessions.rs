@@ -149,7 +149,8 @@ impl Sessions {
         if let Some(former) = former.and_then(|secret| sessions.remove(&digest(secret))) {
             former.end(SessionEnd::SignedOut);
         }
-        make_room(&mut sessions, |other| other.principal() == session.principal(), PER_PERSON_MAX);
+        let (name, method) = (session.name(), session.method());
+        make_room(&mut sessions, |other| other.name() == name && other.method() == method, PER_PERSON_MAX);
         make_room(&mut sessions, |_| true, SESSIONS_MAX);
         sessions.insert(session.0.key, session.clone());
         (session, secret)
@@ -175,9 +176,15 @@ impl Sessions {
         session.end(why);
     }
 
-    /// Ends those whose time is over.
+    /// Ends those whose time is over. To be called often.
     pub fn end_old(&self, now: UnixMillis) {
-        self.sessions().retain(|_, session| session.over(self.times.idle, now).inspect(|why| session.end(*why)).is_none());
+        self.sessions().retain(|_, session| {
+            // An open stream is use: when it ends, its session is not idle at once.
+            if session.0.open.load(Ordering::Relaxed) > 0 {
+                session.0.used.fetch_max(now.0, Ordering::Relaxed);
+            }
+            session.over(self.times.idle, now).inspect(|why| session.end(*why)).is_none()
+        });
     }
 
     /// All that last.
@@ -312,7 +319,6 @@ impl Clone for OpenStream {
     }
 }
 
-/// Up to the end of the stream, its session was used.
 impl Drop for OpenStream {
     fn drop(&mut self) {
         self.0.0.open.fetch_sub(1, Ordering::Relaxed);
@@ -377,7 +383,9 @@ mod tests {
         sessions.end_old(later(4000));
         assert!(!session.rights().is_empty());
         drop(second);
-        assert!(sessions.find(&secret, later(4000)).is_none());
+        assert!(!session.rights().is_empty(), "nor is it at once when the stream has ended");
+        sessions.end_old(later(4000 + 3600));
+        assert!(sessions.find(&secret, later(4000 + 3600)).is_none());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::*;
 use crate::core::identity::Version;
 use crate::core::session::{BootId, DisconnectReason};
 use crate::ops::open_session::{close_session, open_session};
-use crate::ops::world::{World, device_token, identity, origin};
+use crate::ops::world::{NOW, World, device_token, identity, origin};
 use crate::store::Expected;
 
 fn everything() -> Interest {

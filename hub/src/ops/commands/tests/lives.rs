@@ -74,7 +74,7 @@ async fn a_deletion_outlives_the_failing_of_the_store() {
     let world = World::with_device("D").await;
     let command = send_without_receipt(&world, "D").await;
     world.commands.set_failing(true);
-    assert!(purge_commands(&world.hub, device()).await.is_err());
+    assert!(purge_commands(&world.hub, &by_service(), device()).await.is_err());
     assert!(!world.hub.commands.machine().knows(&device()), "the desk thinks that it has ended everything");
     world.write(Expected::Version(Version(1)), None).await;
     assert!(receive_feedback(&world.hub, 0).await.is_err());
