@@ -7,7 +7,7 @@
 # make cluster a Kubernetes on this machine, with the images loaded, for you to play with; make cluster-down ends it
 
 .PHONY: run check test soak bench cluster cluster-down
-.PHONY: chart debian e2e kubernetes kubernetes-modules images fmt clippy made unit postgres hub licences storm
+.PHONY: chart debian e2e fuzz kubernetes kubernetes-modules images fmt clippy made unit postgres hub licences storm
 
 # Everything that is built or fetched is kept here, outside the checkout.
 export MOORING_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mooring
@@ -48,6 +48,7 @@ test:
 	@$(tools)/need.sh rust go node python
 	$(phase) "Debian packages" $(tools)/debian.sh
 	@$(again) check
+	$(phase) "fuzzing" $(again) fuzz
 	$(phase) "the stores' contract on PostgreSQL" $(again) postgres
 	$(phase) "the hub" $(again) hub
 	$(phase) "end-to-end rings" $(again) e2e
@@ -58,7 +59,8 @@ test:
 
 soak: images
 	$(phase) "hundreds of kills under load" env MOORING_KILLS=$(or $(KILLS),400) $(tools)/rings.sh kills_under_load --nocapture
-	$(phase) "decoders and state machines against 20,000 cases each" env PROPTEST_CASES=$(or $(CASES),20000) cargo test --quiet --workspace --lib -- core:: mqtt::
+	$(phase) "decoders and state machines against 20,000 cases each" env PROPTEST_CASES=$(or $(CASES),20000) cargo test --quiet --workspace --lib -- core:: mqtt:: amqp::
+	$(phase) "fuzzing" $(again) fuzz FUZZ=$(or $(FUZZ),7200)
 	$(phase) "a storm of 100,000 connects" $(again) storm
 	$(phase) "10,000 Devices on Kubernetes" env MOORING_FLEET=10000 $(tools)/stories-on-kubernetes.sh $(images) a_fleet --nocapture
 	$(phase) "Devices shut out while 1,000 others wait" env MOORING_PENDING=1000 $(tools)/stories-on-kubernetes.sh $(images) a_patch --nocapture
@@ -69,11 +71,15 @@ storm:
 
 bench:
 	@$(tools)/need.sh rust
-	@cargo build --release --workspace --bins
-	@$(CARGO_TARGET_DIR)/release/bench $(BENCH)
+	@cargo build --release --workspace --bins --features bench/fe2o3
+	@artemis=$$($(tools)/artemis.sh) && exec $(CARGO_TARGET_DIR)/release/bench $${artemis:+--artemis $$artemis} $(BENCH)
 
 debian:
 	@$(tools)/debian.sh
+
+# make fuzz FUZZ=600 TARGETS="amqp-engine": for so many seconds in all, over all targets or those that are named.
+fuzz:
+	@hub/fuzz/fuzz.sh $(or $(FUZZ),60) $(TARGETS)
 
 hub:
 	@cargo build --quiet --workspace --bins

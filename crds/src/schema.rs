@@ -63,7 +63,12 @@ pub(crate) fn networks(_: &mut SchemaGenerator) -> Schema {
 pub(crate) fn consumer_groups(_: &mut SchemaGenerator) -> Schema {
     let rule = "self.matches('^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$')";
     let item = text(1, 50, rule, "letters, digits and ._- between them; $Default is there already, so leave it out");
-    json_schema!({ "type": "array", "maxItems": 20, "items": item, "x-kubernetes-list-type": "set" })
+    let once = json!({
+        "rule": "self.all(a, self.exists_one(b, a.lowerAscii() == b.lowerAscii()))",
+        "message": "capitals make no difference: leave one of the two out",
+    });
+    // Twenty with $Default.
+    json_schema!({ "type": "array", "maxItems": 19, "items": item, "x-kubernetes-list-type": "set", "x-kubernetes-validations": [once] })
 }
 
 /// The name of an object.

@@ -1,6 +1,6 @@
 // A device that stays: sends a message for each line it is told, and reports how its connection fares. Ends when it is told no more.
 //
-// IOTHUB_DEVICE_CONNECTION_STRING, TRANSPORT.
+// IOTHUB_DEVICE_CONNECTION_STRING or SAS_TOKEN, TRANSPORT.
 'use strict';
 
 const readline = require('readline');
@@ -13,7 +13,9 @@ function report(event, more) {
 }
 
 async function main() {
-  const client = Client.fromConnectionString(process.env.IOTHUB_DEVICE_CONNECTION_STRING, transport());
+  const client = process.env.SAS_TOKEN
+    ? Client.fromSharedAccessSignature(process.env.SAS_TOKEN, transport())
+    : Client.fromConnectionString(process.env.IOTHUB_DEVICE_CONNECTION_STRING, transport());
   client.setRetryPolicy(new NoRetry());
   client.on('disconnect', () => report('disconnected'));
   client.on('error', (error) => report('error', { error: error.name }));

@@ -1,6 +1,6 @@
 // A device sends the messages of a file, one after another, or all at once as a batch.
 //
-// IOTHUB_DEVICE_CONNECTION_STRING, TRANSPORT (mqtt, mqtt-ws or http), MESSAGES (a JSON file), BATCH (set: one HTTPS batch).
+// IOTHUB_DEVICE_CONNECTION_STRING, TRANSPORT, MESSAGES (a JSON file), BATCH (set: one HTTPS batch).
 'use strict';
 
 const fs = require('fs');

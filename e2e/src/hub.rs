@@ -51,6 +51,9 @@ pub struct Ready {
     pub dashboard: Option<String>,
     /// By policy.
     pub connection_strings: BTreeMap<String, String>,
+    /// For Event Hubs' clients; where a story has started the hub otherwise, it is not told.
+    #[serde(default)]
+    pub event_hub_connection_string: String,
     /// By device id.
     pub devices: BTreeMap<String, String>,
 }

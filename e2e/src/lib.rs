@@ -3,6 +3,7 @@
 //! Everything here talks to the hub over the wire. No code is shared with it: the token signer, the MQTT bytes and the event reader are
 //! written a second time, from the specifications, so that a mistake in the hub is not repeated here.
 
+pub mod amqp;
 pub mod catalogue;
 pub mod changes;
 pub mod cluster;
@@ -19,5 +20,6 @@ pub mod operator;
 pub mod pager;
 pub mod patience;
 pub mod program;
+pub mod puppet;
 pub mod rest;
 pub mod tls;

@@ -1,11 +1,14 @@
 //! Devices that send without pause, each its own numbers in order, over whatever hub is there: the crash ring's load.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Result;
+use fe2o3_amqp::types::messaging::{Data, Outcome};
+use fe2o3_amqp::types::primitives::Binary;
 use tokio::sync::watch;
 
+use crate::amqp;
 use crate::hub::Ready;
 use crate::mqtt::{Connection, Packet, events_topic, publish};
 
@@ -27,7 +30,7 @@ impl Sender {
         Self { device: device.to_owned(), acknowledged: Arc::default() }
     }
 
-    /// The numbers of all messages whose PUBACK has arrived.
+    /// The numbers of all messages that the hub has acknowledged.
     #[must_use]
     pub fn acknowledged(&self) -> BTreeSet<u64> {
         self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).clone()
@@ -48,8 +51,7 @@ impl Sender {
         let (mut sent, mut awaited) = (self.next(), self.next());
         loop {
             while sent < awaited + WINDOW {
-                let payload = format!("{sent} {}", "x".repeat(200));
-                if connection.send(&publish(&topic, Some(packet_id(sent)), payload.as_bytes(), 0)).await.is_err() {
+                if connection.send(&publish(&topic, Some(packet_id(sent)), payload(sent).as_bytes(), 0)).await.is_err() {
                     return Ok(());
                 }
                 sent += 1;
@@ -57,14 +59,52 @@ impl Sender {
             match connection.next().await? {
                 None => return Ok(()),
                 Some(Packet::PubAck(id)) if id == packet_id(awaited) => {
-                    self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).insert(awaited);
+                    self.is_acknowledged(awaited, progress);
                     awaited += 1;
-                    progress.send_modify(|count| *count += 1);
                 }
                 Some(other) => anyhow::bail!("{}: {other:?} instead of PUBACK {}", self.device, packet_id(awaited)),
             }
         }
     }
+
+    /// The same over AMQP: counts every accepted outcome.
+    ///
+    /// # Errors
+    /// When the hub answers a message with another outcome.
+    pub async fn send_over_amqp_until_killed(&self, hub: &Ready, progress: &watch::Sender<u64>) -> Result<()> {
+        let Ok(mut device) = amqp::Device::admitted(hub, &self.device).await else { return Ok(()) };
+        let Ok(sender) = device.sender().await else { return Ok(()) };
+        tokio::select! {
+            sent = self.send_over_amqp(sender, progress) => sent,
+            () = device.lost() => Ok(()),
+        }
+    }
+
+    async fn send_over_amqp(&self, mut sender: fe2o3_amqp::Sender, progress: &watch::Sender<u64>) -> Result<()> {
+        let (mut sent, mut waiting) = (self.next(), VecDeque::new());
+        loop {
+            while waiting.len() < WINDOW as usize {
+                let Ok(delivery) = sender.send_batchable(Data(Binary::from(payload(sent)))).await else { return Ok(()) };
+                waiting.push_back((sent, delivery));
+                sent += 1;
+            }
+            let Some((number, delivery)) = waiting.pop_front() else { continue };
+            match delivery.await {
+                Err(_) => return Ok(()),
+                Ok(Outcome::Accepted(_)) => self.is_acknowledged(number, progress),
+                Ok(other) => anyhow::bail!("{}: message {number} is {other:?}", self.device),
+            }
+        }
+    }
+
+    fn is_acknowledged(&self, number: u64, progress: &watch::Sender<u64>) {
+        self.acknowledged.lock().unwrap_or_else(PoisonError::into_inner).insert(number);
+        progress.send_modify(|count| *count += 1);
+    }
+}
+
+fn payload(number: u64) -> String {
+    format!("{number} {}", "x".repeat(200))
 }
 
 /// Packet ids run from 1 to 65,535 (MQTT 2.3.1).

@@ -230,6 +230,14 @@ impl Actor {
         Ok(within(&format!("the end of {}", self.name), self.child.wait()).await??)
     }
 
+    /// SIGKILL, and waits until it is gone.
+    ///
+    /// # Errors
+    /// When it can't be killed.
+    pub async fn kill9(&mut self) -> Result<()> {
+        Ok(within(&format!("the end of {}, which was killed", self.name), self.child.kill()).await??)
+    }
+
     /// Whether it is still there.
     ///
     /// # Errors

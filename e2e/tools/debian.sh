@@ -4,7 +4,10 @@ set -euo pipefail
 . "$(dirname "$0")/cache.sh"
 . "$(dirname "$0")/docker.sh"
 
-packages=(curl iproute2 lua5.1 mold mosquitto mosquitto-clients openssl postgresql prometheus util-linux)
+# libssl-dev and pkg-config are for Qpid Proton, which comes as sources.
+packages=(
+  curl g++ iproute2 libssl-dev lua5.1 mold mosquitto mosquitto-clients openssl pkg-config postgresql prometheus util-linux
+)
 # Python's own from Debian has no `venv` without this.
 python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)
 # What builds images and runs Pods where docker doesn't. Debian's runc and docker's own can't be installed side by side.

@@ -7,7 +7,8 @@ tools=$(cd "$(dirname "$0")" && pwd)
 built=$("$kubernetes/build.sh")
 export PATH=$built/bin:$PATH
 MOORING_PYTHON=$("$tools/python.sh")
-export MOORING_PYTHON
+MOORING_NODE_PATH=$("$tools/node.sh")
+export MOORING_PYTHON MOORING_NODE_PATH
 export RUST_LIB_BACKTRACE=0
 images=$1
 shift

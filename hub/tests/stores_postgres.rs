@@ -77,6 +77,32 @@ mod connection_log {
     connection_log_contract!(place);
 }
 
+#[path = "../src/store/contract/group_positions.rs"]
+mod group_positions_contract;
+
+mod group_positions {
+    use std::sync::Arc;
+
+    use mooring_hub::store::group_positions::GroupPositions;
+    use mooring_hub::store::sql::SqlGroupPositions;
+
+    use crate::group_positions_contract::{self as contract, group_positions_contract};
+
+    struct Place(crate::Place);
+
+    impl Place {
+        async fn open(&self) -> Arc<dyn GroupPositions> {
+            Arc::new(SqlGroupPositions::new(self.0.database().await))
+        }
+    }
+
+    async fn place() -> Place {
+        Place(crate::Place::new().await)
+    }
+
+    group_positions_contract!(place);
+}
+
 #[path = "../src/store/contract/audit.rs"]
 mod audit_contract;
 

@@ -98,8 +98,9 @@ pub struct IotHubSpec {
     #[serde(default)]
     pub retention: Retention,
 
-    /// Consumer groups of the Event Hubs-compatible endpoint, besides $Default; readers that go on where they were need one each. That
-    /// endpoint is not there yet: until then they are kept in the spec and do nothing.
+    /// Consumer groups of the Event Hubs-compatible endpoint, besides $Default; back ends that go on where they were need one each. A change
+    /// reaches the hub within two minutes, and no Pod restarts. Who reads in a group that is taken away is sent away, and the hub forgets where
+    /// it stood.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "schema::consumer_groups")]
     pub consumer_groups: Vec<String>,

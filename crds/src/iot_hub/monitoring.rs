@@ -69,6 +69,11 @@ pub struct Alerts {
     #[serde(default = "two_weeks")]
     #[schemars(schema_with = "schema::expires_within")]
     pub certificate_expires_within: GoDuration,
+    /// MooringConsumerGroupUnread: nobody reads in a consumer group that has been read in before, and its oldest event is older than this, 1m
+    /// to 24h.
+    #[serde(default = "a_quarter_of_an_hour")]
+    #[schemars(schema_with = "schema::alert_after")]
+    pub consumer_group_unread_for: GoDuration,
 }
 
 impl Default for Prometheus {
@@ -86,6 +91,7 @@ impl Default for Alerts {
             devices_offline_more_than: 0,
             refusals_more_than: three_hundred(),
             certificate_expires_within: two_weeks(),
+            consumer_group_unread_for: a_quarter_of_an_hour(),
         }
     }
 }
@@ -104,6 +110,10 @@ fn three_hundred() -> i32 {
 
 fn five_minutes() -> GoDuration {
     GoDuration::minutes(5)
+}
+
+fn a_quarter_of_an_hour() -> GoDuration {
+    GoDuration::minutes(15)
 }
 
 fn two_weeks() -> GoDuration {

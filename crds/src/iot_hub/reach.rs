@@ -12,7 +12,8 @@ use crate::schema;
 /// How clients reach the hub: a Service for devices and back ends, and one for the hub's own API and its dashboard.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Services {
-    /// For devices and Azure's service clients: the Service `<name>`. Azure's SDKs know the ports 8883 and 443 only.
+    /// For devices and Azure's service clients: the Service `<name>`. Azure's SDKs know the ports 8883, 5671
+    /// and 443 only.
     #[serde(default)]
     pub devices: DevicesService,
     /// For the hub's own API, and Azure's for services: the Service `<name>-api`. Metrics have one of their own, `<name>-metrics`, within the
@@ -25,10 +26,15 @@ pub struct Services {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
-    validation = Rule::new("self.mqtt.enabled || self.https.enabled").message("at least one of mqtt and https has to be enabled"),
-    validation = Rule::new("!self.mqtt.enabled || !self.https.enabled || (has(self.mqtt.port) ? self.mqtt.port : 8883) != (has(self.https.port) ? self.https.port : 443)")
-        .message("mqtt and https need ports of their own"),
-    validation = Rule::new("self.type != 'ClusterIP' || (!has(self.mqtt.nodePort) && !has(self.https.nodePort))")
+    validation = Rule::new("self.mqtt.enabled || self.amqp.enabled || self.https.enabled")
+        .message("at least one of mqtt, amqp and https has to be enabled"),
+    validation = Rule::new(
+        "(!self.mqtt.enabled || !self.amqp.enabled || (has(self.mqtt.port) ? self.mqtt.port : 8883) != (has(self.amqp.port) ? self.amqp.port : 5671)) \
+         && (!self.mqtt.enabled || !self.https.enabled || (has(self.mqtt.port) ? self.mqtt.port : 8883) != (has(self.https.port) ? self.https.port : 443)) \
+         && (!self.amqp.enabled || !self.https.enabled || (has(self.amqp.port) ? self.amqp.port : 5671) != (has(self.https.port) ? self.https.port : 443))"
+    )
+    .message("mqtt, amqp and https need ports of their own"),
+    validation = Rule::new("self.type != 'ClusterIP' || (!has(self.mqtt.nodePort) && !has(self.amqp.nodePort) && !has(self.https.nodePort))")
         .message("a nodePort needs type: NodePort or LoadBalancer"),
     validation = Rule::new("!has(self.loadBalancerClass) || self.type == 'LoadBalancer'")
         .message("loadBalancerClass needs type: LoadBalancer"),
@@ -58,6 +64,9 @@ pub struct DevicesService {
     /// MQTT over TLS; the port is 8883 unless it says otherwise.
     #[serde(default)]
     pub mqtt: ServicePort,
+    /// AMQP over TLS; the port is 5671 unless it says otherwise.
+    #[serde(default)]
+    pub amqp: ServicePort,
     /// HTTPS and WebSockets; the port is 443 unless it says otherwise.
     #[serde(default)]
     pub https: ServicePort,

@@ -20,14 +20,17 @@ use crate::tls::{self, Certificate, HOST};
 const API_VERSION: &str = "2021-04-12";
 /// Azure's limit on identities in one bulk request.
 const IDENTITIES_PER_REQUEST: usize = 100;
-const OWNER_POLICY: &str = "iothubowner";
+pub const OWNER_POLICY: &str = "iothubowner";
+/// The Event Hubs-compatible name of the hub's events: by default the first part of its host name.
+pub const EVENTS_NAME: &str = HOST;
 /// The header of a JSON body.
 pub const JSON: &[(&str, &str)] = &[("Content-Type", "application/json")];
 
-/// Writes the settings file into `folder`: names, files, addresses and the owner's key. Everything else stays at its default,
-/// which is what is measured. The hub's data will lie in the same folder.
-pub fn write_settings(path: &Path, folder: &Path, addresses: &Addresses, certificate: &Certificate, owner_key: &str) -> Result<()> {
-    let Addresses { mqtt, https, api, metrics } = addresses;
+/// Writes the settings file: names, files, addresses and the owner's key. Everything else stays at its default,
+/// which is what is measured, unless a scenario needs `more`. The hub's data will lie in the same folder.
+pub fn write_settings(path: &Path, addresses: &Addresses, certificate: &Certificate, owner_key: &str, more: &str) -> Result<()> {
+    let folder = path.parent().context("a file lies in a folder")?;
+    let Addresses { mqtt, amqp, https, api, metrics } = addresses;
     let (chain, key) = (certificate.chain_file.display(), certificate.key_file.display());
     let (data, owner_key_file) = (folder.join("data"), folder.join("owner.key"));
     let (data, owner) = (data.display(), owner_key_file.display());
@@ -35,10 +38,11 @@ pub fn write_settings(path: &Path, folder: &Path, addresses: &Addresses, certifi
     let settings = format!(
         r#"host_name = "{HOST}"
 data = "{data}"
+{more}
 
 [listeners]
 mqtt = "{mqtt}"
-amqp = "off"
+amqp = "{amqp}"
 https = "{https}"
 api = "{api}"
 metrics = "{metrics}"

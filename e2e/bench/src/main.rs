@@ -1,6 +1,8 @@
-//! Mooring's benchmark. It measures the hub, and mosquitto beside it, over the wire and from `/proc`; it prints and records
-//! numbers and asserts none. It shares no code with the hub: its MQTT, its HTTP and its tokens are its own.
+//! Mooring's benchmark. It measures the hub, and mosquitto and AMQP servers beside it, over the wire and from `/proc`; it prints and records
+//! numbers and asserts none. It shares no code with the hub: its MQTT, its AMQP, its HTTP and its tokens are its own.
 
+mod amqp;
+mod amqp_client;
 mod clock;
 mod connection;
 mod histogram;
@@ -10,6 +12,7 @@ mod load;
 mod machine;
 mod mqtt;
 mod options;
+mod peers;
 mod process;
 mod report;
 mod sas;
@@ -24,17 +27,21 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 
-use crate::options::{Options, Scenario, Servers};
-use crate::report::{COMMAND_COLUMNS, IDENTITY_COLUMNS, IDLE_COLUMNS, LOAD_COLUMNS, Metrics, PRESENCE_COLUMNS, Row, Section};
+use crate::options::{Options, Scenario};
+use crate::report::{
+    ALONE, COMMAND_COLUMNS, Comparison, IDENTITY_COLUMNS, IDLE_COLUMNS, LOAD_COLUMNS, Metrics, PRESENCE_COLUMNS, READ_COLUMNS, Row, Section,
+};
 use crate::scenario::publish::Load;
-use crate::scenario::{commands, connects, https, identities, idle, presence, publish};
-use crate::server::{Kind, Stage};
+use crate::scenario::{amqp_idle, amqp_read, amqp_send, commands, connects, https, identities, idle, presence, publish};
+use crate::server::{AMQP, Kind, MQTT, Stage};
 use crate::tls::Certificate;
 
 /// Between two runs: what the last server left to the kernel gets done.
 const PAUSE: Duration = Duration::from_secs(1);
 const SWEPT_WINDOWS: [usize; 6] = [1, 2, 5, 10, 20, 50];
 const SWEPT_PAYLOADS_BYTES: [usize; 7] = [16, 256, 1024, 4096, 16_384, 32_768, 65_536];
+/// Connections, and messages in flight on each.
+const AMQP_LOADS: [(usize, usize); 3] = [(1, 500), (100, 1), (100, 10)];
 /// The payload sweep's window: 64 KiB payloads fill the pipe with far fewer messages than this.
 const PAYLOAD_SWEEP_WINDOW: usize = 10;
 /// The sweeps show a shape, one run each; half the time of a headline run is enough for that.
@@ -53,8 +60,9 @@ fn main() -> Result<()> {
     }
     let facts = json!({
         "machine": machine::describe(&stage.folder)?,
-        "hub": machine::version_of(&stage.hub, "--version"),
-        "mosquitto": machine::version_of(&stage.mosquitto, "-h"),
+        "hub": machine::version_of(&stage.programs.hub, "--version"),
+        "mosquitto": machine::version_of(&stage.programs.mosquitto, "-h"),
+        "artemis": stage.programs.artemis,
         "tls": tls::SETTINGS,
         "onBusyMachine": options.anyway,
         "rounds": options.rounds,
@@ -64,7 +72,7 @@ fn main() -> Result<()> {
     report::print(&serde_json::to_string_pretty(&facts)?);
 
     let mut sections = Vec::new();
-    let planned: [(Scenario, Measure); 9] = [
+    let planned: [(Scenario, Measure); 12] = [
         (Scenario::Publish, publishing),
         (Scenario::Idle, idling),
         (Scenario::Connects, connecting),
@@ -72,6 +80,9 @@ fn main() -> Result<()> {
         (Scenario::Commands, commanding),
         (Scenario::Presence, resetting),
         (Scenario::Identities, registering),
+        (Scenario::AmqpSend, sending),
+        (Scenario::AmqpIdle, idling_with_links),
+        (Scenario::AmqpRead, reading),
         (Scenario::WindowSweep, sweeping_windows),
         (Scenario::PayloadSweep, sweeping_payloads),
     ];
@@ -90,32 +101,39 @@ fn main() -> Result<()> {
 }
 
 fn stage(options: &Options) -> Result<Stage> {
-    let hub = options.hub_program()?;
-    let kinds = match options.servers {
-        Servers::Both => vec![Kind::Hub, Kind::Mosquitto],
-        Servers::Hub => vec![Kind::Hub],
-        Servers::Mosquitto => vec![Kind::Mosquitto],
-    };
-    for (kind, program) in [(Kind::Hub, &hub), (Kind::Mosquitto, &options.mosquitto)] {
-        if kinds.contains(&kind) && !program.exists() {
+    let programs = options.programs()?;
+    let mut kinds = options.servers.clone();
+    if kinds.is_empty() {
+        kinds = vec![Kind::Hub, Kind::Mosquitto];
+        for peer in [Kind::Fe2o3, Kind::Artemis] {
+            if programs.of(peer).exists() {
+                kinds.push(peer);
+            } else {
+                report::progress(&format!("without {}: there is no {}", peer.name(), programs.of(peer).display()));
+            }
+        }
+    }
+    for kind in &kinds {
+        let program = programs.of(*kind);
+        if !program.exists() {
             bail!("there is no {}: build or install {}, or leave it out with --servers", program.display(), kind.name());
         }
     }
     let folder = options.work_folder.canonicalize()?;
-    Ok(Stage { certificate: Certificate::make(&folder)?, folder, hub, mosquitto: options.mosquitto.clone(), kinds })
+    Ok(Stage { certificate: Certificate::make(&folder)?, folder, programs, kinds })
+}
+
+/// Those of `comparable` that are measured.
+fn chosen(stage: &Stage, comparable: &[Kind]) -> Vec<Kind> {
+    comparable.iter().copied().filter(|kind| stage.kinds.contains(kind)).collect()
+}
+
+/// Runs the hub, if it is measured at all.
+fn hub_only(stage: &Stage, rounds: usize, parameters: &str, run: impl Fn() -> Result<Metrics>) -> Result<Vec<Row>> {
+    take_turns(&chosen(stage, &[Kind::Hub]), rounds, parameters, |_| run())
 }
 
 /// Runs every server of the comparison in turn, round after round, so that what changes on the machine meets all alike.
-fn in_turns(stage: &Stage, options: &Options, parameters: &str, run: impl Fn(Kind) -> Result<Metrics>) -> Result<Vec<Row>> {
-    take_turns(&stage.kinds, options.rounds, parameters, run)
-}
-
-/// One run of the hub, if it is measured at all.
-fn hub_only(stage: &Stage, rounds: usize, parameters: &str, run: impl Fn() -> Result<Metrics>) -> Result<Vec<Row>> {
-    let kinds: Vec<_> = stage.kinds.iter().copied().filter(|kind| *kind == Kind::Hub).collect();
-    take_turns(&kinds, rounds, parameters, |_| run())
-}
-
 fn take_turns(kinds: &[Kind], rounds: usize, parameters: &str, run: impl Fn(Kind) -> Result<Metrics>) -> Result<Vec<Row>> {
     let row = |kind: &Kind| Row { server: kind.name(), parameters: parameters.to_owned(), rounds: Vec::new() };
     let mut rows: Vec<_> = kinds.iter().map(row).collect();
@@ -136,28 +154,32 @@ fn publishing(stage: &Stage, options: &Options) -> Result<Section> {
     for &window in &options.windows {
         let load = Load { connections: options.connections, window, payload_bytes: options.payload };
         let parameters = format!("{} connections, window {window}, {} B", load.connections, load.payload_bytes);
-        rows.extend(in_turns(stage, options, &parameters, |kind| publish::run(stage, kind, load, options.pace()))?);
+        let run = |kind| publish::run(stage, kind, load, options.pace());
+        rows.extend(take_turns(&chosen(stage, &MQTT), options.rounds, &parameters, run)?);
     }
-    Ok(Section { title: "MQTT QoS 1 over TLS", columns: LOAD_COLUMNS, rows })
+    let compared = Comparison { metric: "per_second", peers: &[Kind::Mosquitto] };
+    Ok(Section { title: "MQTT QoS 1 over TLS", columns: LOAD_COLUMNS, compared, rows })
 }
 
 fn idling(stage: &Stage, options: &Options) -> Result<Section> {
     let parameters = format!("{} connections", options.idle);
-    let rows = in_turns(stage, options, &parameters, |kind| idle::run(stage, kind, options.idle))?;
-    Ok(Section { title: "Memory of idle MQTT connections over TLS", columns: IDLE_COLUMNS, rows })
+    let rows = take_turns(&chosen(stage, &MQTT), options.rounds, &parameters, |kind| idle::run(stage, kind, options.idle))?;
+    let compared = Comparison { metric: "rss_kib_each", peers: &[Kind::Mosquitto] };
+    Ok(Section { title: "Memory of idle MQTT connections over TLS", columns: IDLE_COLUMNS, compared, rows })
 }
 
 fn connecting(stage: &Stage, options: &Options) -> Result<Section> {
     let parameters = format!("{} connects", options.connects);
-    let rows = in_turns(stage, options, &parameters, |kind| connects::run(stage, kind, options.connects))?;
-    Ok(Section { title: "TLS handshake, CONNECT, DISCONNECT", columns: LOAD_COLUMNS, rows })
+    let rows = take_turns(&chosen(stage, &MQTT), options.rounds, &parameters, |kind| connects::run(stage, kind, options.connects))?;
+    let compared = Comparison { metric: "per_second", peers: &[Kind::Mosquitto] };
+    Ok(Section { title: "TLS handshake, CONNECT, DISCONNECT", columns: LOAD_COLUMNS, compared, rows })
 }
 
 fn posting(stage: &Stage, options: &Options) -> Result<Section> {
     let parameters = format!("{} connections, {} B", options.https_connections, options.payload);
     let run = || https::run(stage, options.https_connections, options.payload, options.pace());
     let rows = hub_only(stage, options.rounds, &parameters, run)?;
-    Ok(Section { title: "HTTPS POST of telemetry", columns: LOAD_COLUMNS, rows })
+    Ok(Section { title: "HTTPS POST of telemetry", columns: LOAD_COLUMNS, compared: ALONE, rows })
 }
 
 fn commanding(stage: &Stage, options: &Options) -> Result<Section> {
@@ -170,20 +192,55 @@ fn commanding(stage: &Stage, options: &Options) -> Result<Section> {
     };
     let parameters = format!("{} devices, {} senders, {} on their way, {} B", load.devices, load.senders, load.window, load.payload_bytes);
     let rows = hub_only(stage, options.rounds, &parameters, || commands::run(stage, load, options.pace()))?;
-    Ok(Section { title: "Commands: sent over HTTPS, delivered over MQTT, receipts read and completed", columns: COMMAND_COLUMNS, rows })
+    Ok(Section {
+        title: "Commands: sent over HTTPS, delivered over MQTT, receipts read and completed",
+        columns: COMMAND_COLUMNS,
+        compared: ALONE,
+        rows,
+    })
 }
 
 fn resetting(stage: &Stage, options: &Options) -> Result<Section> {
     let parameters = format!("{} resets", options.resets);
     let rows = hub_only(stage, options.rounds, &parameters, || presence::run(stage, options.resets))?;
-    Ok(Section { title: "TCP reset until the API says Disconnected", columns: PRESENCE_COLUMNS, rows })
+    Ok(Section { title: "TCP reset until the API says Disconnected", columns: PRESENCE_COLUMNS, compared: ALONE, rows })
 }
 
 fn registering(stage: &Stage, options: &Options) -> Result<Section> {
     let parameters = format!("{} identities, {} disabled", options.identities, options.disables);
     let run = || identities::run(stage, options.identities, options.disables, options.pace());
     let rows = hub_only(stage, options.rounds, &parameters, run)?;
-    Ok(Section { title: "Identities", columns: IDENTITY_COLUMNS, rows })
+    Ok(Section { title: "Identities", columns: IDENTITY_COLUMNS, compared: ALONE, rows })
+}
+
+fn sending(stage: &Stage, options: &Options) -> Result<Section> {
+    let mut rows = Vec::new();
+    for (connections, window) in AMQP_LOADS {
+        let load = Load { connections, window, payload_bytes: options.payload };
+        let parameters = format!("{connections} connections, {window} in flight, {} B", load.payload_bytes);
+        let run = |kind| amqp_send::run(stage, kind, load, options.pace());
+        rows.extend(take_turns(&chosen(stage, &AMQP), options.rounds, &parameters, run)?);
+    }
+    let compared = Comparison { metric: "server_cpu_us", peers: &[Kind::Fe2o3, Kind::Artemis] };
+    Ok(Section { title: "Telemetry over AMQP and TLS", columns: LOAD_COLUMNS, compared, rows })
+}
+
+fn idling_with_links(stage: &Stage, options: &Options) -> Result<Section> {
+    let parameters = format!("{} connections", options.idle);
+    let rows = take_turns(&chosen(stage, &AMQP), options.rounds, &parameters, |kind| amqp_idle::run(stage, kind, options.idle))?;
+    let compared = Comparison { metric: "rss_kib_each", peers: &[Kind::Fe2o3, Kind::Artemis] };
+    let title = "Memory of idle AMQP connections over TLS, a session and two links each";
+    Ok(Section { title, columns: IDLE_COLUMNS, compared, rows })
+}
+
+fn reading(stage: &Stage, options: &Options) -> Result<Section> {
+    let mut rows = Vec::new();
+    for &readers in &options.readers {
+        let load = amqp_read::Load { readers, events: options.events, payload_bytes: options.payload };
+        let parameters = format!("{readers} readers, {} events of {} B", load.events, load.payload_bytes);
+        rows.extend(hub_only(stage, options.rounds, &parameters, || amqp_read::run(stage, load))?);
+    }
+    Ok(Section { title: "Events read over AMQP from a cold journal", columns: READ_COLUMNS, compared: ALONE, rows })
 }
 
 fn sweeping_windows(stage: &Stage, options: &Options) -> Result<Section> {
@@ -204,5 +261,5 @@ fn sweep(stage: &Stage, options: &Options, title: &'static str, loads: &[Load], 
     for load in loads {
         rows.extend(hub_only(stage, 1, &name(load), || publish::run(stage, Kind::Hub, *load, pace))?);
     }
-    Ok(Section { title, columns: LOAD_COLUMNS, rows })
+    Ok(Section { title, columns: LOAD_COLUMNS, compared: ALONE, rows })
 }

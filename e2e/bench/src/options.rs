@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use clap::{Parser, ValueEnum};
 
 use crate::load::Pace;
+use crate::server::{Kind, Programs};
 
 /// Measures Mooring's hub, and mosquitto beside it. Prints and records numbers; asserts none.
 #[derive(Parser)]
@@ -51,6 +52,12 @@ pub struct Options {
     /// Commands on their way at once, from the request that sends one to the answer to the request that completes its receipt.
     #[arg(long, default_value_t = 256)]
     pub command_window: usize,
+    /// Events in the journal that is read.
+    #[arg(long, default_value_t = 4_000_000)]
+    pub events: usize,
+    /// Readers of events, each of a partition of its own; one after the other.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 32])]
+    pub readers: Vec<usize>,
     /// Devices whose connection is reset.
     #[arg(long, default_value_t = 500)]
     pub resets: usize,
@@ -63,7 +70,7 @@ pub struct Options {
     /// Threads of the generator.
     #[arg(long, default_value_t = 1)]
     pub threads: usize,
-    /// A first impression in three minutes: one round, three seconds each, 2,000 idle connections, 1,000 connects, 20,000 identities.
+    /// A first impression in three minutes: one round, three seconds each, 2,000 idle connections, 1,000 connects, 20,000 identities, 200,000 events.
     #[arg(long)]
     pub quick: bool,
     /// Measure on a busy machine too, to try the benchmark out: such numbers mean nothing.
@@ -75,9 +82,15 @@ pub struct Options {
     /// mosquitto's program.
     #[arg(long, default_value = "/usr/sbin/mosquitto")]
     pub mosquitto: PathBuf,
-    /// Which servers to measure.
-    #[arg(long, value_enum, default_value_t = Servers::Both)]
-    pub servers: Servers,
+    /// The program that fe2o3-amqp's acceptor is in; by default the one that lies beside this one.
+    #[arg(long)]
+    pub fe2o3: Option<PathBuf>,
+    /// The folder of Apache ActiveMQ Artemis.
+    #[arg(long, default_value = "/opt/artemis")]
+    pub artemis: PathBuf,
+    /// Which servers to measure; by default the hub and mosquitto, and of the others those that are there.
+    #[arg(long, value_enum, value_delimiter = ',')]
+    pub servers: Vec<Kind>,
     /// Where the servers keep their data (several GB in passing), on the disk that shall be measured.
     #[arg(long, default_value = "/var/tmp/mooring-bench")]
     pub work_folder: PathBuf,
@@ -102,17 +115,16 @@ pub enum Scenario {
     Presence,
     /// A large registry: created, restarted, read, devices disabled (hub only).
     Identities,
+    /// Telemetry over AMQP.
+    AmqpSend,
+    /// Memory of idle AMQP connections with a session and two links.
+    AmqpIdle,
+    /// Events read over AMQP from a cold journal (hub only).
+    AmqpRead,
     /// Windows from 1 to 50 (hub only).
     WindowSweep,
     /// Payloads from 16 bytes to 64 KiB (hub only).
     PayloadSweep,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Servers {
-    Both,
-    Hub,
-    Mosquitto,
 }
 
 impl Options {
@@ -127,6 +139,7 @@ impl Options {
             options.resets = options.resets.min(100);
             options.identities = options.identities.min(20_000);
             options.disables = options.disables.min(100);
+            options.events = options.events.min(200_000);
         }
         options
     }
@@ -143,11 +156,15 @@ impl Options {
         }
     }
 
-    /// The hub that was built with this benchmark, unless another is named.
-    pub fn hub_program(&self) -> Result<PathBuf> {
-        match &self.hub {
-            Some(program) => Ok(program.clone()),
-            None => Ok(std::env::current_exe()?.parent().context("this program lies in no folder")?.join("mooring-hub")),
-        }
+    /// The servers' programs: those that were built with this benchmark, unless others are named.
+    pub fn programs(&self) -> Result<Programs> {
+        let program = std::env::current_exe()?;
+        let beside = program.parent().context("this program lies in no folder")?;
+        Ok(Programs {
+            hub: self.hub.clone().unwrap_or_else(|| beside.join("mooring-hub")),
+            mosquitto: self.mosquitto.clone(),
+            fe2o3: self.fe2o3.clone().unwrap_or_else(|| beside.join("bench-fe2o3")),
+            artemis: self.artemis.clone(),
+        })
     }
 }

@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-/// The server that the hub is compared with.
-pub const PEER: &str = "mosquitto";
+use crate::server::Kind;
 
 /// Named numbers of one run; the unit is the name's last word.
 pub type Metrics = BTreeMap<&'static str, f64>;
@@ -21,8 +20,19 @@ pub struct Row {
 pub struct Section {
     pub title: &'static str,
     pub columns: &'static [Column],
+    pub compared: Comparison,
     pub rows: Vec<Row>,
 }
+
+/// Which number of the hub's is divided by which servers'.
+#[derive(Clone, Copy)]
+pub struct Comparison {
+    pub metric: &'static str,
+    pub peers: &'static [Kind],
+}
+
+/// Where the hub is measured alone.
+pub const ALONE: Comparison = Comparison { metric: "", peers: &[] };
 
 pub struct Column {
     pub metric: &'static str,
@@ -58,6 +68,15 @@ pub const COMMAND_COLUMNS: &[Column] = &[
     Column { metric: "receipt_p50_ms", heading: "PUBACK → receipt p50 ms", decimals: 2 },
     Column { metric: "receipt_p99_ms", heading: "p99 ms", decimals: 2 },
     Column { metric: "server_cores", heading: "server cores", decimals: 2 },
+    Column { metric: "other_load_percent", heading: "others %", decimals: 0 },
+];
+
+pub const READ_COLUMNS: &[Column] = &[
+    Column { metric: "per_second", heading: "events per s", decimals: 0 },
+    Column { metric: "server_cpu_us", heading: "server µs each", decimals: 2 },
+    Column { metric: "generator_cpu_us", heading: "generator µs each", decimals: 2 },
+    Column { metric: "server_cores", heading: "server cores", decimals: 2 },
+    Column { metric: "generator_cores", heading: "generator cores", decimals: 2 },
     Column { metric: "other_load_percent", heading: "others %", decimals: 0 },
 ];
 
@@ -98,14 +117,17 @@ impl Row {
 }
 
 impl Section {
-    /// A Markdown table, ready for the documentation. The first column also gets its range over the rounds,
-    /// and how it compares with the peer's under the same parameters.
+    /// A Markdown table, ready for the documentation. The first column also gets its range over the rounds; behind the last stands how
+    /// the hub compares with each peer under the same parameters.
     pub fn table(&self) -> String {
         let mut text = format!("\n## {}\n\n| server | |", self.title);
         for column in self.columns {
             let _ = write!(text, " {} |", column.heading);
         }
-        let _ = write!(text, " ÷ {PEER} |\n|---|---|{}---:|", "---:|".repeat(self.columns.len()));
+        for peer in self.compared.peers {
+            let _ = write!(text, " {} ÷ {} |", self.heading(), peer.name());
+        }
+        let _ = write!(text, "\n|---|---|{}", "---:|".repeat(self.columns.len() + self.compared.peers.len()));
         for row in &self.rows {
             let medians = row.medians();
             let _ = write!(text, "\n| {} | {} |", row.server, row.parameters);
@@ -119,19 +141,25 @@ impl Section {
                     (None, _) => write!(text, " – |"),
                 };
             }
-            let _ = match self.ratio_to_peer(row) {
-                Some(ratio) => write!(text, " {ratio:.2} |"),
-                None => write!(text, " – |"),
-            };
+            for peer in self.compared.peers {
+                let _ = match self.ratio(row, *peer) {
+                    Some(ratio) => write!(text, " {ratio:.2} |"),
+                    None => write!(text, " – |"),
+                };
+            }
         }
         text + "\n"
     }
 
-    /// The first column's median divided by that of the peer, where the peer was measured in turns with this row.
-    fn ratio_to_peer(&self, row: &Row) -> Option<f64> {
-        let metric = self.columns.first()?.metric;
-        let peer = self.rows.iter().find(|other| other.server == PEER && other.parameters == row.parameters)?;
-        Some(row.medians().get(metric)? / peer.medians().get(metric)?).filter(|_| row.server != PEER)
+    fn heading(&self) -> &'static str {
+        self.columns.iter().find(|column| column.metric == self.compared.metric).map_or("", |column| column.heading)
+    }
+
+    /// The median of the hub's row divided by that of the peer, where the peer was measured in turns with it.
+    fn ratio(&self, row: &Row, peer: Kind) -> Option<f64> {
+        let metric = self.compared.metric;
+        let peer = self.rows.iter().find(|other| other.server == peer.name() && other.parameters == row.parameters)?;
+        Some(row.medians().get(metric)? / peer.medians().get(metric)?).filter(|_| row.server == Kind::Hub.name())
     }
 
     pub fn json(&self) -> Value {
@@ -171,12 +199,13 @@ mod tests {
             let rounds = rounds.iter().map(|value| Metrics::from([("a", *value)])).collect();
             Row { server, parameters: "window 1".to_owned(), rounds }
         };
-        let section = Section { title: "T", columns, rows: vec![row("s", &[3.0, 1.0, 2.0]), row(PEER, &[0.5])] };
+        let compared = Comparison { metric: "a", peers: &[Kind::Mosquitto] };
+        let section = Section { title: "T", columns, compared, rows: vec![row("mooring-hub", &[3.0, 1.0, 2.0]), row("mosquitto", &[0.5])] };
         let lines = [
             "\n## T\n",
-            "| server | | A | Z | ÷ mosquitto |",
+            "| server | | A | Z | A ÷ mosquitto |",
             "|---|---|---:|---:|---:|",
-            "| s | window 1 | 2.0 (1.0–3.0) | – | 4.00 |",
+            "| mooring-hub | window 1 | 2.0 (1.0–3.0) | – | 4.00 |",
             "| mosquitto | window 1 | 0.5 | – | – |\n",
         ];
         assert_eq!(section.table(), lines.join("\n"));

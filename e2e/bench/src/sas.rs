@@ -30,6 +30,16 @@ impl Device {
         format!("bench-{number:05}")
     }
 
+    /// Where it sends to over AMQP.
+    pub fn events(&self) -> String {
+        format!("/devices/{}/messages/events", self.id)
+    }
+
+    /// Where it receives its commands from over AMQP.
+    pub fn commands(&self) -> String {
+        format!("/devices/{}/messages/devicebound", self.id)
+    }
+
     pub fn new(host: &str, number: usize) -> Self {
         let id = Self::id(number);
         let key = BASE64.encode(hmac_sha256(KEY_SEED, id.as_bytes()));

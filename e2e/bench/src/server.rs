@@ -8,12 +8,13 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use clap::ValueEnum;
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::clock;
-use crate::hub;
-use crate::report;
-use crate::tls::Certificate;
+use crate::amqp::Proof;
+use crate::sas::Device;
+use crate::tls::{Certificate, HOST};
+use crate::{clock, hub, peers};
 
 /// A server that has not begun to listen by then will not.
 const START_LIMIT: Duration = Duration::from_secs(30);
@@ -21,17 +22,39 @@ const START_POLL: Duration = Duration::from_millis(20);
 /// How much of a failed server's log is shown.
 const LOG_TAIL_LINES: usize = 20;
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Kind {
+    /// Mooring's.
     Hub,
+    /// MQTT's peer.
     Mosquitto,
+    /// AMQP's peer that stores nothing: the acceptor of the crate fe2o3-amqp.
+    #[value(name = "fe2o3")]
+    Fe2o3,
+    /// AMQP's peer that stores what it is sent: Apache ActiveMQ Artemis.
+    Artemis,
 }
+
+/// Who speaks MQTT.
+pub const MQTT: [Kind; 2] = [Kind::Hub, Kind::Mosquitto];
+/// Who speaks AMQP.
+pub const AMQP: [Kind; 3] = [Kind::Hub, Kind::Fe2o3, Kind::Artemis];
 
 impl Kind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Hub => "mooring-hub",
-            Self::Mosquitto => report::PEER,
+            Self::Mosquitto => "mosquitto",
+            Self::Fe2o3 => "fe2o3-amqp",
+            Self::Artemis => "artemis",
+        }
+    }
+
+    /// How a device introduces itself over AMQP.
+    pub fn proof(self, device: &Device) -> Proof {
+        match self {
+            Self::Hub => Proof::Plain { user: format!("{}@sas.{HOST}", device.id), password: device.token.clone() },
+            Self::Mosquitto | Self::Fe2o3 | Self::Artemis => Proof::Anonymous,
         }
     }
 }
@@ -40,15 +63,35 @@ impl Kind {
 pub struct Stage {
     pub folder: PathBuf,
     pub certificate: Certificate,
+    pub programs: Programs,
+    /// The servers that are measured, in the order of their turns.
+    pub kinds: Vec<Kind>,
+}
+
+/// Where each server's program is.
+pub struct Programs {
     pub hub: PathBuf,
     pub mosquitto: PathBuf,
-    /// The servers of a comparison, in the order of their turns.
-    pub kinds: Vec<Kind>,
+    pub fe2o3: PathBuf,
+    /// Artemis' folder.
+    pub artemis: PathBuf,
+}
+
+impl Programs {
+    pub fn of(&self, kind: Kind) -> &Path {
+        match kind {
+            Kind::Hub => &self.hub,
+            Kind::Mosquitto => &self.mosquitto,
+            Kind::Fe2o3 => &self.fe2o3,
+            Kind::Artemis => &self.artemis,
+        }
+    }
 }
 
 /// Addresses on 127.0.0.1 that were free a moment ago.
 pub struct Addresses {
     pub mqtt: SocketAddr,
+    pub amqp: SocketAddr,
     pub https: SocketAddr,
     pub api: SocketAddr,
     pub metrics: SocketAddr,
@@ -59,37 +102,40 @@ pub struct Server {
     kind: Kind,
     command: Command,
     child: Child,
-    folder: PathBuf,
+    pub folder: PathBuf,
     pub addresses: Addresses,
     /// What lets one do everything with it; empty for a server that asks nobody.
     pub owner_token: String,
 }
 
 impl Stage {
-    /// Starts a server that knows the devices numbered 0 to `devices` (mosquitto knows nobody and lets everybody in).
+    /// Starts a server that knows the devices numbered 0 to `devices` (the peers know nobody and let everybody in).
     pub fn start(&self, kind: Kind, devices: usize) -> Result<Server> {
+        self.start_with(kind, devices, "")
+    }
+
+    /// The same with more settings for the hub.
+    pub fn start_with(&self, kind: Kind, devices: usize, more: &str) -> Result<Server> {
         let folder = self.folder.join(kind.name());
         // A run that was interrupted may have left its folder behind.
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder)?;
         let addresses = Addresses::free()?;
-        let settings = folder.join("settings.toml");
-        let mut command;
         let mut owner_key = None;
-        match kind {
+        let program = self.programs.of(kind);
+        let mut command = match kind {
             Kind::Hub => {
-                let key = crate::sas::random_key()?;
-                hub::write_settings(&settings, &folder, &addresses, &self.certificate, &key)?;
-                command = Command::new(&self.hub);
-                command.arg("serve").arg("--config").arg(&settings);
+                let (settings, key) = (folder.join("settings.toml"), crate::sas::random_key()?);
+                hub::write_settings(&settings, &addresses, &self.certificate, &key, more)?;
                 owner_key = Some(key);
+                let mut command = Command::new(program);
+                command.arg("serve").arg("--config").arg(&settings);
+                command
             }
-            Kind::Mosquitto => {
-                fs::write(&settings, mosquitto_settings(&addresses, &self.certificate))?;
-                command = Command::new(&self.mosquitto);
-                command.arg("-c").arg(&settings);
-            }
-        }
+            Kind::Mosquitto => peers::mosquitto(program, &folder, &addresses, &self.certificate)?,
+            Kind::Fe2o3 => peers::fe2o3(program, &addresses, &self.certificate),
+            Kind::Artemis => peers::artemis(program, &folder, &addresses, &self.certificate)?,
+        };
         let log = File::create(folder.join("log"))?;
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let child = spawn(&mut command)?;
@@ -106,14 +152,14 @@ impl Stage {
 
 impl Addresses {
     fn free() -> Result<Self> {
-        // All four are held at once, so that they differ.
-        let listeners = [(); 4].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
+        // All are held at once, so that they differ.
+        let listeners = [(); 5].map(|()| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)));
         let mut addresses = Vec::new();
         for listener in &listeners {
             addresses.push(listener.as_ref().map_err(|error| anyhow::anyhow!("no free port: {error}"))?.local_addr()?);
         }
-        let [mqtt, https, api, metrics] = addresses[..] else { bail!("four addresses were asked for") };
-        Ok(Self { mqtt, https, api, metrics })
+        let [mqtt, amqp, https, api, metrics] = addresses[..] else { bail!("five addresses were asked for") };
+        Ok(Self { mqtt, amqp, https, api, metrics })
     }
 }
 
@@ -147,8 +193,9 @@ impl Server {
     fn wait_until_listening(&mut self) -> Result<()> {
         let deadline = clock::now() + START_LIMIT;
         let needed = match self.kind {
-            Kind::Hub => vec![self.addresses.mqtt, self.addresses.https, self.addresses.api],
+            Kind::Hub => vec![self.addresses.mqtt, self.addresses.amqp, self.addresses.https, self.addresses.api],
             Kind::Mosquitto => vec![self.addresses.mqtt],
+            Kind::Fe2o3 | Kind::Artemis => vec![self.addresses.amqp],
         };
         while !needed.iter().all(|address| TcpStream::connect(address).is_ok()) {
             if let Some(status) = self.child.try_wait()? {
@@ -174,27 +221,4 @@ impl Drop for Server {
 
 fn spawn(command: &mut Command) -> Result<Child> {
     command.spawn().with_context(|| format!("starting {}", command.get_program().display()))
-}
-
-/// Nothing is stored, nobody is checked, no delay for small packets: all of it in mosquitto's favour.
-fn mosquitto_settings(addresses: &Addresses, certificate: &Certificate) -> String {
-    let file = |path: &Path| path.display().to_string();
-    let mut lines = vec![
-        format!("listener {} 127.0.0.1", addresses.mqtt.port()),
-        format!("certfile {}", file(&certificate.chain_file)),
-        format!("keyfile {}", file(&certificate.key_file)),
-        "tls_version tlsv1.3".to_owned(),
-        "allow_anonymous true".to_owned(),
-        "persistence false".to_owned(),
-        "set_tcp_nodelay true".to_owned(),
-        "connection_messages false".to_owned(),
-        "log_dest stderr".to_owned(),
-        "log_type error".to_owned(),
-        "log_type warning".to_owned(),
-    ];
-    // Started by root, mosquitto becomes another user, who may not read the key.
-    if rustix::process::geteuid().is_root() {
-        lines.push("user root".to_owned());
-    }
-    lines.join("\n") + "\n"
 }

@@ -60,7 +60,16 @@ async fn hub_in_a_pod(namespace: &Namespace, folder: &TempDir) -> Result<Rest> {
         metrics: String::new(),
     };
     let (ca_file, none) = (folder.path().join("ca.crt"), BTreeMap::new);
-    let reached = Ready { host_name: HUB.to_owned(), ca_file, endpoints, dashboard: None, connection_strings: none(), devices: none() };
+    let event_hub_connection_string = String::new();
+    let reached = Ready {
+        host_name: HUB.to_owned(),
+        ca_file,
+        endpoints,
+        dashboard: None,
+        connection_strings: none(),
+        event_hub_connection_string,
+        devices: none(),
+    };
     Rest::new(&reached, fleet)
 }
 

@@ -1,4 +1,5 @@
-//! A hub's life: its Pod is killed, its resource deleted and made again, its image bad and then good, its certificate renewed, its namespace deleted.
+//! A hub's life: its Pod is killed, its resource deleted and made again, its image bad and then good, its certificate renewed, its
+//! consumer groups changed, its namespace deleted.
 
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::{CONFIG_MAP, DEPLOYMENT, DEVICE, IOT_HUB, NAMESPACE, Namespace, SECRET, condition_of, on_cluster};
@@ -6,6 +7,7 @@ use e2e::events::{Events, check_numbers};
 use e2e::mqtt::events_topic;
 use e2e::namespace::{EDGE, HUB};
 use e2e::program::Program;
+use e2e::rest::Rest;
 use e2e::tls;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -200,6 +202,28 @@ fn a_renewed_certificate_drops_nobody() -> Result<()> {
         namespace.patch(SECRET, "own", &json!({ "stringData": certificate(&folder).await? })).await?;
         while !log.line().await?.context("the hub's log has ended")?.contains("the certificate has changed") {}
         ensure!(served().await? != before, "the old certificate is served");
+        connection.publish(&events_topic("pump"), 1, b"undisturbed").await
+    })
+}
+
+#[test]
+fn a_consumer_group_comes_and_goes_without_a_new_pod() -> Result<()> {
+    on_cluster(async |namespace| {
+        let plant = Plant::start(namespace).await?;
+        let credential = plant.device("pump", json!({})).await?;
+        let mut connection = plant.connect(&credential).await?;
+        let groups = async || {
+            let api = Rest::api(&plant.hub, plant.hub.policy("service")?)?;
+            let document = api.call(Method::GET, "/api/v1/consumer-groups", &[], Vec::new()).await?.expect(200)?.json()?;
+            let groups = document["consumerGroups"].as_array().context("no groups")?;
+            anyhow::Ok(groups.iter().map(|group| group["name"].clone()).collect::<Vec<_>>())
+        };
+        let mut log = namespace.kubectl(&["logs", "--follow", "deployment/plant"]).start()?;
+        for (wanted, there) in [(json!(["alerts"]), vec!["$Default", "alerts"]), (json!(null), vec!["$Default"])] {
+            namespace.patch(IOT_HUB, PLANT, &json!({ "spec": { "consumerGroups": wanted } })).await?;
+            while !log.line().await?.context("the hub's log has ended")?.contains("the consumer groups are others now") {}
+            ensure!(groups().await? == there, "{:?}", groups().await?);
+        }
         connection.publish(&events_topic("pump"), 1, b"undisturbed").await
     })
 }

@@ -1,4 +1,4 @@
-//! From nothing to a device that talks: `helm install`, one IotHub, one Device, and an unmodified Azure SDK outside of the cluster.
+//! From nothing to a device that talks: `helm install`, one IotHub, one Device, and unmodified Azure SDKs outside of the cluster.
 
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::{DEVICE, IOT_HUB, on_cluster};
@@ -39,6 +39,15 @@ fn helm_brings_an_operator_a_hub_and_a_device_that_talks() -> Result<()> {
         ensure!(command["messageId"] == sent || command["bodyBase64"] == "b3Blbg==", "it got {command}");
         namespace.until_condition(DEVICE, "pump", "Connected", "True").await?;
         receiver.end().await?;
+
+        let node = Program::node("live.js", &plant.hub)?.env("TRANSPORT", "amqp");
+        let mut sender = node.env("IOTHUB_DEVICE_CONNECTION_STRING", &connection_string).start()?;
+        sender.until("connected").await?;
+        sender.tell("hello over AMQP").await?;
+        sender.until("sent").await?;
+        let event = back_end.next().await?.context("no event")?;
+        ensure!(event.bytes()? == b"hello over AMQP", "it came as {event:?}");
+        sender.end().await?;
         Ok(())
     })
 }

@@ -313,7 +313,7 @@ fn what_is_wanted_no_more_goes_and_what_is_kept_stays() -> Result<()> {
         }
         until_made(namespace, PLANT).await?;
         let service = namespace.get(SERVICE, PLANT).await?;
-        ensure!(service["spec"]["type"] == "ClusterIP" && ports(&service) == [8883], "{service}");
+        ensure!(service["spec"]["type"] == "ClusterIP" && ports(&service) == [5671, 8883], "{service}");
         ensure!(service["metadata"]["annotations"]["example.com/pool"].is_null(), "{service}");
         for (kind, name) in kept {
             ensure!(is_owned(&namespace.get(kind, name).await?), "{} does not go with its hub", kind.named(name));

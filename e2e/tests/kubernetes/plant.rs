@@ -106,12 +106,15 @@ impl<'a> Plant<'a> {
             metrics: format!("https://{HUB}:9464"),
         };
         let ca_file = folder.path().join("ca.crt");
+        let event_hub_connection_string = String::new();
+        let connection_strings = BTreeMap::new();
         let hub = Ready {
             host_name: HUB.to_owned(),
             ca_file,
             endpoints,
             dashboard: None,
-            connection_strings: BTreeMap::new(),
+            connection_strings,
+            event_hub_connection_string,
             devices: BTreeMap::new(),
         };
         Ok(Self { namespace, hub, _folder: folder })

@@ -4,12 +4,17 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::{Context, Result, bail, ensure};
+use e2e::amqp;
 use e2e::command_history::CommandHistory;
 use e2e::commands::{self, BackEnd, step_names};
 use e2e::hub::Hub;
 use e2e::mqtt::{Connection, Packet, commands_filter, puback, subscribe};
 use e2e::namespace::isolated;
 use e2e::patience::within;
+use fe2o3_amqp::Receiver;
+use fe2o3_amqp::types::messaging::Data;
+use fe2o3_amqp::types::messaging::annotations::AnnotationKey;
+use fe2o3_amqp::types::primitives::{Symbol, Value};
 use futures_util::future::try_join_all;
 use nix::sys::signal::{Signal, kill};
 use tokio::sync::watch;
@@ -25,12 +30,21 @@ const ACKNOWLEDGEMENTS_MAX: u64 = 120;
 
 #[test]
 fn commands_outlive_kills_under_load() -> Result<()> {
-    isolated(async || {
+    outlive_kills(Transport::Mqtt)
+}
+
+#[test]
+fn commands_over_amqp_outlive_kills_under_load() -> Result<()> {
+    outlive_kills(Transport::Amqp)
+}
+
+fn outlive_kills(transport: Transport) -> Result<()> {
+    isolated(async move || {
         let kills = std::env::var("MOORING_KILLS").ok().map_or(Ok(KILLS), |text| text.parse()).context("MOORING_KILLS is not a number")?;
         let ids: Vec<String> = (0..DEVICES).map(|number| format!("taker-{number}")).collect();
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         let mut hub = Hub::start(&ids).await?;
-        let story = Story::default();
+        let story = Story { transport, history: Arc::default() };
         for number in 0..kills {
             // Spread over the whole range, and the same in every run.
             let target = u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15) % ACKNOWLEDGEMENTS_MAX;
@@ -43,12 +57,22 @@ fn commands_outlive_kills_under_load() -> Result<()> {
     })
 }
 
-#[derive(Clone, Debug, Default)]
-struct Story(Arc<Mutex<CommandHistory>>);
+/// Over what devices take commands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transport {
+    Mqtt,
+    Amqp,
+}
+
+#[derive(Clone, Debug)]
+struct Story {
+    transport: Transport,
+    history: Arc<Mutex<CommandHistory>>,
+}
 
 impl Story {
     fn history(&self) -> MutexGuard<'_, CommandHistory> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends, takes and reads until `target` PUBACKs have left; then kills the hub, at whatever it is doing.
@@ -106,6 +130,52 @@ impl Story {
 
     /// A device takes commands until the hub is gone.
     async fn take(&self, hub: &Hub, device: &str, manner: Manner, progress: &watch::Sender<u64>) -> Result<()> {
+        match self.transport {
+            Transport::Mqtt => self.take_over_mqtt(hub, device, manner, progress).await,
+            Transport::Amqp => self.take_over_amqp(hub, device, manner, progress).await,
+        }
+    }
+
+    /// Over AMQP it is the delivery count that says whether a command comes again.
+    async fn take_over_amqp(&self, hub: &Hub, device: &str, manner: Manner, progress: &watch::Sender<u64>) -> Result<()> {
+        let Ok(mut connection) = amqp::Device::admitted(hub, device).await else { return Ok(()) };
+        let Ok(receiver) = connection.receiver().await else { return Ok(()) };
+        tokio::select! {
+            taken = self.take_from(receiver, device, manner, progress) => taken,
+            () = connection.lost() => Ok(()),
+        }
+    }
+
+    async fn take_from(&self, mut receiver: Receiver, device: &str, manner: Manner, progress: &watch::Sender<u64>) -> Result<()> {
+        let (mut held_back, mut number) = (None, 0_u32);
+        while let Ok(delivery) = within("a command", receiver.recv::<Data>()).await? {
+            let count = delivery
+                .message()
+                .message_annotations
+                .as_ref()
+                .and_then(|all| all.get(&Symbol::from("iothub-deliverycount") as &dyn AnnotationKey));
+            let Some(Value::Ubyte(count)) = count else { bail!("{device}: a delivery count of {count:?}") };
+            let message_id = String::from_utf8(delivery.body().0.to_vec())?;
+            self.history().delivered(&message_id, *count > 1)?;
+            let mut due = vec![(delivery, message_id)];
+            if manner == Manner::Careless && number % 3 == 0 && held_back.is_none() {
+                held_back = due.pop();
+            } else {
+                due.extend(held_back.take());
+            }
+            number += 1;
+            for (delivery, message_id) in due {
+                self.history().acknowledges(&message_id);
+                if receiver.accept(&delivery).await.is_err() {
+                    return Ok(());
+                }
+                progress.send_modify(|count| *count += 1);
+            }
+        }
+        Ok(())
+    }
+
+    async fn take_over_mqtt(&self, hub: &Hub, device: &str, manner: Manner, progress: &watch::Sender<u64>) -> Result<()> {
         let Ok(mut connection) = Connection::admitted(hub, device).await else { return Ok(()) };
         // What the kept subscription brings may come before SUBACK does.
         if connection.send(&subscribe(1, &commands_filter(device), 1)).await.is_err() {

@@ -64,7 +64,7 @@ impl Device {
 }
 
 fn node(hub: &Hub) -> Result<Actor> {
-    Program::node("commands_http.js", hub)?.env("IOTHUB_DEVICE_CONNECTION_STRING", hub.device(DEVICE)?.text).start()
+    Program::node("settle.js", hub)?.env("TRANSPORT", "http").env("IOTHUB_DEVICE_CONNECTION_STRING", hub.device(DEVICE)?.text).start()
 }
 
 /// Receipts as Python's SDK gets them: (message-id, status code), in order.

@@ -14,6 +14,9 @@ const DEVICE: &str = "thermostat-1";
 /// azure-iot-device for Python counts its own objects' overhead (33 bytes for `bytes`) into the 256 KiB it lets through.
 const PYTHON_LARGEST_BYTES: usize = LARGEST_BYTES - 33;
 
+/// Over AMQP a client says in each message where it goes, and what it says counts.
+const AMQP_LARGEST_BYTES: usize = LARGEST_BYTES - "/devices/thermostat-1/messages/events".len();
+
 #[test]
 fn python_device_over_mqtt() -> Result<()> {
     isolated(async || {
@@ -39,6 +42,16 @@ fn node_device_over_mqtt() -> Result<()> {
 #[test]
 fn node_device_over_websocket() -> Result<()> {
     node("mqtt-ws", catalogue::over_mqtt(LARGEST_BYTES))
+}
+
+#[test]
+fn node_device_over_amqp() -> Result<()> {
+    node("amqp", catalogue::over_amqp(AMQP_LARGEST_BYTES))
+}
+
+#[test]
+fn node_device_over_amqp_websocket() -> Result<()> {
+    node("amqp-ws", catalogue::over_amqp(AMQP_LARGEST_BYTES))
 }
 
 #[test]

@@ -1,11 +1,17 @@
 //! The end-to-end rings: the real binary, over the wire, with clients that others wrote. Each story has namespaces of its own.
 
+mod amqp_back_ends;
+mod amqp_crash;
+mod amqp_devices;
+mod amqp_neutral;
+mod amqp_readers;
 mod back_end;
 mod changes;
 mod command;
 mod commands_crash;
 mod commands_http;
 mod commands_mqtt;
+mod consumer_groups;
 mod crash;
 mod curl;
 mod device_sdks;
@@ -26,4 +32,5 @@ mod serve;
 mod sessions;
 mod sign_in;
 mod strangers;
+mod whole;
 mod x509;

@@ -12,22 +12,22 @@ use e2e::rest::Rest;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-const DEVICE: &str = "lamp-1";
+pub const DEVICE: &str = "lamp-1";
 const DISABLED: &str = "lamp-2";
 const OTHER_KEY: &str = "AAECAwQFBgcICQoLDA0ODw==";
 
 /// Longer ago than any clock tolerance.
-const LONG_AGO_S: u64 = 3600;
+pub const LONG_AGO_S: u64 = 3600;
 
 /// A hub with a device that is enabled and one that is not.
-async fn hub() -> Result<Hub> {
+pub async fn hub() -> Result<Hub> {
     let hub = Hub::start(&[DEVICE, DISABLED]).await?;
     Rest::owner(&hub)?.disable(DISABLED).await?;
     Ok(hub)
 }
 
 /// Connection strings that are not good, each with what is wrong with it.
-fn bad_credentials(hub: &Hub) -> Result<Vec<(&'static str, ConnectionString)>> {
+pub fn bad_credentials(hub: &Hub) -> Result<Vec<(&'static str, ConnectionString)>> {
     let good = hub.device(DEVICE)?;
     let foreign = format!("{};GatewayHostName={HUB}", good.text.replace(HUB, "foreign.azure-devices.net"));
     Ok(vec![
@@ -242,13 +242,13 @@ fn the_owner_can_see_why() -> Result<()> {
 }
 
 /// What was told ends in a refusal with this error. (To connect over HTTPS is to say nothing, so it always succeeds.)
-fn expect_refusal(what: &str, told: &[Value], error: &str) -> Result<()> {
+pub fn expect_refusal(what: &str, told: &[Value], error: &str) -> Result<()> {
     let refused = told.last().is_some_and(|last| last["event"] == "refused" && last["error"] == error);
     ensure!(refused, "{what}: {told:?} instead of {error}");
     Ok(())
 }
 
-async fn nothing_came(hub: &Hub) -> Result<()> {
+pub async fn nothing_came(hub: &Hub) -> Result<()> {
     let kept = Events::all(hub).await?;
     ensure!(kept.is_empty(), "a refused message was kept: {:?}", kept.first());
     Ok(())

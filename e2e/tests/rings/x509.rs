@@ -18,17 +18,17 @@ use crate::serve::{fleet, serve, until_ready, write_configuration};
 const DEVICE: &str = "press-1";
 
 /// A folder in which certificates are made.
-struct Office(TempDir);
+pub struct Office(TempDir);
 
 /// A certificate, with whatever leads to its root behind it, and its key.
-struct Made {
-    certificate: PathBuf,
-    key: PathBuf,
-    thumbprint: String,
+pub struct Made {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub thumbprint: String,
 }
 
 impl Office {
-    fn new() -> Result<Self> {
+    pub fn new() -> Result<Self> {
         Ok(Self(TempDir::with_prefix("mooring-e2e-x509-")?))
     }
 
@@ -37,7 +37,7 @@ impl Office {
     }
 
     /// A self-signed certificate: a device's, or an authority's. (OpenSSL's own configuration lets it sign others.)
-    async fn self_signed(&self, name: &str, common_name: &str) -> Result<Made> {
+    pub async fn self_signed(&self, name: &str, common_name: &str) -> Result<Made> {
         let (certificate, key) = (self.path(&format!("{name}.pem")), self.path(&format!("{name}.key")));
         let subject = format!("/CN={common_name}");
         let curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
@@ -69,7 +69,7 @@ async fn thumbprint(certificate: &Path, digest: &str) -> Result<String> {
     Ok(text.trim().split_once('=').context("no fingerprint")?.1.to_owned())
 }
 
-async fn register(hub: &Hub, id: &str, authentication: &Value) -> Result<()> {
+pub async fn register(hub: &Hub, id: &str, authentication: &Value) -> Result<()> {
     register_at(&Rest::owner(hub)?, id, authentication).await
 }
 
@@ -79,7 +79,7 @@ async fn register_at(registry: &Rest, id: &str, authentication: &Value) -> Resul
     registry.call(Method::PUT, &format!("/devices/{id}"), &headers, body).await?.expect(200).map(drop)
 }
 
-fn self_signed(primary: Option<&str>, secondary: Option<&str>) -> Value {
+pub fn self_signed(primary: Option<&str>, secondary: Option<&str>) -> Value {
     json!({"type": "selfSigned", "x509Thumbprint": {"primaryThumbprint": primary, "secondaryThumbprint": secondary}})
 }
 
@@ -96,6 +96,8 @@ fn sdks(hub: &Hub, id: &str, made: &Made) -> Result<Vec<(&'static str, Program)>
         ("python mqtt-ws", python()?.env("WEBSOCKETS", "1")),
         ("node mqtt", node("mqtt")?),
         ("node mqtt-ws", node("mqtt-ws")?),
+        ("node amqp", node("amqp")?),
+        ("node amqp-ws", node("amqp-ws")?),
         ("node http", node("http")?),
     ])
 }

@@ -35,7 +35,7 @@ pub enum Node<'a> {
         /// The partition's id, which need not exist.
         partition: Cow<'a, str>,
     },
-    /// `messages/events` and what an old reader puts behind it: it is told where to go.
+    /// `messages/events` and what an old reader puts behind it, unless that is a partition: it is told where to go.
     Redirected {
         /// What follows `messages/events`, with its slash.
         rest: Cow<'a, str>,
@@ -68,6 +68,10 @@ impl<'a> Node<'a> {
             2 if is(0, "messages") && is(1, "devicebound") => Some(Self::Commands),
             3 if is(0, "messages") && is(1, "servicebound") && is(2, "feedback") => Some(Self::Feedback),
             3 if is(0, "messages") && is(1, "servicebound") && is(2, "filenotifications") => Some(Self::FileNotifications),
+            6 if is(0, EVENTS[0]) && is(1, EVENTS[1]) && is(2, "consumergroups") && is(4, "partitions") => {
+                let [.., group, _, partition] = segments[..] else { return None };
+                Some(Self::Partition { name: EVENTS.join("/").into(), group: decoded(group), partition: decoded(partition) })
+            }
             _ if is(0, EVENTS[0]) && is(1, EVENTS[1]) => {
                 let rest = path.trim_start_matches('/').get(EVENTS[0].len() + 1 + EVENTS[1].len()..)?;
                 Some(Self::Redirected { rest: rest.into() })
@@ -78,6 +82,27 @@ impl<'a> Node<'a> {
             }
             _ => None,
         }
+    }
+}
+
+/// Whom a command is for, as its `to` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addressee {
+    /// The device.
+    pub device: DeviceId,
+    /// The device that is meant if there is none of that name and the id was not encoded: only Node's SDK encodes it, and nothing says
+    /// whether an id with a percent sign was.
+    pub unencoded: Option<DeviceId>,
+}
+
+impl Addressee {
+    /// From `/devices/{id}/messages/devicebound`, in every spelling.
+    #[must_use]
+    pub fn parse(to: &str) -> Option<Self> {
+        let Some(Node::DeviceCommands(device)) = Node::parse(to) else { return None };
+        let written = path_of(to).split('/').filter(|segment| !segment.is_empty()).nth(1)?;
+        let unencoded = DeviceId::parse(written).ok().filter(|unencoded| *unencoded != device);
+        Some(Self { device, unencoded })
     }
 }
 
@@ -135,7 +160,9 @@ mod tests {
             ("messages/events/", Node::Redirected { rest: "/".into() }),
             ("/messages/events", Node::Redirected { rest: "".into() }),
             ("messages/events/$management", Node::Redirected { rest: "/$management".into() }),
-            ("messages/events/ConsumerGroups/G/Partitions/3", Node::Redirected { rest: "/ConsumerGroups/G/Partitions/3".into() }),
+            ("messages/events/ConsumerGroups/G/Partitions/3", partition("messages/events", "G", "3")),
+            ("amqps://hub.test/Messages/Events/consumergroups/G/partitions/3/", partition("messages/events", "G", "3")),
+            ("messages/events/ConsumerGroups/G", Node::Redirected { rest: "/ConsumerGroups/G".into() }),
         ];
         for (address, node) in cases {
             assert_eq!(Node::parse(address), Some(node), "{address}");
@@ -159,6 +186,23 @@ mod tests {
             "EH/ConsumerGroups/G/Partitions/0/1",
         ] {
             assert_eq!(Node::parse(address), None, "{address}");
+        }
+    }
+
+    #[test]
+    fn an_addressee_may_be_encoded_or_not() {
+        for (to, id, unencoded) in [
+            ("/devices/D/messages/devicebound", "D", None),
+            ("amqps://hub.test/devices/D/messages/deviceBound", "D", None),
+            ("/devices/a%3Ab/messages/devicebound", "a:b", Some("a%3Ab")),
+            ("/devices/100%/messages/devicebound", "100%", None),
+            ("/devices/a%20b/messages/devicebound", "a%20b", None),
+        ] {
+            let addressee = Addressee { device: device(id), unencoded: unencoded.map(device) };
+            assert_eq!(Addressee::parse(to), Some(addressee), "{to}");
+        }
+        for to in ["/devices/D/messages/events", "/messages/devicebound", "/devices/D/modules/M/messages/devicebound", ""] {
+            assert_eq!(Addressee::parse(to), None, "{to}");
         }
     }
 

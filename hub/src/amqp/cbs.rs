@@ -67,7 +67,7 @@ impl std::fmt::Debug for PutToken<'_> {
 
 /// An answer of `$cbs` or `$management`, with HTTP's codes. `status-code` is an int and nothing else: there are clients that compare it so.
 #[must_use]
-pub fn answer<'a>(message_id: Option<MessageId<'a>>, status_code: i32, description: &'a str) -> Message<'a> {
+pub fn answer<'a>(message_id: Option<MessageId<'a>>, status_code: i32, description: impl Into<Cow<'a, str>>) -> Message<'a> {
     Message {
         properties: Properties { correlation_id: message_id, ..Properties::default() },
         application_properties: vec![

@@ -60,7 +60,7 @@ impl<'a> User<'a> {
     /// A device's id may hold an `@`, so the hub's part is what follows the last `@sas.`.
     fn parse(name: &'a str, names: &HubNames) -> Result<Self, NotPlain> {
         let Some((who, realm)) = name.rsplit_once("@sas.") else { return Ok(Self::PolicyOrDevice(name)) };
-        let is_ours = |hub: &str| names.all().any(|known| known.split('.').next().is_some_and(|label| label.eq_ignore_ascii_case(hub)));
+        let is_ours = |hub: &str| names.include_label(hub);
         match realm.strip_prefix("root.") {
             Some(hub) if is_ours(hub) => Ok(Self::Policy(who)),
             None if is_ours(realm) => Ok(Self::Device(who)),

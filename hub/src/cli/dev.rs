@@ -10,7 +10,8 @@ use anyhow::Context as _;
 use clap::{Args, ValueEnum};
 
 use crate::config::HostName;
-use crate::config::value::LogFormat;
+use crate::config::value::{Count, LogFormat, Value as _};
+use crate::core::consumer_group::parse_groups;
 use crate::core::device_id::DeviceId;
 use crate::serve::dev::{self, DevOptions, Output};
 use crate::serve::logs;
@@ -48,6 +49,14 @@ pub struct Arguments {
     #[arg(long = "device-ca", value_name = "FILE")]
     device_ca: Option<PathBuf>,
 
+    /// A consumer group besides $Default: back ends that go on where they were need one each
+    #[arg(long = "consumer-group", value_name = "NAME")]
+    consumer_groups: Vec<String>,
+
+    /// How many partitions its events have, 1 to 32; fixed once the data folder is made [default: 4]
+    #[arg(long, value_name = "N", value_parser = Count::<1, 32>::from_text)]
+    partitions: Option<Count<1, 32>>,
+
     /// How to say on standard output that the hub is ready
     #[arg(long, value_enum, default_value_t = OutputName::Text, conflicts_with = "command")]
     output: OutputName,
@@ -84,6 +93,8 @@ pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
         listen: arguments.listen,
         devices: arguments.devices,
         manifests: arguments.manifests,
+        consumer_groups: parse_groups(&arguments.consumer_groups).context("--consumer-group")?,
+        partitions: arguments.partitions,
         device_ca: arguments.device_ca,
         output: match arguments.output {
             OutputName::Text => Output::Text,

@@ -1,5 +1,6 @@
-//! `mooring-hub events`: a person's tail of what devices send.
+//! `mooring-hub events`: a person's tail of what devices send, and `events groups`: who has read how much of it.
 
+mod groups;
 pub(super) mod pretty;
 pub(super) mod stream;
 
@@ -7,7 +8,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use clap::Args;
+use clap::{Args, Subcommand};
 use reqwest::{Method, Response, StatusCode};
 use serde_json::Value;
 use tokio::time::sleep;
@@ -20,9 +21,11 @@ use stream::{Block, Blocks};
 pub(super) const RETRY_FIRST: Duration = Duration::from_millis(500);
 pub(super) const RETRY_LONGEST: Duration = Duration::from_secs(10);
 
-/// Shows the events that devices send, as they come.
+/// Shows the events that devices send, as they come; or who has read how much of them.
 #[derive(Debug, Args)]
 pub struct EventsCommand {
+    #[command(subcommand)]
+    action: Option<Action>,
     /// Only of this device
     #[arg(long, value_name = "ID")]
     device: Option<String>,
@@ -43,6 +46,16 @@ pub struct EventsCommand {
     hub: HubArguments,
 }
 
+#[derive(Debug, Subcommand)]
+enum Action {
+    /// Lists the consumer groups: who reads in them, and how far behind each is
+    Groups {
+        /// As JSON, as the API gives it
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// Why the reading of one response ended.
 enum Ended {
     /// With everything there was.
@@ -57,6 +70,9 @@ impl EventsCommand {
     /// Prints events until there are no more, or until it is stopped.
     pub async fn run(mut self) -> Result<()> {
         let client = self.hub.connect("service").await?;
+        if let Some(Action::Groups { json }) = self.action {
+            return groups::run(&client, json || self.json).await;
+        }
         let mut last_id: Option<String> = None;
         let mut response = self.open(&client, None).await?;
         let mut wait = RETRY_FIRST;

@@ -47,7 +47,7 @@ enum Verb {
 pub fn run() -> ExitCode {
     let outcome = match Arguments::parse().verb {
         Verb::Dev(arguments) => dev::run(arguments),
-        Verb::Serve(arguments) => serve::run(&arguments),
+        Verb::Serve(arguments) => serve::run(arguments),
         Verb::Device(command) => talk(command.run()),
         Verb::Token(command) => talk(command.run()),
         Verb::Events(command) => talk(command.run()),

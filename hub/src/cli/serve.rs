@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, Args, FromArgMatches};
 
-use crate::config::{self, Override, Setting};
+use crate::config::{Override, Setting, Source};
 use crate::serve::{self, logs};
 
 /// The exit status for a configuration that does not hold, as for arguments that do not.
@@ -80,8 +80,9 @@ impl FromArgMatches for SettingFlags {
 }
 
 /// Runs it until it is told to stop, or says what it would do.
-pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let config = match config::read(arguments.config.as_deref(), &arguments.settings.0) {
+pub fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    let source = Source { path: arguments.config, overrides: arguments.settings.0 };
+    let config = match source.read() {
         Ok(config) => config,
         Err(error) => {
             super::complain(&error.into());
@@ -101,7 +102,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         };
     }
     logs::start(config.log.format, &config.log.filter)?;
-    super::runtime()?.block_on(serve::run(&config))?;
+    super::runtime()?.block_on(serve::run(&config, &source))?;
     Ok(ExitCode::SUCCESS)
 }
 

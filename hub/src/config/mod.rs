@@ -11,4 +11,4 @@ pub mod value;
 
 pub use host_name::HostName;
 pub use settings::{Setting, Settings};
-pub use source::{Config, ConfigError, Override, read};
+pub use source::{Config, ConfigError, Override, Source};

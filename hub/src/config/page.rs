@@ -19,6 +19,7 @@ pub fn configuration_page() -> String {
         let default = if setting.default.is_empty() { "–".to_owned() } else { format!("`{}`", setting.default) };
         let _ = writeln!(page, "| `{key}` | {} | {} | {default} |", setting.about, setting.form);
     }
+    page.push_str(CONSUMER_GROUPS);
     page.push_str(POLICIES);
     page.push_str(DEVICE_AUTHORITIES);
     page.push_str(PEOPLE);
@@ -45,6 +46,15 @@ key = \"/etc/mooring/tls.key\"
 ```
 
 This page is made from the program's own table of settings; a test keeps the two the same.
+";
+
+const CONSUMER_GROUPS: &str = "
+## What counts without a restart
+
+`events.consumer_groups`, when it is in the file: the hub looks at the file every 30 s and on SIGHUP, and takes the groups once the file has
+looked the same for a second. Who reads in a group that is gone is sent away. Other settings that have changed count at the next start. A file that
+the hub could not start with changes nothing; a line in the log says why, and the metric `mooring_configuration_broken` is 1. In a Pod, mount the
+ConfigMap as a folder: a single file of it (`subPath`) stays as it was when the Pod began.
 ";
 
 const POLICIES: &str = "

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::host_name::HostName;
-use super::value::{self, Count, InvalidValue, Listen, LogFormat, Size, Span, Value};
+use super::value::{self, Count, GroupNames, InvalidValue, Listen, LogFormat, Size, Span, Value};
 use crate::core::access::Right;
 use crate::core::hub_place::HubPlace;
 use crate::core::policy::Permission;
@@ -141,6 +141,9 @@ section! {
         retention_time: Span<3_600, 315_360_000> = "1d";
         /// How much disk events may take; beyond it the oldest go.
         retention_size: Size<{ 256 << 20 }, { 1 << 50 }> = "64GiB";
+        /// Consumer groups besides `$Default`, which is always there: back ends that go on where they were need one each. Capitals make no
+        /// difference. In the file they are followed while the hub runs.
+        consumer_groups: GroupNames = "";
     }
 }
 

@@ -1,7 +1,7 @@
 //! From a file, the environment and flags to a configuration that holds together.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use std::{fs, io};
 
@@ -33,6 +33,15 @@ pub struct Override {
     pub text: String,
     /// Where it comes from, such as `--data` or `MOORING_DATA`.
     pub origin: String,
+}
+
+/// Where a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The file, if there is one.
+    pub path: Option<PathBuf>,
+    /// What comes from outside it, and wins.
+    pub overrides: Vec<Override>,
 }
 
 /// What a hub runs with.
@@ -122,23 +131,34 @@ pub enum ConfigError {
     Contradiction(String),
 }
 
-/// Reads everything: the file (when there is one), then what comes from outside it, which wins.
-pub fn read(path: Option<&Path>, overrides: &[Override]) -> Result<Config, ConfigError> {
-    let mut settings = match path {
-        Some(path) => {
-            let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_path_buf(), source })?;
-            parse(&text).map_err(|problem| ConfigError::File { path: path.to_path_buf(), problem })?
-        }
-        None => Settings::default(),
-    };
-    for given in overrides {
-        match settings.set(&given.name, &given.text) {
-            Some(Ok(())) => {}
-            Some(Err(problem)) => return Err(ConfigError::Override { origin: given.origin.clone(), problem }),
-            None => return Err(ConfigError::Contradiction(format!("{}: there is no setting {}", given.origin, given.name))),
+impl Source {
+    /// Reads everything: the file (when there is one), then what comes from outside it.
+    pub fn read(&self) -> Result<Config, ConfigError> {
+        match &self.path {
+            Some(path) => {
+                let text = fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.clone(), source })?;
+                self.parse(&text)
+            }
+            None => self.complete(Settings::default()),
         }
     }
-    Config::check(settings)
+
+    /// The same, when the file holds `text`.
+    pub fn parse(&self, text: &str) -> Result<Config, ConfigError> {
+        let path = || self.path.clone().unwrap_or_default();
+        self.complete(parse(text).map_err(|problem| ConfigError::File { path: path(), problem })?)
+    }
+
+    fn complete(&self, mut settings: Settings) -> Result<Config, ConfigError> {
+        for given in &self.overrides {
+            match settings.set(&given.name, &given.text) {
+                Some(Ok(())) => {}
+                Some(Err(problem)) => return Err(ConfigError::Override { origin: given.origin.clone(), problem }),
+                None => return Err(ConfigError::Contradiction(format!("{}: there is no setting {}", given.origin, given.name))),
+            }
+        }
+        Config::check(settings)
+    }
 }
 
 fn parse(text: &str) -> Result<Settings, String> {
@@ -355,6 +375,28 @@ mod tests {
     }
 
     #[test]
+    fn consumer_groups_are_a_list_of_names_or_say_what_is_wrong_with_it() {
+        let groups = |text: &str| {
+            let config = with(&format!("[events]\nconsumer_groups = {text}\n"))?;
+            Ok::<_, String>(config.events.consumer_groups.get().iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(groups("[\"alerts\", \"Billing\"]"), Ok(vec!["alerts".to_owned(), "Billing".to_owned()]));
+        assert_eq!(groups("\"alerts, Billing\"").unwrap().len(), 2);
+        assert_eq!(groups("[]"), Ok(vec![]));
+        for (text, word) in [
+            ("[\"a\", \"A\"]", "A is there twice"),
+            ("[\"$Default\"]", "$Default is there already: leave it out"),
+            ("[\"a b\"]", "not ' '"),
+            ("[\"-a\"]", "not '-'"),
+        ] {
+            let error = groups(text).unwrap_err();
+            assert!(error.contains("line 7") && error.contains("at most 19 names") && error.contains(word), "{error}");
+        }
+        let many = format!("{:?}", (0..20).map(|number| format!("g{number}")).collect::<Vec<_>>());
+        assert!(groups(&many).unwrap_err().contains("leave 1 out"));
+    }
+
+    #[test]
     fn what_is_missing_is_named_in_all_three_ways() {
         let error = check("data = \"x\"").unwrap_err();
         assert_eq!(error, "host_name is not set: put it into the file, or use --host-name or MOORING_HOST_NAME");
@@ -391,6 +433,7 @@ mod tests {
         let path = folder.path().join("hub.toml");
         fs::write(&path, WHOLE).unwrap();
         let given = |name: &str, text: &str| Override { name: name.into(), text: text.into(), origin: format!("--{name}") };
+        let read = |path: Option<&PathBuf>, overrides: &[Override]| Source { path: path.cloned(), overrides: overrides.to_vec() }.read();
         let config = read(Some(&path), &[given("data", "/elsewhere"), given("aliases", "a.example,b.example")]).unwrap();
         assert_eq!((config.data, config.aliases.len()), (PathBuf::from("/elsewhere"), 2));
         let error = read(Some(&path), &[given("events.partitions", "0")]).unwrap_err().to_string();

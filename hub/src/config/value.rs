@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::host_name::HostName;
 use crate::core::access::Right;
+use crate::core::consumer_group::{ConsumerGroup, GROUPS_MAX, parse_groups};
 use crate::core::hub_place::HubPlace;
 use crate::core::policy::Permission;
 
@@ -108,6 +109,37 @@ impl<const MIN: u64, const MAX: u64> Value for Size<MIN, MAX> {
     fn from_text(text: &str) -> Result<Self, InvalidValue> {
         let bytes = parse_size(text.trim()).filter(|bytes| (MIN..=MAX).contains(bytes));
         bytes.map(Self).ok_or_else(|| InvalidValue::of::<Self>(text))
+    }
+}
+
+/// Names of consumer groups, `$Default` left out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupNames(Vec<ConsumerGroup>);
+
+impl GroupNames {
+    /// The groups.
+    #[must_use]
+    pub fn get(&self) -> &[ConsumerGroup] {
+        &self.0
+    }
+}
+
+impl From<Vec<ConsumerGroup>> for GroupNames {
+    fn from(groups: Vec<ConsumerGroup>) -> Self {
+        Self(groups)
+    }
+}
+
+impl Value for GroupNames {
+    fn form() -> String {
+        format!("a list of at most {} names, each 1 to 50 letters and digits with . _ and - between them", GROUPS_MAX - 1)
+    }
+
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
+        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
+        parse_groups(names)
+            .map(Self)
+            .map_err(|problem| InvalidValue { text: text.to_owned(), form: format!("{} ({problem})", Self::form()) })
     }
 }
 

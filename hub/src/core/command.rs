@@ -15,6 +15,7 @@ pub mod draft;
 pub mod feedback;
 pub mod machine;
 pub mod queue;
+pub mod receipt_document;
 pub mod turn;
 pub mod write;
 

@@ -24,6 +24,13 @@ impl PartitionId {
         let folded = (hash >> 32) ^ (hash & 0xffff_ffff);
         Self(u16::try_from(folded % u64::from(count.get())).expect("a remainder is below its u16 divisor"))
     }
+
+    /// From a client's text: its digits, in the one way in which a number is written.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let id = Self(text.parse().ok()?);
+        (id.to_string() == text).then_some(id)
+    }
 }
 
 impl fmt::Display for PartitionId {
@@ -162,6 +169,14 @@ impl FromStr for StreamPosition {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_partitions_id_is_its_digits() {
+        assert_eq!(PartitionId::parse("31"), Some(PartitionId(31)));
+        for text in ["", "-1", "+1", "01", "a", "65536", " 1"] {
+            assert_eq!(PartitionId::parse(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn a_stream_position_reads_as_it_is_written() {

@@ -24,6 +24,12 @@ pub const TOKEN_MAX_BYTES: usize = 4096;
 
 const PREFIX: &str = "SharedAccessSignature ";
 
+/// Event Hubs' own for Python, Node.js and Go; for Java; for .NET.
+const EVENT_HUBS_SCHEMES: [&str; 3] = ["sb", "amqp", "amqps"];
+
+/// Where events are read, as a path in the hub.
+const EVENTS_PATH: [&str; 2] = ["messages", "events"];
+
 /// A token, taken apart. `sr` and `se` stay as they arrived, since the signature covers exactly that.
 #[derive(Clone, Debug)]
 pub struct SasToken<'a> {
@@ -100,7 +106,20 @@ impl<'a> SasToken<'a> {
     /// Whether `key` signed it: HMAC-SHA256 over `sr`, a line feed and `se`, each as it arrived; compared in constant time.
     #[must_use]
     pub fn is_signed_with(&self, key: &SymmetricKey) -> bool {
-        mac(key, self.resource, self.expiry_text).verify_slice(&self.signature).is_ok()
+        mac(key.expose(), self.resource, self.expiry_text).verify_slice(&self.signature).is_ok()
+    }
+
+    /// Whether the Base64 text of `key` signed it, undecoded, as Event Hubs' clients take their keys; compared in constant time.
+    #[must_use]
+    pub fn is_signed_with_text_of(&self, key: &SymmetricKey) -> bool {
+        mac(key.expose_base64().as_bytes(), self.resource, self.expiry_text).verify_slice(&self.signature).is_ok()
+    }
+
+    /// Whether its `sr` is written as Event Hubs' clients write theirs, with one of AMQP's schemes: `sb://`, `amqp://`, `amqps://`.
+    #[must_use]
+    pub fn is_for_event_hubs(&self) -> bool {
+        let is_amqps = |scheme: &str| EVENT_HUBS_SCHEMES.iter().any(|known| scheme.eq_ignore_ascii_case(known));
+        self.resource().split_once("://").is_some_and(|(scheme, _)| is_amqps(scheme))
     }
 
     /// How long ago it ran out by the hub's clock, beyond [`CLOCK_TOLERANCE`]; `None` while it is good.
@@ -138,11 +157,11 @@ impl<'a> SasToken<'a> {
     }
 
     /// Whether its `sr` is the hub as a whole, or a prefix of `path` (as in `devices/D` or `messages/events`) in it. Case does not count
-    /// but in what follows `devices`, which is an id.
+    /// but in what follows `devices`, which is an id. Event Hubs' clients say the Event Hub-compatible name for `messages/events`.
     #[must_use]
     pub fn covers_path(&self, names: &HubNames, path: &str) -> bool {
         let resource = self.resource();
-        let Some(signed) = segments_within(names, &resource) else { return false };
+        let Some(signed) = self.segments(names, &resource) else { return false };
         let wanted: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
         let is_id = |at: usize| at == 1 && wanted[0].eq_ignore_ascii_case("devices");
         let fits = |(at, segment): (usize, &&str)| match wanted.get(at) {
@@ -152,6 +171,20 @@ impl<'a> SasToken<'a> {
         };
         signed.iter().enumerate().all(fits)
     }
+
+    /// What its `sr` is in this hub, as a path that [`Self::covers_path`] understands; `None` when it is for another host.
+    #[must_use]
+    pub fn path(&self, names: &HubNames) -> Option<String> {
+        self.segments(names, &self.resource()).map(|segments| segments.join("/"))
+    }
+
+    fn segments<'r>(&self, names: &HubNames, resource: &'r str) -> Option<Vec<&'r str>> {
+        let mut segments = segments_within(names, resource)?;
+        if self.is_for_event_hubs() && segments.first().is_some_and(|name| names.include_label(name)) {
+            segments.splice(0..1, EVENTS_PATH);
+        }
+        Some(segments)
+    }
 }
 
 /// The text of a new token.
@@ -160,13 +193,13 @@ pub fn sign(resource: &str, expiry: UnixMillis, key: &SymmetricKey, policy: Opti
     const RESERVED: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
     let encode = |text: &str| percent_encoding::utf8_percent_encode(text, RESERVED).to_string();
     let (sr, se) = (encode(resource), expiry.0.div_euclid(1000).to_string());
-    let signature = BASE64.encode(mac(key, &sr, &se).finalize().into_bytes());
+    let signature = BASE64.encode(mac(key.expose(), &sr, &se).finalize().into_bytes());
     let skn = policy.map(|name| format!("&skn={}", encode(name))).unwrap_or_default();
     format!("{PREFIX}sr={sr}&sig={}&se={se}{skn}", encode(&signature))
 }
 
-fn mac(key: &SymmetricKey, sr: &str, se: &str) -> Hmac<Sha256> {
-    let mut mac = Hmac::<Sha256>::new_from_slice(key.expose()).expect("HMAC takes keys of any length");
+fn mac(key: &[u8], sr: &str, se: &str) -> Hmac<Sha256> {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of any length");
     mac.update(sr.as_bytes());
     mac.update(b"\n");
     mac.update(se.as_bytes());
@@ -212,7 +245,7 @@ mod tests {
     }
 
     fn raw(sr: &str, skn: &str) -> String {
-        let signature = BASE64.encode(mac(&key(1), sr, "100").finalize().into_bytes());
+        let signature = BASE64.encode(mac(key(1).expose(), sr, "100").finalize().into_bytes());
         // As Python's service client does: `/` stays, `+` and `=` are escaped.
         format!("{PREFIX}sr={sr}&sig={}&se=100{skn}", signature.replace('+', "%2B").replace('=', "%3d"))
     }
@@ -284,6 +317,51 @@ mod tests {
             let text = raw(sr, "&skn=service");
             assert_eq!(SasToken::parse(&text).unwrap().covers_path(&names(), path), covers, "{sr}");
         }
+    }
+
+    #[test]
+    fn event_hubs_tokens_are_signed_with_the_keys_text() {
+        // Computed by Python's hmac and by `openssl dgst -sha256 -mac HMAC -macopt key:AQEB…`.
+        let token = "SharedAccessSignature sr=sb%3A%2F%2Fhub.example%2Fhub&sig=7XAB7sF9qkY%2FL2Dfrw5ZotlXyskWhJeLohsD0O3D%2B2s%3D\
+            &se=1700000060&skn=service";
+        let java = "SharedAccessSignature sr=amqp%3A%2F%2Fhub.example%2Fhub%2FConsumerGroups%2F%24Default%2FPartitions%2F0\
+            &sig=vR2Bz7CRvbZ5gPiNlb4o3sIR%2Bk8lg%2Fo5SJ%2Bk1%2BwD16o%3D&se=1700000060&skn=service";
+        for text in [token, java] {
+            let token = SasToken::parse(text).unwrap();
+            assert!(token.is_for_event_hubs() && token.is_signed_with_text_of(&key(1)), "{text}");
+            assert!(!token.is_signed_with(&key(1)) && !token.is_signed_with_text_of(&key(2)), "{text}");
+        }
+        for sr in ["hub.example", "hub.example%2Fdevices%2FD", "https%3A%2F%2Fhub.example"] {
+            assert!(!SasToken::parse(&raw(sr, "")).unwrap().is_for_event_hubs(), "{sr}");
+        }
+    }
+
+    #[test]
+    fn an_event_hub_is_the_place_where_events_are_read() {
+        let partition = "messages/events/ConsumerGroups/$Default/Partitions/0";
+        for (sr, path, covers) in [
+            ("sb://hub.example/hub", partition, true),
+            ("sb://HUB.example/Hub/consumergroups/$default", partition, true),
+            ("amqp://hub.example/hub/ConsumerGroups/$Default/Partitions/0", partition, true),
+            ("amqps://hub.example/messages/events", partition, true),
+            ("sb://hub.example", partition, true),
+            ("sb://hub.example/old/$management", "messages/events/$management", true),
+            ("hub.example/messages/events", partition, true),
+            ("sb://hub.example/hub/ConsumerGroups/$Default/Partitions/1", partition, false),
+            ("sb://hub.example/hub/ConsumerGroups/$Default", "messages/events/$management", false),
+            ("sb://hub.example/other", partition, false),
+            ("sb://other.example/hub", partition, false),
+            // Without one of AMQP's schemes it is a path like any other.
+            ("hub.example/hub", partition, false),
+            ("sb://hub.example/hub", "devices/D", false),
+        ] {
+            let text = raw(sr, "&skn=service");
+            assert_eq!(SasToken::parse(&text).unwrap().covers_path(&names(), path), covers, "{sr}");
+        }
+        let path = |sr| SasToken::parse(&raw(sr, "&skn=service")).unwrap().path(&names());
+        assert_eq!(path("sb://hub.example/hub/$management").as_deref(), Some("messages/events/$management"));
+        assert_eq!(path("https://hub.example").as_deref(), Some(""));
+        assert_eq!(path("sb://other.example/hub"), None);
     }
 
     #[test]

@@ -12,70 +12,22 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use serde::Serialize;
-use utoipa::ToSchema;
 
 use super::authorization::BackEnd;
 use super::device_bound::LockTokenOf;
 use super::error::Failure;
-use crate::core::command::{Receipt, Settlement};
-use crate::core::time::UnixMillis;
+use crate::core::command::Settlement;
+use crate::core::command::receipt_document::{CONTENT_TYPE, RECEIPTS_MAX, array};
 use crate::ops::Hub;
 use crate::ops::receive_feedback::{ReceiptBatch, receive_feedback, settle_feedback};
 
-/// How many receipts an answer has at most, as Azure's batches.
-const RECEIPTS_MAX: usize = 64;
-
-/// What Azure calls an array of receipts.
-const RECEIPTS: HeaderValue = HeaderValue::from_static("application/vnd.microsoft.iothub.feedback.json");
-
-/// A receipt: what became of a command.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = Receipt)]
-pub struct ReceiptDocument {
-    /// The command's message-id.
-    original_message_id: String,
-    /// The same as `statusCode`.
-    description: &'static str,
-    /// In which life of the identity.
-    device_generation_id: String,
-    /// Whose command it was.
-    device_id: String,
-    /// When the command ended.
-    #[schema(format = DateTime)]
-    enqueued_time_utc: String,
-    /// `Success`, `Expired`, `DeliveryCountExceeded`, `Rejected` or `Purged`.
-    status_code: &'static str,
-}
-
-impl ReceiptDocument {
-    /// Of one receipt.
-    #[must_use]
-    pub fn of(receipt: &Receipt) -> Self {
-        Self {
-            original_message_id: receipt.original_message_id.clone(),
-            description: receipt.outcome.status_code(),
-            device_generation_id: receipt.generation_id.0.clone(),
-            device_id: receipt.device_id.to_string(),
-            enqueued_time_utc: seven_digits(receipt.time),
-            status_code: receipt.outcome.status_code(),
-        }
-    }
-}
-
-/// A time as .NET writes it, to the ten-millionth of a second.
-fn seven_digits(time: UnixMillis) -> String {
-    let text = time.to_string();
-    text.strip_suffix('Z').map_or_else(|| text.clone(), |seconds| format!("{seconds}0000Z"))
-}
+/// What the answer holds.
+const RECEIPTS: HeaderValue = HeaderValue::from_static(CONTENT_TYPE);
 
 /// Handles `GET /messages/serviceBound/feedback`.
 pub async fn receive(State(hub): State<Arc<Hub>>, _: BackEnd) -> Result<Response, Failure> {
     let Some(batch) = receive_feedback(&hub, RECEIPTS_MAX).await? else { return Ok(StatusCode::NO_CONTENT.into_response()) };
-    let receipts: Vec<_> = batch.receipts.iter().map(ReceiptDocument::of).collect();
-    let text = serde_json::to_vec(&receipts).expect("receipts are text");
-    Ok((headers(&hub, &batch), text).into_response())
+    Ok((headers(&hub, &batch), array(&batch.receipts)).into_response())
 }
 
 fn headers(hub: &Hub, batch: &ReceiptBatch) -> HeaderMap {

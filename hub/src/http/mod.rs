@@ -11,6 +11,7 @@ pub(crate) mod client;
 pub mod commands;
 pub mod connection;
 pub mod connections;
+pub mod consumer_groups;
 pub mod device_bound;
 pub mod device_messaging;
 pub mod devices;

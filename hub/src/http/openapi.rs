@@ -13,7 +13,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::error::ErrorDocument;
-use super::{audit, changes, commands, connections, devices, events, hub, refusals, session};
+use super::{audit, changes, commands, connections, consumer_groups, devices, events, hub, refusals, session};
 
 /// The document. Every operation of our own has its place in `paths`.
 #[derive(OpenApi)]
@@ -42,6 +42,7 @@ use super::{audit, changes, commands, connections, devices, events, hub, refusal
         devices::show_secrets_of,
         devices::act,
         events::get_events,
+        consumer_groups::list_consumer_groups,
         hub::get_hub,
         refusals::list_refusals,
         refusals::list_device_refusals,
@@ -53,7 +54,7 @@ use super::{audit, changes, commands, connections, devices, events, hub, refusal
         (name = "changes", description = "What happens, live."),
         (name = "presence", description = "Who is connected, and how connections went."),
         (name = "commands", description = "What back ends tell devices to do, and what became of it. Needs ServiceConnect."),
-        (name = "events", description = "What devices send."),
+        (name = "events", description = "What devices send, and who has read how much of it."),
         (name = "hub", description = "What this hub is."),
         (name = "refusals", description = "Who was refused, and why."),
         (name = "devices", description = "Devices, without their keys; what is done to many of them; their keys, which the audit tells of."),

@@ -13,8 +13,8 @@ use super::device_bound::polls::Polls;
 use super::error::Failure;
 use super::websocket::Subprotocols;
 use super::{
-    audit, changes, commands, connections, device_bound, device_messaging, devices, events, feedback, host, hub, openapi, path_case,
-    refusals, registry, session, websocket,
+    audit, changes, commands, connections, consumer_groups, device_bound, device_messaging, devices, events, feedback, host, hub, openapi,
+    path_case, refusals, registry, session, websocket,
 };
 use crate::ops::Hub;
 
@@ -55,11 +55,13 @@ fn device() -> Router<Arc<Hub>> {
         .layer(Extension(Arc::<Polls>::default()))
 }
 
-/// Where clients go whose network lets HTTPS through alone; readers of events know the second address.
+/// Where clients go whose network lets HTTPS through alone. Readers of events know the second address, and so does Python's service client,
+/// with a slash behind it.
 fn websocket(subprotocols: Subprotocols) -> Router<Arc<Hub>> {
     Router::new()
         .route("/$iothub/websocket", get(websocket::upgrade))
         .route("/$servicebus/websocket", get(websocket::upgrade))
+        .route("/$servicebus/websocket/", get(websocket::upgrade))
         .layer(Extension(subprotocols))
 }
 
@@ -79,6 +81,7 @@ fn own() -> Router<Arc<Hub>> {
         .route("/api/v1/devices/{id}", get(devices::get))
         .route("/api/v1/devices/{id}/secrets", post(devices::show_secrets_of))
         .route("/api/v1/devices/{id}/commands", get(commands::list_of_device).post(commands::send).delete(commands::purge_own))
+        .route("/api/v1/consumer-groups", get(consumer_groups::list_consumer_groups))
         .route("/api/v1/events", get(events::get_events))
         .route("/api/v1/hub", get(hub::get_hub))
         .route("/api/v1/presence", get(connections::get_presence))

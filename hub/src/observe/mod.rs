@@ -36,6 +36,7 @@ pub struct Metrics {
     registry_failures: Counter,
     manifests: Family<StateLabel, Gauge>,
     manifest_problems: Gauge,
+    configuration_broken: Gauge,
 }
 
 /// How devices stand that have a manifest in the hub's folder.
@@ -194,6 +195,8 @@ impl Metrics {
         registry.register("manifests", "Devices of the manifest folder, by how they stand", self.manifests.clone());
         let help = "Files of the manifest folder that can't be taken as they are, and the folder itself if it can't be read";
         registry.register("manifest_problems", help, self.manifest_problems.clone());
+        let help = "1 while the configuration file, which has changed since the start, can't be used";
+        registry.register("configuration_broken", help, self.configuration_broken.clone());
     }
 
     /// Messages were appended.
@@ -264,6 +267,11 @@ impl Metrics {
     /// So much is wrong with the manifest folder.
     pub fn manifest_problems(&self, problems: usize) {
         self.manifest_problems.set(i64::try_from(problems).unwrap_or(i64::MAX));
+    }
+
+    /// The configuration file can't be used as it is now; or it can again.
+    pub fn configuration_broken(&self, broken: bool) {
+        self.configuration_broken.set(i64::from(broken));
     }
 
     /// So many devices there are, and so many of them may connect.

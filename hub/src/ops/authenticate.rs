@@ -12,6 +12,7 @@ use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, Symmet
 use crate::core::policy::Permission;
 use crate::core::sas::SasToken;
 use crate::core::session::{Credential, DeviceRight, KeyFingerprint, Protocol};
+use crate::core::time::UnixMillis;
 use crate::ops::Hub;
 use crate::ops::refusals::{Refusal, RefusalReason};
 use crate::store::RegistryError;
@@ -45,10 +46,10 @@ pub struct Origin {
 pub struct ServiceRight {
     /// The policy's name.
     pub policy: String,
-    /// Which of its keys signed the token.
+    /// Which of its keys signed the token, or was shown itself.
     pub key: KeyFingerprint,
-    /// The last moment at which the token holds.
-    pub good_until: crate::core::time::UnixMillis,
+    /// The last moment at which the token holds; a key itself holds as long as the policy has it.
+    pub good_until: UnixMillis,
 }
 
 /// What somebody brings who says to be a device.
@@ -87,6 +88,21 @@ pub async fn authenticate_service(
     match judge_service(hub, token, permission, path) {
         Ok(right) => Ok(right),
         Err((policy, reason)) => Err(refuse_since(hub, &policy, reason, origin, asked).await),
+    }
+}
+
+/// Lets in a policy that has `permission`, with one of its keys itself, as Event Hubs' clients of old bring it: a right to all of the hub.
+pub async fn authenticate_service_by_key(
+    hub: &Hub,
+    policy: &str,
+    key: &str,
+    permission: Permission,
+    origin: Origin,
+) -> Result<ServiceRight, AuthenticateError> {
+    let asked = Instant::now();
+    match judge_key(hub, policy, key, permission) {
+        Ok(right) => Ok(right),
+        Err(reason) => Err(refuse_since(hub, policy, reason, origin, asked).await),
     }
 }
 
@@ -166,7 +182,8 @@ async fn judge_token(hub: &Hub, device_id: DeviceId, token: &str) -> Result<Devi
     let credential = match (credential, &identity.authentication) {
         (Some(credential), _) => credential,
         (None, Authentication::SymmetricKey { primary, secondary }) => {
-            Credential::DeviceKey(signing_key(&token, primary, secondary).ok_or(RefusalReason::SignedWithNeitherKey)?)
+            let key = signing_key(primary, secondary, |key| token.is_signed_with(key));
+            Credential::DeviceKey(key.ok_or(RefusalReason::SignedWithNeitherKey)?)
         }
         (None, Authentication::SelfSigned { .. } | Authentication::CertificateAuthority) => return Err(RefusalReason::HasNoKeys.into()),
     };
@@ -225,9 +242,23 @@ fn judge_service(hub: &Hub, token: Option<&str>, permission: Permission, path: &
     Ok(ServiceRight { policy: name, key, good_until: token.good_until() })
 }
 
+fn judge_key(hub: &Hub, name: &str, key: &str, permission: Permission) -> Result<ServiceRight, RefusalReason> {
+    let policies = hub.policies.current();
+    let policy = policies.get(name).ok_or_else(|| RefusalReason::UnknownPolicy(name.into()))?;
+    let shown = SymmetricKey::from_base64(key).map_err(|_| RefusalReason::NeitherPolicyKey(name.into()))?;
+    // Both are always compared, each in constant time.
+    if !((policy.primary == shown) | (policy.secondary == shown)) {
+        return Err(RefusalReason::NeitherPolicyKey(name.into()));
+    }
+    if !policy.allows(permission) {
+        return Err(RefusalReason::NotAllowed { policy: name.into(), permission });
+    }
+    Ok(ServiceRight { policy: name.to_owned(), key: KeyFingerprint::of(&shown), good_until: UnixMillis(i64::MAX) })
+}
+
 /// Both keys are always tried, so that the answer takes as long for either.
-fn signing_key(token: &SasToken<'_>, primary: &SymmetricKey, secondary: &SymmetricKey) -> Option<KeyFingerprint> {
-    match (token.is_signed_with(primary), token.is_signed_with(secondary)) {
+fn signing_key(primary: &SymmetricKey, secondary: &SymmetricKey, signed: impl Fn(&SymmetricKey) -> bool) -> Option<KeyFingerprint> {
+    match (signed(primary), signed(secondary)) {
         (true, _) => Some(KeyFingerprint::of(primary)),
         (false, true) => Some(KeyFingerprint::of(secondary)),
         (false, false) => None,
@@ -238,9 +269,16 @@ fn signing_key(token: &SasToken<'_>, primary: &SymmetricKey, secondary: &Symmetr
 fn policy_key(hub: &Hub, name: &str, token: &SasToken<'_>, permission: Permission) -> Result<KeyFingerprint, RefusalReason> {
     let policies = hub.policies.current();
     let policy = policies.get(name).ok_or_else(|| RefusalReason::UnknownPolicy(name.into()))?;
-    let Some(key) = signing_key(token, &policy.primary, &policy.secondary) else {
+    let (primary, secondary) = (&policy.primary, &policy.secondary);
+    let decoded = signing_key(primary, secondary, |key| token.is_signed_with(key));
+    // Event Hubs' clients sign with the key's text. That is good for what they do, and for nothing else.
+    let as_event_hubs = || signing_key(primary, secondary, |key| token.is_for_event_hubs() && token.is_signed_with_text_of(key));
+    let Some(key) = decoded.or_else(as_event_hubs) else {
         return Err(RefusalReason::SignedWithNeitherPolicyKey(name.into()));
     };
+    if decoded.is_none() && permission != Permission::ServiceConnect {
+        return Err(RefusalReason::OtherResource(token.resource().as_ref().into()));
+    }
     if !policy.allows(permission) {
         return Err(RefusalReason::NotAllowed { policy: name.into(), permission });
     }

@@ -12,6 +12,7 @@ const LIVE_EVERY: Duration = Duration::from_secs(60);
 
 /// Flushes; `previous` is when it last did so for connected devices. Returns the new such time.
 pub async fn flush_activity(hub: &Hub, previous: UnixMillis) -> UnixMillis {
+    hub.presence.begin_flush();
     loop {
         let activity = hub.presence.take_unflushed(hub.boot);
         if activity.is_empty() {

@@ -16,6 +16,7 @@ use crate::core::time::{Clock, UnixMillis};
 use crate::observe::Metrics;
 use crate::store::commands::Commands as CommandStore;
 use crate::store::connection_log::ConnectionLog;
+use crate::store::group_positions::GroupPositions;
 use crate::store::presence::Presence;
 use crate::store::{EventLog, Registry};
 
@@ -31,6 +32,7 @@ pub mod authenticate;
 pub mod change_devices;
 pub mod changes;
 pub mod commands;
+pub mod consumer_groups;
 pub mod counted_registry;
 pub mod describe_hub;
 pub mod device_authorities;
@@ -45,6 +47,7 @@ pub mod read_commands;
 pub mod read_connections;
 pub mod read_devices;
 pub mod read_events;
+pub mod read_partition;
 pub mod receive_commands;
 pub mod receive_feedback;
 pub mod record_connections;
@@ -93,7 +96,11 @@ pub struct Hub {
     pub device_authorities: device_authorities::DeviceAuthorities,
     /// Who was refused lately, and why.
     pub refusals: refusals::Refusals,
-    /// Who reads events now.
+    /// Where the consumer groups stood, as it is kept.
+    pub group_positions: Arc<dyn GroupPositions>,
+    /// The consumer groups, and who reads in them.
+    pub consumer_groups: consumer_groups::ConsumerGroups,
+    /// Who reads events now, in no group.
     pub readers: seats::Seats,
     /// What has happened lately.
     pub changes: changes::Changes,
@@ -137,6 +144,8 @@ pub struct HubParts {
     pub commands: Arc<dyn CommandStore>,
     /// The devices' connections.
     pub connection_log: Arc<dyn ConnectionLog>,
+    /// Where the consumer groups stood.
+    pub group_positions: Arc<dyn GroupPositions>,
     /// Who did what.
     pub audit: audit::Audit,
     /// How people sign in.
@@ -161,6 +170,7 @@ impl Hub {
             events,
             commands,
             connection_log,
+            group_positions,
             audit,
             sign_in,
             certificate_expiry,
@@ -173,8 +183,10 @@ impl Hub {
             started_time: clock.now(),
             certificate_expiry,
             registry: Arc::new(counted_registry::CountedRegistry::new(registry, Arc::clone(&metrics))),
+            consumer_groups: consumer_groups::ConsumerGroups::new(events.partition_count(), Arc::clone(&clock)),
             events,
             connection_log,
+            group_positions,
             command_store: commands,
             commands: commands::Commands::new(command_limits),
             expected_devices: expected_devices::ExpectedDevices::new(clock.now(), offline_after),

@@ -7,7 +7,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
 use crate::core::access::Rights;
-use crate::core::policy::Policies;
+use crate::core::policy::{Permission, Policies};
 use crate::core::session::{Credential, DeviceRight, DisconnectReason};
 use crate::ops::Hub;
 use crate::ops::authenticate::ServiceRight;
@@ -30,6 +30,19 @@ impl SharedAccessPolicies {
         Arc::clone(&self.0.borrow())
     }
 
+    /// Whether the policy that was proven still has the key that proved it, and `permission`.
+    #[must_use]
+    pub fn still_allow(&self, right: &ServiceRight, permission: Permission) -> bool {
+        let policies = self.0.borrow();
+        policies.have(&right.policy, right.key) && policies.get(&right.policy).is_some_and(|policy| policy.allows(permission))
+    }
+
+    /// What tells whoever keeps it that these have been replaced.
+    #[must_use]
+    pub fn replacements(&self) -> Replacements {
+        Replacements(self.0.subscribe())
+    }
+
     /// Whether the policy that spoke for `right` still has the key that did; a right of another kind needs no policy.
     pub fn review(&self, right: &DeviceRight) -> Result<(), DisconnectReason> {
         match &right.credential {
@@ -44,6 +57,29 @@ impl SharedAccessPolicies {
 pub fn replace_policies(hub: &Hub, policies: Policies) {
     hub.policies.0.send_replace(Arc::new(policies));
     hub.presence.review_all(|right| hub.policies.review(right));
+}
+
+/// Tells that the policies have been replaced: for somebody who keeps several rights, and reviews them then.
+#[derive(Clone, Debug)]
+pub struct Replacements(watch::Receiver<Arc<Policies>>);
+
+impl Replacements {
+    /// Whether they have been, since this was asked last.
+    pub fn any(&mut self) -> bool {
+        let replaced = self.0.has_changed().unwrap_or(false);
+        if replaced {
+            self.0.mark_unchanged();
+        }
+        replaced
+    }
+
+    /// Waits until they are, or answers at once when they have been since this was asked last. Nothing is missed when this is dropped.
+    pub async fn next(&mut self) {
+        // Without a hub nobody replaces anything.
+        if self.0.changed().await.is_err() {
+            pending().await
+        }
+    }
 }
 
 /// The right of somebody who stays: who reads events, or watches changes.
@@ -127,7 +163,7 @@ mod tests {
 
     use super::*;
     use crate::core::identity::SymmetricKey;
-    use crate::core::policy::{Permission, Policy};
+    use crate::core::policy::Policy;
     use crate::core::sas::sign;
     use crate::ops::authenticate::{authenticate_service, still_good};
     use crate::ops::open_session::open_session;

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use crate::core::device_id::DeviceId;
-use crate::core::event::{Offset, PartitionId, SequenceNumber, StartPosition, StreamPosition};
+use crate::core::event::{Offset, PartitionId, PartitionInfo, SequenceNumber, StartPosition, StreamPosition};
 use crate::core::message::Value;
 use crate::core::message::encoding::find_annotation;
 use crate::observe::CountedReader;
@@ -15,7 +15,7 @@ use crate::ops::seats::Seat;
 use crate::store::{Durability, EventLog, ReadError, StoredEvent};
 
 /// How much is read at once, in bytes of stored events; also how much a partition gives before the next one has its turn.
-const PAGE_BYTES: usize = 64 * 1024;
+pub(super) const PAGE_BYTES: usize = 64 * 1024;
 
 /// The most readers at a time with the tokens of one policy: a forgotten loop of `curl` must not eat the hub's memory page by page.
 pub(super) const READERS_PER_POLICY_MAX: usize = 64;
@@ -116,7 +116,17 @@ async fn open_cursor(log: &dyn EventLog, partition: PartitionId, selection: &Sel
         Some(None) => StartPosition::Earliest,
         None => selection.from,
     };
-    // Said by a number, a place behind the end is one of another life of this log: waiting there would pass events over in silence.
+    must_be_here(partition, &info, from)?;
+    let next = match from {
+        // Not what is on its way to the disk: its number is not final before it arrives there.
+        StartPosition::Latest => info.next_sequence_number,
+        position => log.locate(partition, position).await?,
+    };
+    Ok(Cursor { partition, next, end: (!selection.follow).then_some(info.next_sequence_number) })
+}
+
+/// Said by a number, a place behind the end is one of another life of this log: waiting there would pass events over in silence.
+pub(super) fn must_be_here(partition: PartitionId, info: &PartitionInfo, from: StartPosition) -> Result<(), ReadEventsError> {
     let named = match from {
         StartPosition::Offset { offset: Offset(number), inclusive } => Some((number, inclusive)),
         StartPosition::SequenceNumber { number: SequenceNumber(number), inclusive } => Some((number, inclusive)),
@@ -125,12 +135,7 @@ async fn open_cursor(log: &dyn EventLog, partition: PartitionId, selection: &Sel
     if named.is_some_and(|(number, inclusive)| number.saturating_add(u64::from(!inclusive)) > info.next_sequence_number.0) {
         return Err(ReadEventsError::BehindTheEnd { partition, next: info.next_sequence_number });
     }
-    let next = match from {
-        // Not what is on its way to the disk: its number is not final before it arrives there.
-        StartPosition::Latest => info.next_sequence_number,
-        position => log.locate(partition, position).await?,
-    };
-    Ok(Cursor { partition, next, end: (!selection.follow).then_some(info.next_sequence_number) })
+    Ok(())
 }
 
 impl EventReader {

@@ -44,6 +44,11 @@ pub fn unsubscribe(hub: &Hub, session: &Session) {
     subscribe(hub, session, 0);
 }
 
+/// Waits until all that waits for the session's device, and that its window has room for, is in the session.
+pub async fn until_handed_out(hub: &Hub) {
+    hub.commands.pass().await;
+}
+
 /// A delivery that was taken out of the session never left the hub: it does not count.
 pub fn not_sent(hub: &Hub, session: &Session, token: LockToken) {
     hub.commands.tell(Note::NotSent(session.device_id().clone(), token));

@@ -98,8 +98,11 @@ pub enum RefusalReason {
     /// Not the policy's key.
     #[error("its token is signed with neither key of the policy {0:?}")]
     SignedWithNeitherPolicyKey(PeerText),
+    /// A key itself, and not the policy's.
+    #[error("it brought a key that is neither of the policy {0:?}")]
+    NeitherPolicyKey(PeerText),
     /// No such policy.
-    #[error("its token names the policy {0:?}, which this hub does not have")]
+    #[error("it names the policy {0:?}, which this hub does not have")]
     UnknownPolicy(PeerText),
     /// The policy does not allow it.
     #[error("the policy {policy:?} does not allow {permission}")]
@@ -125,7 +128,7 @@ pub enum RefusalReason {
 
 impl RefusalReason {
     /// Every [`Self::name`].
-    pub const NAMES: [&str; 25] = [
+    pub const NAMES: [&str; 26] = [
         "UnknownDevice",
         "InvalidDeviceId",
         "DeviceDisabled",
@@ -145,6 +148,7 @@ impl RefusalReason {
         "AuthorityNotAllowed",
         "UnsoundChain",
         "SignedWithNeitherPolicyKey",
+        "NeitherPolicyKey",
         "UnknownPolicy",
         "NotAllowed",
         "NeedsPolicy",
@@ -176,6 +180,7 @@ impl RefusalReason {
             Self::AuthorityNotAllowed { .. } => "AuthorityNotAllowed",
             Self::UnsoundChain(_) => "UnsoundChain",
             Self::SignedWithNeitherPolicyKey(_) => "SignedWithNeitherPolicyKey",
+            Self::NeitherPolicyKey(_) => "NeitherPolicyKey",
             Self::UnknownPolicy(_) => "UnknownPolicy",
             Self::NotAllowed { .. } => "NotAllowed",
             Self::NeedsPolicy(_) => "NeedsPolicy",

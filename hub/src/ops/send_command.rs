@@ -11,6 +11,7 @@ use crate::core::message::Message;
 use crate::core::principal::By;
 use crate::ops::Hub;
 use crate::ops::audit::record_done;
+use crate::ops::commands::Asked;
 use crate::ops::commands::request::Request;
 use crate::store::RegistryError;
 use crate::store::commands::CommandsError;
@@ -48,20 +49,42 @@ pub enum SendRefused {
     Registry(#[from] RegistryError),
 }
 
+/// A command that lies before the desk, behind all that were put there earlier. Dropped before the desk has decided, it is not taken.
+#[derive(Debug)]
+pub struct OfferedCommand {
+    to: DeviceId,
+    answer: Asked<Result<Arc<Command>, SendRefused>>,
+}
+
 /// Sends a command to a device, whether it is connected or not, enabled or not.
-pub async fn send_command(hub: &Arc<Hub>, to: DeviceId, command: NewCommand<'_>) -> Result<Command, SendRefused> {
+pub async fn send_command(hub: &Hub, to: DeviceId, command: NewCommand<'_>) -> Result<Command, SendRefused> {
+    offer_command(hub, to, command).await?.taken(hub).await
+}
+
+/// Puts a command before the desk, for whoever sends the next one before this one is durable: commands for one device keep the order in
+/// which they were offered.
+pub async fn offer_command(hub: &Hub, to: DeviceId, command: NewCommand<'_>) -> Result<OfferedCommand, SendRefused> {
     let NewCommand { message, ack, sent_by, again_of } = command;
     let identity = hub.identities.get(&*hub.registry, &to).await?.ok_or_else(|| SendRefused::UnknownDevice(to.clone()))?;
     let mut draft = draft(message, ack, sent_by, &identity, hub.now())?;
     draft.again_of = again_of;
-    let command = hub.commands.ask(|answer| Request::Send(draft, answer)).await??;
-    // Once more, now that whoever deletes the device can see the command: between them no deletion goes unnoticed.
-    let identity = hub.identities.get(&*hub.registry, &to).await?;
-    if identity.is_none_or(|identity| identity.generation_id != command.generation_id) {
-        hub.commands.device_deleted(&to);
-        return Err(SendRefused::UnknownDevice(to));
+    let answer = hub.commands.put(|answer| Request::Send(draft, answer)).await?;
+    Ok(OfferedCommand { to, answer })
+}
+
+impl OfferedCommand {
+    /// The command, once it is durable.
+    pub async fn taken(self, hub: &Hub) -> Result<Command, SendRefused> {
+        let Self { to, answer } = self;
+        let command = answer.wait().await??;
+        // Once more, now that whoever deletes the device can see the command: between them no deletion goes unnoticed.
+        let identity = hub.identities.get(&*hub.registry, &to).await?;
+        if identity.is_none_or(|identity| identity.generation_id != command.generation_id) {
+            hub.commands.device_deleted(&to);
+            return Err(SendRefused::UnknownDevice(to));
+        }
+        Ok(Arc::unwrap_or_clone(command))
     }
-    Ok(Arc::unwrap_or_clone(command))
 }
 
 /// The same by the word of somebody whom the audit names. What devices are sent over AMQP is not in it: back ends send more than people do

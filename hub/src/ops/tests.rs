@@ -10,11 +10,12 @@ use super::authenticate::{AuthenticateError, authenticate_service, still_good};
 use super::flush_activity::flush_activity;
 use super::open_session::{close_session, open_session, renew_session};
 use super::send_telemetry::{AppendRefused, append, append_durably, stage, stamps};
-use super::world::{BrokenRegistry, NOW, World, device_token, identity, key, origin, payload, policy_token};
+use super::world::{BrokenRegistry, NOW, World, device_token, event_hubs_token, identity, key, key_text, origin, payload, policy_token};
 use crate::core::device_id::DeviceId;
 use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, Version};
 use crate::core::message::{Value, encoding};
 use crate::core::policy::Permission;
+use crate::core::sas::sign;
 use crate::core::session::DisconnectReason;
 use crate::core::telemetry::Occasion;
 use crate::ops::EventBatch;
@@ -55,7 +56,7 @@ async fn either_key_opens_and_the_reasons_of_refusals_stay_with_the_owner() {
         ("nobody", policy_token("hub.example", "device"), "there is no such device"),
         ("D", device_token("E", 1), "its token is for \"hub.example/devices/E\", not for this device and hub"),
         ("D", policy_token("hub.example", "service"), "the policy \"service\" does not allow DeviceConnect"),
-        ("D", policy_token("hub.example", "intruder"), "its token names the policy \"intruder\", which this hub does not have"),
+        ("D", policy_token("hub.example", "intruder"), "it names the policy \"intruder\", which this hub does not have"),
         ("D", "Basic x".to_owned(), "the token does not begin with \"SharedAccessSignature \""),
         ("a b", device_token("a b", 1), "no device can have that name"),
     ] {
@@ -133,6 +134,25 @@ async fn a_policy_may_do_what_it_was_given() {
     assert!(authenticate_service(&world.hub, None, Permission::RegistryRead, "devices", origin()).await.is_err());
     let narrow = policy_token("hub.example/messages", "iothubowner");
     assert!(authenticate_service(&world.hub, Some(&narrow), Permission::RegistryRead, "devices", origin()).await.is_err());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_hubs_token_reads_events_and_opens_nothing_else() {
+    let world = World::with_device("D").await;
+    let ask = async |token: &str, permission, path| authenticate_service(&world.hub, Some(token), permission, path, origin()).await.is_ok();
+    let token = event_hubs_token("sb://hub.example/hub", "iothubowner");
+    assert!(ask(&token, Permission::ServiceConnect, "messages/events/$management").await);
+    assert!(!ask(&token, Permission::ServiceConnect, "messages/devicebound").await);
+    let whole = event_hubs_token("sb://hub.example", "iothubowner");
+    assert!(!ask(&whole, Permission::RegistryWrite, "devices").await && world.login("D", &whole).await.is_err());
+    assert!(!ask(&event_hubs_token("sb://hub.example/hub", "device"), Permission::ServiceConnect, "messages/events").await);
+    // Only Event Hubs' clients sign like that.
+    assert!(!ask(&event_hubs_token("hub.example", "iothubowner"), Permission::ServiceConnect, "messages/events").await);
+    for resource in ["hub.example/devices/D", "sb://hub.example/devices/D", "sb://hub.example/hub"] {
+        let by_device = sign(resource, NOW.plus(Duration::from_secs(60)), &key_text(1), None);
+        assert!(world.login("D", &by_device).await.is_err(), "{resource}");
+        assert!(!ask(&by_device, Permission::ServiceConnect, "messages/events").await, "{resource}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

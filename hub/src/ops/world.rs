@@ -22,10 +22,12 @@ use crate::core::sas::sign;
 use crate::core::session::{BootId, DeviceRight, Protocol};
 use crate::core::time::{Clock, UnixMillis};
 use crate::store::connection_log::ConnectionLog;
+use crate::store::group_positions::GroupPositions;
 use crate::store::memory::audit::MemoryAuditLog;
 use crate::store::memory::commands::MemoryCommands;
 use crate::store::memory::connection_log::MemoryConnectionLog;
 use crate::store::memory::event_log::MemoryEventLog;
+use crate::store::memory::group_positions::MemoryGroupPositions;
 use crate::store::memory::registry::MemoryRegistry;
 use crate::store::{DeviceActivity, DeviceCount, ExpectationFailed, Expected, Registry, RegistryError, RegistryWrite};
 
@@ -42,6 +44,10 @@ impl Clock for TestClock {
     fn now(&self) -> UnixMillis {
         UnixMillis(self.0.load(Ordering::Relaxed))
     }
+}
+
+fn new_log() -> Arc<MemoryEventLog> {
+    Arc::new(MemoryEventLog::new(NonZeroU16::new(4).expect("it is not 0")))
 }
 
 /// The hub and what a test turns.
@@ -62,7 +68,8 @@ impl World {
     pub fn new() -> Self {
         let audit = Arc::<MemoryAuditLog>::default();
         let registry = Arc::new(MemoryRegistry::audited(Arc::clone(&audit)));
-        Self::with_commands(BootId(1), (registry, audit), Arc::new(MemoryConnectionLog::default()), Arc::default())
+        let identities = (audit, registry as Arc<dyn Registry>, Arc::new(MemoryConnectionLog::default()) as _);
+        Self::with_commands(BootId(1), identities, (Arc::default(), new_log()), Arc::new(MemoryGroupPositions::default()))
     }
 
     /// Over another registry.
@@ -72,23 +79,24 @@ impl World {
 
     /// A life of a hub, over stores that may have seen another.
     pub fn living(boot: BootId, registry: Arc<dyn Registry>, connections: Arc<dyn ConnectionLog>) -> Self {
-        Self::with_commands(boot, (registry, Arc::default()), connections, Arc::default())
+        let identities = (Arc::new(MemoryAuditLog::default()), registry, connections);
+        Self::with_commands(boot, identities, (Arc::default(), new_log()), Arc::new(MemoryGroupPositions::default()))
     }
 
-    /// The next life of the hub, over the same identities and commands.
+    /// The next life of the hub, over all that it keeps.
     pub fn restarted(&self) -> Self {
-        let registry = (Arc::clone(&self.hub.registry), Arc::clone(&self.audit));
-        Self::with_commands(BootId(2), registry, Arc::clone(&self.hub.connection_log), Arc::clone(&self.commands))
+        let identities = (Arc::clone(&self.audit), Arc::clone(&self.hub.registry), Arc::clone(&self.hub.connection_log));
+        let messages = (Arc::clone(&self.commands), Arc::clone(&self.log));
+        Self::with_commands(BootId(2), identities, messages, Arc::clone(&self.hub.group_positions))
     }
 
     fn with_commands(
         boot: BootId,
-        (registry, audit): (Arc<dyn Registry>, Arc<MemoryAuditLog>),
-        connections: Arc<dyn ConnectionLog>,
-        commands: Arc<MemoryCommands>,
+        (audit, registry, connections): (Arc<MemoryAuditLog>, Arc<dyn Registry>, Arc<dyn ConnectionLog>),
+        (commands, log): (Arc<MemoryCommands>, Arc<MemoryEventLog>),
+        group_positions: Arc<dyn GroupPositions>,
     ) -> Self {
         let clock = Arc::new(TestClock(AtomicI64::new(NOW.0)));
-        let log = Arc::new(MemoryEventLog::new(NonZeroU16::new(4).unwrap()));
         let policies: Policies = BUILT_IN_POLICIES
             .iter()
             .map(|(name, permissions)| Policy {
@@ -109,6 +117,7 @@ impl World {
             events: Arc::clone(&log) as _,
             commands: Arc::clone(&commands) as _,
             connection_log: connections,
+            group_positions,
             audit: Audit::new(Arc::clone(&audit) as _, None, AuditLimits::default()),
             sign_in: SignIn::default(),
             certificate_expiry: CertificateExpiry::told_by(|| Some(CERTIFICATE_EXPIRY_TIME)),
@@ -186,6 +195,16 @@ pub fn device_token(id: &str, byte: u8) -> String {
 
 pub fn policy_token(resource: &str, policy: &str) -> String {
     sign(resource, NOW.plus(std::time::Duration::from_secs(60)), &key(101), Some(policy))
+}
+
+/// As Event Hubs' clients sign: with the text of the key.
+pub fn event_hubs_token(resource: &str, policy: &str) -> String {
+    sign(resource, NOW.plus(std::time::Duration::from_secs(60)), &key_text(101), Some(policy))
+}
+
+/// A key whose bytes are the Base64 text of [`key`]'s.
+pub fn key_text(byte: u8) -> SymmetricKey {
+    SymmetricKey::from_bytes(key(byte).expose_base64().into_bytes()).unwrap()
 }
 
 pub fn payload(text: &'static str) -> Message<'static> {

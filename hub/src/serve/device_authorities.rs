@@ -10,6 +10,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
 use sha2::{Digest as _, Sha256};
 
+use super::settling::Settling;
 use crate::config::settings::AuthoritySettings;
 use crate::core::certificate::authorities::{Authorities, Authority, InvalidAuthority};
 
@@ -66,14 +67,9 @@ struct Followed {
     name: String,
     settings: AuthoritySettings,
     current: Authority,
-    /// What the file held when it was last taken or found broken: a damaged file is reported once.
-    seen: Contents,
-    /// What it held at the last look, when that was something else.
-    unsettled: Option<Contents>,
+    /// A damaged file is reported once.
+    settling: Settling,
 }
-
-/// Tells two states of a file apart without keeping them; `None` when it can't be read.
-type Contents = Option<[u8; 32]>;
 
 /// What a look at the files has found.
 #[derive(Debug, Default)]
@@ -92,7 +88,7 @@ impl FollowedAuthorities {
         let read = |(name, settings): (&String, &AuthoritySettings)| {
             let bytes = read(name, settings)?;
             let current = parse(name, settings, &bytes)?;
-            Ok(Followed { name: name.clone(), settings: settings.clone(), current, seen: Some(digest(&bytes)), unsettled: None })
+            Ok(Followed { name: name.clone(), settings: settings.clone(), current, settling: Settling::new(Some(digest(&bytes))) })
         };
         configured.iter().map(read).collect::<Result<_, _>>().map(Self)
     }
@@ -109,7 +105,7 @@ impl FollowedAuthorities {
         for followed in &mut self.0 {
             match followed.look() {
                 Ok(true) => found.changed.push(followed.name.clone()),
-                Ok(false) => found.unsettled |= followed.unsettled.is_some(),
+                Ok(false) => found.unsettled |= followed.settling.is_unsettled(),
                 Err(error) => found.broken.push(error),
             }
         }
@@ -122,17 +118,9 @@ impl Followed {
     fn look(&mut self) -> Result<bool, AuthorityError> {
         let read = read(&self.name, &self.settings);
         let contents = read.as_ref().ok().map(|bytes| digest(bytes));
-        if contents == self.seen {
-            self.unsettled = None;
+        if !self.settling.have_changed(contents) {
             return Ok(false);
         }
-        // A bundle that is being written is often a good one already, of its first certificates alone.
-        if self.unsettled != Some(contents) {
-            self.unsettled = Some(contents);
-            return Ok(false);
-        }
-        self.unsettled = None;
-        self.seen = contents;
         self.current = parse(&self.name, &self.settings, &read?)?;
         Ok(true)
     }

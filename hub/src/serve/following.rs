@@ -1,4 +1,5 @@
-//! Files that are followed while the hub runs: its certificate, the devices' authorities, the policies' keys, people's passwords.
+//! Files that are followed while the hub runs: its certificate, the devices' authorities, the policies' keys, people's passwords, its
+//! configuration.
 //!
 //! Owns when they are looked at, and what is said about it. What a broken file does is decided where the file is read.
 
@@ -10,6 +11,7 @@ use tokio::task::JoinSet;
 use tokio::time;
 use tracing::{error, info, warn};
 
+use super::configuration::{FollowedConfiguration, Found};
 use super::device_authorities::FollowedAuthorities;
 use super::list;
 use super::people::FollowedPeople;
@@ -36,12 +38,13 @@ pub struct LookNow {
     authorities: Arc<Notify>,
     policies: Arc<Notify>,
     people: Arc<Notify>,
+    configuration: Arc<Notify>,
 }
 
 impl LookNow {
     /// Does so. Waits for nothing.
     pub fn look(&self) {
-        for files in [&self.certificate, &self.authorities, &self.policies, &self.people] {
+        for files in [&self.certificate, &self.authorities, &self.policies, &self.people, &self.configuration] {
             files.notify_one();
         }
     }
@@ -57,6 +60,11 @@ impl LookNow {
         upkeep.spawn(follow_people(Arc::clone(hub), people, Arc::clone(&self.people)));
         upkeep.spawn(follow_authorities(Arc::clone(hub), authorities, Arc::clone(&self.authorities)));
         upkeep.spawn(follow_policies(Arc::clone(hub), policies, Arc::clone(&self.policies)));
+    }
+
+    /// Follows the configuration in a task among `upkeep`.
+    pub(super) fn follow_configuration(&self, hub: &Arc<Hub>, configuration: FollowedConfiguration, upkeep: &mut JoinSet<()>) {
+        upkeep.spawn(follow_configuration(Arc::clone(hub), configuration, Arc::clone(&self.configuration)));
     }
 }
 
@@ -146,6 +154,38 @@ async fn follow_people(hub: Arc<Hub>, people: FollowedPeople, look: Arc<Notify>)
             let changed = list(found.changed);
             info!("the passwords of people have changed: {changed}; who is signed in with an old one is signed out");
             followed(&hub, format!("passwords of people: {changed}")).await;
+        }
+    }
+}
+
+async fn follow_configuration(hub: Arc<Hub>, configuration: FollowedConfiguration, look: Arc<Notify>) {
+    let configuration = Arc::new(Mutex::new(configuration));
+    // It was read a moment ago, and may have changed since.
+    let mut unsettled = true;
+    loop {
+        wait(unsettled, &look).await;
+        let found = look_at(&configuration, "the configuration", FollowedConfiguration::look).await.unwrap_or(Found::Same);
+        unsettled = matches!(found, Found::Unsettled);
+        match found {
+            Found::Same | Found::Unsettled => {}
+            Found::Good(groups) => {
+                hub.metrics.configuration_broken(false);
+                if let Some(groups) = groups {
+                    hub.consumer_groups.replace(groups);
+                    info!(
+                        "the consumer groups are others now: {}; who read in one that is gone is sent away",
+                        list(hub.consumer_groups.names())
+                    );
+                }
+            }
+            Found::Broken(error) => {
+                warn!(
+                    error = &error as &dyn std::error::Error,
+                    "the configuration has changed and can't be used; the consumer groups stay as they were, and the hub could not start \
+                     with it: {error}"
+                );
+                hub.metrics.configuration_broken(true);
+            }
         }
     }
 }

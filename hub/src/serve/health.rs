@@ -21,6 +21,7 @@ use crate::core::session::Protocol;
 use crate::core::time::UnixMillis;
 use crate::net::{Admissions, ReloadingCertificate};
 use crate::ops::Hub;
+use crate::ops::consumer_groups::PlaceStatus;
 use crate::ops::expected_devices::device_series;
 use crate::ops::read_connections::{flapping_count, presence_counts};
 use crate::store::journal::Journal;
@@ -141,6 +142,32 @@ impl Gauges {
         Ok(())
     }
 
+    /// At most 20 groups and 32 partitions. A group that nobody has read in yet has no lag.
+    fn consumer_groups(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let (groups, now) = (self.hub.consumer_groups.status(&*self.hub.events), self.hub.now());
+        type Value = fn(&PlaceStatus, UnixMillis) -> Option<u64>;
+        let all: [(&str, &str, Value); 3] = [
+            ("consumer_group_readers", "Readers of the partition in the consumer group now", |place, _| Some(place.readers.len() as u64)),
+            ("consumer_group_lag_events", "Events of the partition that are kept and were not given to the consumer group", |place, _| {
+                place.lag()
+            }),
+            ("consumer_group_lag_seconds", "Age of the oldest of these events; 0 when there is none", |place, now| {
+                place.lag_time(now).map(|time| time.as_secs())
+            }),
+        ];
+        for (name, help, value) in all {
+            let mut family = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+            for (group, place) in groups.iter().flat_map(|group| group.partitions.iter().map(move |place| (group, place))) {
+                if let Some(value) = value(place, now) {
+                    let partition = place.partition.to_string();
+                    let labels = [("group", group.name.as_str()), ("partition", partition.as_str())];
+                    ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX)).encode(family.encode_family(&labels)?)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     fn journal(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let stats = self.journal.stats();
         counter(encoder, "journal_groups", "Groups of events made durable, each by one fdatasync", stats.groups)?;
@@ -170,6 +197,7 @@ impl Collector for Gauges {
         self.edge(&mut encoder)?;
         self.presence(&mut encoder)?;
         self.device_series(&mut encoder)?;
+        self.consumer_groups(&mut encoder)?;
         self.journal(&mut encoder)
     }
 }

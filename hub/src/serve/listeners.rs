@@ -152,7 +152,8 @@ impl Edge<'_> {
             // Idle time-outs are AMQP's own.
             let front = Front { kernel_keeps_alive: false, ..front };
             let (hub, stop) = (Arc::clone(hub), self.stop.clone());
-            let serve = move |connection| super::protocols::serve_amqp(Arc::clone(&hub), connection, stop.clone());
+            let time = limits.authentication_time.get();
+            let serve = move |connection| super::protocols::serve_amqp(Arc::clone(&hub), connection, time, stop.clone());
             tasks.spawn(front.accept(listener, self.stop.clone(), serve));
         }
         let carry = |http: HttpServer, router: Router| move |connection| http.clone().serve(connection, router.clone());
@@ -213,7 +214,7 @@ pub struct Routers {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Override, read};
+    use crate::config::{Override, Source};
 
     #[tokio::test]
     async fn a_laptop_listens_wherever_localhost_leads() {
@@ -228,8 +229,8 @@ mod tests {
             ("listeners.api", "127.0.0.2:0"),
             ("listeners.metrics", "off"),
         ];
-        let overrides = settings.map(|(name, text)| Override { name: name.into(), text: text.into(), origin: name.into() });
-        let config = read(None, &overrides).unwrap();
+        let overrides = settings.map(|(name, text)| Override { name: name.into(), text: text.into(), origin: name.into() }).to_vec();
+        let config = Source { path: None, overrides }.read().unwrap();
         let has_ipv6 = bind((Ipv6Addr::LOCALHOST, 0).into()).is_ok();
         for (ports, mqtt) in [(Ports::Exactly, 1), (Ports::OnALaptop, 1 + usize::from(has_ipv6))] {
             let bound = BoundPorts::bind(&config, ports).unwrap();

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use self::cluster::ClusterSetupError;
+use self::configuration::FollowedConfiguration;
 use self::device_authorities::{AuthorityError, FollowedAuthorities};
 use self::following::LookNow;
 use self::health::Health;
@@ -21,7 +22,8 @@ use self::manifests::{Manifests, ManifestsError};
 use self::people::{FollowedPeople, PersonError};
 use self::policies::{FollowedPolicies, PolicyError};
 use self::stores::{StoreError, Stores};
-use crate::config::{Config, HostName};
+use crate::config::{Config, HostName, Source};
+use crate::core::consumer_group::ConsumerGroup;
 use crate::core::host::HubNames;
 use crate::core::session::DisconnectReason;
 use crate::core::time::Clock;
@@ -29,18 +31,14 @@ use crate::net::certificate::CertificateError;
 use crate::net::{Admissions, BindError, CertificateFiles, ReloadingCertificate, StrangerLimits};
 use crate::ops::describe_hub::CertificateExpiry;
 use crate::ops::device_authorities::replace_device_authorities;
-use crate::ops::end_expired::end_expired;
-use crate::ops::expected_devices::follow_devices;
-use crate::ops::flush_activity::flush_activity;
 use crate::ops::open_session::close_all_sessions;
-use crate::ops::record_connections::{flush_connections, forget_boots, prune_connections};
-use crate::ops::registry_statistics::keep_count;
 use crate::ops::sign_in::password::replace_people;
 use crate::ops::{Hub, HubParts, commands};
 
 pub mod certificate_authority;
 pub mod clock;
 pub mod cluster;
+mod configuration;
 pub mod dev;
 pub mod device_authorities;
 mod following;
@@ -54,21 +52,11 @@ pub mod policies;
 pub mod private_file;
 pub mod protocols;
 pub mod readiness;
+mod settling;
 pub mod stores;
 #[cfg(test)]
 mod tests;
-
-/// How often connects and disconnects are written: what a crash may lose of them.
-const CONNECTIONS_WRITTEN_EVERY: Duration = Duration::from_millis(250);
-
-/// How often the hub notes that it lives, and when devices were last seen: how exactly it is known after a crash when that was.
-const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
-
-/// How often connections are looked for that have been kept long enough.
-const CONNECTIONS_PRUNED_EVERY: Duration = Duration::from_secs(60);
-
-/// How often sessions are looked for that ought to have ended by the wall clock: they are rare, for a clock has to be set right first.
-const EXPIRED_ENDED_EVERY: Duration = Duration::from_secs(60);
+mod upkeep;
 
 /// How often sessions are told to end while the hub waits for them: one may have begun after the last time.
 const FAREWELL_EVERY: Duration = Duration::from_millis(50);
@@ -126,11 +114,12 @@ pub struct RunningHub {
     shutdown_time: Duration,
 }
 
-/// Runs a hub until the process is told to stop. SIGHUP makes it look at the files that it follows.
-pub async fn run(config: &Config) -> Result<(), StartError> {
+/// Runs a hub until the process is told to stop. SIGHUP makes it look at the files that it follows; `source` is where `config` was read.
+pub async fn run(config: &Config, source: &Source) -> Result<(), StartError> {
     let clock: Arc<dyn Clock> = Arc::new(clock::SystemClock);
     let stores = Stores::open(config, &clock).await?;
     let mut running = start(config, stores, clock, Ports::Exactly)?;
+    running.follow_configuration(config, source);
     running.follow_manifests(config).await?;
     let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
     let mut told_to_stop = Box::pin(told_to_stop()?);
@@ -170,6 +159,7 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
         events: Arc::clone(&stores.journal) as _,
         commands: Arc::clone(&stores.commands),
         connection_log: Arc::clone(&stores.connection_log),
+        group_positions: Arc::clone(&stores.group_positions),
         audit: people::audit(config, &stores),
         sign_in: people::sign_in(config),
         certificate_expiry: CertificateExpiry::told_by({
@@ -179,6 +169,7 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
         clock,
     }));
     replace_device_authorities(&hub, authorities.current());
+    hub.consumer_groups.replace(config.events.consumer_groups.get().to_vec());
     replace_people(&hub, people.current());
     cluster.into_iter().for_each(|door| drop(hub.sign_in.cluster.set(door)));
     let health = Health::new(&hub, &stores.journal, &admissions, &certificate);
@@ -197,12 +188,9 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
         hub,
     };
     running.look_now.follow(&running.hub, (Arc::clone(&certificate), authorities, policies, people), &mut running.upkeep);
-    running.upkeep.spawn(keep_connections(Arc::clone(&running.hub)));
-    running.upkeep.spawn(keep_activity(Arc::clone(&running.hub)));
+    upkeep::begin(&running.hub, &mut running.upkeep);
     running.upkeep.spawn(people::keep_sessions(Arc::clone(&running.hub)));
     running.upkeep.spawn(people::keep_audit(Arc::clone(&running.hub)));
-    running.upkeep.spawn(keep_count(Arc::clone(&running.hub)));
-    running.upkeep.spawn(keep_expectations(Arc::clone(&running.hub)));
     let edge = Edge { config, certificate, admissions, stop: running.stop.clone() };
     let routers = protocols::routers(&running.hub, &running.health, config.limits.authentication_time.get(), &running.stop);
     edge.serve(ports, &running.hub, &routers, &mut running.listening)?;
@@ -228,6 +216,13 @@ impl RunningHub {
     #[must_use]
     pub fn https_left_out(&self) -> Option<&BindError> {
         self.https_left_out.as_ref()
+    }
+
+    /// Follows the file that `config` was read from, if there is one.
+    pub fn follow_configuration(&mut self, config: &Config, source: &Source) {
+        if let Some(followed) = FollowedConfiguration::of(source, config) {
+            self.look_now.follow_configuration(&self.hub, followed, &mut self.upkeep);
+        }
     }
 
     /// Carries out what the folder of manifests says, if there is to be one, and follows it from then on.
@@ -257,11 +252,7 @@ impl RunningHub {
             self.command_desk.abort();
         }
         self.upkeep.shutdown().await;
-        // Long ago, so that everything not written yet is due.
-        flush_activity(&self.hub, crate::core::time::UnixMillis(0)).await;
-        if let Err(error) = flush_connections(&self.hub).await {
-            warn!(%error, "the last connects and disconnects could not be written: {error}");
-        }
+        upkeep::end(&self.hub).await;
         drop(self.hub);
         self.stores.close().await;
         info!("stopped");
@@ -325,6 +316,8 @@ fn describe(text: &mut String, config: &Config, certificate: &ReloadingCertifica
         config.events.retention_time.get(),
         config.events.retention_size.get() >> 20
     )?;
+    let groups = [ConsumerGroup::default()].into_iter().chain(config.events.consumer_groups.get().iter().cloned());
+    writeln!(text, "  have the consumer groups {}", list(groups))?;
     match &config.registry_url_file {
         Some(path) => writeln!(text, "  keep identities in the PostgreSQL database that {} names", path.display())?,
         None => writeln!(text, "  keep identities in {}, in SQLite", config.data.display())?,
@@ -402,59 +395,6 @@ fn raise_descriptor_limit(config: &Config) {
             wanted, "this process may have {usable} file descriptors (ulimit -Hn), fewer than limits.connections, which is {wanted}"
         );
     }
-}
-
-/// Writes connects and disconnects, and the hub's heartbeat.
-async fn keep_connections(hub: Arc<Hub>) {
-    let mut beat_at = time::Instant::now();
-    let mut prune_at = beat_at;
-    let mut boots_forgotten = false;
-    let mut failing = false;
-    loop {
-        time::sleep(CONNECTIONS_WRITTEN_EVERY).await;
-        let now = time::Instant::now();
-        if now < beat_at && hub.unwritten_connections.is_empty() {
-            continue;
-        }
-        beat_at = now + HEARTBEAT_EVERY;
-        let mut done = flush_connections(&hub).await;
-        if done.is_ok() && now >= prune_at {
-            prune_at = now + CONNECTIONS_PRUNED_EVERY;
-            done = prune_connections(&hub).await;
-            if done.is_ok() && !boots_forgotten {
-                done = forget_boots(&hub).await;
-                boots_forgotten = done.is_ok();
-            }
-        }
-        match &done {
-            Err(error) if !failing => {
-                warn!(%error, "connects and disconnects can't be written, and are kept in memory until they can: {error}")
-            }
-            Ok(()) if failing => info!("connects and disconnects are written again"),
-            _ => {}
-        }
-        failing = done.is_err();
-    }
-}
-
-/// Writes when devices were last seen, ends sessions that a wrong clock let in for too long, and lets go of changes that nobody can ask for any more.
-async fn keep_activity(hub: Arc<Hub>) {
-    let mut flushed_at = hub.now();
-    let mut expired_at = time::Instant::now();
-    loop {
-        time::sleep(HEARTBEAT_EVERY).await;
-        if expired_at.elapsed() >= EXPIRED_ENDED_EVERY {
-            expired_at = time::Instant::now();
-            end_expired(&hub).await;
-        }
-        hub.changes.forget_old(hub.now());
-        flushed_at = flush_activity(&hub, flushed_at).await;
-    }
-}
-
-/// Keeps count of the devices that are expected, and of those that are offline.
-async fn keep_expectations(hub: Arc<Hub>) {
-    follow_devices(&hub).await;
 }
 
 /// Answers with the signal's name when the process is told to stop.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::private_file::write_private;
+use super::settling::Settling;
 use crate::config::settings::PolicySettings;
 use crate::core::identity::{InvalidKey, SymmetricKey};
 use crate::core::policy::{BUILT_IN_POLICIES, Permission, Policies, Policy};
@@ -102,14 +103,8 @@ pub struct Found {
 struct Followed {
     settings: PolicySettings,
     current: Policy,
-    /// What the files held when they were last taken or found broken.
-    seen: Contents,
-    /// What they held at the last look, when that was something else.
-    unsettled: Option<Contents>,
+    settling: Settling,
 }
-
-/// Tells two states of a policy's files apart without keeping them; `None` when they can't be read.
-type Contents = Option<[u8; 32]>;
 
 impl FollowedPolicies {
     /// Reads every file; keys that nobody brings are made.
@@ -117,7 +112,7 @@ impl FollowedPolicies {
         let read = |(name, settings): (&String, &PolicySettings)| {
             let texts = KeyTexts::read(settings)?;
             let current = texts.parse(name, settings)?;
-            Ok(Followed { settings: settings.clone(), current, seen: Some(texts.digest()), unsettled: None })
+            Ok(Followed { settings: settings.clone(), current, settling: Settling::new(Some(texts.digest())) })
         };
         let followed = configured.iter().map(read).collect::<Result<_, _>>()?;
         let wanted: Vec<_> = BUILT_IN_POLICIES.into_iter().filter(|(name, _)| !configured.contains_key(*name)).collect();
@@ -136,7 +131,7 @@ impl FollowedPolicies {
         for followed in &mut self.followed {
             match followed.look() {
                 Ok(true) => found.changed.push(followed.current.name.clone()),
-                Ok(false) => found.unsettled |= followed.unsettled.is_some(),
+                Ok(false) => found.unsettled |= followed.settling.is_unsettled(),
                 Err(error) => found.broken.push(error),
             }
         }
@@ -149,17 +144,10 @@ impl Followed {
     fn look(&mut self) -> Result<bool, PolicyError> {
         let read = KeyTexts::read(&self.settings);
         let contents = read.as_ref().ok().map(KeyTexts::digest);
-        if contents == self.seen {
-            self.unsettled = None;
-            return Ok(false);
-        }
         // Two files are never replaced in one moment: neither by people, nor for who reads one before and one after Kubernetes swaps a volume.
-        if self.unsettled != Some(contents) {
-            self.unsettled = Some(contents);
+        if !self.settling.have_changed(contents) {
             return Ok(false);
         }
-        self.unsettled = None;
-        self.seen = contents;
         let policy = read?.parse(&self.current.name, &self.settings)?;
         let changed = policy.primary != self.current.primary || policy.secondary != self.current.secondary;
         self.current = policy;

@@ -12,8 +12,8 @@ use crate::amqp;
 use crate::core::session::Protocol;
 use crate::http::router;
 use crate::http::websocket::{Speak, Subprotocols};
-use crate::mqtt::{Stranger, WebSocketBytes, serve_connection, websocket};
-use crate::net::Connection;
+use crate::mqtt::{self, Stranger, serve_connection};
+use crate::net::{Connection, WebSocketBytes};
 use crate::ops::Hub;
 use crate::ops::authenticate::Origin;
 
@@ -39,16 +39,21 @@ pub fn serve_mqtt(
     }
 }
 
-/// Speaks AMQP with one peer until one of both has enough. How long strangers may take is said in AMQP's terms.
-pub fn serve_amqp(hub: Arc<Hub>, connection: Connection, stop: CancellationToken) -> impl Future<Output = ()> + Send {
+/// Speaks AMQP with one peer, who proves something within `authentication_time`, until one of both has enough.
+pub fn serve_amqp(
+    hub: Arc<Hub>,
+    connection: Connection,
+    authentication_time: Duration,
+    stop: CancellationToken,
+) -> impl Future<Output = ()> + Send {
     let certificate = connection.client_certificate();
     let Connection { stream, peer, admission } = connection;
     let stranger = amqp::Stranger { origin: Origin { protocol: Protocol::Amqp, peer }, certificate };
     // Boxed for the same reason as above.
-    Box::pin(amqp::serve_connection(hub, stream, stranger, stop, move || admission.authenticated()))
+    Box::pin(amqp::serve_connection(hub, stream, stranger, authentication_time, stop, move || admission.authenticated()))
 }
 
-/// The routes of the three HTTP ports. Who speaks MQTT over a WebSocket has `authentication_time` too; what HTTP used up of it is gone, by
+/// The routes of the three HTTP ports. Who speaks MQTT or AMQP over a WebSocket has `authentication_time` too; what HTTP used up of it is gone, by
 /// [`super::http_server`].
 pub fn routers(hub: &Arc<Hub>, health: &Health, authentication_time: Duration, stop: &CancellationToken) -> Routers {
     let api = router::api(Arc::clone(hub)).merge(health.liveness());
@@ -63,7 +68,7 @@ fn subprotocols(hub: &Arc<Hub>, authentication_time: Duration, stop: &Cancellati
         let stranger = amqp::Stranger { origin: Origin { protocol: Protocol::AmqpWs, peer }, certificate: connection.take_certificate() };
         Box::pin(async move {
             let stream = WebSocketBytes::over(upgraded).await;
-            amqp::serve_connection(hub, stream, stranger, stop, move || connection.authenticated()).await;
+            amqp::serve_connection(hub, stream, stranger, authentication_time, stop, move || connection.authenticated()).await;
         })
     });
     let hub = Arc::clone(hub);
@@ -75,5 +80,5 @@ fn subprotocols(hub: &Arc<Hub>, authentication_time: Duration, stop: &Cancellati
             serve_connection(hub, stream, stranger, authentication_time, move || connection.authenticated()).await;
         })
     });
-    Subprotocols::default().with(websocket::SUBPROTOCOL, speak_mqtt).with(amqp::WEB_SOCKET_SUBPROTOCOL, speak_amqp)
+    Subprotocols::default().with(mqtt::WEB_SOCKET_SUBPROTOCOL, speak_mqtt).with(amqp::WEB_SOCKET_SUBPROTOCOL, speak_amqp)
 }

@@ -19,8 +19,9 @@ use crate::store::ballast::{Ballast, DEFAULT_BALLAST_BYTES};
 use crate::store::commands::Commands;
 use crate::store::connection_log::{ConnectionLog, ConnectionLogError};
 use crate::store::data_folder::{DataFolder, DataFolderError};
+use crate::store::group_positions::GroupPositions;
 use crate::store::journal::{Journal, JournalConfig, JournalError};
-use crate::store::sql::{Database, OpenError, SqlAuditLog, SqlCommands, SqlConnectionLog, SqlRegistry};
+use crate::store::sql::{Database, OpenError, SqlAuditLog, SqlCommands, SqlConnectionLog, SqlGroupPositions, SqlRegistry};
 
 /// The stores can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -39,7 +40,7 @@ pub enum StoreError {
     /// The events.
     #[error(transparent)]
     Journal(#[from] JournalError),
-    /// The identities, commands and connections.
+    /// Everything that is in SQL.
     #[error(transparent)]
     Database(#[from] OpenError),
     /// The connections' log.
@@ -70,9 +71,11 @@ pub struct Stores {
     pub connection_log: Arc<dyn ConnectionLog>,
     /// The audit, and its last entry.
     pub audit: (Arc<dyn AuditLog>, Option<AuditId>),
+    /// Where the consumer groups stood.
+    pub group_positions: Arc<dyn GroupPositions>,
     /// Which life of the data this is.
     pub boot: BootId,
-    /// What the registry, the commands and the connections' log are kept in.
+    /// What all of these but the events are kept in.
     database: Database,
     /// Locked until everything in it is closed.
     folder: DataFolder,
@@ -98,6 +101,7 @@ impl Stores {
             journal: Arc::new(journal),
             commands: Arc::new(SqlCommands::new(database.clone())),
             connection_log: Arc::new(connection_log),
+            group_positions: Arc::new(SqlGroupPositions::new(database.clone())),
             audit: (Arc::new(audit), last_audited),
             boot,
             database,
@@ -107,8 +111,8 @@ impl Stores {
 
     /// Waits until what was taken is on disk, and gives everything back.
     pub async fn close(self) {
-        let Self { registry, journal, commands, connection_log, audit, boot: _, database, folder } = self;
-        drop((registry, commands, connection_log, audit));
+        let Self { registry, journal, commands, connection_log, group_positions, audit, boot: _, database, folder } = self;
+        drop((registry, commands, connection_log, group_positions, audit));
         database.close().await;
         // A panic in there has been logged by the journal.
         let _ = spawn_blocking(move || journal.close()).await;

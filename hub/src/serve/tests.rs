@@ -16,13 +16,15 @@ use tokio_rustls::client::TlsStream;
 use super::certificate_authority::certificates_for;
 use super::clock::SystemClock;
 use super::*;
-use crate::config::{Override, read};
+use crate::config::{Override, Source};
 use crate::core::change::{Change, ChangeKind};
+use crate::core::event::{PartitionId, SequenceNumber};
 use crate::core::policy::Permission;
 use crate::core::sas::sign;
 use crate::core::session::{Credential, DeviceRight, KeyFingerprint};
 use crate::core::time::UnixMillis;
 use crate::ops::authenticate::authenticate_service;
+use crate::ops::consumer_groups::SeatEnded;
 use crate::ops::open_session::open_session;
 use crate::ops::watch_changes::{Devices, Interest, News, Start, watch_changes};
 use crate::ops::world::origin;
@@ -51,7 +53,7 @@ impl Rig {
         settings.extend(extra.iter().map(|(name, text)| (*name, (*text).to_owned())));
         let overrides: Vec<_> =
             settings.into_iter().map(|(name, text)| Override { name: name.into(), text, origin: name.into() }).collect();
-        let config = read(None, &overrides).unwrap();
+        let config = Source { path: None, overrides }.read().unwrap();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let stores = Stores::open(&config, &clock).await.unwrap();
         let root = CertificateDer::from_pem_slice(&fs::read(made.authority).unwrap()).unwrap();
@@ -251,7 +253,7 @@ async fn amqp_is_spoken_at_its_port_and_over_a_websocket() {
     let mut answer = [0; 8];
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(answer, HEADER);
-    for target in ["/$iothub/websocket", "/$servicebus/websocket"] {
+    for target in ["/$iothub/websocket", "/$servicebus/websocket", "/$servicebus/websocket/"] {
         let mut stream = rig.websocket_for(target, "AMQPWSB10").await;
         // A binary message with a mask of zeros (RFC 6455 §5.2).
         stream.write_all(&[&[0x82, 0x88, 0, 0, 0, 0], HEADER].concat()).await.unwrap();
@@ -360,13 +362,68 @@ async fn a_data_folder_is_one_hubs_alone_and_opens_again_afterwards() {
         ("tls.certificate", text("tls/server.pem")),
         ("tls.key", text("tls/server.key")),
     ];
-    let overrides = settings.map(|(name, text)| Override { name: name.into(), text, origin: name.into() });
-    let config = read(None, &overrides).unwrap();
+    let overrides = settings.map(|(name, text)| Override { name: name.into(), text, origin: name.into() }).to_vec();
+    let config = Source { path: None, overrides }.read().unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let error = Stores::open(&config, &clock).await.err().unwrap().to_string();
     assert!(error.contains("another hub uses the data folder"), "{error}");
     rig.running.stop().await;
     Stores::open(&config, &clock).await.unwrap().close().await;
+}
+
+/// A change of the file counts without a restart, and where a group stands outlives one.
+#[tokio::test]
+async fn consumer_groups_are_followed_and_remembered() {
+    let text = |events: &str, data: &std::path::Path| {
+        let tls = data.join("tls");
+        format!(
+            "host_name = \"hub.example\"\ndata = {:?}\ntls = {{certificate = {:?}, key = {:?}}}\n[events]\n{events}\n[listeners]\n\
+             mqtt = \"127.0.0.1:0\"\namqp = \"off\"\nhttps = \"off\"\napi = \"off\"\nmetrics = \"127.0.0.1:0\"\n",
+            data.join("data"),
+            tls.join("server.pem"),
+            tls.join("server.key"),
+        )
+    };
+    let folder = tempfile::tempdir().unwrap();
+    certificates_for(&folder.path().join("tls"), &["hub.example".parse().unwrap()], SystemClock.now()).unwrap();
+    let file = folder.path().join("hub.toml");
+    let source = Source { path: Some(file.clone()), overrides: Vec::new() };
+    let begin = async || {
+        let config = source.read().unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let stores = Stores::open(&config, &clock).await.unwrap();
+        let mut running = start(&config, stores, clock, Ports::Exactly).unwrap();
+        running.follow_configuration(&config, &source);
+        running
+    };
+    let first = PartitionId(0);
+
+    fs::write(&file, text("consumer_groups = [\"alerts\"]", folder.path())).unwrap();
+    let running = begin().await;
+    let groups = &running.hub().consumer_groups;
+    let bell = Arc::new(tokio::sync::Notify::new());
+    let seat = groups.sit("alerts", first, None, Arc::clone(&bell)).unwrap();
+    seat.begins(SequenceNumber(0));
+    let stays = groups.sit("$Default", first, None, Arc::default()).unwrap();
+    stays.begins(SequenceNumber(0));
+    fs::write(&file, text("consumer_groups = [\"billing\"]", folder.path())).unwrap();
+    running.look_now.look();
+    bell.notified().await;
+    assert_eq!((seat.ended(), stays.ended()), (Some(SeatEnded::GroupGone), None));
+    assert!(groups.sit("billing", first, None, Arc::default()).is_ok());
+    drop((seat, stays));
+    running.stop().await;
+
+    let running = begin().await;
+    let remembered = async || loop {
+        let default = running.hub().consumer_groups.status(&*running.hub().events).remove(0);
+        match default.partitions[0].position {
+            Some(position) => return position.next,
+            None => tokio::task::yield_now().await,
+        }
+    };
+    assert_eq!(remembered().await, SequenceNumber(0));
+    running.stop().await;
 }
 
 #[tokio::test]
@@ -380,11 +437,16 @@ async fn a_check_says_what_the_hub_would_do_and_does_nothing() {
         ("tls.key", text("tls/server.key")),
         ("listeners.https", "off".to_owned()),
     ];
-    let overrides = settings.map(|(name, text)| Override { name: name.into(), text, origin: name.into() });
-    let words = check(&read(None, &overrides).unwrap()).unwrap();
-    for wanted in
-        ["be called other.example", "NOT for other.example", "listen on 0.0.0.0:8883 for MQTT", "not listen for HTTPS", "4 partitions"]
-    {
+    let overrides = settings.map(|(name, text)| Override { name: name.into(), text, origin: name.into() }).to_vec();
+    let words = check(&Source { path: None, overrides }.read().unwrap()).unwrap();
+    for wanted in [
+        "be called other.example",
+        "NOT for other.example",
+        "listen on 0.0.0.0:8883 for MQTT",
+        "not listen for HTTPS",
+        "4 partitions",
+        "the consumer groups $Default",
+    ] {
         assert!(words.contains(wanted), "{wanted} is not in {words}");
     }
     assert!(!rig.data.path().join("absent").exists());

@@ -23,6 +23,7 @@ pub mod connection_log;
 #[cfg(test)]
 pub mod contract;
 pub mod data_folder;
+pub mod group_positions;
 pub mod journal;
 pub mod mailbox;
 pub mod memory;
@@ -310,7 +311,7 @@ pub enum ReadError {
 
 /// Where a reader begins that does not ask for a time: never before the oldest event kept, possibly after the last one. For one that
 /// asks for a time, the first time that it wants.
-fn locate_by_number(info: &PartitionInfo, position: StartPosition) -> Result<SequenceNumber, UnixMillis> {
+pub fn locate_by_number(info: &PartitionInfo, position: StartPosition) -> Result<SequenceNumber, UnixMillis> {
     let (number, inclusive) = match position {
         StartPosition::Earliest => (0, true),
         StartPosition::Latest => (info.next_sequence_number.0, true),

@@ -41,6 +41,8 @@ struct Devices {
     lasting: HashMap<Protocol, Arc<AtomicUsize>>,
     /// What is not in the registry yet; bounded by [`UNFLUSHED_MAX`].
     unflushed: BTreeMap<DeviceId, DeviceActivity>,
+    /// What was taken to be written since the last flush began: whoever has read the registry before it was written there finds it here.
+    flushing: HashMap<DeviceId, DeviceActivity>,
     /// Subscriptions of MQTT sessions with clean session 0, which outlive their connection (MQTT-3.1.2-4).
     mqtt: HashMap<DeviceId, Vec<MqttSubscription>>,
 }
@@ -178,12 +180,15 @@ impl Presence {
     /// connection has noticed.
     pub fn view(&self, id: &DeviceId) -> PresenceView {
         let devices = self.devices();
-        let unflushed = devices.unflushed.get(id);
+        let unwritten = || [devices.unflushed.get(id), devices.flushing.get(id)].into_iter().flatten();
         let live = || devices.sessions_of(id).filter(|session| session.ended().is_none());
         PresenceView {
             connected: live().next().is_some(),
-            connection_state_updated_time: live().map(Session::since).max().or(unflushed.and_then(|a| a.connection_state_updated_time)),
-            last_activity_time: live().map(Session::last_activity).max().max(unflushed.and_then(|a| a.last_activity_time)),
+            connection_state_updated_time: live()
+                .map(Session::since)
+                .max()
+                .or(unwritten().filter_map(|a| a.connection_state_updated_time).max()),
+            last_activity_time: live().map(Session::last_activity).max().max(unwritten().filter_map(|a| a.last_activity_time).max()),
         }
     }
 
@@ -220,6 +225,7 @@ impl Presence {
         self.flapping.forget(id);
         let mut devices = self.devices();
         devices.unflushed.remove(id);
+        devices.flushing.remove(id);
         devices.mqtt.remove(id);
         // One that has not ended belongs to the next device of that name already.
         let ended: Vec<Session> = devices.sessions_of(id).filter(|session| session.ended().is_some()).cloned().collect();
@@ -267,6 +273,13 @@ impl Presence {
         self.devices().mqtt.get(id).cloned()
     }
 
+    /// A flush begins: what the one before took is in the registry for everybody.
+    pub fn begin_flush(&self) {
+        let flushed = std::mem::take(&mut self.devices().flushing);
+        // Outside the lock: it may be large.
+        drop(flushed);
+    }
+
     /// Takes what the registry should be told of devices that came or went, or that use HTTPS: of 1000 of them at most. Whoever has a
     /// session is connected in `boot`, the present life of the hub.
     pub fn take_unflushed(&self, boot: BootId) -> Vec<DeviceActivity> {
@@ -276,10 +289,13 @@ impl Presence {
             && let Some((id, mut activity)) = devices.unflushed.pop_first()
         {
             // One that went and has come back must not be written down as gone.
-            let mut sessions = devices.sessions_of(&id);
-            if sessions.any(|session| session.ended().is_none() && session.right().generation_id == activity.generation_id) {
+            let is_there = devices
+                .sessions_of(&id)
+                .any(|session| session.ended().is_none() && session.right().generation_id == activity.generation_id);
+            if is_there {
                 activity.connected_boot = Some(boot);
             }
+            devices.flushing.insert(id, activity.clone());
             taken.push(activity);
         }
         taken
@@ -456,6 +472,19 @@ mod tests {
         presence.close(&second, NOW, |_| {});
         let flushed = presence.take_unflushed(boot);
         assert_eq!(flushed.iter().map(|seen| seen.connected_boot).collect::<Vec<_>>(), [None]);
+    }
+
+    #[test]
+    fn what_is_being_written_is_seen_until_it_is_in_the_registry_for_everybody() {
+        let presence = Presence::default();
+        let session = open(&presence, "1");
+        presence.close(&session, NOW, |_| {});
+        let id = session.device_id();
+        presence.begin_flush();
+        assert_eq!(presence.take_unflushed(BootId(1)).len(), 1);
+        assert_eq!(presence.view(id).last_activity_time, Some(NOW));
+        presence.begin_flush();
+        assert_eq!(presence.view(id), PresenceView::default());
     }
 
     #[test]

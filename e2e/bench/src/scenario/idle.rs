@@ -1,10 +1,8 @@
 //! Devices that are connected and silent: what each costs the server in memory.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::runtime;
 use tokio::task::LocalSet;
@@ -26,23 +24,31 @@ pub fn run(stage: &Stage, kind: Kind, connections: usize) -> Result<Metrics> {
     let server = stage.start(kind, connections)?;
     let client = stage.certificate.client(None)?;
     let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-    let work = LocalSet::new();
-    work.block_on(&runtime, observe(&server, client, connections)).with_context(|| server.log_tail())
-}
-
-async fn observe(server: &Server, client: Arc<ClientConfig>, connections: usize) -> Result<Metrics> {
     let address = server.addresses.mqtt;
     let open = move |number| {
         let client = client.clone();
         async move { connection::open_mqtt(address, &client, number, &Device::new(HOST, number)).await }
     };
+    LocalSet::new().block_on(&runtime, observe(&server, open, check_alive, connections)).with_context(|| server.log_tail())
+}
+
+/// Opens so many connections, and looks at the server's memory before and after. Those that the server had dropped would have made it
+/// look thrifty, so `check` asks each whether it is there.
+pub async fn observe<T: 'static, Opening: Future<Output = Result<T>> + 'static>(
+    server: &Server,
+    open: impl Fn(usize) -> Opening + Clone + 'static,
+    check: impl AsyncFn(T) -> Result<()>,
+    connections: usize,
+) -> Result<Metrics> {
     let first = (connections / SLOPE_FROM_SHARE).max(1);
     let empty = settled_memory(server).await?;
     let mut open_connections = connection::open_many(0..first, open.clone()).await?;
     let some = settled_memory(server).await?;
     open_connections.extend(connection::open_many(first..connections, open).await?);
     let all = settled_memory(server).await?;
-    check_alive(open_connections).await?;
+    for connection in open_connections {
+        check(connection).await.context("an idle connection was no longer there")?;
+    }
 
     let each = |more: u64, less: u64, count: usize| more.saturating_sub(less) as f64 / count.max(1) as f64;
     Ok(Metrics::from([
@@ -60,14 +66,11 @@ async fn settled_memory(server: &Server) -> Result<Memory> {
     process::memory(server.pid())
 }
 
-/// Connections that the server had dropped would have made it look thrifty.
-async fn check_alive(connections: Vec<Connection>) -> Result<()> {
-    for mut connection in connections {
-        connection.write_all(&mqtt::PINGREQ).await?;
-        connection.flush().await?;
-        let mut answer = [0; mqtt::PINGRESP.len()];
-        connection.read_exact(&mut answer).await.context("an idle connection was no longer there")?;
-        ensure!(answer == mqtt::PINGRESP, "{answer:02x?} is no PINGRESP");
-    }
+async fn check_alive(mut connection: Connection) -> Result<()> {
+    connection.write_all(&mqtt::PINGREQ).await?;
+    connection.flush().await?;
+    let mut answer = [0; mqtt::PINGRESP.len()];
+    connection.read_exact(&mut answer).await?;
+    ensure!(answer == mqtt::PINGRESP, "{answer:02x?} is no PINGRESP");
     Ok(())
 }

@@ -1,5 +1,8 @@
 //! The scenarios: each runs one server once and says what it measured.
 
+pub mod amqp_idle;
+pub mod amqp_read;
+pub mod amqp_send;
 pub mod commands;
 pub mod connects;
 pub mod https;

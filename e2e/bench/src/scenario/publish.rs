@@ -54,10 +54,7 @@ struct Publisher {
 
 impl Publisher {
     fn new(connection: Connection, device: &Device, load: Load) -> Self {
-        // Bytes that differ between devices and are no text: nothing should be able to profit from their pattern.
-        let payload: Vec<u8> = device.token.bytes().cycle().zip(0u8..=u8::MAX).map(|(one, other)| one ^ other).collect();
-        let payload: Vec<u8> = payload.into_iter().cycle().take(load.payload_bytes).collect();
-        let publish = Publish::new(&device.topic, &payload);
+        let publish = Publish::new(&device.topic, &payload(device, load.payload_bytes));
         let out = Vec::with_capacity(publish.encoded_bytes() * load.window);
         let in_flight = VecDeque::with_capacity(load.window);
         Self {
@@ -70,6 +67,12 @@ impl Publisher {
             pubacks: Pubacks::default(),
         }
     }
+}
+
+/// Bytes that differ between devices and are no text: nothing should be able to profit from their pattern.
+pub fn payload(device: &Device, bytes: usize) -> Vec<u8> {
+    let pattern: Vec<u8> = device.token.bytes().cycle().zip(0u8..=u8::MAX).map(|(one, other)| one ^ other).collect();
+    pattern.into_iter().cycle().take(bytes).collect()
 }
 
 impl ClosedLoop for Publisher {

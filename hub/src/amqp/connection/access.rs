@@ -1,7 +1,7 @@
-//! What was brought on a connection to prove who somebody is: a certificate, and tokens, each for a device or for as many as a policy
-//! speaks for.
+//! What was brought on a connection to prove who somebody is: a certificate, a policy's key, and tokens, each for a device or for as much
+//! as a policy speaks for.
 //!
-//! Keeps tokens, because the devices that a policy speaks for are known when their links come. Judges nothing: that is `ops`'.
+//! Keeps tokens, because what a policy speaks for is known when the links come. Judges nothing: that is `ops`'.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,7 @@ use crate::core::device_id::DeviceId;
 use crate::core::host::HubNames;
 use crate::core::sas::SasToken;
 use crate::core::time::UnixMillis;
-use crate::ops::authenticate::Proof;
+use crate::ops::authenticate::{Proof, ServiceRight};
 
 /// The most devices that have tokens of their own on one connection: a gateway's.
 const DEVICE_TOKENS_MAX: usize = 1024;
@@ -25,13 +25,19 @@ const POLICY_TOKENS_MAX: usize = 64;
 pub struct Access {
     certificate: Option<PresentedChain>,
     devices: HashMap<DeviceId, Held>,
-    policies: Vec<Held>,
+    policies: Vec<HeldPolicy>,
 }
 
 /// A token that is good until a moment.
 struct Held {
     token: SecretString,
     good_until: UnixMillis,
+}
+
+/// A policy, proven: by a token that speaks for its resource, or by a key itself, which speaks for all of the hub.
+struct HeldPolicy {
+    right: ServiceRight,
+    token: Option<SecretString>,
 }
 
 /// No more tokens are taken on the connection.
@@ -62,42 +68,94 @@ impl Access {
     }
 
     /// Keeps a policy's token, in the place of an earlier one for the same resource.
-    pub fn keep_policys(&mut self, token: &str, good_until: UnixMillis, now: UnixMillis) -> Result<(), TooManyTokens> {
+    pub fn keep_policys(&mut self, token: &str, right: ServiceRight, now: UnixMillis) -> Result<(), TooManyTokens> {
         self.forget_expired(now);
-        self.policies.retain(|held| !is_same_right(held.token.expose_secret(), token));
+        self.policies.retain(|held| !held.token().is_some_and(|of| is_same_right(of, token)));
         if self.policies.len() >= POLICY_TOKENS_MAX {
             return Err(TooManyTokens);
         }
-        self.policies.push(Held { token: token.into(), good_until });
+        self.policies.push(HeldPolicy { right, token: Some(token.into()) });
         Ok(())
+    }
+
+    /// Keeps that a policy's key was shown. SASL comes once, so there is one at most.
+    pub fn keep_key(&mut self, right: ServiceRight) {
+        self.policies.push(HeldPolicy { right, token: None });
     }
 
     /// What speaks for this device: its own token, else the latest of a policy's that covers it, else the certificate.
     pub fn proof(&self, device: &DeviceId, names: &HubNames, now: UnixMillis) -> Option<Proof<'_>> {
         let own = self.devices.get(device).filter(|held| now <= held.good_until);
-        let covers = |held: &&Held| {
-            now <= held.good_until
-                && SasToken::parse(held.token.expose_secret()).is_ok_and(|token| token.covers_device(names, device.as_str()))
-        };
-        let token = own.or_else(|| self.policies.iter().rev().find(covers)).map(|held| held.token.expose_secret());
+        let covers = |token: &&str| SasToken::parse(token).is_ok_and(|token| token.covers_device(names, device.as_str()));
+        let policys = || self.policies.iter().rev().filter(|held| now <= held.right.good_until).filter_map(HeldPolicy::token).find(covers);
+        let token = own.map(|held| held.token.expose_secret()).or_else(policys);
         let certificate = self.certificate.as_ref();
         (token.is_some() || certificate.is_some()).then_some(Proof { token, certificate })
     }
 
+    /// What speaks for a back end at this path of the hub: of all that cover it and that `is_good` likes, what was brought last.
+    pub fn back_end(
+        &self,
+        path: &str,
+        names: &HubNames,
+        now: UnixMillis,
+        is_good: impl Fn(&ServiceRight) -> bool,
+    ) -> Option<&ServiceRight> {
+        let covers = |held: &&HeldPolicy| match held.token() {
+            Some(token) => SasToken::parse(token).is_ok_and(|token| token.covers_path(names, path)),
+            None => true,
+        };
+        let held = self.policies.iter().rev().find(|held| now <= held.right.good_until && covers(held) && is_good(&held.right));
+        held.map(|held| &held.right)
+    }
+
+    /// The policy's token that was brought last.
+    pub fn last_policys(&self) -> Option<&str> {
+        self.policies.iter().rev().find_map(HeldPolicy::token)
+    }
+
+    /// Whether a policy was proven.
+    pub fn has_policies(&self) -> bool {
+        !self.policies.is_empty()
+    }
+
     /// When the next token runs out.
     pub fn next_end(&self) -> Option<UnixMillis> {
-        self.devices.values().chain(&self.policies).map(|held| held.good_until).min()
+        let (devices, policies) =
+            (self.devices.values().map(|held| held.good_until), self.policies.iter().map(|held| held.right.good_until));
+        devices.chain(policies).min()
+    }
+
+    /// Lets a device's own token go, which is good no more.
+    pub fn forget(&mut self, device: &DeviceId) {
+        self.devices.remove(device);
     }
 
     /// Lets those go that have run out.
     pub fn forget_expired(&mut self, now: UnixMillis) {
         self.devices.retain(|_, held| now <= held.good_until);
-        self.policies.retain(|held| now <= held.good_until);
+        self.policies.retain(|held| now <= held.right.good_until);
+    }
+
+    /// Lets the policies go that `is_good` does not like.
+    pub fn retain_policies(&mut self, is_good: impl Fn(&ServiceRight) -> bool) {
+        self.policies.retain(|held| is_good(&held.right));
+    }
+
+    /// Whether there are tokens, which may speak for somebody who has no links yet.
+    pub fn has_tokens(&self) -> bool {
+        !self.devices.is_empty() || !self.policies.is_empty()
     }
 
     /// Whether nothing is left that could prove anything.
     pub fn is_empty(&self) -> bool {
-        self.certificate.is_none() && self.devices.is_empty() && self.policies.is_empty()
+        self.certificate.is_none() && !self.has_tokens()
+    }
+}
+
+impl HeldPolicy {
+    fn token(&self) -> Option<&str> {
+        self.token.as_ref().map(|token| token.expose_secret())
     }
 }
 
@@ -113,7 +171,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::ops::world::{NOW, device_token, policy_token};
+    use crate::core::session::KeyFingerprint;
+    use crate::ops::world::{NOW, device_token, key, policy_token};
+
+    fn right(good_until: UnixMillis) -> ServiceRight {
+        ServiceRight { policy: "device".to_owned(), key: KeyFingerprint::of(&key(101)), good_until }
+    }
 
     fn device(number: usize) -> DeviceId {
         DeviceId::parse(&format!("d{number}")).unwrap()
@@ -129,7 +192,7 @@ mod tests {
         let (own, policys) = (device_token("d1", 1), policy_token("hub.example/devices", "device"));
         let later = NOW.plus(Duration::from_secs(10));
         access.keep_devices(&device(1), &own, NOW, NOW).unwrap();
-        access.keep_policys(&policys, later, NOW).unwrap();
+        access.keep_policys(&policys, right(later), NOW).unwrap();
         assert_eq!(access.next_end(), Some(NOW));
         assert_eq!(token_of(&access, &device(1), NOW).as_ref(), Some(&own));
         assert_eq!(token_of(&access, &device(1), later).as_ref(), Some(&policys));
@@ -145,7 +208,7 @@ mod tests {
     fn a_policys_token_speaks_where_it_was_signed_for() {
         let mut access = Access::default();
         let narrow = policy_token("hub.example/devices/d1", "device");
-        access.keep_policys(&narrow, NOW, NOW).unwrap();
+        access.keep_policys(&narrow, right(NOW), NOW).unwrap();
         assert_eq!(token_of(&access, &device(1), NOW).as_ref(), Some(&narrow));
         assert_eq!(token_of(&access, &device(2), NOW), None);
     }
@@ -161,9 +224,9 @@ mod tests {
         assert_eq!(access.keep_devices(&device(0), "t", later, NOW), Ok(()));
         assert_eq!(access.keep_devices(&device(DEVICE_TOKENS_MAX), "t", later, later), Ok(()), "the others have expired");
         for number in 0..POLICY_TOKENS_MAX {
-            access.keep_policys(&policy_token(&format!("hub.example/devices/d{number}"), "device"), NOW, NOW).unwrap();
+            access.keep_policys(&policy_token(&format!("hub.example/devices/d{number}"), "device"), right(NOW), NOW).unwrap();
         }
-        assert_eq!(access.keep_policys(&policy_token("hub.example", "device"), NOW, NOW), Err(TooManyTokens));
-        assert_eq!(access.keep_policys(&policy_token("hub.example/devices/d0", "device"), NOW, NOW), Ok(()));
+        assert_eq!(access.keep_policys(&policy_token("hub.example", "device"), right(NOW), NOW), Err(TooManyTokens));
+        assert_eq!(access.keep_policys(&policy_token("hub.example/devices/d0", "device"), right(NOW), NOW), Ok(()));
     }
 }

@@ -2,7 +2,9 @@
 
 use fe2o3_amqp_types::definitions::Error;
 
-use super::{Conversation, Place, conditions};
+use super::attach_reader::Wanted;
+use super::lasting_right::LastingRight;
+use super::{Conversation, Place, conditions, sent_commands};
 use crate::amqp::address::Node;
 use crate::amqp::engine::{AttachRequest, Role};
 use crate::ops::authenticate::AuthenticateError;
@@ -11,7 +13,7 @@ use crate::ops::authenticate::AuthenticateError;
 /// is bounded for the whole connection, by [`crate::amqp::receipts`].
 const EVENTS_WINDOW: u32 = 1000;
 
-/// How many tokens a peer may have sent that are not judged.
+/// How many tokens, and how many requests with one, a peer may have sent that are not judged.
 const TOKENS_WINDOW: u32 = 16;
 
 /// The snd-settle-mode of a receiver that settles nothing (AMQP 2.8.2).
@@ -20,34 +22,53 @@ const SETTLED: u8 = 1;
 impl Conversation<'_> {
     /// Answers a link that is asked for.
     pub(super) async fn attach(&mut self, request: &AttachRequest) {
-        match self.place(request).await {
-            Ok(place) => self.grant(request, place),
-            Err(error) => self.engine.refuse_link(request.link, error),
+        if self.is_stopping {
+            return self.engine.refuse_link(request.link, conditions::hub_ends());
         }
-    }
-
-    /// Where the link leads, once it is sure that it may.
-    async fn place(&mut self, request: &AttachRequest) -> Result<Place, Error> {
         let address = match request.peer {
             Role::Sender => request.target.as_ref().and_then(|target| target.address.as_deref()),
             Role::Receiver => request.source.as_ref().and_then(|source| source.address.as_deref()),
         };
-        let node = address.and_then(Node::parse).ok_or_else(conditions::no_such_node)?;
+        match address.and_then(Node::parse) {
+            Some(Node::Partition { name, group, partition }) if request.peer == Role::Receiver => {
+                let wanted = Wanted { name: &name, group: &group, partition: &partition };
+                Box::pin(self.attach_reader(request, wanted)).await;
+            }
+            Some(Node::Redirected { rest }) => self.redirect(request, &rest).await,
+            Some(node) => match self.place(request, node).await {
+                Ok((place, right)) => self.grant(request, place, right),
+                Err(error) => self.engine.refuse_link(request.link, error),
+            },
+            None => self.engine.refuse_link(request.link, conditions::no_such_node()),
+        }
+    }
+
+    /// Where the link leads, once it is sure that it may.
+    async fn place(&mut self, request: &AttachRequest, node: Node<'_>) -> Result<(Place, Option<LastingRight>), Error> {
         let place = match (node, request.peer) {
+            (Node::Management, Role::Sender) => Place::ReadProperties,
+            (Node::Management, Role::Receiver) => {
+                let target = request.target.as_ref().and_then(|target| target.address.as_deref());
+                Place::Properties { target: target.map(Into::into) }
+            }
             (Node::Cbs, Role::Sender) => Place::PutToken,
             (Node::Cbs, Role::Receiver) => Place::Answers,
             (Node::DeviceEvents(device), Role::Sender) => Place::Events(device),
             (Node::DeviceCommands(device), Role::Receiver) => Place::Commands { device, settled: request.snd_settle_mode == SETTLED },
-            (Node::DeviceEvents(_) | Node::DeviceCommands(_), _) => return Err(conditions::wrong_direction()),
+            (Node::Commands, Role::Sender) => Place::SentCommands,
+            (Node::Feedback, Role::Receiver) => Place::Feedback { settled: request.snd_settle_mode == SETTLED },
+            (Node::FileNotifications, Role::Receiver) => Place::FileNotifications,
             (
-                Node::Management
+                Node::DeviceEvents(_)
+                | Node::DeviceCommands(_)
                 | Node::Commands
                 | Node::Feedback
                 | Node::FileNotifications
+                // Readers of partitions, and those who are sent elsewhere, were answered before.
                 | Node::Partition { .. }
                 | Node::Redirected { .. },
                 _,
-            ) => return Err(conditions::no_node_yet()),
+            ) => return Err(conditions::wrong_direction()),
         };
         if let Some(device) = place.device() {
             self.have_session(device).await.map_err(|error| match error {
@@ -58,19 +79,36 @@ impl Conversation<'_> {
                 }
             })?;
         }
-        Ok(place)
+        let right = match place.resource() {
+            Some(resource) => Some(self.let_in_back_end(resource).await?),
+            None => None,
+        };
+        Ok((place, right))
     }
 
-    fn grant(&mut self, request: &AttachRequest, place: Place) {
+    fn grant(&mut self, request: &AttachRequest, place: Place, right: Option<LastingRight>) {
         let window = match &place {
-            Place::PutToken => TOKENS_WINDOW,
+            Place::PutToken | Place::ReadProperties => TOKENS_WINDOW,
             Place::Events(_) => EVENTS_WINDOW,
-            Place::Answers | Place::Commands { .. } => 0,
+            Place::SentCommands => sent_commands::WINDOW.into(),
+            Place::Answers
+            | Place::Commands { .. }
+            | Place::Feedback { .. }
+            | Place::FileNotifications
+            | Place::Properties { .. }
+            | Place::Partition => 0,
         };
         if let Some(device) = place.device().and_then(|device| self.devices.get_mut(device)) {
             device.links.push(request.link);
         }
+        if let Place::Feedback { settled } = place {
+            self.back_ends.feedback.granted(request.link, settled);
+        }
         self.links.insert(request.link, place);
+        if let Some(right) = right {
+            self.rights.granted(request.link, right);
+            self.rights_changed();
+        }
         if !self.engine.accept_link(request.link, request.as_asked(window)) {
             self.detached(request.link);
         }

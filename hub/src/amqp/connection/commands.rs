@@ -12,7 +12,7 @@ use crate::core::device_id::DeviceId;
 use crate::core::message::encoding::{self, Damaged};
 use crate::core::message::{Message, Value};
 use crate::ops::Hub;
-use crate::ops::receive_commands::{not_sent, subscribe, unsubscribe};
+use crate::ops::receive_commands::{not_sent, subscribe, unsubscribe, until_handed_out};
 use crate::ops::settle_command::settle_of_session;
 
 use super::devices::Device;
@@ -23,18 +23,25 @@ const WINDOW_MAX_DELIVERIES: usize = 8;
 
 impl Conversation<'_> {
     /// A receiver has credit, or wants it used up.
-    pub(super) fn credit(&mut self, link: LinkId, drain: bool) {
+    pub(super) async fn credit(&mut self, link: LinkId, drain: bool) {
         match self.links.get(&link) {
-            Some(Place::Answers) => self.send_answers(),
+            Some(Place::Feedback { .. }) => return self.feedback_credit(link, drain),
+            Some(Place::Answers | Place::Properties { .. }) => self.send_answers(),
+            // What it is drained of may have to be read first.
+            Some(Place::Partition) => return self.reader_credit(link, drain),
             Some(Place::Commands { .. }) => {
                 self.is_woken = true;
                 if drain {
-                    // What waits goes first, but to nobody who has been shut out.
+                    // What waits goes first, be it in the session or still at the desk, but to nobody who has been shut out.
+                    self.end_links_of_ended();
+                    self.send_commands();
+                    until_handed_out(self.hub).await;
+                    self.is_woken = true;
                     self.end_links_of_ended();
                     self.send_commands();
                 }
             }
-            Some(Place::PutToken | Place::Events(_)) | None => {}
+            Some(Place::PutToken | Place::Events(_) | Place::SentCommands | Place::FileNotifications | Place::ReadProperties) | None => {}
         }
         if drain {
             self.engine.drained(link);
@@ -82,6 +89,7 @@ impl Conversation<'_> {
 
     /// Everything has left: what is settled by that is done.
     pub(super) fn written(&mut self) {
+        self.back_ends.feedback.written();
         for (id, token) in std::mem::take(&mut self.unanswered) {
             if let Some(device) = self.devices.get(&id) {
                 settle_of_session(self.hub, &device.session, token, Settlement::Complete);
@@ -92,12 +100,15 @@ impl Conversation<'_> {
     /// The peer says what has become of deliveries.
     pub(super) fn disposition(&mut self, disposition: Disposition) {
         let Disposition { deliveries, state, settled } = disposition;
+        // There may be room for more that are not settled.
+        self.wake_readers();
         let settlement = settlement(state.as_ref());
         for (link, number) in deliveries {
             if settlement.is_none() && !settled {
                 // It has been received, and nothing is decided.
                 continue;
             }
+            self.settle_feedback(link, number, state.as_ref());
             // Whoever forgets it without a word has not said that it is done.
             let settlement = settlement.unwrap_or(Settlement::Abandon);
             if let Some(token) = self.deliveries.remove(&(link, number))
@@ -170,7 +181,7 @@ fn write(device: &DeviceId, delivery: &Delivery, out: &mut Vec<u8>) -> Result<()
 }
 
 /// What an outcome means for a command; `None` when it is none.
-fn settlement(state: Option<&DeliveryState>) -> Option<Settlement> {
+pub fn settlement(state: Option<&DeliveryState>) -> Option<Settlement> {
     match state? {
         DeliveryState::Accepted(_) => Some(Settlement::Complete),
         DeliveryState::Rejected(_) | DeliveryState::Modified(Modified { undeliverable_here: Some(true), .. }) => Some(Settlement::Reject),

@@ -46,7 +46,7 @@ impl Conversation<'_> {
             return Err(AuthenticateError::Refused);
         }
         self.trust();
-        self.devices.insert(id.clone(), Device { session, stamps, right_ends, links: Vec::new(), receives: false });
+        self.devices.insert(id.clone(), Box::new(Device { session, stamps, right_ends, links: Vec::new(), receives: false }));
         self.rights_changed();
         Ok(())
     }
@@ -68,6 +68,9 @@ impl Conversation<'_> {
     /// A granted link has gone, and not by the hub.
     pub(super) fn detached(&mut self, link: LinkId) {
         let Some(place) = self.links.remove(&link) else { return };
+        self.rights.link_gone(link);
+        self.back_ends.detached(link);
+        self.remove_reader(link);
         let Some(id) = place.device() else { return };
         self.give_back_deliveries(link, id);
         let Some(device) = self.devices.get_mut(id) else { return };
@@ -80,14 +83,31 @@ impl Conversation<'_> {
         }
     }
 
-    /// Ends the links of devices whose session has ended, and of no others.
+    /// Ends the links of devices whose session has ended, and of no others. A connection that nobody may use any more ends, too.
     pub(super) fn end_links_of_ended(&mut self) {
         if !self.is_woken {
             return;
         }
-        let ended: Vec<DeviceId> =
-            self.devices.iter().filter(|(_, device)| device.session.ended().is_some()).map(|(id, _)| id.clone()).collect();
-        ended.iter().for_each(|id| self.end_links_of(id));
+        let reasons = self.devices.iter().filter_map(|(id, device)| Some((id.clone(), device.session.ended()?)));
+        let ended: Vec<(DeviceId, DisconnectReason)> = reasons.collect();
+        if !self.is_stopping && ended.iter().any(|(_, reason)| *reason == DisconnectReason::HubShutdown) {
+            // The end of the session is heard of before the end of the hub.
+            self.stop();
+        }
+        for (id, reason) in ended {
+            self.end_links_of(&id);
+            if reason.is_revocation() {
+                self.access.forget(&id);
+                self.close_if_nobody_is_left(reason);
+            }
+        }
+    }
+
+    /// Ends a connection on which there is neither a link of anybody's nor a token that could bring one.
+    fn close_if_nobody_is_left(&mut self, reason: DisconnectReason) {
+        if !self.access.has_tokens() && self.links.values().all(Place::is_of_cbs) {
+            self.close_soon(conditions::session_ended(reason));
+        }
     }
 
     fn end_links_of(&mut self, id: &DeviceId) {

@@ -5,21 +5,20 @@ use std::borrow::Cow;
 use fe2o3_amqp_types::messaging::{Accepted, DeliveryState};
 
 use super::access::TooManyTokens;
-use super::{Conversation, Place, conditions};
+use super::answers::AnswerReceiver;
+use super::{Conversation, conditions};
 use crate::amqp::cbs::{PutToken, answer, device_of};
-use crate::amqp::engine::{Delivery, DeliveryTag, LinkId, NotSent, Outgoing, SaslInit, SaslOutcome, SessionId};
+use crate::amqp::engine::{Delivery, SaslInit, SaslOutcome};
 use crate::amqp::message;
 use crate::amqp::sasl::{Password, Plain, User};
 use crate::core::device_id::DeviceId;
-use crate::core::message::MessageId;
 use crate::core::policy::Permission;
 use crate::core::sas::SasToken;
 use crate::core::session::Credential;
-use crate::ops::authenticate::{AuthenticateError, Proof, authenticate_device, authenticate_service_for_any, refuse};
+use crate::ops::authenticate::{
+    AuthenticateError, Proof, authenticate_device, authenticate_service_by_key, authenticate_service_for_any, refuse,
+};
 use crate::ops::refusals::RefusalReason;
-
-/// The most answers that wait for their receiver's credit; a client that puts more tokens without taking answers hears nothing of them.
-pub const ANSWERS_MAX: usize = 16;
 
 /// What a policy's token may be good for.
 const PERMISSIONS: [Permission; 4] =
@@ -27,7 +26,7 @@ const PERMISSIONS: [Permission; 4] =
 
 /// Why a token is not taken.
 #[derive(Debug, thiserror::Error)]
-enum TokenRefused {
+pub(super) enum TokenRefused {
     #[error(transparent)]
     Authenticate(#[from] AuthenticateError),
     #[error(transparent)]
@@ -52,9 +51,15 @@ impl Conversation<'_> {
 
     async fn plain(&mut self, response: &[u8]) -> SaslOutcome {
         let names = &self.hub.names;
-        let Ok(Plain { user, password: Password::Token(token) }) = Plain::parse(response, names) else {
-            refuse(self.hub, "", RefusalReason::NoToken, self.origin).await;
-            return SaslOutcome::Auth;
+        let (user, token) = match Plain::parse(response, names) {
+            Ok(Plain { user, password: Password::Token(token) }) => (user, token),
+            Ok(Plain { user: User::Policy(policy) | User::PolicyOrDevice(policy), password: Password::Key(key) }) => {
+                return self.take_key(policy, key).await;
+            }
+            Ok(Plain { user: User::Device(_), password: Password::Key(_) }) | Err(_) => {
+                refuse(self.hub, "", RefusalReason::NoToken, self.origin).await;
+                return SaslOutcome::Auth;
+            }
         };
         let of_policy = || SasToken::parse(token).is_ok_and(|token| token.policy.is_some());
         let device = match user {
@@ -66,6 +71,19 @@ impl Conversation<'_> {
             Ok(()) => SaslOutcome::Ok,
             Err(TokenRefused::Authenticate(AuthenticateError::Registry(_))) => SaslOutcome::SystemTemporary,
             Err(TokenRefused::Authenticate(AuthenticateError::Refused) | TokenRefused::TooMany(_)) => SaslOutcome::Auth,
+        }
+    }
+
+    /// A policy's key itself, as Event Hubs' clients have always been let in: good for all that back ends do, as long as it is the policy's.
+    async fn take_key(&mut self, policy: &str, key: &str) -> SaslOutcome {
+        match authenticate_service_by_key(self.hub, policy, key, Permission::ServiceConnect, self.origin).await {
+            Ok(right) => {
+                self.access.keep_key(right);
+                self.trust();
+                SaslOutcome::Ok
+            }
+            Err(AuthenticateError::Registry(_)) => SaslOutcome::SystemTemporary,
+            Err(AuthenticateError::Refused) => SaslOutcome::Auth,
         }
     }
 
@@ -98,11 +116,11 @@ impl Conversation<'_> {
         if !delivery.settled {
             self.engine.settle(delivery.link, delivery.id, DeliveryState::Accepted(Accepted {}));
         }
-        self.answer(delivery.link.session, message_id, code, &description);
+        self.answer(delivery.link.session, AnswerReceiver::Cbs, &answer(message_id, code, &*description));
     }
 
     /// Judges a token that is for `device`, or for whatever a policy may do, and keeps it.
-    async fn take_token(&mut self, device: Option<&str>, token: &str) -> Result<(), TokenRefused> {
+    pub(super) async fn take_token(&mut self, device: Option<&str>, token: &str) -> Result<(), TokenRefused> {
         let Some(device) = device else { return self.take_policys(token).await };
         let right = authenticate_device(self.hub, device, Proof { token: Some(token), certificate: None }, self.origin).await?;
         self.access.keep_devices(&right.device_id, token, right.good_until, self.hub.now())?;
@@ -112,13 +130,13 @@ impl Conversation<'_> {
 
     async fn take_policys(&mut self, token: &str) -> Result<(), TokenRefused> {
         // Where the token leads is asked when it is used; now, whether it is good.
-        let resource = SasToken::parse(token).map(|token| token.resource().into_owned()).unwrap_or_default();
-        let path = resource.split_once('/').map_or("", |(_, path)| path);
-        let (right, allowed) = authenticate_service_for_any(self.hub, Some(token), &PERMISSIONS, path, self.origin).await?;
-        self.access.keep_policys(token, right.good_until, self.hub.now())?;
+        let path = SasToken::parse(token).ok().and_then(|token| token.path(&self.hub.names)).unwrap_or_default();
+        let (right, allowed) = authenticate_service_for_any(self.hub, Some(token), &PERMISSIONS, &path, self.origin).await?;
+        let policy = right.policy.clone();
+        self.access.keep_policys(token, right, self.hub.now())?;
         self.trust();
         if allowed.contains(&Permission::DeviceConnect) {
-            self.renew_by_policy(&right.policy).await?;
+            self.renew_by_policy(&policy).await?;
         }
         Ok(())
     }
@@ -144,43 +162,11 @@ impl Conversation<'_> {
     pub(super) fn trust(&mut self) {
         self.rights_changed();
         self.engine.trust();
+        if !self.is_stopping {
+            self.closing = None;
+        }
         if let Some(authenticated) = self.authenticated.take() {
             authenticated();
-        }
-    }
-
-    /// Answers on the receiver that the peer has for answers in the session of its request.
-    fn answer(&mut self, session: SessionId, message_id: Option<MessageId<'_>>, code: i32, description: &str) {
-        let mut bytes = Vec::new();
-        message::write(&answer(message_id, code, description), &mut bytes);
-        if self.answers.len() < ANSWERS_MAX {
-            self.answers.push_back((session, bytes));
-        }
-        self.send_answers();
-    }
-
-    /// Sends the answers whose receivers have credit.
-    pub(super) fn send_answers(&mut self) {
-        for (session, bytes) in std::mem::take(&mut self.answers) {
-            if !self.send_answer(session, &bytes) {
-                self.answers.push_back((session, bytes));
-            }
-        }
-    }
-
-    /// Says whether nothing is left to do with it.
-    fn send_answer(&mut self, session: SessionId, bytes: &[u8]) -> bool {
-        let receiver = |(link, place): (&LinkId, &Place)| (link.session == session && *place == Place::Answers).then_some(*link);
-        let Some(link) = self.links.iter().find_map(receiver) else { return false };
-        let tag = DeliveryTag::new(&self.next_tag.to_be_bytes()).expect("eight bytes fit");
-        let sent = self.engine.send(link, &Outgoing { tag, message_format: 0, settled: true, payload: &[bytes] });
-        match sent {
-            Ok(_) => {
-                self.next_tag += 1;
-                true
-            }
-            Err(NotSent::NoLink | NotSent::NoCredit | NotSent::NoWindow | NotSent::OutputFull) => false,
-            Err(NotSent::Unsettled | NotSent::TooLarge) => true,
         }
     }
 }

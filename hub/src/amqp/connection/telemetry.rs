@@ -34,8 +34,21 @@ impl Conversation<'_> {
                 self.append().await;
                 Box::pin(self.put_token(delivery)).await;
             }
+            Some(Place::SentCommands) => self.send_command(delivery),
+            Some(Place::ReadProperties) => {
+                self.append().await;
+                Box::pin(self.read_properties(delivery)).await;
+            }
             // Of a link that the hub has ended meanwhile: nothing of it takes effect.
-            Some(Place::Commands { .. } | Place::Answers) | None => {}
+            Some(
+                Place::Commands { .. }
+                | Place::Answers
+                | Place::Feedback { .. }
+                | Place::FileNotifications
+                | Place::Properties { .. }
+                | Place::Partition,
+            )
+            | None => {}
         }
     }
 
@@ -48,7 +61,7 @@ impl Conversation<'_> {
             Ok(()) => {
                 let (link, messages) = (delivery.link, staged.batch.len() - messages);
                 if messages > 0 {
-                    staged.device = Some(id.clone());
+                    staged.device.get_or_insert_with(|| id.clone());
                     let settled = delivery.settled;
                     receipts.stage(Receipt { link, delivery: delivery.id, settled, messages, bytes: delivery.payload.len() });
                 } else if !delivery.settled {

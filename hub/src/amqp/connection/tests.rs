@@ -22,11 +22,17 @@ use crate::core::session::Protocol;
 use crate::ops::world::{NOW, World, device_token, identity, key, origin, payload, policy_token};
 use crate::store::{EventLog as _, Expected};
 
+mod back_ends;
 mod commands;
 mod devices;
+mod feedback;
+mod management;
 mod proofs;
+mod readers;
+mod sent_commands;
 
 const HUB: &str = "hub.example";
+const TRUST_WITHIN: Duration = Duration::from_secs(30);
 
 /// A connection to the hub, as its client has it.
 struct Client {
@@ -46,7 +52,7 @@ impl Client {
         let (stream, server) = duplex(1024 * 1024);
         let stop = CancellationToken::new();
         let stranger = Stranger { origin: Origin { protocol: Protocol::Amqp, ..origin() }, certificate };
-        let served = tokio::spawn(serve_connection(Arc::clone(&world.hub), server, stranger, stop.clone(), || ()));
+        let served = tokio::spawn(serve_connection(Arc::clone(&world.hub), server, stranger, TRUST_WITHIN, stop.clone(), || ()));
         Self { stream, input: BytesMut::new(), served, stop, next_delivery: 0 }
     }
 
@@ -111,10 +117,21 @@ impl Client {
         }
     }
 
+    /// A message, in as many frames as it took: with what the first one said.
     async fn hear_transfer(&mut self) -> (Transfer, Vec<u8>) {
-        match self.heard().await {
-            Some(Heard::Frame(0, Performative::Transfer(transfer), payload)) => (transfer, payload),
-            other => panic!("a transfer was due, not {other:?}"),
+        let (mut first, mut whole) = (None, Vec::new());
+        loop {
+            match self.heard().await {
+                Some(Heard::Frame(0, Performative::Transfer(transfer), payload)) => {
+                    whole.extend(payload);
+                    let more = transfer.more;
+                    let first = first.get_or_insert(transfer);
+                    if !more {
+                        return (first.clone(), whole);
+                    }
+                }
+                other => panic!("a transfer was due, not {other:?}"),
+            }
         }
     }
 
@@ -146,6 +163,14 @@ impl Client {
         }
     }
 
+    /// The hub closes the connection, and says nothing more before.
+    async fn is_closed_by(&mut self, reason: impl Into<ErrorCondition>) {
+        match self.hear().await {
+            Performative::Close(error) => assert_eq!(condition(error), reason.into()),
+            other => panic!("a close was due, not {other:?}"),
+        }
+    }
+
     async fn transfer(&mut self, handle: u32, payload: &[u8]) -> u32 {
         self.transfer_of(handle, 0, payload).await
     }
@@ -153,9 +178,16 @@ impl Client {
     async fn transfer_of(&mut self, handle: u32, message_format: u32, payload: &[u8]) -> u32 {
         let id = self.next_delivery;
         self.next_delivery += 1;
-        let transfer = Transfer { message_format: Some(message_format), ..delivery(handle, id) };
-        self.send(&said(0, &Performative::Transfer(transfer), payload)).await;
-        id
+        let mut frames = payload.chunks(32 * 1024).peekable();
+        loop {
+            let frame = frames.next().unwrap_or_default();
+            let more = frames.peek().is_some();
+            let transfer = Transfer { message_format: Some(message_format), more, ..delivery(handle, id) };
+            self.send(&said(0, &Performative::Transfer(transfer), frame)).await;
+            if !more {
+                return id;
+            }
+        }
     }
 
     /// What has become of transfers: the first and the last, and the outcome.
@@ -334,14 +366,42 @@ async fn what_can_not_be_stored_ends_the_devices_links_and_is_not_accepted() {
     assert!(payloads(&world).await.is_empty());
 }
 
-#[tokio::test]
+/// On the links first: whoever closes the connection then is not kept waiting.
+#[tokio::test(start_paused = true)]
 async fn the_end_of_the_hub_is_told() {
     let world = World::with_device("D").await;
-    let mut client = Client::sending(&world).await;
-    client.stop.cancel();
-    let Performative::Close(Some(error)) = client.hear().await else { panic!("a close was due") };
-    assert!(error.description.unwrap().contains("shutting down"));
-    client.say(&Performative::Close(None)).await;
-    client.rest().await;
-    assert!(world.hub.presence.is_empty());
+    for closes in [true, false] {
+        let mut client = Client::sending(&world).await;
+        client.stop.cancel();
+        let (handle, error) = client.detached().await;
+        assert_eq!((handle, condition(error)), (2, LinkError::DetachForced.into()));
+        client.say(&detach(2)).await;
+        assert_eq!(client.attach(sender(&events("D"), 3)).await.unwrap_err().condition, LinkError::DetachForced.into());
+        if closes {
+            client.say(&Performative::Close(None)).await;
+            assert_eq!(client.hear().await, Performative::Close(None));
+        } else {
+            client.is_closed_by(LinkError::DetachForced).await;
+            client.say(&Performative::Close(None)).await;
+        }
+        client.rest().await;
+        assert!(world.hub.presence.is_empty());
+    }
+    let mut without_links = Client::with_cbs(&world).await;
+    without_links.stop.cancel();
+    without_links.is_closed_by(LinkError::DetachForced).await;
+}
+
+/// Beside its stream, the engine's sessions and links (`engine::tests::handshake`), and a tree's leaf for its devices, which holds eleven.
+#[tokio::test]
+async fn an_idle_connection_is_small() {
+    let world = World::with_device("D").await;
+    let (_client, server) = duplex(16);
+    let stream = size_of_val(&server);
+    let stranger = Stranger { origin: origin(), certificate: None };
+    let future = serve_connection(Arc::clone(&world.hub), server, stranger, TRUST_WITHIN, CancellationToken::new(), || ());
+    let own = size_of_val(&future) - stream;
+    assert!(own <= 2560, "the future of a connection has {own} bytes beside its stream");
+    let leaf = 11 * size_of::<(DeviceId, Box<Device<'_>>)>() + size_of::<Device<'_>>();
+    assert!(leaf <= 512, "a connection's first device takes {leaf} bytes");
 }

@@ -34,17 +34,14 @@ pub struct Terms {
     pub mechanisms: &'static [&'static str],
     /// The idle-time-out that it announces. Half as much again is given, as MQTT gives it.
     pub idle_time_out: Duration,
-    /// How long a stranger may take until [`Connection::trust`].
-    pub trust_within: Duration,
 }
 
 impl Terms {
-    /// Azure's mechanisms and idle-time-out, and 15 s to prove who one is.
+    /// Azure's mechanisms and idle-time-out.
     pub const AZURE: Self = Self {
         container_id: "mooring-hub",
         mechanisms: &["ANONYMOUS", "MSSBCBS", "PLAIN", "EXTERNAL"],
         idle_time_out: Duration::from_secs(240),
-        trust_within: Duration::from_secs(15),
     };
 }
 
@@ -131,9 +128,9 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection that has just been made.
+    /// A connection that has just been made. A stranger may take `trust_within` until [`Connection::trust`].
     #[must_use]
-    pub fn new(terms: &'static Terms, now: Instant) -> Self {
+    pub fn new(terms: &'static Terms, trust_within: Duration, now: Instant) -> Self {
         Self {
             terms,
             limits: Limits::STRANGER,
@@ -147,7 +144,7 @@ impl Connection {
             now,
             heard_at: now,
             sent_at: now,
-            trust_until: Some(now + terms.trust_within),
+            trust_until: Some(now + trust_within),
             heartbeat: None,
         }
     }

@@ -16,6 +16,7 @@ use super::link::{Acceptance, AttachRequest, End, Link, LinkId, Role, Stage};
 use super::output::Output;
 use super::performative::{AnyTarget, Attach, Begin, Detach, Performative};
 use super::serial;
+use super::states::without_details;
 use super::table::Table;
 
 mod incoming;
@@ -347,8 +348,14 @@ impl Session {
 
     /// A disposition of the hub's for one delivery.
     fn write_disposition(&self, role: Role, delivery: u32, settled: bool, state: Option<DeliveryState>, output: &mut Output) {
-        let disposition = Disposition { role, first: delivery, last: Some(delivery), settled, state, batchable: false };
-        output.performative(self.id.channel, &Performative::Disposition(disposition));
+        let said = |state| {
+            let disposition = Disposition { role, first: delivery, last: Some(delivery), settled, state, batchable: false };
+            Performative::Disposition(disposition)
+        };
+        // A state may be the peer's own, said in a larger frame than it takes.
+        if output.performative_if_it_fits(self.id.channel, &said(state.clone())).is_err() {
+            output.performative(self.id.channel, &said(state.map(without_details)));
+        }
     }
 }
 

@@ -53,6 +53,15 @@ pub fn write_state(writer: &mut Writer<'_>, state: &DeliveryState) {
     }
 }
 
+/// The same with nothing in it that could be large.
+pub fn without_details(state: DeliveryState) -> DeliveryState {
+    match state {
+        DeliveryState::Rejected(_) => DeliveryState::Rejected(Rejected { error: None }),
+        DeliveryState::Modified(modified) => DeliveryState::Modified(Modified { message_annotations: None, ..modified }),
+        DeliveryState::Accepted(_) | DeliveryState::Released(_) | DeliveryState::Received(_) => state,
+    }
+}
+
 pub fn write_outcome(writer: &mut Writer<'_>, outcome: &Outcome) {
     match outcome {
         Outcome::Accepted(_) => writer.list(code::ACCEPTED, 0, |_| {}),

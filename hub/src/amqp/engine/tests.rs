@@ -9,5 +9,6 @@ mod lossy;
 mod messages;
 pub mod peer;
 mod performatives;
+mod splits;
 mod transcripts;
 mod windows;

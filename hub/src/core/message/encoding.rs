@@ -23,7 +23,7 @@ use std::borrow::Cow;
 use super::{Body, Message, Properties, Value};
 pub use read::Damaged;
 use read::{Fields, Input};
-pub use wire::{decode_wire, encode_wire};
+pub use wire::{decode_wire, encode_head, encode_wire};
 
 /// Bytes before the annotation entries: their length and their number.
 const HEADER_BYTES: usize = 6;

@@ -3,11 +3,11 @@
 use serde_json::{Value, json};
 
 use crate::core::change::{Change, Transition};
+use crate::core::command::receipt_document::ReceiptDocument;
 use crate::core::command::{Command, Receipt, Step, StepKind};
 use crate::core::identity::DeviceIdentity;
 use crate::http::audit::EntryDocument;
 use crate::http::commands::json::{CommandDocument, StepDocument};
-use crate::http::feedback::ReceiptDocument;
 use crate::http::registry::document;
 use crate::ops::read_commands::CommandView;
 use crate::ops::read_devices::DeviceView;

@@ -1,7 +1,6 @@
 use axum::body::Body;
 use serde_json::json;
 
-use super::*;
 use crate::http::client::Client;
 
 const FEEDBACK: &str = "/messages/serviceBound/feedback";
@@ -64,9 +63,4 @@ async fn only_a_back_end_reads_receipts() {
         client.policy(policy, "POST", &format!("{FEEDBACK}/x/abandon"), &[], Body::empty()).await.expect(401);
     }
     ask(&client, "DELETE", "/nonsense").await.refused(412, "DeviceMessageLockLost", "the lock is lost");
-}
-
-#[test]
-fn a_time_has_seven_digits() {
-    assert_eq!(seven_digits(UnixMillis(1_500)), "1970-01-01T00:00:01.5000000Z");
 }

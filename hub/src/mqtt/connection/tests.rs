@@ -13,7 +13,7 @@ use crate::core::message::{Message, Value, encoding};
 use crate::core::sas::sign;
 use crate::mqtt::codec::encode;
 use crate::mqtt::packet::{Connect, Delivery, Packet, PacketId, Publish, QoS, Subscribe, Will};
-use crate::mqtt::websocket::WebSocketBytes;
+use crate::net::WebSocketBytes;
 use crate::ops::AppendError;
 use crate::ops::end_expired::end_expired;
 use crate::ops::read_connections::device_connections;

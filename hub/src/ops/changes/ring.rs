@@ -209,7 +209,7 @@ mod tests {
         Cut {
             reader: usize,
         },
-        /// The reader asks for any number.
+        /// The reader asks for any number; the first change has 1.
         Jump {
             reader: usize,
             number: u64,
@@ -223,7 +223,7 @@ mod tests {
             1 => (0..40u64).prop_map(|minutes| Event::Pass { minutes }),
             4 => (0..3usize).prop_map(|reader| Event::Read { reader }),
             1 => (0..3usize).prop_map(|reader| Event::Cut { reader }),
-            1 => (0..3usize, 0..4000u64).prop_map(|(reader, number)| Event::Jump { reader, number }),
+            1 => (0..3usize, 1..4000u64).prop_map(|(reader, number)| Event::Jump { reader, number }),
         ]
     }
 

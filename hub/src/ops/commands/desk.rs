@@ -27,6 +27,7 @@ use crate::store::commands::CommandsError;
 mod handing_out;
 mod loading;
 mod locks;
+mod receipts;
 mod upkeep;
 
 /// The most requests that are decided and committed together: beyond it a group's first waits long for its last.
@@ -44,6 +45,7 @@ pub async fn run(hub: Arc<Hub>) {
         inbox,
         group: Vec::with_capacity(GROUP_MAX),
         polls: HashMap::new(),
+        receipts_wanted: receipts::Waiting::default(),
         deleted: BTreeSet::new(),
         contents: Contents::default(),
         found: Some(found),
@@ -60,6 +62,8 @@ struct Desk<'a> {
     group: Vec<Request>,
     /// Requests that wait for a command.
     polls: HashMap<PollId, Answer<Option<Unsent>>>,
+    /// Back ends that wait for receipts.
+    receipts_wanted: receipts::Waiting,
     /// Devices whose deletion is not durable at this desk yet: what loading brings back of them is ended again.
     deleted: BTreeSet<DeviceId>,
     contents: Contents,
@@ -75,6 +79,8 @@ type Release = Box<dyn FnOnce(Result<(), CommandsError>) + Send>;
 struct Decided {
     decisions: Decisions,
     answers: Vec<Release>,
+    /// Those who wait until all has been handed out.
+    passing: Vec<oneshot::Sender<()>>,
     stop: bool,
 }
 
@@ -88,6 +94,7 @@ impl Desk<'_> {
             if let Err(error) = self.carry_out(decided).await {
                 tracing::error!(%error, "commands can't be written: {error}");
                 self.refuse_polls(&error);
+                self.receipts_wanted.refuse(&error);
                 loaded = !stop && self.reload().await;
             } else if stop {
                 return self.give_all_back().await;
@@ -116,7 +123,7 @@ impl Desk<'_> {
         let lives = Lives::of_group(hub, &group).await;
         let mut fresh_token = || LockToken(rand::random());
         let mut turn = Turn::new(hub.now(), &mut fresh_token);
-        let (mut answers, mut stop) = (Vec::new(), false);
+        let (mut answers, mut passing, mut stop) = (Vec::new(), Vec::new(), false);
         let unsent = self.take_back_unsent(turn.now);
         let mut machine = hub.commands.machine();
         for (device, token) in unsent {
@@ -125,14 +132,20 @@ impl Desk<'_> {
         machine.time_passed(&mut turn);
         for request in group.drain(..) {
             stop |= matches!(request, Request::Note(Note::Stop));
+            if let Request::Pass(done) = request {
+                passing.push(done);
+                continue;
+            }
             answers.extend(self.decide_one(request, &mut machine, &lives, &mut turn));
         }
+        self.hand_out_receipts(&mut machine, &mut turn, &mut answers);
         self.group = group;
-        Decided { decisions: turn.decisions, answers, stop }
+        Decided { decisions: turn.decisions, answers, passing, stop }
     }
 
     fn decide_one(&mut self, request: Request, machine: &mut CommandMachine, lives: &Lives, turn: &mut Turn<'_>) -> Option<Release> {
         match request {
+            Request::Pass(_) => None,
             Request::Note(note) => {
                 if let Note::Deleted(device) = &note {
                     self.deleted.insert(device.clone());
@@ -160,6 +173,11 @@ impl Desk<'_> {
             }
             Request::Purge(device, answer) => Some(later(answer, machine.purge(&device, turn))),
             Request::ReceiveReceipts(max, answer) => Some(later(answer, machine.receive_receipts(max, turn))),
+            Request::TakeReceipts(max, answer) => Some(later(answer, self.take_receipts(max, machine, turn))),
+            Request::AwaitReceipts(max, answer) => {
+                self.receipts_wanted.join(max, answer);
+                None
+            }
             Request::SettleReceipts(token, settlement, answer) => Some(later(answer, machine.settle_receipts(token, settlement, turn))),
         }
     }
@@ -199,7 +217,7 @@ impl Desk<'_> {
 
     /// Commits, and lets it be seen.
     async fn carry_out(&mut self, decided: Decided) -> Result<(), CommandsError> {
-        let Decided { decisions: Decisions { writes, happenings, handouts, in_vain }, answers, stop: _ } = decided;
+        let Decided { decisions: Decisions { writes, happenings, handouts, in_vain }, answers, passing, stop: _ } = decided;
         // Contents first: a delivery whose content could not be read would count without ever having left.
         let ready = self.make_ready(handouts).await;
         let committed = match &ready {
@@ -217,6 +235,10 @@ impl Desk<'_> {
             self.end_poll(poll);
         }
         self.hand_out(ready?);
+        // Those of a group that could not be written are let go of, and wait no more either.
+        for done in passing {
+            let _ = done.send(());
+        }
         Ok(())
     }
 
@@ -268,6 +290,9 @@ fn take_note(machine: &mut CommandMachine, note: Note, lives: &Lives, turn: &mut
                 // A lock that is lost has been counted as such; nobody waits for the word.
                 let _ = machine.settle(session.device_id(), token, settlement, by, turn);
             }
+        }
+        Note::SettleReceipts(token, settlement) => {
+            let _ = machine.settle_receipts(token, settlement, turn);
         }
         Note::Lost(device, token, by) => {
             let _ = machine.settle(&device, token, Settlement::Abandon, by, turn);

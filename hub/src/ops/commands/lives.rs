@@ -28,8 +28,11 @@ impl Lives {
                 Request::Note(Note::Deleted(device)) if hub.commands.machine().knows(device) => lives.ask(hub, device).await,
                 Request::Note(_)
                 | Request::Changed(..)
+                | Request::Pass(_)
                 | Request::Purge(..)
                 | Request::ReceiveReceipts(..)
+                | Request::TakeReceipts(..)
+                | Request::AwaitReceipts(..)
                 | Request::SettleReceipts(..) => {}
             }
         }

@@ -35,6 +35,9 @@ const UNANSWERED_MAX: usize = 4096;
 /// can't be reached.
 const UNDER_WAY_MAX: Duration = Duration::from_secs(15);
 
+/// The longest that a connection waits for what may be on its way to it: far longer than a group takes.
+const PASS_MAX: Duration = Duration::from_secs(5);
+
 /// What was decided before some identities changed may still be under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the change is durable, but what was under way with commands has not come to an end within {} s; make the change again", UNDER_WAY_MAX.as_secs())]
@@ -43,13 +46,24 @@ pub struct StillUnderWay;
 /// The way to the desk, and what can be read without waiting for it.
 pub struct Commands {
     /// Unbounded in form. What is in it is bounded by [`UNANSWERED_MAX`], by what sessions can have to say (one look, one goodbye, and a
-    /// settlement for each delivery in their window), and by changes of identities, which have cost the registry a durable write.
+    /// settlement for each delivery in their window), by the same of links that receive receipts, and by changes of identities, which have cost the registry a durable write.
     requests: mpsc::UnboundedSender<Request>,
     /// The other end, until the desk runs.
     inbox: Mutex<Option<mpsc::UnboundedReceiver<Request>>>,
     room: Arc<Semaphore>,
     machine: Mutex<CommandMachine>,
     polls: AtomicU64,
+}
+
+/// What was asked and is not answered. Whoever drops it before the desk has decided has asked nothing.
+#[derive(Debug)]
+pub(super) struct Asked<T>(oneshot::Receiver<Result<T, CommandsError>>);
+
+impl<T> Asked<T> {
+    /// Waits until what was decided is durable.
+    pub(super) async fn wait(self) -> Result<T, CommandsError> {
+        self.0.await.unwrap_or_else(|_| Err(stopped()))
+    }
 }
 
 impl Commands {
@@ -84,10 +98,15 @@ impl Commands {
 
     /// Asks, and waits until what was decided is durable. Whoever stops waiting before the desk has decided has asked nothing.
     pub(super) async fn ask<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<T, CommandsError> {
+        self.put(request).await?.wait().await
+    }
+
+    /// Asks, behind all that was asked before.
+    pub(super) async fn put<T>(&self, request: impl FnOnce(Answer<T>) -> Request) -> Result<Asked<T>, CommandsError> {
         let room = Arc::clone(&self.room).acquire_owned().await.map_err(|_| stopped())?;
         let (answer, answered) = oneshot::channel();
         self.requests.send(request(Answer::new(answer, room))).map_err(|_| stopped())?;
-        answered.await.unwrap_or_else(|_| Err(stopped()))
+        Ok(Asked(answered))
     }
 
     /// Sends what nobody waits for; after the desk has ended, into the void.
@@ -108,6 +127,18 @@ impl Commands {
             return Ok(());
         }
         timeout(UNDER_WAY_MAX, passed).await.map(drop).map_err(|_elapsed| StillUnderWay)
+    }
+
+    /// Waits until all that was asked before has been decided, written and handed out, or can't be.
+    pub(super) async fn pass(&self) {
+        // Where nobody sits yet, or any more, nothing comes of it.
+        if self.inbox.lock().expect("nothing panics while it holds this lock").is_some() {
+            return;
+        }
+        let (done, passed) = oneshot::channel();
+        if self.requests.send(Request::Pass(done)).is_ok() {
+            let _ = timeout(PASS_MAX, passed).await;
+        }
     }
 
     /// The identity is gone: its commands end, and its receipts leave the queue.

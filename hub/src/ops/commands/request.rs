@@ -10,6 +10,7 @@ use crate::core::command::machine::Poll;
 use crate::core::command::{Command, Delivery, LockToken, Receiver, Settlement};
 use crate::core::device_id::DeviceId;
 use crate::core::session::{ConnectionId, DeviceRight};
+use crate::core::time::UnixMillis;
 use crate::ops::send_command::SendRefused;
 use crate::ops::settle_command::SettleError;
 use crate::store::commands::CommandsError;
@@ -54,11 +55,17 @@ pub(in crate::ops) enum Request {
     Purge(DeviceId, Answer<usize>),
     /// Hand out so many receipts.
     ReceiveReceipts(usize, Answer<Option<ReceiptBatch>>),
+    /// Hand out so many receipts to a back end that stays.
+    TakeReceipts(usize, Answer<Option<ReceiptsInHand>>),
+    /// The same, as soon as there are some.
+    AwaitReceipts(usize, Answer<ReceiptsInHand>),
     /// A back end settles receipts.
     SettleReceipts(LockToken, Settlement, Answer<Result<(), LockLost>>),
     /// These identities are not what they were: whoever has lost his right gets nothing more. Answered when nothing is under way any more
     /// that was decided before.
     Changed(Vec<DeviceId>, oneshot::Sender<()>),
+    /// Nothing but to be told when all that came before has been decided, written and handed out.
+    Pass(oneshot::Sender<()>),
     /// Nobody waits for it.
     Note(Note),
 }
@@ -72,7 +79,10 @@ impl Request {
             Self::Settle(_, _, _, answer) => answer.is_awaited(),
             Self::Purge(_, answer) => answer.is_awaited(),
             Self::ReceiveReceipts(_, answer) => answer.is_awaited(),
+            Self::TakeReceipts(_, answer) => answer.is_awaited(),
+            Self::AwaitReceipts(_, answer) => answer.is_awaited(),
             Self::SettleReceipts(_, _, answer) => answer.is_awaited(),
+            Self::Pass(done) => !done.is_closed(),
             Self::Changed(..) | Self::Note(_) => true,
         }
     }
@@ -88,6 +98,8 @@ pub(in crate::ops) enum Note {
     Gone(DeviceId, ConnectionId, LockToken),
     /// The session's device settles a delivery.
     Settle(Session, LockToken, Settlement),
+    /// A back end that stays settles receipts, or has gone.
+    SettleReceipts(LockToken, Settlement),
     /// The content of what has been handed out with this token can't be read.
     Lost(DeviceId, LockToken, Receiver),
     /// A delivery never left the hub.
@@ -121,5 +133,65 @@ impl Drop for Unsent {
         if let Some((device, delivery)) = self.delivery.take() {
             let _ = self.desk.send(Request::Note(Note::NotSent(device, delivery.token)));
         }
+    }
+}
+
+/// Receipts in the hands of one back end. Dropped unsettled, because the way to it is lost, they go back to the queue.
+#[derive(Debug)]
+pub struct ReceiptsInHand {
+    batch: ReceiptBatch,
+    lock: ReceiptsLock,
+}
+
+impl ReceiptsInHand {
+    pub(super) fn new(batch: ReceiptBatch, desk: mpsc::UnboundedSender<Request>) -> Self {
+        let lock = ReceiptsLock { token: batch.token, until: batch.locked_until, desk: Some(desk) };
+        Self { batch, lock }
+    }
+
+    /// The receipts, in order; never none.
+    #[must_use]
+    pub fn batch(&self) -> &ReceiptBatch {
+        &self.batch
+    }
+
+    /// Their lock, which is all that has to be kept of them until they are settled.
+    #[must_use]
+    pub fn into_lock(self) -> ReceiptsLock {
+        self.lock
+    }
+}
+
+/// The lock of receipts. Dropped, it gives them back.
+#[derive(Debug)]
+pub struct ReceiptsLock {
+    token: LockToken,
+    until: UnixMillis,
+    /// Taken when it is said what becomes of them.
+    desk: Option<mpsc::UnboundedSender<Request>>,
+}
+
+impl ReceiptsLock {
+    /// Whether its time has not run out.
+    #[must_use]
+    pub fn holds(&self, now: UnixMillis) -> bool {
+        self.until > now
+    }
+
+    /// Says what becomes of the receipts. Nobody waits for it, and a lost lock is nobody's fault.
+    pub fn settle(mut self, settlement: Settlement) {
+        self.say(settlement);
+    }
+
+    fn say(&mut self, settlement: Settlement) {
+        if let Some(desk) = self.desk.take() {
+            let _ = desk.send(Request::Note(Note::SettleReceipts(self.token, settlement)));
+        }
+    }
+}
+
+impl Drop for ReceiptsLock {
+    fn drop(&mut self) {
+        self.say(Settlement::Abandon);
     }
 }

@@ -7,11 +7,15 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::core::device_id::DeviceId;
+use crate::core::host::HubNames;
 use crate::core::identity::{Authentication, SymmetricKey};
-use crate::core::policy::{BUILT_IN_POLICIES, Policies};
+use crate::core::policy::{BUILT_IN_POLICIES, Policies, Policy};
 
 /// The file in the data folder.
 pub const HUB_FILE: &str = "hub.json";
+
+/// The built-in policy with ServiceConnect alone.
+const READING_POLICY: &str = "service";
 
 /// The document that `--output json` prints.
 #[derive(Clone, Serialize, Deserialize)]
@@ -28,6 +32,9 @@ pub struct HubDocument {
     pub dashboard: Option<String>,
     /// One for each built-in policy.
     pub connection_strings: BTreeMap<String, String>,
+    /// For Event Hubs' clients, which read the events.
+    #[serde(default)]
+    pub event_hub_connection_string: String,
     /// One for each device that was asked for.
     pub devices: BTreeMap<String, String>,
 }
@@ -54,6 +61,16 @@ pub fn policy_connection_strings(host_name: &str, policies: &Policies) -> BTreeM
     let string =
         |name: &str, key: &SymmetricKey| format!("HostName={host_name};SharedAccessKeyName={name};SharedAccessKey={}", key.expose_base64());
     built_in.map(|policy| (policy.name.clone(), string(&policy.name, &policy.primary))).collect()
+}
+
+/// The connection string of Event Hubs' clients, with the policy that may read events and little else; empty when there is no such policy.
+#[must_use]
+pub fn event_hub_connection_string(names: &HubNames, policies: &Policies) -> String {
+    let string = |policy: &Policy| {
+        let (host, name, key) = (names.primary(), &policy.name, policy.primary.expose_base64());
+        format!("Endpoint=sb://{host}/;SharedAccessKeyName={name};SharedAccessKey={key};EntityPath={}", names.event_hub_name())
+    };
+    policies.get(READING_POLICY).map(string).unwrap_or_default()
 }
 
 /// The connection string of a device; one that proves itself by a certificate has no secret in it.
@@ -107,6 +124,8 @@ impl HubDocument {
         for (policy, string) in &self.connection_strings {
             writeln!(text, "  {policy:<17} {string}")?;
         }
+        writeln!(text, "\nConnection string for Event Hubs' clients, which read the events:\n")?;
+        writeln!(text, "  {READING_POLICY:<17} {}", self.event_hub_connection_string)?;
         if !self.devices.is_empty() {
             writeln!(text, "\nConnection strings for devices:\n")?;
         }
@@ -147,6 +166,7 @@ mod tests {
             endpoints,
             dashboard: None,
             connection_strings: [("service".to_owned(), "HostName=localhost;…".to_owned())].into(),
+            event_hub_connection_string: "Endpoint=sb://localhost/;…".to_owned(),
             devices: BTreeMap::new(),
         }
     }
@@ -165,9 +185,22 @@ mod tests {
                 "metrics": "https://localhost:9464",
             },
             "connectionStrings": { "service": "HostName=localhost;…" },
+            "eventHubConnectionString": "Endpoint=sb://localhost/;…",
             "devices": {},
         });
         assert_eq!(json, wanted);
+    }
+
+    #[test]
+    fn event_hubs_clients_find_the_events_by_the_hubs_first_label() {
+        let primary = SymmetricKey::from_bytes(vec![1; 16]).unwrap();
+        let service = Policy { name: "service".into(), secondary: primary.clone(), primary, permissions: Vec::new() };
+        let names = HubNames::new("plant.example", &[]);
+        assert_eq!(
+            event_hub_connection_string(&names, &[service].into_iter().collect()),
+            "Endpoint=sb://plant.example/;SharedAccessKeyName=service;SharedAccessKey=AQEBAQEBAQEBAQEBAQEBAQ==;EntityPath=plant"
+        );
+        assert_eq!(event_hub_connection_string(&names, &Policies::default()), "");
     }
 
     #[test]

@@ -12,16 +12,17 @@ use std::sync::Arc;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{info, warn};
 
-use self::document::{Endpoints, HUB_FILE, HubDocument, device_connection_string, policy_connection_strings};
+use self::document::{Endpoints, HUB_FILE, HubDocument, device_connection_string, event_hub_connection_string, policy_connection_strings};
 use super::certificate_authority::{CertificateAuthorityError, DevelopmentCertificates, certificates_for};
 use super::clock::SystemClock;
 use super::listeners::Ports;
 use super::private_file::write_private;
 use super::stores::Stores;
 use super::{RunningHub, StartError, start, told_to_stop};
-use crate::config::settings::{AuthoritySettings, Limits, Listeners, Log};
+use crate::config::settings::{AuthoritySettings, Events, Limits, Listeners, Log};
 use crate::config::value::{Count, Listen, Value as _};
 use crate::config::{Config, HostName};
+use crate::core::consumer_group::ConsumerGroup;
 use crate::core::device_id::DeviceId;
 use crate::core::time::Clock;
 use crate::ops::Hub;
@@ -63,6 +64,10 @@ pub struct DevOptions {
     pub devices: Vec<DeviceId>,
     /// A folder of device manifests to follow.
     pub manifests: Option<PathBuf>,
+    /// Consumer groups besides `$Default`.
+    pub consumer_groups: Vec<ConsumerGroup>,
+    /// How many partitions; a hub's usual number when it is not said.
+    pub partitions: Option<Count<1, 32>>,
     /// PEM: authorities that may issue any device's certificate.
     pub device_ca: Option<PathBuf>,
     /// How to say that the hub is ready.
@@ -222,7 +227,11 @@ fn configuration(options: &DevOptions, data: &Path) -> Config {
             api: listen(API_PORT),
             metrics: Listen(Some(SocketAddr::new(metrics, METRICS_PORT))),
         },
-        events: Default::default(),
+        events: Events {
+            consumer_groups: options.consumer_groups.clone().into(),
+            partitions: options.partitions.unwrap_or(Events::default().partitions),
+            ..Events::default()
+        },
         commands: Default::default(),
         offline_after: None,
         proxy_sources: Vec::new(),
@@ -272,6 +281,7 @@ async fn describe(options: &DevOptions, certificates: &DevelopmentCertificates, 
         },
         dashboard: None,
         connection_strings: policy_connection_strings(name, &hub.policies.current()),
+        event_hub_connection_string: event_hub_connection_string(&hub.names, &hub.policies.current()),
         devices,
     })
 }
@@ -287,6 +297,7 @@ fn command_variables(
     let mut variables = trust::trust_authority(&folder, &certificates.authority, |name| std::env::var_os(name), clock.now())?;
     let owner = document.connection_strings.get("iothubowner").cloned().unwrap_or_default();
     variables.push(("IOTHUB_CONNECTION_STRING", owner.into()));
+    variables.push(("EVENTHUB_CONNECTION_STRING", document.event_hub_connection_string.clone().into()));
     if let Some(device) = document.devices.values().next() {
         variables.push(("IOTHUB_DEVICE_CONNECTION_STRING", device.into()));
     }

@@ -20,6 +20,8 @@ pub struct MemoryEventLog {
     state: Mutex<State>,
     watermark: watch::Sender<Watermark>,
     room: Notify,
+    /// Whether reads are answered.
+    reads: watch::Sender<bool>,
 }
 
 #[derive(Debug)]
@@ -49,7 +51,7 @@ impl MemoryEventLog {
             held: false,
         };
         let watermark = watch::Sender::new(Watermark { epoch: 1, ordinal: 0 });
-        Self { partitions, state: Mutex::new(state), watermark, room: Notify::new() }
+        Self { partitions, state: Mutex::new(state), watermark, room: Notify::new(), reads: watch::Sender::new(true) }
     }
 
     /// From now on, events wait until [`Self::commit`] or [`Self::fail`], as they do for a disk.
@@ -67,6 +69,16 @@ impl MemoryEventLog {
         let mut state = self.lock();
         state.held = false;
         self.settle(&mut state);
+    }
+
+    /// From now on, reads wait until [`Self::answer_reads`], as they do for a disk that is busy.
+    pub fn hold_reads(&self) {
+        self.reads.send_replace(false);
+    }
+
+    /// Reads are answered again, those that wait as well.
+    pub fn answer_reads(&self) {
+        self.reads.send_replace(true);
     }
 
     /// What waits is lost, and a new epoch begins, as after a failed write to disk.
@@ -160,6 +172,7 @@ impl EventLog for MemoryEventLog {
     }
 
     async fn read(&self, partition: PartitionId, from: SequenceNumber, max_bytes: usize) -> Result<Vec<StoredEvent>, ReadError> {
+        let _ = self.reads.subscribe().wait_for(|answered| *answered).await;
         let state = self.lock();
         let events = state.durable.get(usize::from(partition.0)).ok_or(ReadError::UnknownPartition(partition))?;
         let start = usize::try_from(from.0).unwrap_or(usize::MAX).min(events.len());

@@ -12,6 +12,7 @@ use super::device;
 mod audit;
 mod commands;
 mod connections;
+mod group_positions;
 
 /// All steps, oldest first. A database with a step that is not here was made by a newer version and is refused.
 pub(super) struct Migrator;
@@ -25,6 +26,7 @@ impl MigratorTrait for Migrator {
             Box::new(connections::CreateConnection),
             Box::new(AddThumbprints),
             Box::new(AddMonitoringAndRotation),
+            Box::new(group_positions::CreateConsumerGroupPosition),
             Box::new(audit::CreateAudit),
         ]
     }
@@ -79,9 +81,13 @@ impl MigrationTrait for CreateDevice {
 
 /// The column of a device's id.
 fn device_id(manager: &SchemaManager<'_>) -> ColumnDef {
-    let mut column = ColumnDef::new("device_id").text().not_null().to_owned();
+    text_in_byte_order(manager, "device_id")
+}
+
+/// A column of names that are listed in byte order everywhere; a locale's order would be another one on every server.
+fn text_in_byte_order(manager: &SchemaManager<'_>, name: &'static str) -> ColumnDef {
+    let mut column = ColumnDef::new(name).text().not_null().to_owned();
     if manager.get_database_backend() == DbBackend::Postgres {
-        // Ids are listed in byte order everywhere; a locale's order would be another one on every server.
         column.extra("COLLATE \"C\"");
     }
     column

@@ -45,6 +45,7 @@ pub fn rules_file(name: &str, namespace: &str, monitoring: &Monitoring) -> Value
         devices_offline(hub, alerts),
         refusal_burst(hub, alerts),
         certificate_expiry(hub, alerts),
+        consumer_group_unread(hub, alerts),
     ];
     let rules: Vec<Value> = rules.into_iter().map(|rule| rule.into_json(hub, alerts)).collect();
     json!({ "groups": [{ "name": format!("mooring-{namespace}-{name}"), "rules": rules }] })
@@ -263,6 +264,40 @@ fn certificate_expiry(hub: Hub<'_>, alerts: &Alerts) -> Rule {
     }
 }
 
+/// Nobody reads a partition in a consumer group that has been read there before, and what it has not been given grows old. A group that nobody has
+/// ever read in has no lag, and so no alert; one that reads from time to time has the whole threshold to come back.
+///
+/// A reader that was there in the last [`Pace::gap`] still counts, so that neither a restart of the hub nor readers that hand a partition
+/// over are taken for an end.
+fn consumer_group_unread(hub: Hub<'_>, alerts: &Alerts) -> Rule {
+    let (age, readers) = (hub.series("mooring_consumer_group_lag_seconds"), hub.series("mooring_consumer_group_readers"));
+    let (gap, threshold) = (hub.pace.gap, whole_seconds(alerts.consumer_group_unread_for));
+    let events = format!("mooring_consumer_group_lag_events{{{},group=%q}}", hub.matchers());
+    let lag = format!("{{{{ with query (printf `sum(max by (partition) ({events}))` $labels.group) }}}}");
+    Rule {
+        alert: "MooringConsumerGroupUnread",
+        expr: format!(
+            "\
+max by (namespace, iothub, group) (
+  max by (namespace, iothub, group, partition) (last_over_time({age}[{gap}]))
+  unless
+  max by (namespace, iothub, group, partition) (max_over_time({readers}[{gap}])) > 0
+)
+> {}",
+            threshold.0.as_secs()
+        ),
+        lasts: SETTLING.to_owned(),
+        severity: Severity::Warning,
+        summary: format!("Nobody reads events of the hub {}/{} in the consumer group {{{{ $labels.group }}}}", hub.namespace, hub.name),
+        description: format!(
+            "Events of the hub {}/{} that the consumer group {{{{ $labels.group }}}} has not been given are up to {{{{ $value | humanizeDuration }}}} \
+             old, and nobody reads them. They go once the hub's retention is over. The group is behind by \
+             {lag}{{{{ . | first | value | printf \"%.0f\" }}}}{{{{ else }}}}?{{{{ end }}}} events in all. The alert fires from {threshold}.",
+            hub.namespace, hub.name,
+        ),
+    }
+}
+
 /// What a query says at the moment of the alert, as a whole number, in the language of Prometheus's annotations.
 fn number(query: &str) -> String {
     format!("{{{{ with query `{query}` }}}}{{{{ . | first | value | printf \"%.0f\" }}}}{{{{ else }}}}?{{{{ end }}}}")
@@ -312,9 +347,10 @@ mod tests {
         monitoring.alerts.devices_offline_more_than = 12;
         monitoring.alerts.refusals_more_than = 3;
         monitoring.alerts.certificate_expires_within = GoDuration::hours(36);
+        monitoring.alerts.consumer_group_unread_for = GoDuration::minutes(2);
         let rules = rules(&monitoring);
         assert_eq!(rules[0]["for"], "1m31s");
-        for (rule, end) in rules[1..].iter().zip(["<= 0.93", "> 12", "> 3", "< 129600"]) {
+        for (rule, end) in rules[1..].iter().zip(["<= 0.93", "> 12", "> 3", "< 129600", "> 120"]) {
             assert!(rule["expr"].as_str().unwrap().ends_with(end), "{rule}");
         }
         monitoring.alerts.fleet_drop_percent = 100;

@@ -6,13 +6,16 @@ use mooring_crds::iot_hub::{IotHub, Permission};
 use toml::{Table, Value};
 
 use super::{Plan, cluster_names};
-use crate::labels::OPERATOR_POLICY;
+use crate::labels::{self, OPERATOR_POLICY};
 
 /// The file, and the ConfigMap's entry.
 pub const FILE: &str = "hub.toml";
 
+/// Where its folder is in a Pod. The whole folder is mounted: a file alone would stay as it was when the Pod began, and the hub follows it.
+pub const FOLDER: &str = "/etc/mooring/config";
+
 /// Where the file is in a Pod.
-pub const FILE_PATH: &str = "/etc/mooring/hub.toml";
+pub const FILE_PATH: &str = "/etc/mooring/config/hub.toml";
 
 /// Where the certificate is.
 pub const TLS_FOLDER: &str = "/etc/mooring/tls";
@@ -32,6 +35,9 @@ pub const DATA_FOLDER: &str = "/var/lib/mooring";
 /// MQTT.
 pub const MQTT_PORT: u16 = 8883;
 
+/// AMQP.
+pub const AMQP_PORT: u16 = 5671;
+
 /// HTTPS: a port that needs no privilege.
 pub const HTTPS_PORT: u16 = 10443;
 
@@ -44,9 +50,33 @@ pub const METRICS_PORT: u16 = 9464;
 /// For connections to end when the hub is told to stop.
 pub const SHUTDOWN_TIME_S: u64 = 10;
 
-/// The whole file.
+/// The hub's configuration.
+#[derive(Clone, Debug)]
+pub struct HubToml {
+    /// The whole file.
+    pub file: String,
+    /// Tells two files apart between which the hub has to restart.
+    pub hash: String,
+}
+
+/// The configuration. Its hash leaves out what the hub follows while it runs.
 #[must_use]
-pub fn hub_toml(plan: Plan<'_>) -> String {
+pub fn hub_toml(plan: Plan<'_>) -> HubToml {
+    let mut file = at_start(plan);
+    let hash = labels::short_hash(written(&file).as_bytes());
+    let groups = &plan.hub.spec.consumer_groups;
+    if let (false, Some(events)) = (groups.is_empty(), file.get_mut("events").and_then(Value::as_table_mut)) {
+        events.insert("consumer_groups".to_owned(), Value::Array(groups.iter().map(text).collect()));
+    }
+    HubToml { file: written(&file), hash }
+}
+
+fn written(file: &Table) -> String {
+    toml::to_string(file).expect("strings, numbers and lists are TOML")
+}
+
+/// What the hub reads when it starts, and not again.
+fn at_start(plan: Plan<'_>) -> Table {
     let hub = plan.hub;
     let mut file = general(plan);
     let sections = [
@@ -68,7 +98,7 @@ pub fn hub_toml(plan: Plan<'_>) -> String {
             file.insert(name.to_owned(), Value::Table(section));
         }
     }
-    toml::to_string(&file).expect("strings, numbers and lists are TOML")
+    file
 }
 
 fn general(plan: Plan<'_>) -> Table {
@@ -90,6 +120,7 @@ fn listeners(hub: &IotHub) -> Table {
     let listen = |enabled: bool, port: u16| text(if enabled { format!("0.0.0.0:{port}") } else { "off".to_owned() });
     table([
         ("mqtt", listen(devices.mqtt.enabled, MQTT_PORT)),
+        ("amqp", listen(devices.amqp.enabled, AMQP_PORT)),
         ("https", listen(devices.https.enabled, HTTPS_PORT)),
         ("api", listen(true, API_PORT)),
         ("metrics", listen(true, METRICS_PORT)),

@@ -63,7 +63,7 @@ pub fn build(plan: Plan<'_>) -> Vec<Child> {
     let config = config::hub_toml(plan);
     let mut children = vec![service_account(plan)];
     children.extend(secrets::secrets(plan));
-    children.push(config_map(plan, &config));
+    children.push(config_map(plan, &config.file));
     children.push(volume::claim(plan));
     children.extend(services::services(plan));
     if spec.network_policy.enabled {
@@ -76,7 +76,7 @@ pub fn build(plan: Plan<'_>) -> Vec<Child> {
         children.push(certificate(plan, issuer));
     }
     children.extend(monitoring(plan));
-    children.push(pod::deployment(plan, &labels::short_hash(config.as_bytes())));
+    children.push(pod::deployment(plan, &config.hash));
     debug_assert!(children.iter().all(|child| child.object["metadata"]["labels"][labels::HUB] == hub));
     children
 }

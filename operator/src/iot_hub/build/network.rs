@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::Plan;
-use super::config::{API_PORT, HTTPS_PORT, METRICS_PORT, MQTT_PORT};
+use super::config::{AMQP_PORT, API_PORT, HTTPS_PORT, METRICS_PORT, MQTT_PORT};
 use crate::iot_hub::child::{Child, Kind};
 use crate::labels;
 
@@ -15,11 +15,12 @@ const API_SERVER_PORTS: [u16; 2] = [443, 6443];
 pub fn policy(plan: Plan<'_>) -> Child {
     let spec = &plan.hub.spec;
     let devices = &spec.services.devices;
-    let device_ports: Vec<Value> = [(devices.mqtt.enabled, MQTT_PORT), (devices.https.enabled, HTTPS_PORT)]
-        .into_iter()
-        .filter(|(enabled, _)| *enabled)
-        .map(|(_, number)| port(number))
-        .collect();
+    let device_ports: Vec<Value> =
+        [(devices.mqtt.enabled, MQTT_PORT), (devices.amqp.enabled, AMQP_PORT), (devices.https.enabled, HTTPS_PORT)]
+            .into_iter()
+            .filter(|(enabled, _)| *enabled)
+            .map(|(_, number)| port(number))
+            .collect();
     let mut api_from = vec![json!({ "podSelector": {} })];
     api_from.extend(plan.surroundings.operator_namespace.as_ref().map(|namespace| {
         json!({

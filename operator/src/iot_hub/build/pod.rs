@@ -1,7 +1,7 @@
 //! The Deployment: one Pod, which is gone before the next one begins, with no right that a hub does not need.
 //!
-//! Its template has a hash of the configuration, so that another one rolls; not of what the hub reads again by itself (certificate,
-//! policies' keys, device authorities).
+//! Its template has a hash of the configuration, so that another one rolls; not of what the hub reads again by itself (consumer groups,
+//! certificate, policies' keys, device authorities).
 
 use std::collections::BTreeMap;
 
@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::Plan;
 use super::config::{
-    ACCOUNT_FOLDER, API_PORT, AUTHORITIES_FOLDER, DATA_FOLDER, FILE, FILE_PATH, HTTPS_PORT, METRICS_PORT, MQTT_PORT, POLICIES_FOLDER,
-    SHUTDOWN_TIME_S, TLS_FOLDER,
+    ACCOUNT_FOLDER, AMQP_PORT, API_PORT, AUTHORITIES_FOLDER, DATA_FOLDER, FILE_PATH, FOLDER, HTTPS_PORT, METRICS_PORT, MQTT_PORT,
+    POLICIES_FOLDER, SHUTDOWN_TIME_S, TLS_FOLDER,
 };
 use crate::iot_hub::child::{Child, Kind};
 use crate::labels::{self, HubChildren, OPERATOR_POLICY};
@@ -97,6 +97,7 @@ fn container(plan: Plan<'_>) -> Value {
     let devices = &spec.services.devices;
     let ports: Vec<Value> = [
         ("mqtts", MQTT_PORT, devices.mqtt.enabled),
+        ("amqps", AMQP_PORT, devices.amqp.enabled),
         ("https", HTTPS_PORT, devices.https.enabled),
         ("api", API_PORT, true),
         ("metrics", METRICS_PORT, true),
@@ -147,8 +148,7 @@ fn container(plan: Plan<'_>) -> Value {
 fn mounts(plan: Plan<'_>) -> Value {
     let mut mounts = vec![
         json!({ "name": "data", "mountPath": DATA_FOLDER }),
-        // As a file, so that the folders below can be mounted beside it.
-        json!({ "name": "config", "mountPath": FILE_PATH, "subPath": FILE, "readOnly": true }),
+        json!({ "name": "config", "mountPath": FOLDER, "readOnly": true }),
         json!({ "name": "tls", "mountPath": TLS_FOLDER, "readOnly": true }),
         json!({ "name": "policies", "mountPath": POLICIES_FOLDER, "readOnly": true }),
         // For SQLite, which sorts what is too large for memory.

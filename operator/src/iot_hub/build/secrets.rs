@@ -45,7 +45,9 @@ fn policy_secret(plan: Plan<'_>, policy: &str, secret: &str, keys: &Keys, reads_
     let known = signing_key(keys, plan.now);
     let known = known.expose_secret();
     let connection = format!("HostName={host};SharedAccessKeyName={policy};SharedAccessKey={known}");
-    let event_hub = format!("Endpoint=sb://{host}/;SharedAccessKeyName={policy};SharedAccessKey={known};EntityPath={}", plan.name());
+    // What a hub calls its events.
+    let name = host.split_once('.').map_or(host, |(label, _)| label);
+    let event_hub = format!("Endpoint=sb://{host}/;SharedAccessKeyName={policy};SharedAccessKey={known};EntityPath={name}");
     let mut entries = vec![
         ("connectionString", connection.as_str()),
         ("hostName", host),

@@ -4,7 +4,7 @@ use mooring_crds::iot_hub::{ExternalTrafficPolicy, ServicePort, ServiceType};
 use serde_json::{Value, json};
 
 use super::Plan;
-use super::config::{API_PORT, HTTPS_PORT, METRICS_PORT, MQTT_PORT};
+use super::config::{AMQP_PORT, API_PORT, HTTPS_PORT, METRICS_PORT, MQTT_PORT};
 use super::service_monitor::METRICS_PORT_NAME;
 use crate::iot_hub::child::{Child, Kind};
 use crate::labels::{self, HubChildren};
@@ -24,12 +24,15 @@ pub fn services(plan: Plan<'_>) -> Vec<Child> {
 fn devices(plan: Plan<'_>) -> Option<Child> {
     let spec = &plan.hub.spec.services.devices;
     let outside = spec.kind != ServiceType::ClusterIP;
-    let ports: Vec<Value> =
-        [("mqtts", &spec.mqtt, i32::from(MQTT_PORT), MQTT_PORT), ("https", &spec.https, HTTPS_SERVICE_PORT, HTTPS_PORT)]
-            .into_iter()
-            .filter(|(_, given, ..)| given.enabled)
-            .map(|(name, given, usual, target)| port(name, given.port.unwrap_or(usual), target, node_port(given, outside)))
-            .collect();
+    let ports: Vec<Value> = [
+        ("mqtts", &spec.mqtt, i32::from(MQTT_PORT), MQTT_PORT),
+        ("amqps", &spec.amqp, i32::from(AMQP_PORT), AMQP_PORT),
+        ("https", &spec.https, HTTPS_SERVICE_PORT, HTTPS_PORT),
+    ]
+    .into_iter()
+    .filter(|(_, given, ..)| given.enabled)
+    .map(|(name, given, usual, target)| port(name, given.port.unwrap_or(usual), target, node_port(given, outside)))
+    .collect();
     if ports.is_empty() {
         return None;
     }

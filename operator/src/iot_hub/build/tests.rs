@@ -92,6 +92,7 @@ services:
     annotations: { example.com/pool: blue }
     loadBalancerClass: example.com/lb
     mqtt: { nodePort: 30883 }
+    amqp: { port: 5672, nodePort: 30671 }
     https: { enabled: false }
   api: { type: NodePort, port: 443, nodePort: 30443 }
 proxyProtocol: { sources: [10.0.0.0/8] }
@@ -111,6 +112,7 @@ podSecurity: { runAsUser: 1000, fsGroup: 2000 }
 image: { reference: registry.example/hub:2, pullPolicy: Always, pullSecrets: [{ name: pull }] }
 podDisruptionBudget: { enabled: true }
 networkPolicy: { apiFrom: [{ ipBlock: { cidr: 192.0.2.0/24 } }], metricsFrom: [{ namespaceSelector: { matchLabels: { a: b } } }] }
+consumerGroups: [alerts, Billing-2]
 logFilter: debug
 ";
 
@@ -187,6 +189,11 @@ fn what_the_hub_reads_by_itself_does_not_roll_it() {
     after.certificate.as_mut().unwrap().certificate = "renewed\n".to_owned();
     after.operator.primary = BASE64_B.into();
     assert_eq!(template(&before), template(&after));
+    let mut children = built("{ hostnames: [hub.example.com], consumerGroups: [alerts] }", &Facts::default());
+    assert_eq!(template(&before), children.pop().unwrap().object["spec"]["template"], "consumer groups are followed");
+    let config = children.iter().find(|child| child.key.kind == Kind::ConfigMap).unwrap();
+    let file = config.object["data"]["hub.toml"].as_str().unwrap();
+    assert!(file.contains("consumer_groups = [\"alerts\"]"), "{file}");
     let other = built("{ hostnames: [hub.example.com], logFilter: debug }", &Facts::default()).pop().unwrap();
     assert_ne!(template(&before), other.object["spec"]["template"], "another configuration rolls");
 }

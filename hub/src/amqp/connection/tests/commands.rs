@@ -4,6 +4,7 @@ use fe2o3_amqp_types::messaging::{Modified, Rejected, Released};
 
 use super::*;
 use crate::amqp::engine::tests::peer::disposition;
+use crate::amqp::engine::tests::peer::words::Flow;
 use crate::core::command::{Acknowledgement, CommandId, Outcome, Settlement};
 use crate::ops::receive_feedback::{receive_feedback, settle_feedback};
 use crate::ops::send_command::{NewCommand, send_command};
@@ -41,6 +42,16 @@ impl Client {
         let count = message.annotations.iter().find(|(name, _)| name == "iothub-deliverycount").map(|(_, value)| value.clone());
         let Some(Value::Ubyte(count)) = count else { panic!("{count:?} is no ubyte") };
         (transfer.delivery_id.unwrap(), message.body.to_bytes().into_owned(), count)
+    }
+
+    /// The end of a drain: the link's delivery-count, and the credit that is left.
+    async fn drained(&mut self) -> (u32, u32) {
+        match self.hear().await {
+            Performative::Flow(Flow { handle: Some(2), drain: true, delivery_count: Some(count), link_credit: Some(left), .. }) => {
+                (count, left)
+            }
+            other => panic!("the end of the drain was due, not {other:?}"),
+        }
     }
 
     async fn settle(&mut self, number: u32, state: DeliveryState) {
@@ -98,6 +109,27 @@ async fn no_more_leave_than_credit_allows_and_a_lost_link_gives_back() {
     let mut again = [client.command().await, client.command().await].map(|(_, payload, count)| (payload, count));
     again.sort();
     assert_eq!(again, [(b"b".to_vec(), 2), (b"c".to_vec(), 1)]);
+}
+
+/// Nobody has asked the desk for the device's commands before.
+#[tokio::test]
+async fn a_drain_brings_what_waits_and_then_takes_the_credit() {
+    let world = World::with_device("D").await;
+    for payload in ["a", "b"] {
+        send(&world, payload).await;
+    }
+    let mut client = receiving(&world, 0).await;
+    let drain = |count, granted| Performative::Flow(Flow { drain: true, ..credit(2, count, granted) });
+    client.say(&drain(0, 7)).await;
+    for payload in [b"a", b"b"] {
+        assert_eq!(client.command().await.1, payload);
+    }
+    assert_eq!(client.drained().await, (7, 0));
+    client.say(&drain(7, 3)).await;
+    assert_eq!(client.drained().await, (10, 0));
+    send(&world, "c").await;
+    client.say(&Performative::Flow(credit(2, 10, 1))).await;
+    assert_eq!(client.command().await.1, b"c");
 }
 
 #[tokio::test]

@@ -79,10 +79,9 @@ async fn links_end_with_their_token_unless_it_is_renewed() {
     client.is_accepted(id).await;
     assert_eq!(world.hub.presence.sessions(None, 10)[0].connection(), connected, "it is the same session");
     world.clock.0.fetch_add(200_000, Ordering::Relaxed);
-    assert_eq!(ended(&mut client, 3).await, AmqpError::UnauthorizedAccess.into());
     // Nothing is left that anybody proved.
-    let Performative::Close(error) = client.hear().await else { panic!("a close was due") };
-    assert_eq!(condition(error), AmqpError::UnauthorizedAccess.into());
+    assert_eq!(ended(&mut client, 3).await, AmqpError::UnauthorizedAccess.into());
+    client.is_closed_by(AmqpError::UnauthorizedAccess).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -106,7 +105,9 @@ async fn a_policy_speaks_for_devices_as_long_as_it_has_the_key() {
     for handle in [2, 3] {
         assert_eq!(ended(&mut client, handle).await, AmqpError::UnauthorizedAccess.into());
     }
-    assert_eq!(client.attach(sender(&events("D"), 4)).await.unwrap_err().condition, AmqpError::UnauthorizedAccess.into());
+    // Nothing is left that anybody proved.
+    let Performative::Close(error) = client.hear().await else { panic!("a close was due") };
+    assert_eq!(condition(error), AmqpError::UnauthorizedAccess.into());
 }
 
 #[tokio::test]
@@ -152,7 +153,7 @@ async fn a_connection_that_is_lost_leaves_nobody_connected() {
 }
 
 /// An idle connection is told, too.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn who_says_nothing_hears_of_its_end() {
     let world = two_devices().await;
     let mut client = Client::sending(&world).await;
@@ -160,4 +161,26 @@ async fn who_says_nothing_hears_of_its_end() {
     assert_eq!(ended(&mut client, 2).await, AmqpError::UnauthorizedAccess.into());
     assert!(sessions(&world).is_empty());
     assert_eq!(client.put_token("hub.example/devices/D", &long_token("D")).await, 401);
+    client.is_closed_by(AmqpError::UnauthorizedAccess).await;
+}
+
+/// Whose token is good still, and who brings a new one, may go on with the connection.
+#[tokio::test(start_paused = true)]
+async fn a_connection_lasts_as_long_as_somebody_may_use_it() {
+    let world = two_devices().await;
+    let mut client = Client::sending(&world).await;
+    assert_eq!(client.put_token("hub.example/devices/E", &long_token("E")).await, 200);
+    world.write(Expected::Version(Version(1)), Some(disabled("D"))).await;
+    assert_eq!(ended(&mut client, 2).await, AmqpError::UnauthorizedAccess.into());
+    assert_eq!(client.put_token("hub.example/devices/D", &long_token("D")).await, 401);
+    client.sender_of("E", 3).await;
+    world.write(Expected::Version(Version(1)), Some(disabled("E"))).await;
+    assert_eq!(ended(&mut client, 3).await, AmqpError::UnauthorizedAccess.into());
+    world.write(Expected::Version(Version(2)), Some(DeviceIdentity { version: Version(3), ..identity("E") })).await;
+    assert_eq!(client.put_token("hub.example/devices/E", &long_token("E")).await, 200);
+    tokio::time::sleep(CLOSED_BY_PEER_WITHIN * 2).await;
+    client.sender_of("E", 4).await;
+    world.write(Expected::Version(Version(3)), Some(DeviceIdentity { version: Version(4), ..disabled("E") })).await;
+    assert_eq!(ended(&mut client, 4).await, AmqpError::UnauthorizedAccess.into());
+    client.is_closed_by(AmqpError::UnauthorizedAccess).await;
 }

@@ -86,6 +86,12 @@ impl Connection {
         }
     }
 
+    /// How many messages the peer has granted on a link, whether they may be sent now or not.
+    #[must_use]
+    pub fn credit(&self, link: LinkId) -> u32 {
+        self.sessions.get(link.session.channel).filter(|session| session.id == link.session).map_or(0, |session| session.credit(link))
+    }
+
     /// Whether output has room; if not, nothing is sent before it has been written.
     #[must_use]
     pub fn has_room(&self) -> bool {

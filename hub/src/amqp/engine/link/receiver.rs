@@ -1,6 +1,6 @@
 //! A link on which the hub receives: the credit that it grants, and the message that has come in part.
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use fe2o3_amqp_types::definitions::{AmqpError, LinkError};
 
 use super::super::delivery::DeliveryTag;
@@ -64,7 +64,8 @@ impl Payload {
 
     fn into_bytes(self) -> Bytes {
         let mut bytes = self.frame.freeze();
-        bytes.split_off(self.at)
+        bytes.advance(self.at);
+        bytes
     }
 }
 

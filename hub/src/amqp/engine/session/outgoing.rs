@@ -111,6 +111,14 @@ impl Session {
         }
     }
 
+    /// How many messages the peer has granted on a link.
+    pub fn credit(&self, link: LinkId) -> u32 {
+        match self.links.get(link.handle).filter(|found| found.id == link).map(|found| &found.end) {
+            Some(End::Sender(sender)) => sender.credit,
+            Some(End::Receiver(_) | End::Gone) | None => 0,
+        }
+    }
+
     /// The peer, as a receiver, speaks of deliveries.
     pub fn settled_by_receiver(&mut self, disposition: DispositionFrame, shared: &mut Shared<'_>) {
         let DispositionFrame { first, last, settled, state, .. } = disposition;

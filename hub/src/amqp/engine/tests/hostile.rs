@@ -13,7 +13,7 @@ use super::super::sasl::SaslOutcome;
 use super::super::transfer::Transfer;
 use super::super::{Connection, DeliveryTag, Event, Outgoing};
 use super::handshake::sasl_init;
-use super::peer::{TERMS, accepted, attach, begin, credit, delivery, disposition, open, said, start};
+use super::peer::{TERMS, TRUST_WITHIN, accepted, attach, begin, credit, delivery, disposition, open, said, start};
 
 /// What a lively client says, from the first byte to the last.
 fn conversation() -> Vec<u8> {
@@ -45,7 +45,7 @@ fn conversation() -> Vec<u8> {
 /// Feeds pieces to an engine whose caller grants everything and answers every message with another; gives what was told and what was sent.
 fn talk<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Event>, Vec<u8>) {
     let now = start();
-    let mut engine = Connection::new(&TERMS, now);
+    let mut engine = Connection::new(&TERMS, TRUST_WITHIN, now);
     let (mut events, mut output, mut input, mut out) = (Vec::new(), Vec::new(), BytesMut::new(), None);
     for piece in pieces {
         input.extend_from_slice(piece);

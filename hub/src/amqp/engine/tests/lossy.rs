@@ -13,7 +13,7 @@ use super::super::frame::{Frame, Protocol};
 use super::super::link::{LinkId, Role};
 use super::super::performative::Performative;
 use super::super::{Connection, DeliveryTag, Ending, Event, Outgoing};
-use super::peer::{TERMS, accepted, attach, begin, credit, delivery, disposition, open, said, start};
+use super::peer::{TERMS, TRUST_WITHIN, accepted, attach, begin, credit, delivery, disposition, open, said, start};
 
 /// What happens next.
 #[derive(Clone, Copy, Debug)]
@@ -87,7 +87,7 @@ impl World {
     /// Both links are attached, the line is good.
     fn new() -> Self {
         let now = start();
-        let mut engine = Connection::new(&TERMS, now);
+        let mut engine = Connection::new(&TERMS, TRUST_WITHIN, now);
         let hello = [
             &Protocol::Amqp.header()[..],
             &said(0, &open(512), &[]),

@@ -18,12 +18,16 @@ use super::judge;
 
 // For whoever plays a client of the whole front.
 pub mod words {
+    pub use super::super::super::flow::Flow;
     pub use super::super::super::frame::Protocol;
     pub use super::super::super::performative::{AnyTarget, Attach, Performative};
     pub use super::super::super::transfer::Transfer;
 }
 
 pub const TERMS: Terms = Terms::AZURE;
+
+/// How long strangers may take.
+pub const TRUST_WITHIN: Duration = Duration::from_secs(15);
 
 /// The one steady clock that tests may read; only differences count.
 pub fn start() -> Instant {
@@ -59,7 +63,7 @@ impl Peer {
     pub fn new() -> Self {
         let now = start();
         Self {
-            engine: Connection::new(&TERMS, now),
+            engine: Connection::new(&TERMS, TRUST_WITHIN, now),
             now,
             events: VecDeque::new(),
             heard: VecDeque::new(),

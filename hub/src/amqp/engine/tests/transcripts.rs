@@ -18,7 +18,7 @@ use super::super::performative::{AnyTarget, Attach, Open, Performative};
 use super::super::sasl::{SaslInit, SaslOutcome};
 use super::super::{Connection, DeliveryTag, Ending, Event, Outgoing, SessionId};
 use super::handshake::sasl_init;
-use super::peer::{TERMS, attach, begin, credit, said, start};
+use super::peer::{TERMS, TRUST_WITHIN, attach, begin, credit, said, start};
 
 #[test]
 fn python_event_hubs_properties() {
@@ -211,7 +211,7 @@ struct Caller {
 
 impl Default for Caller {
     fn default() -> Self {
-        let engine = Connection::new(&TERMS, start());
+        let engine = Connection::new(&TERMS, TRUST_WITHIN, start());
         Self { engine, senders: Vec::new(), receivers: Vec::new(), waiting: Vec::new(), ending: None }
     }
 }

@@ -1,6 +1,7 @@
 //! Messages that go: frames that fit, windows, credit, drain, settlement.
 
-use fe2o3_amqp_types::messaging::{DeliveryState, Released};
+use fe2o3_amqp_types::definitions::AmqpError;
+use fe2o3_amqp_types::messaging::{DeliveryState, Rejected, Released};
 use proptest::prelude::*;
 
 use super::super::disposition::Disposition as DispositionFrame;
@@ -293,6 +294,27 @@ fn a_receiver_that_settles_second_hears_when_the_hub_has() {
     assert_eq!(peer.hear(), (0, Performative::Disposition(expected)));
     peer.engine.settle_sent(link, id, None);
     peer.hears_nothing();
+}
+
+#[test]
+fn a_state_that_the_peer_says_in_a_larger_frame_than_it_takes_goes_back_without_its_details() {
+    let mut peer = Peer::with_session(512, 0);
+    let mut asks = attach("second", 0, Role::Receiver);
+    asks.rcv_settle_mode = Some(1);
+    let link = peer.receiver_by(0, asks);
+    peer.grant(0, credit(0, 0, 5));
+    offered(&mut peer);
+    let id = send(&mut peer, link, &[b"x"]).unwrap();
+    peer.hear_transfer();
+    let error = super::super::error::error(AmqpError::NotAllowed, &"no ".repeat(300));
+    let rejected = Some(DeliveryState::Rejected(Rejected { error: Some(error) }));
+    peer.say(0, &disposition(Role::Receiver, id, id, false, rejected.clone()));
+    assert_eq!(settled(&mut peer), Disposition { deliveries: vec![(link, id)], state: rejected.clone(), settled: false });
+    peer.engine.settle_sent(link, id, rejected);
+    let state = Some(DeliveryState::Rejected(Rejected { error: None }));
+    let expected = DispositionFrame { role: Role::Sender, first: id, last: Some(id), settled: true, state, batchable: false };
+    assert_eq!(peer.hear(), (0, Performative::Disposition(expected)));
+    assert!(peer.largest_frame <= 512);
 }
 
 #[test]

@@ -324,6 +324,35 @@ proptest! {
         prop_assert_eq!(foreign_values(&bytes), expected);
     }
 
+    /// A reader is sent a copy of what is stored, behind a head.
+    #[test]
+    fn peers_understand_a_copy_behind_its_head(message in message(), number: i64, delivery: bool) {
+        let stored = encoded(&message, &EncodedAnnotations::new(&[("iothub-connection-device-id", Value::String("D".into()))]));
+        let parts = split(&stored).unwrap();
+        let said = [("last_enqueued_sequence_number", Value::Long(number))];
+        let stamps = [("x-opt-sequence-number", Value::Long(number)), ("x-opt-offset", Value::String(number.to_string().into()))];
+        let mut bytes = Vec::new();
+        encode_head(if delivery { &said } else { &[] }, &stamps, &parts, &mut bytes);
+        bytes.extend_from_slice(parts.annotation_entries);
+        bytes.extend_from_slice(parts.sections);
+
+        let annotations: OrderedMap<_, _> = [
+            (Foreign::Symbol("x-opt-sequence-number".into()), Foreign::Long(number)),
+            (Foreign::Symbol("x-opt-offset".into()), Foreign::String(number.to_string())),
+        ]
+        .into_iter()
+        .chain(message.annotations.iter().map(|(name, value)| (Foreign::Symbol(Symbol::new(&**name)), foreign(value))))
+        .chain([(Foreign::Symbol("iothub-connection-device-id".into()), Foreign::String("D".into()))])
+        .collect();
+        let mut expected = vec![described(0x72, Foreign::Map(annotations))];
+        expected.extend(foreign_sections(&message));
+        if delivery {
+            let said = [(Foreign::Symbol("last_enqueued_sequence_number".into()), Foreign::Long(number))];
+            expected.insert(0, described(0x71, Foreign::Map(said.into_iter().collect())));
+        }
+        prop_assert_eq!(foreign_values(&bytes), expected);
+    }
+
     #[test]
     fn garbage_from_the_wire_never_panics(garbage in vec(any::<u8>(), 0..200), first in 0x70..0x79_u8) {
         let _ = decode_wire(&garbage);

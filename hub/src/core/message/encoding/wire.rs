@@ -1,8 +1,8 @@
 //! Messages as AMQP peers send them (AMQP 3.2): the same sections as in the stored form, and those that are only for the way.
 
 use super::read::{Damaged, Input};
-use super::{read_entries, read_head, section, write};
-use crate::core::message::{Body, Message};
+use super::{Parts, read_entries, read_head, section, write};
+use crate::core::message::{Body, Message, Value};
 
 /// Takes a message apart, borrowing from it. `header`, `delivery-annotations` and `footer` are for the way that has ended here, and are let
 /// fall. Compound values are not looked into: whoever lets the bytes in has seen that they are well-formed.
@@ -33,6 +33,13 @@ pub fn encode_wire(message: &Message<'_>, out: &mut Vec<u8>) {
     write::properties(&message.properties, out);
     write::application_properties(&message.application_properties, out);
     write::body(&message.body, out);
+}
+
+/// Appends what a peer reads of a stored message before the annotations that are stored with it: what is only for this delivery, and what is
+/// stamped at reading. [`Parts::annotation_entries`] and [`Parts::sections`] follow as they are, and that is the message.
+pub fn encode_head(delivery: &[(&str, Value<'_>)], stamps: &[(&str, Value<'_>)], parts: &Parts<'_>, out: &mut Vec<u8>) {
+    write::delivery_annotations(delivery, out);
+    write::begun_message_annotations(stamps, parts.annotation_count.into(), parts.annotation_entries.len(), out);
 }
 
 /// The body, behind which a footer may stand. A message without a body is one with nothing in it.

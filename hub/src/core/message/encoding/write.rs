@@ -48,14 +48,34 @@ pub(super) fn application_properties(entries: &[(Cow<'_, str>, Value<'_>)], out:
     map_section(section::APPLICATION_PROPERTIES, entries, string, out);
 }
 
-fn map_section(code: u8, entries: &[(Cow<'_, str>, Value<'_>)], key: fn(&str, &mut Vec<u8>), out: &mut Vec<u8>) {
+/// The delivery-annotations section; nothing when there are none.
+pub(super) fn delivery_annotations(entries: &[(&str, Value<'_>)], out: &mut Vec<u8>) {
+    map_section(section::DELIVERY_ANNOTATIONS, entries, symbol, out);
+}
+
+/// The head of a message-annotations section and the first of its entries; `more` that are encoded already are to follow.
+pub(super) fn begun_message_annotations(entries: &[(&str, Value<'_>)], more: usize, more_bytes: usize, out: &mut Vec<u8>) {
+    section_header(section::MESSAGE_ANNOTATIONS, out);
+    out.push(0xd1);
+    let sizes = out.len();
+    out.extend_from_slice(&[0; 8]);
+    for (name, entry) in entries {
+        symbol(name, out);
+        value(entry, out);
+    }
+    let (size, count) = (length(out.len() - sizes - 4 + more_bytes), length(2 * (entries.len() + more)));
+    out[sizes..sizes + 4].copy_from_slice(&size.to_be_bytes());
+    out[sizes + 4..sizes + 8].copy_from_slice(&count.to_be_bytes());
+}
+
+fn map_section<K: AsRef<str>>(code: u8, entries: &[(K, Value<'_>)], key: fn(&str, &mut Vec<u8>), out: &mut Vec<u8>) {
     if entries.is_empty() {
         return;
     }
     section_header(code, out);
     compound(0xc1, 0xd1, out, |out| {
         for (name, entry) in entries {
-            key(name, out);
+            key(name.as_ref(), out);
             value(entry, out);
         }
         2 * entries.len()

@@ -44,6 +44,7 @@ use crate::store::memory::audit::MemoryAuditLog;
 use crate::store::memory::commands::MemoryCommands;
 use crate::store::memory::connection_log::MemoryConnectionLog;
 use crate::store::memory::event_log::MemoryEventLog;
+use crate::store::memory::group_positions::MemoryGroupPositions;
 use crate::store::memory::registry::MemoryRegistry;
 use crate::store::{Expected, Registry as _, RegistryWrite};
 
@@ -196,6 +197,7 @@ impl Outside {
             events: Arc::new(MemoryEventLog::new(NonZeroU16::MIN)),
             commands: Arc::new(store),
             connection_log: Arc::new(MemoryConnectionLog::default()),
+            group_positions: Arc::new(MemoryGroupPositions::default()),
             audit: Audit::new(Arc::<MemoryAuditLog>::default(), None, AuditLimits::default()),
             sign_in: SignIn::default(),
             certificate_expiry: CertificateExpiry::told_by(|| None),

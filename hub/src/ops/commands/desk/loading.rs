@@ -85,7 +85,9 @@ impl Desk<'_> {
                 Request::SettleReceipts(_, _, answer) => refuse(answer, error),
                 Request::Purge(_, answer) => refuse(answer, error),
                 Request::ReceiveReceipts(_, answer) => refuse(answer, error),
-                Request::Changed(_, done) => {
+                Request::TakeReceipts(_, answer) => refuse(answer, error),
+                Request::AwaitReceipts(_, answer) => refuse(answer, error),
+                Request::Changed(_, done) | Request::Pass(done) => {
                     let _ = done.send(());
                 }
                 Request::Note(Note::Stop) => return false,

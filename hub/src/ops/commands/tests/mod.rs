@@ -30,6 +30,7 @@ mod disabling;
 mod lives;
 mod panics;
 mod pruning;
+mod receipts;
 mod trouble;
 
 const NO_WAIT: Duration = Duration::ZERO;

@@ -1,7 +1,7 @@
 //! A WebSocket as the byte stream that MQTT is spoken over (MQTT chapter 6), and AMQP, which wants the same of it.
 //!
 //! Owns framing: binary messages in, of which a packet may need several and several may share one; one binary message out per write;
-//! pings answered, the close said. Never looks at the bytes. The upgrade itself belongs to HTTP, which agrees on [`SUBPROTOCOL`].
+//! pings answered, the close said. Never looks at the bytes. The upgrade itself belongs to HTTP.
 
 use std::io;
 use std::pin::Pin;
@@ -14,10 +14,7 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-/// What client and server agree on in `Sec-WebSocket-Protocol` (MQTT-6.0.0-3).
-pub const SUBPROTOCOL: &str = "mqtt";
-
-/// The largest WebSocket message: the largest PUBLISH and more, for clients that write several packets at once.
+/// The largest WebSocket message: the largest message of a device's and more, for clients that write several packets or frames at once.
 const MESSAGE_MAX_BYTES: usize = 512 * 1024;
 
 /// What an idle WebSocket keeps for reading: small, because most are idle.
