@@ -6,6 +6,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, Result, ensure};
 use e2e::hub::{Hub, Options, binary};
+use e2e::mqtt::Connection;
 use e2e::namespace::{HUB, isolated};
 use e2e::patience::within;
 use e2e::{rest, tls};
@@ -128,9 +129,12 @@ fn a_link_signs_in_once_and_a_session_is_its_browsers_alone() -> Result<()> {
         blind.ask(Method::POST, &secrets, None).await?.expect(403)?;
         browser.get(&format!("/devices/{DEVICE}")).await?.expect(401)?;
 
+        let mut connection = Connection::admitted(&hub, DEVICE).await?;
         let actions = json!({ "action": "disable", "ids": [DEVICE], "reason": "stolen" });
         let acted = browser.ask(Method::POST, "/api/v1/devices/actions", Some(actions)).await?.expect(200)?.json;
-        ensure!(acted["results"][0]["done"] == true, "{acted}");
+        let result = &acted["results"][0];
+        ensure!(result["done"] == true && result["connectionsClosed"] == 1 && result["closedInMs"].is_u64(), "{acted}");
+        connection.bytes_until_closed().await?;
         let audit = browser.audit().await?;
         for entry in [
             "SignIn Done dev dashboard",

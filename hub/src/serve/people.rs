@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time;
 use tracing::warn;
 
+use super::settling::Settling;
 use super::stores::Stores;
 use crate::config::Config;
 use crate::config::settings::PersonSettings;
@@ -123,14 +124,8 @@ struct Followed {
     name: String,
     file: PathBuf,
     current: PersonAccount,
-    /// What the file held when it was last taken or found broken.
-    seen: Contents,
-    /// What it held at the last look, when that was something else.
-    unsettled: Option<Contents>,
+    settling: Settling,
 }
-
-/// Tells two states of a file apart without keeping them; `None` when it can't be read.
-type Contents = Option<[u8; 32]>;
 
 impl FollowedPeople {
     /// Reads every file.
@@ -140,7 +135,7 @@ impl FollowedPeople {
             let hash = parse(&text, &settings.password_hash_file)?;
             let current = PersonAccount { hash, rights: settings.rights.iter().copied().collect() };
             let file = settings.password_hash_file.clone();
-            Ok(Followed { name: name.clone(), file, current, seen: Some(digest(&text)), unsettled: None })
+            Ok(Followed { name: name.clone(), file, current, settling: Settling::new(Some(digest(&text))) })
         };
         configured.iter().map(read).collect::<Result<_, _>>().map(Self)
     }
@@ -157,7 +152,7 @@ impl FollowedPeople {
         for followed in &mut self.0 {
             match followed.look() {
                 Ok(true) => found.changed.push(followed.name.clone()),
-                Ok(false) => found.unsettled |= followed.unsettled.is_some(),
+                Ok(false) => found.unsettled |= followed.settling.is_unsettled(),
                 Err(error) => found.broken.push(error),
             }
         }
@@ -169,17 +164,9 @@ impl Followed {
     /// Says whether there is another hash now.
     fn look(&mut self) -> Result<bool, PersonError> {
         let read = read_text(&self.file);
-        let contents = read.as_deref().ok().map(digest);
-        if contents == self.seen {
-            self.unsettled = None;
+        if !self.settling.have_changed(read.as_deref().ok().map(digest)) {
             return Ok(false);
         }
-        if self.unsettled != Some(contents) {
-            self.unsettled = Some(contents);
-            return Ok(false);
-        }
-        self.unsettled = None;
-        self.seen = contents;
         let hash = parse(&read?, &self.file)?;
         let changed = hash != self.current.hash;
         self.current.hash = hash;

@@ -3,6 +3,7 @@
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::core::principal::By;
 use crate::ops::CommandsError;
 use crate::ops::receive_feedback::{ReceiptsInHand, await_feedback, take_feedback};
 
