@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn, from_fn_with_state, map_request};
+use axum::middleware::{Next, from_fn_with_state, map_request};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
@@ -26,7 +26,7 @@ pub fn azure(hub: Arc<Hub>, subprotocols: Subprotocols) -> Router {
 
 /// Port 8443: our own API, and the back ends' once more for a machine where 443 can't be bound.
 pub fn api(hub: Arc<Hub>) -> Router {
-    let routes = service().merge(own());
+    let routes = service().merge(own(&hub));
     whole(routes, hub)
 }
 
@@ -66,7 +66,7 @@ fn websocket(subprotocols: Subprotocols) -> Router<Arc<Hub>> {
 }
 
 /// Our own. docs/api.md, and described for programs in [`openapi`].
-fn own() -> Router<Arc<Hub>> {
+fn own(hub: &Arc<Hub>) -> Router<Arc<Hub>> {
     Router::new()
         .route("/openapi.json", get(openapi::get_document))
         .route("/api/v1/changes", get(changes::get_changes))
@@ -88,7 +88,7 @@ fn own() -> Router<Arc<Hub>> {
         .route("/api/v1/refusals", get(refusals::list_refusals))
         .route("/api/v1/devices/{id}/refusals", get(refusals::list_device_refusals))
         .route("/api/v1/session", get(session::get).post(session::post).delete(session::delete))
-        .layer(from_fn(session::cookie::welcome))
+        .layer(from_fn_with_state(Arc::clone(hub), session::cookie::welcome))
 }
 
 /// What back ends call. Facts §7.4.

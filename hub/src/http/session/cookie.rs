@@ -6,13 +6,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::Request;
+use axum::body::Body;
+use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use subtle::ConstantTimeEq as _;
 
+use crate::http::body;
 use crate::http::error::Failure;
 use crate::ops::Hub;
 use crate::ops::sign_in::sessions::Session;
@@ -23,6 +25,9 @@ const NAME: &str = "__Host-mooring";
 /// The header with the text that changes need.
 pub const CSRF: HeaderName = HeaderName::from_static("mooring-csrf");
 
+/// The largest body that is read so early: that of an action on a thousand devices.
+const READ_FIRST_MAX_BYTES: usize = 256 * 1024;
+
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 /// Marks requests in which a session is good.
@@ -30,9 +35,26 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 struct Welcome;
 
 /// Sessions are good behind this layer: for our own API, and never for Azure's, which shows keys.
-pub async fn welcome(mut request: Request, next: Next) -> Response {
-    request.extensions_mut().insert(Welcome);
-    next.run(request).await
+///
+/// What somebody who is signed in sends is read before it is looked at whether she may: a refusal that comes while a body is on its way is
+/// lost to many a client that speaks HTTP/2.
+pub async fn welcome(State(hub): State<Arc<Hub>>, request: Request, next: Next) -> Response {
+    let (mut parts, mut body) = request.into_parts();
+    parts.extensions.insert(Welcome);
+    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
+    if (1..=READ_FIRST_MAX_BYTES).contains(&length) && is_somebodys(&parts, &hub) {
+        match body::read(body, READ_FIRST_MAX_BYTES).await {
+            Ok(bytes) => body = Body::from(bytes),
+            Err(failure) => return failure.into_response(),
+        }
+    }
+    next.run(Request::from_parts(parts, body)).await
+}
+
+/// Whether the request comes from our page in a session that lasts.
+fn is_somebodys(parts: &Parts, hub: &Hub) -> bool {
+    let session = || secret(&parts.headers).and_then(|secret| hub.sign_in.sessions.find(secret, hub.now()));
+    comes_from_our_page(parts).is_ok() && session().is_some()
 }
 
 /// The session that the request is made in; `None` without one.
@@ -104,7 +126,6 @@ fn forbidden(text: &str) -> Failure {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
     use proptest::prelude::*;
 
     use super::*;

@@ -1,6 +1,7 @@
 //! Sessions over the router: who gets in, what a session is good for, and what no other page can do with it.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::extract::ConnectInfo;
 use axum::http::{Method, Request};
@@ -170,6 +171,29 @@ async fn each_right_opens_what_it_is_for_and_says_so_when_it_is_missing() {
     }
     assert!(entries.iter().all(|entry| entry["who"] == json!({"kind": "person", "name": "ada", "method": "password"})), "{audit}");
     assert!(entries.iter().all(|entry| entry["door"] == "dashboard" && entry["address"] == "192.0.2.1"), "{audit}");
+}
+
+#[tokio::test]
+async fn what_somebody_sends_is_read_before_it_is_refused_and_what_a_stranger_sends_is_not() {
+    let world = World::new();
+    let viewer = Browser::with(&world, &[Right::Read]);
+    let read = async |cookie: &str, origin: &str| {
+        let seen = Arc::new(AtomicBool::new(false));
+        let body = futures_util::stream::once({
+            let seen = Arc::clone(&seen);
+            async move {
+                seen.store(true, Ordering::Relaxed);
+                Ok::<_, std::io::Error>("{}")
+            }
+        });
+        let request = Request::post("/api/v1/devices/actions").header("host", "hub.example:8443").header("content-length", "2");
+        let request = request.header("cookie", cookie).header("origin", origin).header("mooring-csrf", &viewer.csrf);
+        let (status, ..) = viewer.send(request.body(Body::from_stream(body)).unwrap(), router::api(Arc::clone(&world.hub))).await;
+        (status, seen.load(Ordering::Relaxed))
+    };
+    assert_eq!(read(&viewer.cookie, OURS).await, (403, true));
+    assert_eq!(read(&viewer.cookie, "https://evil.example").await, (403, false));
+    assert_eq!(read("__Host-mooring=guess", OURS).await, (401, false));
 }
 
 #[tokio::test(start_paused = true)]
