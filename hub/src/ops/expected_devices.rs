@@ -177,7 +177,7 @@ async fn count_change(hub: &Hub, change: &Change) {
             let told = (transition.disconnected.is_some(), transition.connected);
             expected.machine().transition(&transition.device_id, told, transition.time, now);
         }
-        Change::Refused { .. } | Change::Command(..) | Change::Receipt(_) | Change::ReceiptStep(..) => {}
+        Change::Refused { .. } | Change::Command(..) | Change::Receipt(_) | Change::ReceiptStep(..) | Change::Audited(_) => {}
     }
 }
 
