@@ -12,7 +12,7 @@ fn main() {
     println!("cargo::rerun-if-env-changed={VARIABLE}");
     let folder = std::env::var_os(VARIABLE).filter(|folder| !folder.is_empty()).map(PathBuf::from);
     // It names all the other files by what they say, so that whatever changes in the page changes this.
-    let index = folder.as_ref().map(|folder| folder.join("index.html"));
+    let index = folder.as_ref().map(|folder| folder.join("index.html.br"));
     if let Some(index) = &index {
         println!("cargo::rerun-if-changed={}", index.display());
     }
@@ -28,7 +28,7 @@ fn embedded(folder: &Path) -> Option<String> {
     files.sort();
     let mut text = format!(
         "/// The dashboard, as it was when this hub was built.\npub const BUNDLE: Option<Bundle> = Some(Bundle {{\n    index: include_bytes!({:?}),\n    assets: &[\n",
-        folder.join("index.html")
+        folder.join("index.html.br")
     );
     for file in files {
         let name = file.file_name()?.to_str()?.strip_suffix(".br")?.to_owned();

@@ -9,6 +9,8 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, RequestInit, Response};
 
+use crate::model::json::read;
+
 /// The header with the session's token.
 const TOKEN_HEADER: &str = "mooring-csrf";
 
@@ -63,7 +65,7 @@ struct ErrorDocument {
 /// What there is at this address, below `/api/v1`.
 pub async fn get<T: DeserializeOwned>(path: &str) -> Result<T, Failure> {
     let text = text_of(&send("GET", path, &[], None).await?).await?;
-    serde_json::from_str(&text).map_err(|error| Failure { status: 200, text: format!("The hub's answer can't be read: {error}") })
+    read(&text).map_err(|error| Failure { status: 200, text: format!("The hub's answer can't be read: {error}") })
 }
 
 /// Bytes, whatever they are.
@@ -79,7 +81,7 @@ pub async fn post<T: DeserializeOwned>(path: &str, headers: &[(&str, String)], b
     let mut all: Vec<(&str, String)> = headers.to_vec();
     all.extend(token.map(|token| (TOKEN_HEADER, token)));
     let text = text_of(&send("POST", path, &all, Some(body)).await?).await?;
-    serde_json::from_str(&text).map_err(|error| Failure { status: 200, text: format!("The hub's answer can't be read: {error}") })
+    read(&text).map_err(|error| Failure { status: 200, text: format!("The hub's answer can't be read: {error}") })
 }
 
 thread_local! {
@@ -132,7 +134,7 @@ async fn send(method: &str, path: &str, headers: &[(&str, String)], body: Option
         return Ok(response);
     }
     let text = text_of(&response).await.unwrap_or_default();
-    let said = serde_json::from_str::<ErrorDocument>(&text).map(|document| document.message).unwrap_or_default();
+    let said = read::<ErrorDocument>(&text).map(|document| document.message).unwrap_or_default();
     let said = said.split_once(';').map_or(said.as_str(), |(_, text)| text).to_owned();
     let text = if said.is_empty() { format!("The hub answered {}.", response.status()) } else { said };
     Err(Failure { status: response.status(), text })

@@ -51,8 +51,8 @@ pub fn Nav() -> impl IntoView {
         let (counted, path, title) = (route.clone(), route.path(), route.title());
         view! {
             <li>
-                <a class="nav__link" href=path title=title.clone() aria-current=current(route)>
-                    <Icon name=icon /><span class="nav__text">{title}</span><span class="nav__count">{move || count(&counted)}</span>
+                <a class="nav__link" href=path title=title aria-current=current(route)>
+                    <Icon name=icon /><span class="nav__text">{title.clone()}</span><span class="nav__count">{move || count(&counted)}</span>
                 </a>
             </li>
         }
@@ -220,7 +220,7 @@ pub fn TabBar() -> impl IntoView {
         open.set(false);
     });
     let tab = |(route, icon, word): (Route, &'static str, &'static str)| {
-        view! { <a class="tabbar__link" href=route.path() aria-current=current(route.clone())><Icon name=icon />{word}</a> }
+        view! { <a class="tabbar__link" href=route.path() aria-current=current(route)><Icon name=icon />{word}</a> }
     };
     let tabs = [
         (Route::Overview, "overview", "Overview"),
@@ -230,7 +230,8 @@ pub fn TabBar() -> impl IntoView {
     ];
     let rest = [(Route::Connectivity, "grid"), (Route::Audit, "audit"), (Route::GetStarted, "start")];
     let item = |(route, icon): (Route, &'static str)| {
-        view! { <a class="nav__link" href=route.path() aria-current=current(route.clone())><Icon name=icon />{route.title()}</a> }
+        let (path, title) = (route.path(), route.title());
+        view! { <a class="nav__link" href=path aria-current=current(route)><Icon name=icon />{title}</a> }
     };
     let elsewhere =
         move || place.route.with(|route| matches!(route, Route::Connectivity | Route::Audit | Route::GetStarted)).then_some("page");

@@ -17,6 +17,7 @@ use crate::link::client::{Live, Subscription};
 use crate::link::state::{Phase, Status};
 use crate::model::change::{Change, What};
 use crate::model::hub::{Fleet, Hub};
+use crate::model::json::read;
 use crate::model::notable::{Notable, of};
 use crate::model::rates::{Columns, Rates, Told};
 use crate::model::time::Moment;
@@ -112,7 +113,7 @@ impl World {
     pub fn hear<T: DeserializeOwned>(self, ask: Ask, told: impl Fn(T) + 'static) {
         let subscription = self.subscribe(ask, None, move |kind, text| {
             if kind != "problem"
-                && let Ok(message) = serde_json::from_str(text)
+                && let Ok(message) = read(text)
             {
                 told(message);
             }

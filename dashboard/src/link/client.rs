@@ -15,6 +15,7 @@ use super::ask::{Ask, unsubscribe};
 use super::state::{Act, Link, Status, Told};
 use crate::browser::{chance, now};
 use crate::model::change::{Message, What, parse};
+use crate::model::json::read;
 
 /// How often the machine is asked whether it is time for something.
 const TICK: std::time::Duration = std::time::Duration::from_millis(250);
@@ -230,7 +231,7 @@ impl Inner {
 
 /// Nobody is told anything while the link is borrowed: they may ask it for more.
 fn hear(inner: &Rc<RefCell<Inner>>, text: &str) {
-    let Ok(envelope) = serde_json::from_str::<Envelope>(text) else { return };
+    let Ok(envelope) = read::<Envelope>(text) else { return };
     if envelope.id > MAIN {
         inner.borrow_mut().link.sounded(now());
         let told = inner.borrow_mut().other(&envelope);

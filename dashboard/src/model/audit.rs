@@ -142,7 +142,7 @@ mod tests {
     fn an_entry_is_a_sentence() {
         let text = r#"{"entries":[{"id":"1882616286412800000","time":"2026-11-23T03:00:00.000Z","who":{"kind":"person","name":"ada","method":"password"},
             "door":"dashboard","address":"192.0.2.1","action":"DeviceDisabled","deviceId":"pump","detail":"stolen","outcome":"Done"}],"next":null}"#;
-        let page: Page = serde_json::from_str(text).unwrap();
+        let page: Page = crate::model::json::read(text).unwrap();
         let entry = &page.entries[0];
         assert_eq!((entry.word(), entry.way(), entry.more().as_str()), ("Device disabled", "Dashboard", "stolen"));
         assert_eq!((entry.who.word().as_str(), entry.is_refused(), page.next.is_none()), ("signed in by password", false, true));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::change::{Command, Step};
 use super::latency::Latencies;
+use super::order::sorted;
 use super::time::Moment;
 
 /// How many are kept: the newest.
@@ -151,8 +152,8 @@ impl Book {
     /// Those that ended without effect, the latest end first.
     #[must_use]
     pub fn dead(&self, most: usize) -> Vec<&Command> {
-        let mut dead: Vec<_> = self.commands.values().filter(|command| command.can_be_sent_again).collect();
-        dead.sort_by_key(|command| std::cmp::Reverse(command.ended_time));
+        let dead = self.commands.values().filter(|command| command.can_be_sent_again).collect();
+        let mut dead = sorted(dead, |one: &&Command, other| other.ended_time.cmp(&one.ended_time));
         dead.truncate(most);
         dead
     }

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::order::sorted;
 use super::time::Moment;
 
 /// One message.
@@ -206,11 +207,10 @@ impl Command {
                 steps.push(step);
             }
         }
-        steps.sort_by_key(|step| step.time);
         if self.ended_time.is_none() {
             *self = told;
         }
-        self.steps = steps;
+        self.steps = sorted(steps, |one, other| one.time.cmp(&other.time));
     }
 }
 

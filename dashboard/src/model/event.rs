@@ -213,7 +213,7 @@ mod tests {
         let text = r#"{"id":5,"kind":"events","position":"0:18,1:4","matched":3,"sampledOut":0,"passedOver":120,"unread":0,"behind":0,"events":[
             {"partition":0,"offset":"12","sequenceNumber":12,"enqueuedTime":"2026-11-23T03:00:00.000Z","deviceId":"d","systemProperties":{"message-id":"m"},
              "annotations":{"x":{"long":"5"}},"properties":{"level":"high"},"bodyBase64":"eyJhIjoxfQ==","body":{"a":1}}]}"#;
-        let told: Told = serde_json::from_str(text).unwrap();
+        let told: Told = crate::model::json::read(text).unwrap();
         let event = &told.events[0];
         assert_eq!((event.preview().as_str(), event.size(), told.passed_over), (r#"{"a":1}"#, Some(7), 120));
         let facts: Vec<_> = event.facts().into_iter().map(|(name, value)| format!("{name}={value}")).collect();

@@ -303,13 +303,13 @@ mod tests {
     fn what_a_hub_says_is_understood() {
         let text = r#"{"hostName":"hub.example","hostNames":["hub.example"],"version":"0.1.0","boot":"3","startedTime":"2026-11-23T03:00:00.000Z",
             "certificateExpiryTime":null,"partitions":4,"devices":{"total":50,"enabled":48,"connected":42}}"#;
-        let hub: Hub = serde_json::from_str(text).unwrap();
+        let hub: Hub = crate::model::json::read(text).unwrap();
         assert_eq!((hub.devices, hub.certificate_expiry_time), (Counts { total: 50, enabled: 48, connected: 42 }, None));
         assert_eq!(hub.storage, None);
         let text = r#"{"id":3,"kind":"fleet","whole":true,"revision":817,"total":50,"states":{"connected":40,"offline":5},"flapping":[{"deviceId":"pump","connects":7}]}"#;
-        let fleet: Fleet = serde_json::from_str(text).unwrap();
+        let fleet: Fleet = crate::model::json::read(text).unwrap();
         assert_eq!((fleet.count(DeviceState::Offline), fleet.count(DeviceState::Never), fleet.flapping[0].connects), (5, 0, 7));
-        let page: FleetPage = serde_json::from_str(r#"{"devices":[{"deviceId":"d"}],"next":null,"total":{"atLeast":5}}"#).unwrap();
+        let page: FleetPage = crate::model::json::read(r#"{"devices":[{"deviceId":"d"}],"next":null,"total":{"atLeast":5}}"#).unwrap();
         assert_eq!((page.devices[0].device_id.as_str(), page.total.count()), ("d", (5, false)));
     }
 }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 use serde::Deserialize;
 
+use super::order::sorted;
 use super::time::Moment;
 
 /// Counts by a word of the API.
@@ -13,6 +14,8 @@ pub type ByReason = BTreeMap<String, u64>;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct Sample {
+    /// When it began, of a whole second.
+    pub time: Option<Moment>,
     /// Devices with a connection.
     pub connected: u64,
     /// Connections that came.
@@ -89,17 +92,7 @@ pub struct Told {
     /// What has happened within the last second.
     pub last: Sample,
     /// The last whole second, with every fourth message.
-    pub second: Option<Second>,
-}
-
-/// A whole second.
-#[derive(Clone, Debug, Deserialize)]
-pub struct Second {
-    /// When it began.
-    pub time: Moment,
-    /// What was in it.
-    #[serde(flatten)]
-    pub sample: Sample,
+    pub second: Option<Sample>,
 }
 
 /// `GET /api/v1/rates`: columns, all of one length.
@@ -173,9 +166,14 @@ impl Columns {
     fn sample(&self, index: usize) -> Sample {
         let of = |column: &[u64]| column.get(index).copied().unwrap_or_default();
         let by = |columns: &BTreeMap<String, Vec<u64>>| {
-            columns.iter().map(|(reason, column)| (reason.clone(), of(column))).filter(|(_, count)| *count > 0).collect()
+            let mut counts = ByReason::new();
+            for (reason, column) in columns.iter().filter(|(_, column)| of(column) > 0) {
+                counts.insert(reason.clone(), of(column));
+            }
+            counts
         };
         Sample {
+            time: None,
             connected: of(&self.connected),
             connects: of(&self.connects),
             disconnects: by(&self.disconnects),
@@ -273,7 +271,7 @@ impl Rates {
     /// Takes in what the live link says.
     pub fn hear(&mut self, told: Told) {
         self.latest = told.last;
-        if let Some(Second { time, sample }) = told.second {
+        if let Some((time, sample)) = told.second.and_then(|sample| Some((sample.time?, sample))) {
             self.fine.record(time, &sample);
             self.coarse.record(time, &sample);
         }
@@ -326,9 +324,8 @@ impl Rates {
         for (_, sample) in self.since(since, now) {
             say(sample).iter().for_each(|(reason, count)| *sums.entry(reason).or_default() += count);
         }
-        let mut sums: Vec<_> = sums.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
-        sums.sort_by(|one, other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)));
-        sums
+        let sums = sums.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
+        sorted(sums, |one: &(String, u64), other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)))
     }
 
     /// The last time within the hour that many connections were lost at once.
@@ -389,8 +386,8 @@ mod tests {
 
     fn second(at: i64, connects: u64, lost: &[(&str, u64)]) -> Told {
         let disconnects = lost.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect();
-        let sample = Sample { connects, disconnects, ..Sample::default() };
-        Told { last: Sample::default(), second: Some(Second { time: NOW.plus(at), sample }) }
+        let second = Sample { time: Some(NOW.plus(at)), connects, disconnects, ..Sample::default() };
+        Told { last: Sample::default(), second: Some(second) }
     }
 
     #[test]
@@ -400,9 +397,9 @@ mod tests {
             "receipts":{"made":{"Completed":1},"read":1,"lost":0},"refusals":{"TokenExpired":1},"throttled":0,
             "backlog":{"enqueued":3,"delivered":1,"oldest":"2026-11-23T18:58:00.000Z","receipts":0}},
             "second":{"time":"2026-11-23T18:59:59.000Z","connected":41}}"#;
-        let told: Told = serde_json::from_str(text).unwrap();
+        let told: Told = crate::model::json::read(text).unwrap();
         assert_eq!((told.last.connected, told.last.disconnected(), told.last.backlog.oldest.is_some()), (42, 2, true));
-        assert_eq!(told.second.unwrap().sample.connected, 41);
+        assert_eq!(told.second.unwrap().connected, 41);
     }
 
     #[test]
@@ -421,7 +418,7 @@ mod tests {
     fn the_past_is_recalled_and_what_came_meanwhile_stays() {
         let mut rates = Rates::default();
         rates.hear(second(20_000, 7, &[]));
-        let columns: Columns = serde_json::from_str(
+        let columns: Columns = crate::model::json::read(
             r#"{"start":"2023-11-14T22:14:00.000Z","stepSeconds":1,"connected":[4,5],"connects":[1,2],"disconnects":{"TakenOver":[0,3]}}"#,
         )
         .unwrap();

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use super::change::{Command, Device, Presence, Refusal, Step};
 use super::format::{bytes, count, duration, elapsed};
 use super::hub::Connection;
+use super::order::sorted;
 use super::state::{DeviceState, Look, REFUSED, REGISTRY, Tone, command_look, command_word};
 use super::time::Moment;
 use super::words::{disconnect_reason, disconnect_tone, protocol, sentence};
@@ -199,9 +200,7 @@ impl Story {
             until: connection.disconnected_time,
             reason: connection.reason.clone(),
         };
-        let mut spans: Vec<_> = self.connections.values().map(of).collect();
-        spans.sort_by_key(|span| span.from);
-        spans
+        sorted(self.connections.values().map(of).collect(), |one: &Span, other| one.from.cmp(&other.from))
     }
 
     /// Whether it was connected at that time.
@@ -235,8 +234,7 @@ impl Story {
             side: String::new(),
             steps: Vec::new(),
         }));
-        entries.sort_by(|one, other| other.time.cmp(&one.time).then_with(|| other.key.cmp(&one.key)));
-        entries
+        sorted(entries, |one, other| other.time.cmp(&one.time).then_with(|| other.key.cmp(&one.key)))
     }
 }
 

@@ -7,6 +7,7 @@ use super::message::Message;
 use crate::app::Who;
 use crate::browser::Place;
 use crate::model::format::{count, number};
+use crate::model::order::sorted;
 use crate::model::state::{ALERT, command_look};
 use crate::parts::dialog::Dialog;
 use crate::parts::id::DeviceLink;
@@ -38,8 +39,8 @@ pub fn ComposeMany() -> impl IntoView {
     let given = place.query.with_untracked(|query| query.get("device").unwrap_or_default().replace(',', "\n"));
     let text = RwSignal::new(given);
     let ids = Memo::new(move |_| {
-        let mut ids: Vec<String> = text.with(|text| text.split_whitespace().map(str::to_owned).collect());
-        ids.sort();
+        let ids: Vec<String> = text.with(|text| text.split_whitespace().map(str::to_owned).collect());
+        let mut ids = sorted(ids, Ord::cmp);
         ids.dedup();
         ids
     });

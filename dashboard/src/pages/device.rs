@@ -272,7 +272,7 @@ fn Timelines(known: Known) -> impl IntoView {
         let inside = entries.with(|entries| entries.iter().filter(|entry| entry.time >= from.get()).count());
         format!("{}: {}", SPANS.get(span.get()).map_or("", |(.., word)| word), count(inside as u64, "event", "events"))
     });
-    let choices = SPANS.iter().enumerate().map(|(index, (_, _, word))| (index, *word)).collect::<Vec<_>>();
+    let choices = SPANS.iter().map(|(_, _, word)| *word).collect::<Vec<_>>();
     let link = Signal::derive(move || {
         place.query.track();
         window().location().href().unwrap_or_default()

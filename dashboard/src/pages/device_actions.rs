@@ -47,14 +47,14 @@ pub fn Actions(
     let may = Memo::new(move |_| who.may("Devices"));
     let (disabling, rotating) = (RwSignal::new(false), RwSignal::new(false));
     let reason = RwSignal::new(String::new());
-    let slot = RwSignal::new("secondary");
+    let slot = RwSignal::new(1_usize);
     let named = StoredValue::new(id);
     let act = Callback::new(move |deed: Deed| {
         disabling.set(false);
         rotating.set(false);
         let mut body = json!({ "action": deed.action, "ids": [named.get_value()] });
         if deed.action == ROTATE.action {
-            body["slot"] = slot.get_untracked().into();
+            body["slot"] = if slot.get_untracked() == 0 { "primary" } else { "secondary" }.into();
         } else if !reason.get_untracked().is_empty() {
             body["reason"] = reason.get_untracked().into();
         }
@@ -103,7 +103,7 @@ pub fn Actions(
         view! {
             <Id id=named.get_value() />
             <p>"The key in this slot is replaced. A connection that was opened with it closes at once; one that was opened with the other key stays."</p>
-            <Seg label="Slot" choices=vec![("primary", "Primary key"), ("secondary", "Secondary key")] chosen=slot choose=Callback::new(move |chosen| slot.set(chosen)) />
+            <Seg label="Slot" choices=vec!["Primary key", "Secondary key"] chosen=slot choose=Callback::new(move |chosen| slot.set(chosen)) />
             <Notice look=ALERT text="The device needs the new key before it can use this slot again".to_owned() />
         }
         .into_any()

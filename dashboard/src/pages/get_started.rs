@@ -25,7 +25,11 @@ pub fn GetStarted() -> impl IntoView {
     let language =
         Memo::new(move |_| place.query.with(|query| query.get("language").and_then(Language::named)).unwrap_or(Language::Python));
     let device = RwSignal::new(place.query.with_untracked(|query| query.get("device").unwrap_or(DEVICE).to_owned()));
-    let choose = Callback::new(move |language: Language| place.filter(&place.query.get_untracked().with("language", language.name())));
+    let chosen = Signal::derive(move || Language::ALL.iter().position(|found| *found == language.get()).unwrap_or_default());
+    let choose = Callback::new(move |index: usize| {
+        let name = Language::ALL.get(index).map_or("", |language| language.name());
+        place.filter(&place.query.get_untracked().with("language", name));
+    });
     let named = move || Some(device.get()).filter(|id| !id.is_empty()).unwrap_or_else(|| DEVICE.to_owned());
     let authority = Signal::derive(move || {
         format!(
@@ -39,8 +43,8 @@ pub fn GetStarted() -> impl IntoView {
     let trust = Signal::derive(move || format!("# {}\n{}", language.get().install(), language.get().trust()));
     let program = Signal::derive(move || language.get().program(&host.get(), &named()));
     let send = Signal::derive(move || format!("mooring-hub command send {} '{{\"open\": true}}' --ack full --wait", named()));
-    let choices = Language::ALL.map(|language| (language, language.word())).to_vec();
-    let aside = move || view! { <Seg label="Language" choices=choices.clone() chosen=language choose /> };
+    let choices = Language::ALL.map(Language::word).to_vec();
+    let aside = move || view! { <Seg label="Language" choices=choices.clone() chosen choose /> };
     let java = move || language.get() == Language::Java && !host.with(|host| host.contains('.'));
     view! {
         <div class="page__head">

@@ -1,7 +1,5 @@
 //! The pages. Each asks for what it shows beside [`crate::world`], and ends its asking when it goes.
 
-#![expect(clippy::needless_pass_by_value, reason = "a component takes its properties so")]
-
 mod audit;
 mod command;
 mod commands;

@@ -8,18 +8,18 @@ use crate::parts::toast::Toasts;
 
 /// One of several, all to be seen.
 #[component]
-pub fn Seg<T: Copy + PartialEq + Send + Sync + 'static>(
+pub fn Seg(
     /// What is chosen among.
     label: &'static str,
-    /// Each, and its word.
-    choices: Vec<(T, &'static str)>,
+    /// The word of each.
+    choices: Vec<&'static str>,
     /// Which it is.
     #[prop(into)]
-    chosen: Signal<T>,
+    chosen: Signal<usize>,
     /// Another one.
-    choose: Callback<T>,
+    choose: Callback<usize>,
 ) -> impl IntoView {
-    let items = choices.into_iter().map(|(choice, word)| {
+    let items = choices.into_iter().enumerate().map(|(choice, word)| {
         view! {
             <button class="seg__item" type="button" aria-pressed=move || (chosen.get() == choice).to_string() on:click=move |_| choose.run(choice)>
                 {word}

@@ -6,12 +6,10 @@ use crate::model::format::{bytes, count};
 use crate::model::payload::{HexRow, Node, Payload, hex, of, text};
 use crate::parts::control::Seg;
 
-#[derive(Clone, Copy, PartialEq)]
-enum Form {
-    Json,
-    Text,
-    Hex,
-}
+/// The forms, as they are chosen among.
+const HEX: &str = "Hex";
+const TEXT: &str = "Text";
+const JSON: &str = "JSON";
 
 /// The viewer. It opens in the form that says most.
 #[component]
@@ -20,28 +18,23 @@ pub fn PayloadView(
     content: Vec<u8>,
 ) -> impl IntoView {
     let found = of(&content);
-    let best = match &found {
-        Payload::Json(_) => Form::Json,
-        Payload::Text(_) => Form::Text,
-        Payload::Binary | Payload::Empty => Form::Hex,
-    };
-    let form = RwSignal::new(best);
+    // The best comes first.
+    let form = RwSignal::new(0_usize);
     let plain = text(&content);
-    let mut choices = vec![(Form::Hex, "Hex")];
+    let mut choices = vec![HEX];
     if plain.is_some() {
-        choices.insert(0, (Form::Text, "Text"));
+        choices.insert(0, TEXT);
     }
     if matches!(found, Payload::Json(_)) {
-        choices.insert(0, (Form::Json, "JSON"));
+        choices.insert(0, JSON);
     }
     let size = bytes(content.len() as u64);
     let (rows, more) = hex(&content);
-    let shown = move || match (form.get(), &found) {
+    let forms = choices.clone();
+    let shown = move || match (forms.get(form.get()).copied().unwrap_or(HEX), &found) {
         (_, Payload::Empty) => view! { <p class="dim">"Empty: the message is its properties alone."</p> }.into_any(),
-        (Form::Json, Payload::Json(node)) => {
-            view! { <div class="json" tabindex="0"><ul>{branch(None, node.clone())}</ul></div> }.into_any()
-        }
-        (Form::Text, _) => view! { <pre class="code" tabindex="0">{plain.clone()}</pre> }.into_any(),
+        (JSON, Payload::Json(node)) => view! { <div class="json" tabindex="0"><ul>{branch(None, node.clone())}</ul></div> }.into_any(),
+        (TEXT, _) => view! { <pre class="code" tabindex="0">{plain.clone()}</pre> }.into_any(),
         _ => dump(&rows, more).into_any(),
     };
     view! {

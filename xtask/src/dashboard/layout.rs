@@ -64,14 +64,15 @@ impl Page {
         }
         let assets = folder.join("assets");
         fs::create_dir_all(&assets)?;
-        let mut sizes = vec![Size { name: "index.html".to_owned(), raw: self.index.len(), packed: self.index.len() }];
+        let index = packed(self.index.as_bytes())?;
+        let mut sizes = vec![Size { name: "index.html".to_owned(), raw: self.index.len(), packed: index.len() }];
         for Asset { name, text } in &self.assets {
             let packed = packed(text)?;
             fs::write(assets.join(format!("{name}.br")), &packed)?;
             sizes.push(Size { name: name.clone(), raw: text.len(), packed: packed.len() });
         }
         // Last: whoever sees it finds everything that it names.
-        fs::write(folder.join("index.html"), &self.index)?;
+        fs::write(folder.join("index.html.br"), &index)?;
         Ok(sizes)
     }
 }

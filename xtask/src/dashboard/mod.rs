@@ -1,7 +1,7 @@
 //! `cargo xtask dashboard`: the dashboard as the hub serves it, from the sources of the crate `dashboard`.
 //!
 //! Compiles the page to WebAssembly, names every file by its hash, compresses it once for all, and refuses a page that has grown too large.
-//! Writes below the target folder alone: `<target>/dashboard/index.html` and `<target>/dashboard/assets/*.br`. The hub takes them in when it
+//! Writes below the target folder alone: `<target>/dashboard/index.html.br` and `<target>/dashboard/assets/*.br`. The hub takes them in when it
 //! is built with `MOORING_DASHBOARD` set to that folder.
 
 mod compiler;

@@ -13,7 +13,6 @@ use crate::model::book::{BOOK_MAX, Book, Stage};
 use crate::model::change::{Change, Command, Step};
 use crate::model::format::{NOTHING, count, elapsed, number, percent};
 use crate::model::hub::Commands as Page;
-use crate::model::rates::ByReason;
 use crate::model::state::{ALERT, command_look};
 use crate::parts::notice::Notice;
 use crate::parts::sign::{Glyph, Icon};
@@ -136,13 +135,9 @@ fn Funnel(stage: Memo<Option<Stage>>) -> impl IntoView {
     let backlog = Memo::new(move |_| world.rates.with(|rates| rates.latest().backlog));
     let ended = Memo::new(move |_| {
         let day_ago = now.get().plus(-DAY_MS);
-        world
-            .rates
-            .with_untracked(|rates| rates.by_reason(day_ago, now.get(), |sample| &sample.commands.ended))
-            .into_iter()
-            .collect::<ByReason>()
+        world.rates.with_untracked(|rates| rates.by_reason(day_ago, now.get(), |sample| &sample.commands.ended))
     });
-    let total = move || ended.with(|ended| ended.values().sum::<u64>());
+    let total = move || ended.with(|ended| ended.iter().map(|(_, count)| count).sum::<u64>());
     let counted = move |of: Stage| match of {
         Stage::Enqueued => backlog.get().enqueued,
         Stage::Delivered => backlog.get().delivered,

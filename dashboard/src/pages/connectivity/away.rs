@@ -56,7 +56,7 @@ pub fn Away() -> impl IntoView {
             }
         });
     });
-    let choices = AWAY.iter().enumerate().map(|(index, (_, word))| (index, *word)).collect::<Vec<_>>();
+    let choices = AWAY.iter().map(|(_, word)| *word).collect::<Vec<_>>();
     let aside = move || view! { <Seg label="Away for longer than" choices=choices.clone() chosen=chosen choose /> };
     let all = move || {
         let query =

@@ -9,6 +9,7 @@ use leptos::prelude::*;
 use crate::browser::Place;
 use crate::model::format::{count, number, ordinal};
 use crate::model::hub::Flapping;
+use crate::model::order::sorted;
 use crate::model::rates::Sample;
 use crate::model::state::DeviceState;
 use crate::model::words::{disconnect_reason, disconnect_tone, sentence};
@@ -45,7 +46,7 @@ pub fn Connectivity() -> impl IntoView {
             Some(format!("{} of {} connected{held}", number(fleet.connected), number(fleet.total)))
         })
     };
-    let choices = RANGES.iter().enumerate().map(|(index, (_, _, word))| (index, *word)).collect();
+    let choices = RANGES.iter().map(|(_, _, word)| *word).collect();
     view! {
         <div class="page__head">
             <div class="page__title"><h1>"Connectivity"</h1><p class="page__sub">{sub}</p></div>
@@ -110,7 +111,7 @@ fn Restless() -> impl IntoView {
     let all = Memo::new(move |_| world.fleet.with(|fleet| fleet.as_ref().map_or(0, |fleet| fleet.count(DeviceState::Flapping))));
     let worst = Memo::new(move |_| {
         let mut flapping = world.fleet.with(|fleet| fleet.as_ref().map(|fleet| fleet.flapping.clone()).unwrap_or_default());
-        flapping.sort_by(|one, other| other.connects.cmp(&one.connects).then_with(|| one.device_id.cmp(&other.device_id)));
+        flapping = sorted(flapping, |one, other| other.connects.cmp(&one.connects).then_with(|| one.device_id.cmp(&other.device_id)));
         flapping.truncate(10);
         flapping
     });

@@ -10,6 +10,7 @@ use crate::link::ask::{Ask, Tail as Wanted};
 use crate::link::client::Subscription;
 use crate::model::event::{Event, Rows, Told, filter};
 use crate::model::format::{NOTHING, exact};
+use crate::model::json::read;
 use crate::model::time::Moment;
 use crate::parts::control::Seg;
 use crate::parts::id::Id;
@@ -81,7 +82,7 @@ impl Following {
                 let said =
                     serde_json::from_str::<serde_json::Value>(text).ok().and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
                 self.problem.set(said);
-            } else if let Ok(told) = serde_json::from_str::<Told>(text) {
+            } else if let Ok(told) = read::<Told>(text) {
                 self.rows.update(|rows| rows.take(told, now()));
             }
         };
@@ -103,13 +104,11 @@ impl Following {
     }
 }
 
-#[derive(Clone, Copy, PartialEq)]
-enum From {
-    Latest,
-    Earliest,
-    Time,
-    Offset,
-}
+/// Where a tail can begin, as it is chosen among.
+const FROM: [&str; 4] = ["Latest", "Earliest", "Time", "Sequence"];
+const EARLIEST: usize = 1;
+const TIME: usize = 2;
+const SEQUENCE: usize = 3;
 
 /// What is followed.
 #[component]
@@ -117,23 +116,21 @@ pub fn Toolbar(following: Following, bodies: bool) -> impl IntoView {
     let place = following.place;
     let from = Memo::new(move |_| {
         place.query.with(|query| match query.get("from").unwrap_or_default() {
-            "earliest" => From::Earliest,
-            text if text.starts_with("time:") => From::Time,
-            text if text.starts_with("sequence:") || text.starts_with("offset:") => From::Offset,
-            _ => From::Latest,
+            "earliest" => EARLIEST,
+            text if text.starts_with("time:") => TIME,
+            text if text.starts_with("sequence:") || text.starts_with("offset:") => SEQUENCE,
+            _ => 0,
         })
     });
     let go = move |name: &str, value: String| place.filter(&place.query.get_untracked().with(name, value));
-    let choose = Callback::new(move |chosen: From| {
-        go(
-            "from",
-            match chosen {
-                From::Latest => String::new(),
-                From::Earliest => "earliest".to_owned(),
-                From::Time => format!("time:{}", now().plus(-600_000).iso()),
-                From::Offset => "sequence:0".to_owned(),
-            },
-        );
+    let choose = Callback::new(move |chosen: usize| {
+        let from = match chosen {
+            EARLIEST => "earliest".to_owned(),
+            TIME => format!("time:{}", now().plus(-600_000).iso()),
+            SEQUENCE => "sequence:0".to_owned(),
+            _ => String::new(),
+        };
+        go("from", from);
     });
     let typed = RwSignal::new(place.query.with_untracked(|query| query.get("filter").unwrap_or_default().to_owned()));
     let timer = StoredValue::new(None::<TimeoutHandle>);
@@ -148,7 +145,7 @@ pub fn Toolbar(following: Following, bodies: bool) -> impl IntoView {
         move || place.query.with(|query| query.get("from").and_then(|from| from.strip_prefix(prefix)).unwrap_or_default().to_owned())
     };
     let place_field = move || match from.get() {
-        From::Time => {
+        TIME => {
             let at = value("time:");
             // The field speaks of local time, and means UTC here: as everywhere on this page.
             let shown = move || at().trim_end_matches('Z').chars().take(19).collect::<String>();
@@ -163,14 +160,14 @@ pub fn Toolbar(following: Following, bodies: bool) -> impl IntoView {
             };
             view! { <label class="row"><span class="sr">"From, in UTC"</span><input class="input input--mono input--fit" type="datetime-local" step="1" prop:value=shown on:change=change /><span class="dim">"UTC"</span></label> }.into_any()
         }
-        From::Offset => {
+        SEQUENCE => {
             let at = value("sequence:");
             let change = move |event| go("from", format!("sequence:{}", event_target_value(&event).trim()));
             view! { <label class="row"><span class="dim">"Sequence number"</span><input class="input input--mono input--fit" inputmode="numeric" prop:value=at on:change=change /></label> }.into_any()
         }
-        From::Latest | From::Earliest => ().into_any(),
+        _ => ().into_any(),
     };
-    let choices = vec![(From::Latest, "Latest"), (From::Earliest, "Earliest"), (From::Time, "Time"), (From::Offset, "Sequence")];
+    let choices = FROM.to_vec();
     let hint = if bodies { "device:pump prop.region:eu-west text" } else { "device:pump" };
     let partition = move || place.query.with(|query| query.get("partition").map(str::to_owned));
     view! {

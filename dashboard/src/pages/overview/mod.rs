@@ -53,7 +53,7 @@ pub fn Overview() -> impl IntoView {
         })
     };
     let first_run = Memo::new(move |_| world.fleet.with(|fleet| fleet.as_ref().is_some_and(|fleet| fleet.whole && fleet.total == 0)));
-    let choices = RANGES.iter().enumerate().map(|(index, (_, _, word))| (index, *word)).collect();
+    let choices = RANGES.iter().map(|(_, _, word)| *word).collect();
     view! {
         <div class="page__head">
             <div class="page__title"><h1>"Overview"</h1><p class="page__sub">{sub}</p></div>

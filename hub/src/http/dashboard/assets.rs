@@ -5,7 +5,7 @@ include!(concat!(env!("OUT_DIR"), "/dashboard.rs"));
 /// The page.
 #[derive(Clone, Copy, Debug)]
 pub struct Bundle {
-    /// The document, as it is.
+    /// The document, compressed with brotli.
     pub index: &'static [u8],
     /// What it names.
     pub assets: &'static [Asset],

@@ -31,6 +31,9 @@ const HEADERS: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
 ];
 
+/// In one form alone: whatever runs WebAssembly understands it over TLS.
+const BROTLI: (HeaderName, HeaderValue) = (header::CONTENT_ENCODING, HeaderValue::from_static("br"));
+
 /// For files whose names change with them.
 const FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 
@@ -62,7 +65,7 @@ async fn to_the_page() -> Redirect {
 fn index(bundle: Option<Bundle>) -> Response {
     let html = (header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     match bundle {
-        Some(bundle) => (HEADERS, [html, (header::CACHE_CONTROL, ASK_AGAIN)], bundle.index).into_response(),
+        Some(bundle) => (HEADERS, [html, (header::CACHE_CONTROL, ASK_AGAIN), BROTLI], bundle.index).into_response(),
         None => (StatusCode::NOT_FOUND, HEADERS, [html, (header::CACHE_CONTROL, ASK_AGAIN)], page::NOT_MADE).into_response(),
     }
 }
@@ -71,10 +74,9 @@ fn asset(bundle: Option<Bundle>, name: &str) -> Response {
     let Some((asset, kind)) = bundle.and_then(|bundle| bundle.find(name)) else {
         return (StatusCode::NOT_FOUND, HEADERS, [(header::CACHE_CONTROL, ASK_AGAIN)]).into_response();
     };
-    // In one form alone: whatever runs WebAssembly understands it over TLS.
     let about = [
         (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
-        (header::CONTENT_ENCODING, HeaderValue::from_static("br")),
+        BROTLI,
         (header::CACHE_CONTROL, FOR_EVER),
     ];
     (HEADERS, about, asset.packed).into_response()
