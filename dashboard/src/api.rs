@@ -2,21 +2,18 @@
 //! session's token, which no other site can know.
 
 use leptos::prelude::*;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, RequestInit, Response};
 
-use crate::model::json::read;
+use crate::model::json::{FromJson, object, read};
 
 /// The header with the session's token.
 const TOKEN_HEADER: &str = "mooring-csrf";
 
 /// Who is signed in, and what they may: `GET /api/v1/session`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Session {
     /// Whether anybody is.
     pub signed_in: bool,
@@ -30,15 +27,18 @@ pub struct Session {
     pub methods: Vec<Method>,
 }
 
+object!(Session { signed_in: "signedIn", name: "name", rights: "rights", csrf: "csrf", methods: "methods" });
+
 /// A way to sign in.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Method {
     /// `link`, `password` or `kubernetes`.
     pub method: String,
     /// What makes a token, for people to copy.
     pub command: Option<String>,
 }
+
+object!(Method { method: "method", command: "command" });
 
 impl Session {
     /// Whether they may.
@@ -56,14 +56,15 @@ pub struct Failure {
     pub text: String,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
+#[derive(Default)]
 struct ErrorDocument {
     message: String,
 }
 
+object!(ErrorDocument { message: "Message" });
+
 /// What there is at this address, below `/api/v1`.
-pub async fn get<T: DeserializeOwned>(path: &str) -> Result<T, Failure> {
+pub async fn get<T: FromJson>(path: &str) -> Result<T, Failure> {
     let text = text_of(&send("GET", path, &[], None).await?).await?;
     read(&text).map_err(|error| Failure { status: 200, text: format!("The hub's answer can't be read: {error}") })
 }
@@ -76,7 +77,7 @@ pub async fn get_bytes(path: &str) -> Result<Vec<u8>, Failure> {
 }
 
 /// Changes something. `headers` are the request's own.
-pub async fn post<T: DeserializeOwned>(path: &str, headers: &[(&str, String)], body: &[u8]) -> Result<T, Failure> {
+pub async fn post<T: FromJson>(path: &str, headers: &[(&str, String)], body: &[u8]) -> Result<T, Failure> {
     let token = session_token();
     let mut all: Vec<(&str, String)> = headers.to_vec();
     all.extend(token.map(|token| (TOKEN_HEADER, token)));

@@ -36,6 +36,21 @@ pub async fn copy(text: String) -> bool {
     wasm_bindgen_futures::JsFuture::from(window().navigator().clipboard().write_text(&text)).await.is_ok()
 }
 
+/// Hands a file to whoever sits at the browser.
+pub fn save(name: &str, kind: &str, text: &str) {
+    let about = web_sys::BlobPropertyBag::new();
+    about.set_type(kind);
+    let parts = js_sys::Array::of1(&text.into());
+    let Ok(blob) = web_sys::Blob::new_with_str_sequence_and_options(&parts, &about) else { return };
+    let Ok(address) = web_sys::Url::create_object_url_with_blob(&blob) else { return };
+    if let Some(link) = document().create_element("a").ok().and_then(|link| link.dyn_into::<web_sys::HtmlAnchorElement>().ok()) {
+        link.set_href(&address);
+        link.set_download(name);
+        link.click();
+    }
+    let _ = web_sys::Url::revoke_object_url(&address);
+}
+
 /// What stands behind `#` in the address, which is taken away from it: nobody is to find it in the history.
 pub fn take_fragment() -> Option<String> {
     let location = window().location();

@@ -3,6 +3,11 @@
 //! What the page knows and decides is pure and always compiled: [`model`], [`routes`], [`link::state`]. What draws it needs a browser's
 //! interfaces and is behind the feature `page`.
 
+#![cfg_attr(
+    feature = "page",
+    expect(clippy::redundant_closure, reason = "the macro of views makes one piece of code of all closures that are written out")
+)]
+
 pub mod link;
 pub mod model;
 pub mod routes;

@@ -130,8 +130,8 @@ fn LinkState() -> impl IntoView {
     view! {
         <span class="livelink" data-state=move || state.get() role="status">
             <svg class="icon livelink__rope" viewBox="0 0 28 12" aria-hidden="true"><use href=move || format!("#rope-{}", state.get())></use></svg>
-            <span>{text}</span>
-            <span class="livelink__ms num" title="How long the hub took to answer">{latency}</span>
+            <span>{move || text()}</span>
+            <span class="livelink__ms num" title="How long the hub took to answer">{move || latency()}</span>
         </span>
     }
     .into_any()
@@ -160,9 +160,9 @@ pub fn LinkBar() -> impl IntoView {
                 <p class="linkbar__text">
                     <strong>"Live link down since "<At time=since />" UTC"</strong>
                     {move || format!(" ({}). ", elapsed(since.millis_until(now.get())))}
-                    "These numbers are from that moment. What you miss is fetched when the link is back."{why}
+                    "These numbers are from that moment. What you miss is fetched when the link is back."{move || why()}
                 </p>
-                <span class="linkbar__next num">{next}</span>
+                <span class="linkbar__next num">{move || next()}</span>
                 <button class="btn btn--small" type="button" on:click=move |_| world.try_now()><Icon name="refresh" />"Try now"</button>
             </div>
         }

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-use serde::de::DeserializeOwned;
 
 use crate::api::{Failure, get};
 use crate::browser::now;
@@ -17,7 +16,7 @@ use crate::link::client::{Live, Subscription};
 use crate::link::state::{Phase, Status};
 use crate::model::change::{Change, What};
 use crate::model::hub::{Fleet, Hub};
-use crate::model::json::read;
+use crate::model::json::{FromJson, read};
 use crate::model::notable::{Notable, of};
 use crate::model::rates::{Columns, Rates, Told};
 use crate::model::time::Moment;
@@ -110,7 +109,7 @@ impl World {
     }
 
     /// Asks the live link for something more, as long as whoever asks is there.
-    pub fn hear<T: DeserializeOwned>(self, ask: Ask, told: impl Fn(T) + 'static) {
+    pub fn hear<T: FromJson>(self, ask: Ask, told: impl Fn(T) + 'static) {
         let subscription = self.subscribe(ask, None, move |kind, text| {
             if kind != "problem"
                 && let Ok(message) = read(text)

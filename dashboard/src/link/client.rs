@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use leptos::prelude::*;
-use serde::Deserialize;
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::closure::Closure;
 use web_sys::{CloseEvent, MessageEvent, WebSocket};
@@ -15,7 +14,7 @@ use super::ask::{Ask, unsubscribe};
 use super::state::{Act, Link, Status, Told};
 use crate::browser::{chance, now};
 use crate::model::change::{Message, What, parse};
-use crate::model::json::read;
+use crate::model::json::{object, read};
 
 /// How often the machine is asked whether it is time for something.
 const TICK: std::time::Duration = std::time::Duration::from_millis(250);
@@ -24,13 +23,15 @@ const TICK: std::time::Duration = std::time::Duration::from_millis(250);
 const MAIN: u32 = 1;
 
 /// What every message says.
-#[derive(Deserialize)]
+#[derive(Default)]
 struct Envelope {
     id: u32,
     kind: String,
     position: Option<String>,
     message: Option<String>,
 }
+
+object!(Envelope { id: "id", kind: "kind", position: "position", message: "message" });
 
 /// The link, for as long as its owner keeps it.
 pub struct Live {

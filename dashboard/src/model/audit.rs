@@ -1,13 +1,11 @@
 //! The audit: who did what, through which door, in words.
 
-use serde::Deserialize;
-
+use super::json::object;
 use super::state::{DeviceState, Look, Tone};
 use super::time::Moment;
 
 /// `GET /api/v1/audit`: a page of it, the latest first.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Page {
     /// The entries.
     pub entries: Vec<Entry>,
@@ -15,9 +13,10 @@ pub struct Page {
     pub next: Option<String>,
 }
 
+object!(Page { entries: "entries", next: "next" });
+
 /// What somebody did.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Entry {
     /// Its number.
     pub id: String,
@@ -41,9 +40,21 @@ pub struct Entry {
     pub reason: Option<String>,
 }
 
+object!(Entry {
+    id: "id",
+    time: "time",
+    who: "who",
+    door: "door",
+    address: "address",
+    action: "action",
+    device_id: "deviceId",
+    detail: "detail",
+    outcome: "outcome",
+    reason: "reason"
+});
+
 /// Who did it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Who {
     /// `person`, `policy`, `manifest` or `hub`.
     pub kind: String,
@@ -52,6 +63,8 @@ pub struct Who {
     /// How a person had signed in.
     pub method: Option<String>,
 }
+
+object!(Who { kind: "kind", name: "name", method: "method" });
 
 impl Who {
     /// What kind of somebody it is, for people.

@@ -1,8 +1,8 @@
 //! The messages of the change stream (docs/changes.md), parsed once at the edge. What a hub of tomorrow says besides is passed over.
 
-use serde::Deserialize;
 use serde_json::Value;
 
+use super::json::{FromJson, object};
 use super::order::sorted;
 use super::time::Moment;
 
@@ -54,8 +54,7 @@ pub enum Change {
 }
 
 /// An identity without its keys.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Device {
     /// Its id.
     pub device_id: String,
@@ -79,17 +78,30 @@ pub struct Device {
     pub hold: Option<Hold>,
 }
 
+object!(Device {
+    device_id: "deviceId",
+    generation_id: "generationId",
+    etag: "etag",
+    status: "status",
+    status_reason: "statusReason",
+    status_updated_time: "statusUpdatedTime",
+    authentication: "authentication",
+    tags: "tags",
+    managed_by: "managedBy",
+    hold: "hold"
+});
+
 /// How a device proves itself.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Authentication {
     /// `sas`, `selfSigned` or `certificateAuthority`.
     pub r#type: String,
 }
 
+object!(Authentication { r#type: "type" });
+
 /// Where an identity comes from.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ManagedBy {
     /// `Kubernetes`, or `Folder`.
     pub kind: String,
@@ -99,9 +111,10 @@ pub struct ManagedBy {
     pub name: Option<String>,
 }
 
+object!(ManagedBy { kind: "kind", namespace: "namespace", name: "name" });
+
 /// A device that is shut out by a person or a back end.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hold {
     /// Who.
     pub by: String,
@@ -109,9 +122,10 @@ pub struct Hold {
     pub since: Option<Moment>,
 }
 
+object!(Hold { by: "by", since: "since" });
+
 /// A connect or a disconnect.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct Presence {
     /// Whose.
     pub device_id: String,
@@ -131,6 +145,17 @@ pub struct Presence {
     pub device_connected: bool,
 }
 
+object!(Presence {
+    device_id: "deviceId",
+    connection: "connection",
+    protocol: "protocol",
+    address: "address",
+    time: "time",
+    state: "state",
+    reason: "reason",
+    device_connected: "deviceConnected"
+});
+
 impl Presence {
     /// Whether it came.
     #[must_use]
@@ -140,8 +165,7 @@ impl Presence {
 }
 
 /// Somebody who was refused.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct Refusal {
     /// Whom it said to be.
     pub claimed: String,
@@ -150,18 +174,24 @@ pub struct Refusal {
     /// Over what.
     pub protocol: String,
     /// From where: `address` in the stream, `peer` (with its port) in lists.
-    #[serde(alias = "peer")]
     pub address: String,
     /// For programs.
     pub reason: String,
     /// For people: `text` in the stream, `description` in lists.
-    #[serde(alias = "description")]
     pub text: String,
 }
 
+object!(Refusal {
+    claimed: "claimed",
+    time: "time",
+    protocol: "protocol",
+    address: "address" | "peer",
+    reason: "reason",
+    text: "text" | "description"
+});
+
 /// A command without its content.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Command {
     /// Its number, as text.
     pub id: String,
@@ -191,6 +221,22 @@ pub struct Command {
     pub steps: Vec<Step>,
 }
 
+object!(Command {
+    id: "id",
+    device_id: "deviceId",
+    message_id: "messageId",
+    ack: "ack",
+    sent_by: "sentBy",
+    state: "state",
+    size_bytes: "sizeBytes",
+    enqueued_time: "enqueuedTime",
+    expiry_time: "expiryTime",
+    delivery_count: "deliveryCount",
+    ended_time: "endedTime",
+    can_be_sent_again: "canBeSentAgain",
+    steps: "steps"
+});
+
 impl Command {
     /// What it is called: by its sender, or by its number.
     #[must_use]
@@ -215,8 +261,7 @@ impl Command {
 }
 
 /// A step on a command's way.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct Step {
     /// When.
     pub time: Moment,
@@ -232,9 +277,10 @@ pub struct Step {
     pub r#as: Option<String>,
 }
 
+object!(Step { time: "time", step: "step", protocol: "protocol", delivery_count: "deliveryCount", reason: "reason", r#as: "as" });
+
 /// A receipt.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct Receipt {
     /// Of which command.
     pub command_id: String,
@@ -252,6 +298,16 @@ pub struct Receipt {
     pub reason: Option<String>,
 }
 
+object!(Receipt {
+    command_id: "commandId",
+    device_id: "deviceId",
+    status_code: "statusCode",
+    enqueued_time_utc: "enqueuedTimeUtc",
+    step: "step",
+    time: "time",
+    reason: "reason"
+});
+
 /// Reads a message; `None` for what this page does not know.
 #[must_use]
 pub fn parse(text: &str) -> Option<Message> {
@@ -266,22 +322,23 @@ pub fn parse(text: &str) -> Option<Message> {
         "skipped" => What::Skipped(value.get("count").and_then(Value::as_u64).unwrap_or_default()),
         "reset" => What::Reset(word("reason")),
         "problem" => What::Problem(word("message")),
-        kind => What::Change(change(kind, value)?),
+        kind => What::Change(change(kind, &value)?),
     };
     Some(Message { position, what })
 }
 
-fn change(kind: &str, mut value: Value) -> Option<Change> {
+fn change(kind: &str, value: &Value) -> Option<Change> {
+    let named = |name: &str| value.get(name).and_then(Value::as_str);
     Some(match kind {
-        "registry" if value.get("operation")? == "deleted" => Change::Deleted(value.get("deviceId")?.as_str()?.to_owned()),
-        "registry" => Change::Written(serde_json::from_value(value.get_mut("device")?.take()).ok()?),
-        "presence" => Change::Presence(serde_json::from_value(value).ok()?),
-        "refusal" => Change::Refusal(serde_json::from_value(value).ok()?),
-        "command" => {
-            let step = value.get_mut("step").map(Value::take).and_then(|step| serde_json::from_value(step).ok());
-            Change::Command(serde_json::from_value(value.get_mut("command")?.take()).ok()?, step)
+        "registry" if named("operation")? == "deleted" => Change::Deleted(named("deviceId")?.to_owned()),
+        "registry" => Change::Written(FromJson::from_json(value.get("device")?)?),
+        "presence" => {
+            named("deviceId")?;
+            Change::Presence(FromJson::from_json(value)?)
         }
-        "receipt" => Change::Receipt(serde_json::from_value(value).ok()?),
+        "refusal" => Change::Refusal(FromJson::from_json(value)?),
+        "command" => Change::Command(FromJson::from_json(value.get("command")?)?, value.get("step").and_then(FromJson::from_json)),
+        "receipt" => Change::Receipt(FromJson::from_json(value)?),
         "audit" => Change::Audit,
         _ => return None,
     })
@@ -321,7 +378,7 @@ mod tests {
     fn a_refusal_reads_the_same_from_the_stream_and_from_a_list() {
         let stream = r#"{"kind":"refusal","claimed":"pump","time":"2026-11-23T03:00:00.000Z","protocol":"mqtt","address":"192.0.2.1","reason":"NoToken","text":"t"}"#;
         let list = r#"{"claimed":"pump","time":"2026-11-23T03:00:00.000Z","protocol":"mqtt","peer":"192.0.2.1","reason":"NoToken","description":"t"}"#;
-        assert_eq!(what(stream), What::Change(Change::Refusal(serde_json::from_str(list).unwrap())));
+        assert_eq!(what(stream), What::Change(Change::Refusal(crate::model::json::read(list).unwrap())));
     }
 
     #[test]

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::format::{exact, number};
+use super::json::object;
 use super::payload::{from_base64, text};
 use super::time::Moment;
 use crate::link::ask::Tail;
@@ -19,8 +19,7 @@ const ROWS_MAX: usize = 200;
 const PREVIEW_MAX: usize = 240;
 
 /// A message of the live link's `events`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Told {
     /// How many fit the filter since the message before.
     pub matched: u64,
@@ -36,9 +35,17 @@ pub struct Told {
     pub events: Vec<Event>,
 }
 
+object!(Told {
+    matched: "matched",
+    sampled_out: "sampledOut",
+    passed_over: "passedOver",
+    unread: "unread",
+    behind: "behind",
+    events: "events"
+});
+
 /// An event.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Event {
     /// Where it is.
     pub partition: u64,
@@ -57,6 +64,17 @@ pub struct Event {
     /// The payload; nothing for those who may not read it.
     pub body_base64: Option<String>,
 }
+
+object!(Event {
+    partition: "partition",
+    sequence_number: "sequenceNumber",
+    enqueued_time: "enqueuedTime",
+    device_id: "deviceId",
+    system_properties: "systemProperties",
+    annotations: "annotations",
+    properties: "properties",
+    body_base64: "bodyBase64"
+});
 
 impl Event {
     /// The payload.

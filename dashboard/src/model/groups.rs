@@ -2,9 +2,8 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::Deserialize;
-
 use super::format::number;
+use super::json::object;
 use super::state::{Look, Tone};
 use super::time::Moment;
 
@@ -15,16 +14,16 @@ const SAMPLES_MAX: usize = 900;
 const TREND: usize = 30;
 
 /// The live link's `groups`, and `GET /api/v1/consumer-groups`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Told {
     /// `$Default` first.
     pub consumer_groups: Vec<Group>,
 }
 
+object!(Told { consumer_groups: "consumerGroups" });
+
 /// A group.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Group {
     /// What it is called.
     pub name: String,
@@ -32,9 +31,10 @@ pub struct Group {
     pub partitions: Vec<At>,
 }
 
+object!(Group { name: "name", partitions: "partitions" });
+
 /// Where a group is in a partition.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct At {
     /// Which.
     pub partition: u64,
@@ -52,13 +52,24 @@ pub struct At {
     pub readers: Vec<Reader>,
 }
 
+object!(At {
+    partition: "partition",
+    last_delivered_sequence_number: "lastDeliveredSequenceNumber",
+    last_enqueued_sequence_number: "lastEnqueuedSequenceNumber",
+    last_enqueued_time: "lastEnqueuedTime",
+    lag_events: "lagEvents",
+    lag_seconds: "lagSeconds",
+    readers: "readers"
+});
+
 /// Somebody who reads.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reader {
     /// What it calls itself.
     pub name: Option<String>,
 }
+
+object!(Reader { name: "name" });
 
 impl Group {
     /// Events that are not delivered.

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
-
 use super::change::{Command, Refusal};
 use super::format::{count, duration, exact};
+use super::json::object;
 use super::state::DeviceState;
 use super::time::Moment;
 
 /// `GET /api/v1/hub`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Hub {
     /// Its name in connection strings.
     pub host_name: String,
@@ -33,9 +31,20 @@ pub struct Hub {
     pub storage: Option<Storage>,
 }
 
+object!(Hub {
+    host_name: "hostName",
+    version: "version",
+    boot: "boot",
+    started_time: "startedTime",
+    certificate_expiry_time: "certificateExpiryTime",
+    partitions: "partitions",
+    devices: "devices",
+    authority: "authority",
+    storage: "storage"
+});
+
 /// The disk that events are on, as far as that is known.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Storage {
     /// What events take.
     pub events_bytes: Option<u64>,
@@ -53,9 +62,18 @@ pub struct Storage {
     pub full: bool,
 }
 
+object!(Storage {
+    events_bytes: "eventsBytes",
+    retention_bytes: "retentionBytes",
+    retention_seconds: "retentionSeconds",
+    oldest_event_time: "oldestEventTime",
+    free_bytes: "freeBytes",
+    size_bytes: "sizeBytes",
+    full: "full"
+});
+
 /// How many devices a hub has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Counts {
     /// Identities.
     pub total: u64,
@@ -65,9 +83,10 @@ pub struct Counts {
     pub connected: u64,
 }
 
+object!(Counts { total: "total", enabled: "enabled", connected: "connected" });
+
 /// The live link's `fleet`: how the devices are.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Fleet {
     /// Whether all of them are counted.
     pub whole: bool,
@@ -87,6 +106,17 @@ pub struct Fleet {
     pub flapping: Vec<Flapping>,
 }
 
+object!(Fleet {
+    whole: "whole",
+    revision: "revision",
+    total: "total",
+    enabled: "enabled",
+    connected: "connected",
+    held: "held",
+    states: "states",
+    flapping: "flapping"
+});
+
 impl Fleet {
     /// How many are so.
     #[must_use]
@@ -96,8 +126,7 @@ impl Fleet {
 }
 
 /// A device that can't hold a connection.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Flapping {
     /// Which; empty where it is clear.
     pub device_id: String,
@@ -107,9 +136,10 @@ pub struct Flapping {
     pub since: Option<Moment>,
 }
 
+object!(Flapping { device_id: "deviceId", connects: "connects", since: "since" });
+
 /// `GET /api/v1/devices/{id}/connections`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct DeviceConnections {
     /// Whether it is there.
     pub connected: bool,
@@ -121,9 +151,10 @@ pub struct DeviceConnections {
     pub next: Option<String>,
 }
 
+object!(DeviceConnections { connected: "connected", flapping: "flapping", connections: "connections", next: "next" });
+
 /// A connection of the past or of now.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Default)]
 pub struct Connection {
     /// In which life of the hub.
     pub boot: String,
@@ -141,9 +172,18 @@ pub struct Connection {
     pub reason: Option<String>,
 }
 
+object!(Connection {
+    boot: "boot",
+    connection: "connection",
+    protocol: "protocol",
+    address: "address",
+    connected_time: "connectedTime",
+    disconnected_time: "disconnectedTime",
+    reason: "reason"
+});
+
 /// `GET /api/v1/commands`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Commands {
     /// The newest first.
     pub commands: Vec<Command>,
@@ -151,9 +191,10 @@ pub struct Commands {
     pub next: Option<String>,
 }
 
+object!(Commands { commands: "commands", next: "next" });
+
 /// `GET /api/v1/devices`: one row of the fleet.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct FleetRow {
     /// Its id.
     pub device_id: String,
@@ -179,9 +220,22 @@ pub struct FleetRow {
     pub managed_by: Option<super::change::ManagedBy>,
 }
 
+object!(FleetRow {
+    device_id: "deviceId",
+    state: "state",
+    state_since: "stateSince",
+    reason: "reason",
+    authentication: "authentication",
+    enabled: "enabled",
+    connected: "connected",
+    queue: "queue",
+    last_seen: "lastSeen",
+    held: "held",
+    managed_by: "managedBy"
+});
+
 /// `GET /api/v1/devices`: a page of the fleet.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct FleetPage {
     /// The rows.
     pub devices: Vec<FleetRow>,
@@ -193,15 +247,18 @@ pub struct FleetPage {
     pub revision: u64,
 }
 
+object!(FleetPage { devices: "devices", next: "next", total: "total", revision: "revision" });
+
 /// How many match a filter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Total {
     /// So many.
     pub exact: Option<u64>,
     /// So many or more.
     pub at_least: Option<u64>,
 }
+
+object!(Total { exact: "exact", at_least: "atLeast" });
 
 impl Total {
     /// The number, and whether it is exact.
@@ -212,16 +269,16 @@ impl Total {
 }
 
 /// `POST /api/v1/devices/actions`: what became of each.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ActionResults {
     /// In the order of the request.
     pub results: Vec<ActionResult>,
 }
 
+object!(ActionResults { results: "results" });
+
 /// What became of one.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ActionResult {
     /// Which.
     pub device_id: String,
@@ -234,6 +291,14 @@ pub struct ActionResult {
     /// Why it was not done.
     pub message: Option<String>,
 }
+
+object!(ActionResult {
+    device_id: "deviceId",
+    done: "done",
+    connections_closed: "connectionsClosed",
+    closed_in_ms: "closedInMs",
+    message: "message"
+});
 
 impl ActionResults {
     /// What was measured, in a sentence; or why nothing was done.
@@ -264,12 +329,13 @@ impl ActionResults {
 }
 
 /// `POST /api/v1/devices/{id}/secrets`.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Secrets {
     /// With the key; `null` for a device with a certificate.
     pub connection_string: Option<String>,
 }
+
+object!(Secrets { connection_string: "connectionString" });
 
 /// `GET /api/v1/refusals`.
 pub type Refusals = Vec<Refusal>;

@@ -28,6 +28,6 @@ mod tests {
         let items = vec![(2, 'a'), (1, 'b'), (2, 'c'), (1, 'd')];
         let order: String = sorted(items, |one, other| one.0.cmp(&other.0)).into_iter().map(|(_, letter)| letter).collect();
         assert_eq!(order, "bdac");
-        assert_eq!(sorted(Vec::<u8>::new(), Ord::cmp), []);
+        assert!(sorted(Vec::<u8>::new(), Ord::cmp).is_empty());
     }
 }

@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use serde::Deserialize;
-
+use super::json::object;
 use super::order::sorted;
 use super::time::Moment;
 
@@ -11,8 +10,7 @@ use super::time::Moment;
 pub type ByReason = BTreeMap<String, u64>;
 
 /// What happened in one step of time, and how things stood at its end.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sample {
     /// When it began, of a whole second.
     pub time: Option<Moment>,
@@ -36,9 +34,21 @@ pub struct Sample {
     pub backlog: Backlog,
 }
 
+object!(Sample {
+    time: "time",
+    connected: "connected",
+    connects: "connects",
+    disconnects: "disconnects",
+    events: "events",
+    commands: "commands",
+    receipts: "receipts",
+    refusals: "refusals",
+    throttled: "throttled",
+    backlog: "backlog"
+});
+
 /// Messages.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Flow {
     /// How many.
     pub messages: u64,
@@ -46,9 +56,10 @@ pub struct Flow {
     pub bytes: u64,
 }
 
+object!(Flow { messages: "messages", bytes: "bytes" });
+
 /// Commands on their way.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct CommandFlow {
     /// Sent.
     pub enqueued: u64,
@@ -60,9 +71,10 @@ pub struct CommandFlow {
     pub ended: ByReason,
 }
 
+object!(CommandFlow { enqueued: "enqueued", bytes: "bytes", delivered: "delivered", ended: "ended" });
+
 /// Receipts.
-#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct ReceiptFlow {
     /// By their commands' outcome.
     pub made: ByReason,
@@ -72,9 +84,10 @@ pub struct ReceiptFlow {
     pub lost: u64,
 }
 
+object!(ReceiptFlow { made: "made", read: "read", lost: "lost" });
+
 /// Commands and receipts that wait.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Backlog {
     /// In their queues.
     pub enqueued: u64,
@@ -86,8 +99,10 @@ pub struct Backlog {
     pub receipts: u64,
 }
 
+object!(Backlog { enqueued: "enqueued", delivered: "delivered", oldest: "oldest", receipts: "receipts" });
+
 /// A message of the live link.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default)]
 pub struct Told {
     /// What has happened within the last second.
     pub last: Sample,
@@ -95,9 +110,10 @@ pub struct Told {
     pub second: Option<Sample>,
 }
 
+object!(Told { last: "last", second: "second" });
+
 /// `GET /api/v1/rates`: columns, all of one length.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default)]
 pub struct Columns {
     /// When the first step began.
     pub start: Option<Moment>,
@@ -116,15 +132,30 @@ pub struct Columns {
     pub latency: Latency,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+object!(Columns {
+    start: "start",
+    step_seconds: "stepSeconds",
+    connected: "connected",
+    connects: "connects",
+    disconnects: "disconnects",
+    events: "events",
+    commands: "commands",
+    receipts: "receipts",
+    refusals: "refusals",
+    throttled: "throttled",
+    backlog: "backlog",
+    latency: "latency"
+});
+
+#[derive(Clone, Debug, Default)]
 struct FlowColumns {
     messages: Vec<u64>,
     bytes: Vec<u64>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+object!(FlowColumns { messages: "messages", bytes: "bytes" });
+
+#[derive(Clone, Debug, Default)]
 struct CommandColumns {
     enqueued: Vec<u64>,
     bytes: Vec<u64>,
@@ -132,30 +163,35 @@ struct CommandColumns {
     ended: BTreeMap<String, Vec<u64>>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+object!(CommandColumns { enqueued: "enqueued", bytes: "bytes", delivered: "delivered", ended: "ended" });
+
+#[derive(Clone, Debug, Default)]
 struct ReceiptColumns {
     made: BTreeMap<String, Vec<u64>>,
     read: Vec<u64>,
     lost: Vec<u64>,
 }
 
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(default)]
+object!(ReceiptColumns { made: "made", read: "read", lost: "lost" });
+
+#[derive(Clone, Debug, Default)]
 struct BacklogColumns {
     enqueued: Vec<u64>,
     delivered: Vec<u64>,
 }
 
+object!(BacklogColumns { enqueued: "enqueued", delivered: "delivered" });
+
 /// How long commands took: how many at most as long as each limit, and one number more for those that took longer.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Latency {
     /// The limits.
     pub up_to_ms: Vec<u64>,
     /// From being sent until they were done.
     pub enqueued_to_completed: Vec<u64>,
 }
+
+object!(Latency { up_to_ms: "upToMs", enqueued_to_completed: "enqueuedToCompleted" });
 
 impl Columns {
     fn samples(&self) -> impl Iterator<Item = (Moment, Sample)> + '_ {

@@ -1,7 +1,5 @@
 //! Moments, in milliseconds of Unix time and always shown in UTC: those who look at one screen together are in several places.
 
-use serde::{Deserialize, Deserializer};
-
 /// A moment: milliseconds since 1970 began, in UTC.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Moment(pub i64);
@@ -100,13 +98,6 @@ impl Moment {
     fn date(self) -> (i64, &'static str, i64) {
         let (year, month, day) = civil(self.0.div_euclid(DAY_MS));
         (year, MONTHS.get((month - 1) as usize).copied().unwrap_or_default(), day)
-    }
-}
-
-impl<'de> Deserialize<'de> for Moment {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        Self::parse(&text).ok_or_else(|| serde::de::Error::custom(format!("no time in UTC: {text}")))
     }
 }
 

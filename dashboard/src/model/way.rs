@@ -37,9 +37,10 @@ impl Way {
             let found = command.steps.iter().rev().find(|found| found.step == step);
             found.map(|found| begun.millis_until(found.time))
         };
-        let total = begun.millis_until(command.ended_time.unwrap_or(now));
         // A command that went back to the queue is not with the device.
         let delivered = after("Delivered").filter(|_| command.ended_time.is_some() || command.state == "Invisible");
+        // The hub's clock may be ahead of this machine's.
+        let total = begun.millis_until(command.ended_time.unwrap_or(now)).max(delivered.unwrap_or_default());
         let read = after("ReceiptRead");
         let mut said = vec![format!("{}:", sentence(command_word(&command.state)))];
         said.extend(delivered.map(|delivered| format!("delivered after {},", duration(delivered))));

@@ -83,9 +83,9 @@ pub fn Audit() -> impl IntoView {
                     <span role="columnheader" data-col="time">"When"</span><span role="columnheader" data-col="what">"What"</span><span role="columnheader" data-col="device">"Device"</span>
                     <span role="columnheader" data-col="who">"Who"</span><span role="columnheader" data-col="door">"By"</span><span role="columnheader" data-col="more">"More"</span>
                 </div>
-                {rows}
+                {move || rows()}
             </div>
-            <div class="panel__foot">{foot}</div>
+            <div class="panel__foot">{move || foot()}</div>
         </section>
     }
     .into_any()
@@ -143,7 +143,7 @@ fn Typed(name: &'static str, label: &'static str, icon: &'static str) -> impl In
     view! {
         <label class="search">
             <span class="sr">{label}</span><Icon name=icon />
-            <input class="input input--mono" type="search" placeholder=label autocomplete="off" spellcheck="false" prop:value=value on:input=input />
+            <input class="input input--mono" type="search" placeholder=label autocomplete="off" spellcheck="false" prop:value=move || value() on:input=input />
         </label>
     }
     .into_any()

@@ -75,10 +75,10 @@ pub fn Command(
         <div class="page__head">
             <div class="page__title">
                 <p class="page__sub"><a href=Route::Commands.path()>"Commands"</a></p>
-                <h1 class="id id--title">{title}</h1><p class="row page__sub">{state}</p>
+                <h1 class="id id--title">{move || title()}</h1><p class="row page__sub">{move || state()}</p>
             </div>
         </div>
-        {body}
+        {move || body()}
     }
     .into_any()
 }
@@ -158,5 +158,5 @@ fn Content(path: String, again: bool) -> impl IntoView {
         }
         Some(Err(failure)) => view! { <Notice look=ALERT text="Its content can't be shown".to_owned() more=failure.text /> }.into_any(),
     };
-    view! { <Panel heading="Payload".to_owned() aside><div class="panel__body stack">{shown}</div></Panel> }.into_any()
+    view! { <Panel heading="Payload".to_owned() aside><div class="panel__body stack">{move || shown()}</div></Panel> }.into_any()
 }

@@ -60,7 +60,7 @@ pub fn Compose(
             <form class="panel__body form" on:submit=send>
                 {message.fields()}
                 <div class="form__end">
-                    <span class="field__hint">{hint}</span>
+                    <span class="field__hint">{move || hint()}</span>
                     <button class="btn btn--primary" type="submit" aria-busy=move || busy.get().to_string() disabled=move || !may.get() || message.is_too_large()>
                         <Icon name="commands" />{move || if connected.get() { "Send command" } else { "Queue command" }}
                     </button>

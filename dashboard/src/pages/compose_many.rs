@@ -105,7 +105,7 @@ pub fn ComposeMany() -> impl IntoView {
                         </label>
                         {message.fields()}
                         <div class="form__end">
-                            <span class="field__hint">{hint}</span>
+                            <span class="field__hint">{move || hint()}</span>
                             <button class="btn btn--primary" type="submit" aria-busy=move || busy().to_string() disabled=move || !ready()><Icon name="commands" />{move || format!("Send to {}", many())}</button>
                         </div>
                     </form>
@@ -134,5 +134,5 @@ fn Result(progress: RwSignal<Option<Progress>>) -> impl IntoView {
         }
         .into_any()
     };
-    view! { <Panel heading="What became of it".to_owned()><div class="panel__body stack">{body}</div></Panel> }.into_any()
+    view! { <Panel heading="What became of it".to_owned()><div class="panel__body stack">{move || body()}</div></Panel> }.into_any()
 }

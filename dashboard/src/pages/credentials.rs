@@ -87,5 +87,5 @@ pub fn Credentials(
         _ => view! { <Notice look=ALERT text="It proves itself with a certificate".to_owned() more="The hub keeps no secret of it.".to_owned() /> }.into_any(),
     }
     };
-    view! { <Panel heading="Credentials".to_owned() aside><div class="panel__body stack">{body}</div></Panel> }.into_any()
+    view! { <Panel heading="Credentials".to_owned() aside><div class="panel__body stack">{move || body()}</div></Panel> }.into_any()
 }

@@ -19,7 +19,6 @@ use crate::model::state::DeviceState;
 use crate::model::timeline::{Kind, Story};
 use crate::model::words::{authentication, disconnect_reason};
 use crate::parts::control::{Chip, Copy, Seg};
-use crate::parts::id::Id;
 use crate::parts::lanes::Lanes;
 use crate::parts::notice::{Empty, Notice, Skeleton};
 use crate::parts::panel::{Fact, Panel};
@@ -217,8 +216,11 @@ fn Head(id: String, known: Known) -> impl IntoView {
             .with(|identity| identity.as_ref().and_then(|identity| identity.hold.clone()))
             .map(|hold| format!(" · shut out by {}", hold.by))
     };
-    let sentence =
-        move || since.get().map(|at| view! { <span>"for "<strong><For since /></strong>", since "<At time=at />" UTC"{why}{held}</span> });
+    let sentence = move || {
+        since.get().map(
+            |at| view! { <span>"for "<strong><For since /></strong>", since "<At time=at />" UTC"{move || why()}{move || held()}</span> },
+        )
+    };
     let status = Memo::new(move |_| known.identity.with(|identity| identity.as_ref().map(|identity| identity.status.clone())));
     let managed =
         Signal::derive(move || known.identity.with(|identity| identity.as_ref().is_some_and(|identity| identity.managed_by.is_some())));
@@ -233,10 +235,10 @@ fn Head(id: String, known: Known) -> impl IntoView {
                 <p class="page__sub"><a href=Route::Devices.path()>"Devices"</a></p>
                 <div class="row"><h1 class="id id--title">{id.clone()}</h1><Copy text=id label="Copy the device id" /></div>
                 <p class="row row--wrap page__sub">
-                    {move || state.get().map(|state| view! { <Badge look=state.look() word=state.word().to_owned() /> })}{sentence}
+                    {move || state.get().map(|state| view! { <Badge look=state.look() word=state.word().to_owned() /> })}{move || sentence()}
                 </p>
             </div>
-            {actions}
+            {move || actions()}
         </div>
     }
     .into_any()
@@ -326,7 +328,7 @@ fn IdentityPanel(known: Known) -> impl IntoView {
                 <Fact name="Status">{identity.status.clone()}</Fact>
                 <Fact name="Status since"><For since=identity.status_updated_time ago=true /></Fact>
                 <Fact name="Reason">{identity.status_reason.clone().unwrap_or_else(|| NOTHING.to_owned())}</Fact>
-                <Fact name="Managed by">{if owner.is_empty() { "nobody".into_any() } else { view! { <Id id=owner /> }.into_any() }}</Fact>
+                <Fact name="Managed by"><span class="id">{if owner.is_empty() { "nobody".to_owned() } else { owner }}</span></Fact>
                 <Fact name="Generation"><span class="id">{identity.generation_id.clone()}</span></Fact>
             </dl>
             {identity.hold.map(|hold| view! {
@@ -339,5 +341,5 @@ fn IdentityPanel(known: Known) -> impl IntoView {
     };
     let reconnects = Memo::new(move |_| known.story.with(|story| story.spans().len()));
     let aside = move || view! { <span class="panel__note">{count(reconnects.get() as u64, "connection", "connections")}" known"</span> };
-    view! { <Panel heading="Identity".to_owned() aside><div class="panel__body stack">{identity}</div></Panel> }.into_any()
+    view! { <Panel heading="Identity".to_owned() aside><div class="panel__body stack">{move || identity()}</div></Panel> }.into_any()
 }

@@ -69,9 +69,9 @@ pub fn Actions(
     });
     let why_not = move || (!may.get()).then_some("Your account may look, and may not change devices.");
     let toggle = if disabled {
-        view! { <button class="btn" type="button" disabled=move || !may.get() title=why_not on:click=move |_| act.run(ENABLE)><Icon name="power" />"Enable"</button> }.into_any()
+        view! { <button class="btn" type="button" disabled=move || !may.get() title=move || why_not() on:click=move |_| act.run(ENABLE)><Icon name="power" />"Enable"</button> }.into_any()
     } else {
-        view! { <button class="btn" type="button" disabled=move || !may.get() title=why_not on:click=move |_| disabling.set(true)><Icon name="power" />"Disable…"</button> }.into_any()
+        view! { <button class="btn" type="button" disabled=move || !may.get() title=move || why_not() on:click=move |_| disabling.set(true)><Icon name="power" />"Disable…"</button> }.into_any()
     };
     let consequence = move || {
         let now =
@@ -81,7 +81,7 @@ pub fn Actions(
     let disable = move || {
         view! {
             <Id id=named.get_value() />
-            <p>{consequence}</p>
+            <p>{move || consequence()}</p>
             {move || managed.get().then(|| view! { <Notice look=DeviceState::Disabled.look() text="Its manifest stays as it is".to_owned() more="This is a hold: it counts more than the manifest, until somebody enables the device here.".to_owned() /> })}
             <label class="field"><span class="field__label">"Reason, kept in the audit"</span><input class="input" autofocus maxlength="128" bind:value=reason /></label>
         }
@@ -115,7 +115,7 @@ pub fn Actions(
         }
     };
     view! {
-        <button class="btn" type="button" disabled=move || !may.get() title=why_not on:click=move |_| rotating.set(true)><Icon name="key" />"Rotate keys…"</button>
+        <button class="btn" type="button" disabled=move || !may.get() title=move || why_not() on:click=move |_| rotating.set(true)><Icon name="key" />"Rotate keys…"</button>
         {toggle}
         <Dialog open=disabling heading="Disable this device?" content=disable foot=ViewFn::from(disable_foot) />
         <Dialog open=rotating heading="Replace a key of this device?" content=rotate foot=ViewFn::from(rotate_foot) />

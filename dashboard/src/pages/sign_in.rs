@@ -81,7 +81,7 @@ pub fn SignIn() -> impl IntoView {
                 </div>
                 <div><h1 class="signin__title">"Sign in"</h1><p class="page__sub">"to "<code>{host}</code></p></div>
                 <div role="alert">{move || refused.get().map(|failure| view! { <Notice look=command_look("Rejected") text=failure.text /> })}</div>
-                {lost}{no_way}
+                {move || lost()}{move || no_way()}
                 <For each=methods key=|method| method.method.clone() let(method)><Way method busy enter /></For>
                 <p class="field__hint">"Every sign-in and every change is in the audit, under your name."</p>
             </div>

@@ -89,7 +89,7 @@ pub fn Strip(
     };
     view! {
         <svg class="chart chart--strip" data-tone=tone.name() viewBox="0 0 100 20" preserveAspectRatio="none" aria-hidden="true">
-            <path class="chart__bar" d=bars></path><line class="chart__base" x1="0" x2="100" y1="20" y2="20"></line>
+            <path class="chart__bar" d=move || bars()></path><line class="chart__base" x1="0" x2="100" y1="20" y2="20"></line>
         </svg>
     }
     .into_any()
@@ -115,7 +115,7 @@ pub fn Meter(
         };
         parts.get().into_iter().map(rect).collect_view()
     };
-    view! { <svg class="meter meter--tall" role="img" aria-label=move || label.get()>{drawn}</svg> }.into_any()
+    view! { <svg class="meter meter--tall" role="img" aria-label=move || label.get()>{move || drawn()}</svg> }.into_any()
 }
 
 /// A line over time with a scale, what happened on it, and a crosshair whose reading the owner shows.
@@ -232,9 +232,9 @@ pub fn Lines(
             class="chart chart--main" role="img" tabindex="0" aria-label=move || label.get() node_ref=chart
             on:pointermove=moved on:pointerleave=move |_| left() on:keydown=stepped on:blur=move |_| left()
         >
-            {grid}{axis}
+            {move || grid()}{move || axis()}
             <path class="chart__line chart__line--strong" d=move || line.get()></path>
-            {noted}{dot}{cross}
+            {move || noted()}{move || dot()}{move || cross()}
         </svg>
     }
     .into_any()

@@ -90,7 +90,7 @@ pub fn Lanes(
         seen.take(MARKS_MAX).map(mark).collect_view()
     };
     view! {
-        <svg class="chart chart--lanes" role="img" aria-label=move || label.get() node_ref=chart>{grid}{frame}{connected}{marks}</svg>
+        <svg class="chart chart--lanes" role="img" aria-label=move || label.get() node_ref=chart>{move || grid()}{move || frame()}{move || connected()}{move || marks()}</svg>
     }
     .into_any()
 }

@@ -39,7 +39,7 @@ pub fn PayloadView(
     };
     view! {
         <div class="row row--wrap"><Seg label="Form" choices chosen=form choose=Callback::new(move |form_| form.set(form_)) /><span class="dim push">{size}</span></div>
-        {shown}
+        {move || shown()}
     }
     .into_any()
 }

@@ -31,6 +31,8 @@ pub fn VirtualRows(
     chosen: RwSignal<Option<usize>>,
     /// Somebody wants to see more of this row.
     open: Callback<usize>,
+    /// Somebody chooses this row, or lets it go.
+    select: Callback<usize>,
     /// The head.
     #[prop(into)]
     head: ViewFn,
@@ -82,6 +84,7 @@ pub fn VirtualRows(
             "Home" => choose(0),
             "End" => choose(last),
             "Enter" => at.into_iter().for_each(|at| open.run(at)),
+            "x" => at.into_iter().for_each(|at| select.run(at)),
             "Escape" => chosen.set(None),
             _ => return,
         }
@@ -90,7 +93,7 @@ pub fn VirtualRows(
     let line = move |index: usize| {
         let height = move || format!("{}px", row_px.get());
         view! {
-            <div class="table__row" role="row" aria-rowindex=index + 2 aria-selected=move || (chosen.get() == Some(index)).to_string() style:height=height>
+            <div class="table__row" role="row" aria-rowindex=index + 2 aria-selected=move || (chosen.get() == Some(index)).to_string() style:height=move || height()>
                 {row.run(index)}
             </div>
         }
@@ -100,9 +103,9 @@ pub fn VirtualRows(
             on:scroll=move |_| if let Some(view) = view.get_untracked() { scrolled.set(f64::from(view.scroll_top())) }
         >
             {head.run()}
-            <div role="none" style:height=above></div>
+            <div role="none" style:height=move || above()></div>
             <For each=move || drawn.get().0 key=|index| *index children=line />
-            <div role="none" style:height=below></div>
+            <div role="none" style:height=move || below()></div>
         </div>
     }
     .into_any()

@@ -71,7 +71,8 @@ pub fn Track(
             </svg>
         }
     };
-    view! { <svg class="waterfall__track" role="img" aria-label=move || way.with(|way| way.label.clone())>{lines}{drawn}</svg> }.into_any()
+    view! { <svg class="waterfall__track" role="img" aria-label=move || way.with(|way| way.label.clone())>{lines}{move || drawn()}</svg> }
+        .into_any()
 }
 
 /// One step after the other, each with how long it took.

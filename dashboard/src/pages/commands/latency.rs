@@ -72,8 +72,8 @@ pub fn Latency(known: Known) -> impl IntoView {
     view! {
         <Panel heading="Enqueued to completed".to_owned() class="col-4" aside>
             <div class="panel__body">
-                <svg class="chart chart--hist" role="img" aria-label=label node_ref=chart>
-                    {bars}<line class="chart__base" x1="0" x2="100%" y1=GROUND y2=GROUND></line>{marks}{ticks}
+                <svg class="chart chart--hist" role="img" aria-label=move || label() node_ref=chart>
+                    {move || bars()}<line class="chart__base" x1="0" x2="100%" y1=GROUND y2=GROUND></line>{move || marks()}{move || ticks()}
                 </svg>
             </div>
         </Panel>

@@ -133,7 +133,7 @@ fn Row(known: Known, number: u64, open: RwSignal<Option<u64>>) -> impl IntoView 
             <span data-col="dev"><Id id=first.device_id /></span>
             <span data-col="state"><Badge look=Signal::derive(move || command_look(&state.get())) word=Signal::derive(word) /></span>
             <span data-col="track"><Track command /></span>
-            <span data-col="total" class="num">{took}</span>
+            <span data-col="total" class="num">{move || took()}</span>
         </button>
         {move || is_open.get().then(|| view! { <More command /> })}
     }

@@ -53,7 +53,7 @@ pub fn Commands() -> impl IntoView {
     };
     view! {
         <div class="page__head">
-            <div class="page__title"><h1>"Commands and receipts"</h1><p class="page__sub">{sub}</p></div>
+            <div class="page__title"><h1>"Commands and receipts"</h1><p class="page__sub">{move || sub()}</p></div>
             <a class="btn btn--primary" href=Route::Compose.path()><Icon name="commands" />"Compose"</a>
         </div>
         <div class="stack">

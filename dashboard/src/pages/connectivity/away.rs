@@ -65,7 +65,7 @@ pub fn Away() -> impl IntoView {
     };
     let foot = move || {
         let total = found.with(|found| found.as_ref().map_or(0, |page| page.total.count().0));
-        view! { <span>{count(total, "device", "devices")}</span><a href=all>"All of them"</a> }
+        view! { <span>{count(total, "device", "devices")}</span><a href=move || all()>"All of them"</a> }
     };
     let row = |FleetRow { device_id, last_seen, reason, .. }: FleetRow| {
         let why = reason.as_deref().map_or_else(|| NOTHING.to_owned(), |reason| sentence(disconnect_reason(reason)));

@@ -75,7 +75,7 @@ pub fn Fleet() -> impl IntoView {
         view! {
             <a class="fleet__run" href=href>
                 <svg class="fleet__key" width="9" height="9" aria-hidden="true"><path class=format!("fleet__cells fleet__cells--{shade}") data-tone=look.tone.name() data-state=run.state.name() d="M0 0h9v9h-9z"></path></svg>
-                <Glyph look /><span>{word}</span><strong class="push">{counted}</strong>
+                <Glyph look /><span>{word}</span><strong class="push">{move || counted()}</strong>
             </a>
         }
     });
@@ -86,7 +86,7 @@ pub fn Fleet() -> impl IntoView {
     view! {
         <Panel heading="The fleet".to_owned() aside>
             <div class="panel__body fleet">
-                <svg class="chart fleet__grid" role="img" aria-label=label height=move || grid.with(|grid| grid.height_px.max(11.0)) node_ref=chart>{squares}</svg>
+                <svg class="chart fleet__grid" role="img" aria-label=move || label() height=move || grid.with(|grid| grid.height_px.max(11.0)) node_ref=chart>{move || squares()}</svg>
                 <div class="fleet__legend">{legend.collect_view()}</div>
             </div>
         </Panel>

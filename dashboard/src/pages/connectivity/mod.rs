@@ -49,7 +49,7 @@ pub fn Connectivity() -> impl IntoView {
     let choices = RANGES.iter().map(|(_, _, word)| *word).collect();
     view! {
         <div class="page__head">
-            <div class="page__title"><h1>"Connectivity"</h1><p class="page__sub">{sub}</p></div>
+            <div class="page__title"><h1>"Connectivity"</h1><p class="page__sub">{move || sub()}</p></div>
             <Seg label="Range" choices chosen=range choose />
         </div>
         <div class="stack">
@@ -118,9 +118,9 @@ fn Restless() -> impl IntoView {
     let aside = move || view! { <span class="panel__note">{count(all.get(), "device", "devices")}</span> };
     let row = |Flapping { device_id, connects, since }: Flapping| {
         view! {
-            <li class="event event--short">
+            <li class="event event--two">
                 <Glyph look=DeviceState::Flapping.look() /><DeviceLink id=device_id />
-                <span class="event__text">{format!("connected for the {} time", ordinal(connects))}</span>
+                <span class="event__text">{format!("Connected for the {} time", ordinal(connects))}</span>
                 <span class="event__time">"for "<Since since /></span>
             </li>
         }

@@ -48,7 +48,7 @@ pub fn Refused() -> impl IntoView {
     let row = |refusal: Refusal| {
         let why = format!("{} · {} from {}", sentence(refusal_reason(&refusal.reason)), protocol(&refusal.protocol), refusal.address);
         view! {
-            <li class="event event--short" title=refusal.text>
+            <li class="event event--two" title=refusal.text>
                 <Glyph look=REFUSED /><DeviceLink id=refusal.claimed /><span class="event__text">{why}</span><span class="event__time"><For since=Some(refusal.time) ago=true /></span>
             </li>
         }

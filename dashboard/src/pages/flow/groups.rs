@@ -24,7 +24,7 @@ pub fn Partitions(watched: RwSignal<Watched>) -> impl IntoView {
             Some(format!("kept {}{size}", elapsed(storage.retention_seconds? * 1000)))
         })
     };
-    let aside = move || view! { <span class="panel__note">{kept}</span> };
+    let aside = move || view! { <span class="panel__note">{move || kept()}</span> };
     let row = move |partition: u64| {
         let at = Memo::new(move |_| {
             watched.with(|watched| watched.partitions().iter().find(|at| at.partition == partition).cloned().unwrap_or_default())
@@ -84,7 +84,7 @@ pub fn Groups(watched: RwSignal<Watched>) -> impl IntoView {
         let readers = move || count(now.get().map_or(0, |(_, _, readers, _)| readers), "reader", "readers");
         view! {
             <div class="table__row" role="row">
-                <span role="cell" class="id table__clip" title=readers>{name}</span>
+                <span role="cell" class="id table__clip" title=move || readers()>{name}</span>
                 <span role="cell" class="num">{move || now.get().filter(|_| trend.get() != Trend::Unused).map_or_else(|| NOTHING.to_owned(), |(lag, ..)| number(lag))}</span>
                 <span role="cell" data-col="behind" class="num dim">{move || now.get().and_then(|(_, behind, ..)| behind).filter(|_| trend.get() != Trend::Unused).map_or_else(|| NOTHING.to_owned(), duration)}</span>
                 <span role="cell">{move || view! { <Trace values=lags tone=tone.get() /> }}</span>

@@ -23,7 +23,7 @@ pub fn Inspector(chosen: RwSignal<Option<Arc<Event>>>) -> impl IntoView {
         Some(event) => whole(&event),
     }
     };
-    view! { <div class="split__side">{side}</div> }.into_any()
+    view! { <div class="split__side">{move || side()}</div> }.into_any()
 }
 
 fn whole(event: &Event) -> AnyView {

@@ -44,7 +44,7 @@ pub fn Flow() -> impl IntoView {
     view! {
         <div class="page__head">
             <div class="page__title"><h1>"Message flow"</h1><p class="page__sub">"Telemetry over all devices, as stored: position is partition and sequence number"</p></div>
-            <div class="legend">{counts}</div>
+            <div class="legend">{move || counts()}</div>
         </div>
         <div class="stack">
             {(!bodies).then(|| view! { <Notice look=DeviceState::Disabled.look() text="Your account may see that messages come, and not what they say".to_owned() /> })}

@@ -158,7 +158,7 @@ pub fn Toolbar(following: Following, bodies: bool) -> impl IntoView {
                     go("from", format!("time:{}", moment.iso()));
                 }
             };
-            view! { <label class="row"><span class="sr">"From, in UTC"</span><input class="input input--mono input--fit" type="datetime-local" step="1" prop:value=shown on:change=change /><span class="dim">"UTC"</span></label> }.into_any()
+            view! { <label class="row"><span class="sr">"From, in UTC"</span><input class="input input--mono input--fit" type="datetime-local" step="1" prop:value=move || shown() on:change=change /><span class="dim">"UTC"</span></label> }.into_any()
         }
         SEQUENCE => {
             let at = value("sequence:");
@@ -176,7 +176,7 @@ pub fn Toolbar(following: Following, bodies: bool) -> impl IntoView {
                 <Icon name=Signal::derive(move || if following.paused.get() { "play" } else { "pause" }) /><span>{move || if following.paused.get() { "Go on" } else { "Pause" }}</span>
             </button>
             <Seg label="Start from" choices chosen=from choose />
-            {place_field}
+            {move || place_field()}
             <span class="filters__sep"></span>
             <label class="search search--wide">
                 <span class="sr">"Filter by device, property or text"</span><Icon name="filter" />
@@ -185,7 +185,7 @@ pub fn Toolbar(following: Following, bodies: bool) -> impl IntoView {
             {move || partition().map(|partition| view! {
                 <button class="chip" type="button" aria-pressed="true" on:click=move |_| go("partition", String::new())>{format!("Partition {partition}")}<Icon name="close" /></button>
             })}
-            <span class="panel__note push" role="status">{move || following.rows.with(Rows::note)}</span>
+            <span class="filters__note" title=move || following.rows.with(Rows::note)>{move || following.rows.with(Rows::note)}</span>
         </div>
     }
     .into_any()
@@ -211,7 +211,7 @@ pub fn Tail(following: Following, chosen: RwSignal<Option<Arc<Event>>>) -> impl 
             .enqueued_time
             .map(|time| view! { <time datetime=time.iso() title=time.absolute()>{time.clock()}{time.fraction()}</time> });
         view! {
-            <div class="table__row" role="row" aria-selected=selected on:click=move |_| chosen.set(Some(Arc::clone(&one)))>
+            <div class="table__row" role="row" aria-selected=move || selected() on:click=move |_| chosen.set(Some(Arc::clone(&one)))>
                 <span role="cell" data-col="time" class="dim mono">{time}</span>
                 <span role="cell" data-col="p" class="dim num">{event.partition}</span>
                 <span role="cell" data-col="id"><Id id=event.device_id.clone() /></span>

@@ -56,7 +56,7 @@ pub fn Overview() -> impl IntoView {
     let choices = RANGES.iter().map(|(_, _, word)| *word).collect();
     view! {
         <div class="page__head">
-            <div class="page__title"><h1>"Overview"</h1><p class="page__sub">{sub}</p></div>
+            <div class="page__title"><h1>"Overview"</h1><p class="page__sub">{move || sub()}</p></div>
             <Seg label="Range" choices chosen=range choose />
         </div>
         <div class="stack">
@@ -132,7 +132,7 @@ fn Connected(
     let legend = move |state: DeviceState, word: &'static str| {
         let href = format!("{}?state={}", Route::Devices.path(), state.name());
         let count = move || fleet.with(|fleet| fleet.as_ref().map_or_else(|| NOTHING.to_owned(), |fleet| number(fleet.count(state))));
-        view! { <a class="legend__item" href=href><Glyph look=state.look() /><span><strong>{count}</strong>" "{word}</span></a> }
+        view! { <a class="legend__item" href=href><Glyph look=state.look() /><span><strong>{move || count()}</strong>" "{word}</span></a> }
     };
     let states = [
         legend(DeviceState::Offline, "offline"),
@@ -145,7 +145,7 @@ fn Connected(
         <Panel heading="Connected devices".to_owned() class="col-8" aside>
             <div class="panel__body stack">
                 <div class="row row--wrap">
-                    <p class="hero"><span class="hero__value">{value}</span><span class="hero__of">{of}</span></p>
+                    <p class="hero"><span class="hero__value">{move || value()}</span><span class="hero__of">{move || of()}</span></p>
                     <div class="legend push">{states}</div>
                 </div>
                 <Lines samples from to=now note reading=set_reading label />
@@ -216,8 +216,9 @@ fn Stats() -> impl IntoView {
         if said.is_empty() { "none in this hour".to_owned() } else { said.join(" · ") }
     };
     let throttled = last(|sample| sample.throttled);
+    // What is rarely there at all stands on the ground; what is always there shows how it varies.
     let spark = move |values: Signal<Vec<f64>>, tone: Tone, label: &'static str| {
-        ViewFn::from(move || view! { <Spark values tone ground=true label=label.to_owned() /> })
+        ViewFn::from(move || view! { <Spark values tone ground={matches!(tone, Tone::Bad | Tone::Warn)} label=label.to_owned() /> })
     };
     let (flow, commands) = (Route::Flow.path(), Route::Commands.path());
     view! {
