@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::authenticate::{AuthenticateError, Origin, Proof, authenticate_device};
-use super::describe_hub::CertificateExpiry;
+use super::describe_hub::{Alone, CertificateExpiry};
 use super::{Hub, HubParts};
 use crate::core::certificate::PresentedChain;
 use crate::core::command::CommandLimits;
@@ -109,6 +109,7 @@ impl World {
             connection_log: connections,
             group_positions,
             certificate_expiry: CertificateExpiry::told_by(|| Some(CERTIFICATE_EXPIRY_TIME)),
+            surroundings: Arc::new(Alone),
             clock: Arc::clone(&clock) as _,
         });
         let hub = Arc::new(hub);

@@ -20,6 +20,7 @@ use self::listeners::{Addresses, BoundPorts, Edge, Ports};
 use self::manifests::{Manifests, ManifestsError};
 use self::policies::{FollowedPolicies, PolicyError};
 use self::stores::{StoreError, Stores};
+use self::surroundings::AroundTheHub;
 use crate::config::{Config, HostName, Source};
 use crate::core::consumer_group::ConsumerGroup;
 use crate::core::host::HubNames;
@@ -49,6 +50,7 @@ pub mod protocols;
 pub mod readiness;
 mod settling;
 pub mod stores;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -150,6 +152,14 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
         certificate_expiry: CertificateExpiry::told_by({
             let certificate = Arc::clone(&certificate);
             move || certificate.not_after()
+        }),
+        surroundings: Arc::new(AroundTheHub {
+            admissions: Arc::clone(&admissions),
+            certificate: Arc::clone(&certificate),
+            journal: Arc::clone(&stores.journal),
+            data: config.data.clone(),
+            retention_bytes: config.events.retention_size.get(),
+            retention: config.events.retention_time.get(),
         }),
         clock,
     }));

@@ -32,7 +32,7 @@ use crate::mqtt::codec::{Decoded, Limits, decode};
 use crate::mqtt::connection::{Stranger, serve_connection};
 use crate::mqtt::packet::{Connect, Delivery, Packet, PacketId, QoS, Subscribe};
 use crate::ops::authenticate::Origin;
-use crate::ops::describe_hub::CertificateExpiry;
+use crate::ops::describe_hub::{Alone, CertificateExpiry};
 use crate::ops::receive_feedback::{receive_feedback, settle_feedback};
 use crate::ops::send_command::{NewCommand, send_command};
 use crate::ops::world::{NOW, identity, key};
@@ -192,6 +192,7 @@ impl Outside {
             connection_log: Arc::new(MemoryConnectionLog::default()),
             group_positions: Arc::new(MemoryGroupPositions::default()),
             certificate_expiry: CertificateExpiry::told_by(|| None),
+            surroundings: Arc::new(Alone),
             clock: Arc::new(SimulatedClock),
         }));
         // All in one task: the order in which a crash drops tasks depends on what other tests spawn, and a dropped stream throws dice.
