@@ -8,7 +8,7 @@ use axum::extract::State;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::authorization::BackEnd;
+use super::authorization::CommandReader;
 use super::openapi::Refusals;
 use crate::core::event::SequenceNumber;
 use crate::core::reader_position::ReaderPosition;
@@ -88,7 +88,7 @@ pub struct GroupReaderView {
     tag = "events",
     responses((status = 200, description = "The consumer groups as they stand now.", body = ConsumerGroupsView), Refusals),
 )]
-pub async fn list_consumer_groups(_: BackEnd, State(hub): State<Arc<Hub>>) -> Json<ConsumerGroupsView> {
+pub async fn list_consumer_groups(_: CommandReader, State(hub): State<Arc<Hub>>) -> Json<ConsumerGroupsView> {
     let groups = describe_consumer_groups(&hub).await;
     let now = hub.now();
     Json(ConsumerGroupsView { consumer_groups: groups.iter().map(|group| group_view(group, now)).collect() })

@@ -2,6 +2,7 @@
 //!
 //! Turns requests into intents, calls one verb of `ops`, turns the answer into a response. Never names a store.
 
+pub mod audit;
 pub mod authorization;
 pub mod body;
 pub mod changes;
@@ -13,6 +14,7 @@ pub mod connections;
 pub mod consumer_groups;
 pub mod device_bound;
 pub mod device_messaging;
+pub mod devices;
 pub mod error;
 pub mod events;
 pub mod feedback;
@@ -25,4 +27,5 @@ pub mod path_case;
 pub mod refusals;
 pub mod registry;
 pub mod router;
+pub mod session;
 pub mod websocket;

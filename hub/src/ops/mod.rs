@@ -21,10 +21,13 @@ use crate::store::presence::Presence;
 use crate::store::{EventLog, Registry};
 
 // What a protocol holds on to between two verbs.
+pub use crate::store::audit::{AuditLogError, AuditQuery};
 pub use crate::store::commands::CommandsError;
 pub use crate::store::presence::{MqttSubscription, Session};
 pub use crate::store::{AppendError, DeviceCount, Durability, EventBatch, Fate, ReadError, RegistryError, StoredEvent, Ticket, Watermark};
 
+pub mod act_on_devices;
+pub mod audit;
 pub mod authenticate;
 pub mod change_devices;
 pub mod changes;
@@ -59,6 +62,8 @@ pub mod send_again;
 pub mod send_command;
 pub mod send_telemetry;
 pub mod settle_command;
+pub mod show_secrets;
+pub mod sign_in;
 #[cfg(test)]
 mod tests;
 pub mod watch_changes;
@@ -121,6 +126,10 @@ pub struct Hub {
     pub(crate) registry_changed: tokio::sync::Notify,
     /// Held while identities are written and the change is told, so that changes are told in the order in which they were made.
     pub(crate) registry_order: tokio::sync::Mutex<()>,
+    /// Who did what.
+    pub audit: audit::Audit,
+    /// How people sign in, and who is signed in.
+    pub sign_in: sign_in::SignIn,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Where `now` comes from.
@@ -149,6 +158,10 @@ pub struct HubParts {
     pub connection_log: Arc<dyn ConnectionLog>,
     /// Where the consumer groups stood.
     pub group_positions: Arc<dyn GroupPositions>,
+    /// Who did what.
+    pub audit: audit::Audit,
+    /// How people sign in.
+    pub sign_in: sign_in::SignIn,
     /// When the certificate ends that clients are shown.
     pub certificate_expiry: describe_hub::CertificateExpiry,
     /// What is around the hub.
@@ -172,6 +185,8 @@ impl Hub {
             commands,
             connection_log,
             group_positions,
+            audit,
+            sign_in,
             certificate_expiry,
             surroundings,
             clock,
@@ -206,6 +221,8 @@ impl Hub {
             earlier_boots: read_devices::EarlierBoots::default(),
             registry_changed: tokio::sync::Notify::new(),
             registry_order: tokio::sync::Mutex::default(),
+            audit,
+            sign_in,
             metrics,
         }
     }

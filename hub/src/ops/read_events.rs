@@ -11,7 +11,6 @@ use crate::core::message::Value;
 use crate::core::message::encoding::find_annotation;
 use crate::observe::CountedReader;
 use crate::ops::Hub;
-use crate::ops::authenticate::ServiceRight;
 use crate::ops::seats::Seat;
 use crate::store::{Durability, EventLog, ReadError, StoredEvent};
 
@@ -84,9 +83,9 @@ struct Cursor {
     end: Option<SequenceNumber>,
 }
 
-/// Opens a reader for somebody who may (with [`ServiceConnect`](crate::core::policy::Permission::ServiceConnect)).
-pub async fn read_events(hub: &Hub, right: &ServiceRight, selection: Selection) -> Result<EventReader, ReadEventsError> {
-    let seat = hub.readers.take(&right.policy).map_err(|_| ReadEventsError::TooManyReaders)?;
+/// Opens a reader for somebody, by this name among those who read, who may (with [`ServiceConnect`](crate::core::policy::Permission::ServiceConnect)).
+pub async fn read_events(hub: &Hub, reader: &str, selection: Selection) -> Result<EventReader, ReadEventsError> {
+    let seat = hub.readers.take(reader).map_err(|_| ReadEventsError::TooManyReaders)?;
     let count = hub.events.partition_count();
     let partitions = match (selection.partition, &selection.device) {
         (Some(partition), _) => vec![partition],
