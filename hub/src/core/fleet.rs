@@ -20,7 +20,7 @@ pub use filter::FleetFilter;
 pub use order::{FleetPlace, Sort};
 
 /// What a row takes, without what is said above; the map around it takes as much again at most.
-pub const ROW_BYTES: usize = 96;
+pub const ROW_BYTES: usize = 112;
 
 /// How a device is, in a word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -57,6 +57,18 @@ impl DeviceState {
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|state| state.name() == name)
+    }
+
+    /// Of a device that may connect or not, that flaps or not, and whose connections went so.
+    #[must_use]
+    pub fn of(enabled: bool, flapping: bool, seen: Seen) -> Self {
+        match (enabled, flapping, seen) {
+            (false, ..) => Self::Disabled,
+            (true, true, _) => Self::Flapping,
+            (true, false, Seen { connected: true, .. }) => Self::Connected,
+            (true, false, Seen { since: Some(_), .. }) => Self::Offline,
+            (true, false, Seen { since: None, .. }) => Self::Never,
+        }
     }
 }
 
@@ -275,7 +287,8 @@ impl Fleet {
     /// A connection came, or ended for a reason; `connected`: whether the device has one now.
     pub fn transition(&mut self, id: &DeviceId, time: UnixMillis, ended: Option<DisconnectReason>, connected: bool) {
         self.change(id, |row| {
-            if row.seen.connected != connected || ended.is_none() {
+            // A connection that was taken over leaves its device connected, since then.
+            if ended.is_none() || !(row.seen.connected && connected) {
                 row.seen.since = Some(time);
             }
             row.seen.connected = connected;
@@ -328,7 +341,7 @@ impl Fleet {
     }
 
     /// One row.
-    #[must_use]
+    #[cfg(test)]
     pub fn device(&self, id: &DeviceId, flapping: bool) -> Option<FleetDevice> {
         self.rows.get(id).map(|row| row.show(id, flapping))
     }
@@ -368,13 +381,7 @@ impl Fleet {
 
 impl Row {
     fn state(&self, flapping: bool) -> DeviceState {
-        match (self.registered.enabled, flapping, self.seen) {
-            (false, ..) => DeviceState::Disabled,
-            (true, true, _) => DeviceState::Flapping,
-            (true, false, Seen { connected: true, .. }) => DeviceState::Connected,
-            (true, false, Seen { since: Some(_), .. }) => DeviceState::Offline,
-            (true, false, Seen { since: None, .. }) => DeviceState::Never,
-        }
+        DeviceState::of(self.registered.enabled, flapping, self.seen)
     }
 
     fn since(&self) -> Option<UnixMillis> {

@@ -24,5 +24,6 @@ pub mod reader_position;
 pub mod reader_seats;
 pub mod sas;
 pub mod session;
+pub mod tail;
 pub mod telemetry;
 pub mod time;

@@ -271,7 +271,8 @@ fn past_connection(record: &ConnectionRecord) -> PastConnectionView {
     }
 }
 
-fn flapping(streak: Streak) -> FlappingView {
+/// How a device flaps.
+pub(super) fn flapping(streak: Streak) -> FlappingView {
     FlappingView { connects: streak.connects, since: streak.since.to_string() }
 }
 

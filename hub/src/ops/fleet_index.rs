@@ -6,11 +6,11 @@
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 
-use tokio::sync::{RwLock, RwLockReadGuard};
+use tokio::sync::RwLock;
 
 use crate::core::change::Change;
 use crate::core::device_id::DeviceId;
-use crate::core::fleet::{DeviceState, Fleet, FleetCounts, FleetDevice, FleetPage, FleetQuery, Registered, Seen};
+use crate::core::fleet::{DeviceState, Fleet, FleetCounts, FleetPage, FleetQuery, Registered, Seen};
 use crate::core::session::DisconnectReason;
 use crate::core::time::UnixMillis;
 use crate::ops::Hub;
@@ -54,17 +54,11 @@ pub async fn list_fleet(hub: &Arc<Hub>, mut query: FleetQuery) -> FleetPage {
     page.await.expect("looking at rows does not panic")
 }
 
-/// One device as the list has it; `None` when it is not there.
-pub async fn fleet_device(hub: &Hub, id: &DeviceId) -> Option<FleetDevice> {
-    let flapping = hub.presence.flapping.of(id, hub.now()).is_some();
-    hub.fleet.read().await.device(id, flapping)
-}
-
 /// How many devices there are, and how they are.
 pub async fn summarize_fleet(hub: &Hub) -> FleetSummary {
     let time = hub.now();
     let mut flapping = hub.presence.flapping.all(time);
-    let fleet = hub.fleet.read().await;
+    let fleet = hub.fleet.0.read().await;
     let counts = fleet.counts();
     // As if nobody flapped, and then those who do.
     let are = fleet.states(flapping.iter().map(|(id, _)| id), &HashSet::new());
@@ -91,10 +85,6 @@ fn flapping(hub: &Hub) -> HashSet<DeviceId> {
 }
 
 impl FleetIndex {
-    async fn read(&self) -> RwLockReadGuard<'_, Fleet> {
-        self.0.read().await
-    }
-
     /// All devices are read anew.
     pub(super) async fn begin_round(&self) {
         self.0.write().await.begin_round();
@@ -156,3 +146,6 @@ fn put(hub: &Hub, fleet: &mut Fleet, view: &DeviceView) {
     };
     fleet.put(&identity.device_id, Registered::of(identity), seen, view.commands_pending);
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,9 +14,17 @@ use crate::ops::Hub;
 pub use crate::ops::consumer_groups::GroupStatus;
 use crate::ops::consumer_groups::describe_consumer_groups;
 use crate::ops::fleet_index::{FleetSummary, summarize_fleet};
+use crate::ops::seats::Seats;
+use crate::ops::tail_events::Tails;
 
 /// How often the fleet and the consumer groups are looked at while somebody wants to know.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// The most browsers of one person, or with the tokens of one policy.
+const BROWSERS_PER_PERSON_MAX: usize = 64;
+
+/// The most browsers in all.
+const BROWSERS_MAX: usize = 256;
 
 /// One row of things that are told, of which the newest counts.
 #[derive(Debug)]
@@ -125,12 +133,27 @@ pub struct GroupsNow {
 }
 
 /// What is looked at for those who listen, beside rates.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Looks {
     /// The fleet.
     pub fleet: Broadcast<FleetSummary>,
     /// The consumer groups.
     pub groups: Broadcast<GroupsNow>,
+    /// Who looks now.
+    pub browsers: Seats,
+    /// How many of them look at events.
+    pub(super) tails: Tails,
+}
+
+impl Default for Looks {
+    fn default() -> Self {
+        Self {
+            fleet: Broadcast::default(),
+            groups: Broadcast::default(),
+            browsers: Seats::new(BROWSERS_PER_PERSON_MAX, BROWSERS_MAX),
+            tails: Tails::default(),
+        }
+    }
 }
 
 /// Looks at the fleet while somebody listens, until it is dropped.

@@ -64,6 +64,7 @@ pub mod send_telemetry;
 pub mod settle_command;
 pub mod show_secrets;
 pub mod sign_in;
+pub mod tail_events;
 #[cfg(test)]
 mod tests;
 pub mod watch_changes;

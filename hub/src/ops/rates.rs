@@ -82,3 +82,6 @@ fn look(hub: &Hub) {
     let look = hub.rates.history().look(time, totals, gauges);
     hub.rates.live.tell(RatesNow { time, look });
 }
+
+#[cfg(test)]
+mod tests;
