@@ -130,7 +130,7 @@ async fn send(world: &World, session: &DeviceSession, payload: &'static str) {
     use crate::ops::send_telemetry::{append, stage, stamps};
     let stamps = stamps(&world.hub, &session.right());
     let mut batch = crate::ops::EventBatch::default();
-    stage(crate::ops::world::payload(payload), crate::core::telemetry::Occasion::Now, &stamps, &mut batch).unwrap();
+    stage(crate::ops::world::payload(payload), crate::core::telemetry::Occasion::default(), &stamps, &mut batch).unwrap();
     append(&world.hub, session, &mut batch).await.unwrap();
 }
 

@@ -21,7 +21,7 @@ async fn send(world: &World, session: &Session, count: usize) {
     let mut batch = EventBatch::default();
     for number in 0..count {
         let payload = Body::Data(vec![Cow::Owned(format!("event {number}").into_bytes())]);
-        stage(Message { body: payload, ..Message::default() }, Occasion::Now, &stamps, &mut batch).unwrap();
+        stage(Message { body: payload, ..Message::default() }, Occasion::default(), &stamps, &mut batch).unwrap();
     }
     append(&world.hub, session, &mut batch).await.unwrap();
 }
