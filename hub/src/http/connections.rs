@@ -259,7 +259,8 @@ fn connection(session: &Session) -> ConnectionView {
     }
 }
 
-fn past_connection(record: &ConnectionRecord) -> PastConnectionView {
+/// A connection of the past or of now.
+pub(super) fn past_connection(record: &ConnectionRecord) -> PastConnectionView {
     PastConnectionView {
         boot: record.boot.to_string(),
         connection: record.connection.to_string(),

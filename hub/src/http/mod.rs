@@ -31,4 +31,5 @@ pub mod refusals;
 pub mod registry;
 pub mod router;
 pub mod session;
+pub mod timeline;
 pub mod websocket;

@@ -13,7 +13,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::error::ErrorDocument;
-use super::{audit, changes, commands, connections, consumer_groups, devices, events, fleet, hub, live, rates, refusals, session};
+use super::{
+    audit, changes, commands, connections, consumer_groups, devices, events, fleet, hub, live, rates, refusals, session, timeline,
+};
 
 /// The document. Every operation of our own has its place in `paths`.
 #[derive(OpenApi)]
@@ -40,6 +42,7 @@ use super::{audit, changes, commands, connections, consumer_groups, devices, eve
         commands::purge_own,
         fleet::list,
         devices::get,
+        timeline::get,
         devices::show_secrets_of,
         devices::act,
         events::get_events,

@@ -14,7 +14,7 @@ use super::error::Failure;
 use super::websocket::Subprotocols;
 use super::{
     audit, changes, commands, connections, consumer_groups, device_bound, device_messaging, devices, events, feedback, fleet, host, hub,
-    live, openapi, path_case, rates, refusals, registry, session, websocket,
+    live, openapi, path_case, rates, refusals, registry, session, timeline, websocket,
 };
 use crate::ops::Hub;
 
@@ -80,6 +80,7 @@ fn own(hub: &Arc<Hub>) -> Router<Arc<Hub>> {
         .route("/api/v1/devices", get(fleet::list))
         .route("/api/v1/devices/actions", post(devices::act))
         .route("/api/v1/devices/{id}", get(devices::get))
+        .route("/api/v1/devices/{id}/timeline", get(timeline::get))
         .route("/api/v1/devices/{id}/secrets", post(devices::show_secrets_of))
         .route("/api/v1/devices/{id}/commands", get(commands::list_of_device).post(commands::send).delete(commands::purge_own))
         .route("/api/v1/consumer-groups", get(consumer_groups::list_consumer_groups))

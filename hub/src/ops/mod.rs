@@ -52,6 +52,7 @@ pub mod read_connections;
 pub mod read_devices;
 pub mod read_events;
 pub mod read_partition;
+pub mod read_timeline;
 pub mod receive_commands;
 pub mod receive_feedback;
 pub mod record_connections;

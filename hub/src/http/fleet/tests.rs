@@ -24,6 +24,9 @@ async fn fleet() -> Client {
     ] {
         world.write(Expected::Absent, Some(identity)).await;
     }
+    let hub = Arc::clone(&world.hub);
+    tokio::spawn(async move { follow_devices(&hub).await });
+    sleep(Duration::from_secs(2)).await;
     for id in ["pump-1", "valve"] {
         let right = world.login(id, &device_token(id, 1)).await.unwrap();
         let session = open_session(&world.hub, right, origin()).await.unwrap();
@@ -32,8 +35,6 @@ async fn fleet() -> Client {
             close_session(&world.hub, &session, DisconnectReason::KeepAliveTimeout);
         }
     }
-    let hub = Arc::clone(&world.hub);
-    tokio::spawn(async move { follow_devices(&hub).await });
     sleep(Duration::from_secs(2)).await;
     client
 }
@@ -62,7 +63,7 @@ async fn a_list_is_filtered_and_sorted_as_the_address_says() {
         ("reason=KeepAliveTimeout", &["valve"]),
         ("enabled=false", &[]),
         ("auth=sas&seenBefore=2000-01-01T00:00:00Z&sort=id", &["D", "pump-2"]),
-        ("seenAfter=2023-11-14T22:13:20.500Z", &["valve"]),
+        ("seenAfter=2023-11-14T22:13:22.500Z", &["valve"]),
         ("queueMin=1", &[]),
     ] {
         assert_eq!(ids(&client, query).await, expected, "{query}");
