@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::{DEVICE, IOT_HUB, Kind, Namespace, on_api_server};
+use e2e::patience::within;
 use serde_json::{Value, json};
 
 /// The definitions, as they are for `kubectl apply`.
@@ -125,6 +126,23 @@ pub async fn install(namespace: &Namespace) -> Result<()> {
     namespace.kubectl(&wait).output().await.map(drop)
 }
 
+/// Waits until the API server's answer at a path has these words: an established kind is in its lists and documents a moment later.
+///
+/// # Errors
+/// When it does not come to have them.
+pub async fn until_told(namespace: &Namespace, path: &str, words: &[&str]) -> Result<()> {
+    let telling = async {
+        loop {
+            let said = namespace.kubectl(&["get", "--raw", path]).outcome().await?;
+            let said = String::from_utf8(said.stdout)?;
+            if words.iter().all(|word| said.contains(word)) {
+                return Ok(());
+            }
+        }
+    };
+    within(&format!("{path} to tell of {}", words.join(", ")), telling).await?
+}
+
 #[test]
 fn wrong_manifests_are_refused_with_words_that_say_what_to_do() -> Result<()> {
     on_api_server(async |namespace| {
@@ -209,6 +227,8 @@ fn what_can_not_be_changed_is_said_and_what_can_is_taken() -> Result<()> {
 fn people_find_what_they_look_for() -> Result<()> {
     on_api_server(async |namespace| {
         install(namespace).await?;
+        until_told(namespace, "/apis/mooring.dev/v1alpha1", &["mhub", "mdev"]).await?;
+        until_told(namespace, "/openapi/v3/apis/mooring.dev/v1alpha1", &["v1alpha1.IotHub\"", "v1alpha1.Device\""]).await?;
         let said = async |arguments: &[&str]| -> Result<String> { Ok(String::from_utf8(namespace.kubectl(arguments).output().await?)?) };
         for (field, words) in [
             ("mhub.spec", "hostnames\t<[]string> -required-"),

@@ -6,10 +6,9 @@
 use anyhow::{Context, Result, ensure};
 use e2e::cluster::{
     CLAIM, CONFIG_MAP, DEFINITION, DEPLOYMENT, DEVICE, DISRUPTION_BUDGET, IOT_HUB, Kind, NETWORK_POLICY, Namespace, PROMETHEUS_RULE,
-    SECRET, SERVICE, SERVICE_ACCOUNT, SERVICE_MONITOR, condition_of, on_api_server,
+    SECRET, SERVICE, SERVICE_ACCOUNT, SERVICE_MONITOR, condition_of, is_observed, on_api_server,
 };
 use e2e::operator::{Operator, reconciles, writes};
-use e2e::patience::within;
 use e2e::program::Program;
 use serde_json::{Value, json};
 
@@ -91,23 +90,16 @@ async fn with_monitoring(namespace: &Namespace) -> Result<()> {
         namespace.kubectl(&["apply", "--server-side", "--force-conflicts", "--filename"]).arg(file.path()).output().await?;
         namespace.until_condition(DEFINITION, &format!("{plural}.monitoring.coreos.com"), "Established", "True").await?;
     }
-    let telling = async {
-        loop {
-            let said = namespace.kubectl(&["get", "--raw", "/apis/monitoring.coreos.com/v1"]).outcome().await?;
-            let said = String::from_utf8(said.stdout)?;
-            if kinds.iter().all(|(_, plural)| said.contains(plural)) {
-                return anyhow::Ok(());
-            }
-        }
-    };
-    within("the API server to tell of the new kinds", telling).await?
+    let plurals = kinds.map(|(_, plural)| plural);
+    kinds::until_told(namespace, "/apis/monitoring.coreos.com/v1", &plurals).await
 }
 
-/// Waits until the operator has made all that it can.
+/// Waits until the operator has made all that it can. A Pod that goes first, because of an edit for example, is on the way there.
 async fn until_made(namespace: &Namespace, hub: &str) -> Result<Value> {
-    let hub = namespace.until_condition(IOT_HUB, hub, "Reconciling", "True").await?;
-    ensure!(condition_of(&hub, "Reconciling")["reason"] == "Starting", "{}", hub["status"]);
-    Ok(hub)
+    let is_made = |hub: Option<&Value>| {
+        hub.is_some_and(|hub| is_observed(hub, "Reconciling") && condition_of(hub, "Reconciling")["reason"] == "Starting")
+    };
+    namespace.until(IOT_HUB, hub, "made, and starting", is_made).await?.context("it is not there")
 }
 
 /// An object without what Kubernetes' controllers write of it.

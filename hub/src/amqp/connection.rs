@@ -25,7 +25,6 @@ use self::devices::Device;
 use self::lasting_right::LastingRights;
 use self::place::Place;
 use self::readers::Readers;
-use self::socket::{read_some, write};
 use self::telemetry::Staged;
 use super::conditions;
 use super::engine::{self, Ending, Event, LinkId, Terms};
@@ -34,6 +33,7 @@ use crate::core::certificate::PresentedChain;
 use crate::core::command::LockToken;
 use crate::core::device_id::DeviceId;
 use crate::core::session::DisconnectReason;
+use crate::net::socket::{read_some, write};
 use crate::ops::authenticate::{Origin, refuse};
 use crate::ops::refusals::RefusalReason;
 use crate::ops::{Durability, Hub, Watermark};
@@ -52,7 +52,6 @@ mod place;
 mod proof;
 mod readers;
 mod sent_commands;
-mod socket;
 mod telemetry;
 
 /// How long a peer may take to accept what is sent to it; beyond that its connection counts as dead.

@@ -8,10 +8,9 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::host_name::HostName;
+pub use super::named::{AuthoritySettings, PersonSettings, PolicySettings};
 use super::value::{self, Count, GroupNames, InvalidValue, Listen, LogFormat, Size, Span, Value};
-use crate::core::access::Right;
 use crate::core::hub_place::HubPlace;
-use crate::core::policy::Permission;
 
 /// One line of the table.
 #[derive(Clone, Debug)]
@@ -249,41 +248,6 @@ section! {
         /// Which events: a level, or levels per module as `mooring_hub::mqtt=debug,info`.
         filter: String = "info";
     }
-}
-
-/// A shared access policy. The five that every hub has need no section: their keys are generated and kept in the data folder.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PolicySettings {
-    /// What it allows; not for the five that every hub has, for which it is known.
-    #[serde(default, deserialize_with = "value::deserialize")]
-    pub permissions: Vec<Permission>,
-    /// A file with the primary key in Base64.
-    pub primary_key_file: PathBuf,
-    /// A file with the secondary key in Base64.
-    pub secondary_key_file: PathBuf,
-}
-
-/// Somebody who signs in to the dashboard with a password.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PersonSettings {
-    /// A file with the hash of the password: a PHC string of Argon2id, as `mooring-hub password-hash` prints it.
-    pub password_hash_file: PathBuf,
-    /// What she may do.
-    #[serde(deserialize_with = "value::deserialize")]
-    pub rights: Vec<Right>,
-}
-
-/// An authority that issues certificates to devices.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AuthoritySettings {
-    /// PEM: one certificate, or several, any of which may have signed.
-    pub file: PathBuf,
-    /// Only devices whose id begins so are its own.
-    #[serde(default)]
-    pub id_prefix: String,
 }
 
 /// Every setting, as it was read: in range, but not yet looked at together.

@@ -3,15 +3,12 @@
 //! Owns the buffers, the timers and the order of things: what one read brought is appended as one batch, after the session was asked
 //! whether it still lives; the PUBACKs that have become due and the next commands leave in one write. Decides nothing about packets.
 
-use std::future::{Future, poll_fn, ready};
-use std::io;
-use std::mem::MaybeUninit;
-use std::pin::{Pin, pin};
+use std::future::{Future, ready};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{self, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::time::{sleep_until, timeout};
 
 use self::admit::{Admitted, admit};
@@ -22,6 +19,7 @@ use crate::core::certificate::PresentedChain;
 use crate::core::command::Settlement;
 use crate::core::session::DisconnectReason;
 use crate::core::telemetry::Stamps;
+use crate::net::socket::{read_some, write};
 use crate::ops::authenticate::Origin;
 use crate::ops::open_session::OpenSession;
 use crate::ops::receive_commands::{not_sent, subscribe, unsubscribe};
@@ -39,9 +37,6 @@ const CLOSE_MAX: Duration = Duration::from_secs(2);
 
 /// How long a will may wait for room in the log.
 const WILL_MAX: Duration = Duration::from_secs(10);
-
-/// The most that one read takes, in bytes: what one TLS record can hold. It is on the stack, so that idle connections need no buffer.
-const READ_MAX_BYTES: usize = 16 * 1024;
 
 /// Room that a batch sets aside beside what was read, in bytes, because every event is stored with its stamps.
 const STAMPS_ROOM_BYTES: usize = 4 * 1024;
@@ -315,23 +310,6 @@ async fn unless_ended<T>(work: impl Future<Output = T>, session: &Session) -> Re
         done = work => Ok(done),
         reason = session.wait_ended() => Err(reason),
     }
-}
-
-/// Appends what one read gives to `input`, and says how much that was; 0 is the end.
-async fn read_some<S: AsyncRead + Unpin>(stream: &mut S, input: &mut Vec<u8>) -> io::Result<usize> {
-    poll_fn(|context| {
-        let mut memory = [MaybeUninit::uninit(); READ_MAX_BYTES];
-        let mut buffer = ReadBuf::uninit(&mut memory);
-        task::ready!(Pin::new(&mut *stream).poll_read(context, &mut buffer))?;
-        input.extend_from_slice(buffer.filled());
-        Poll::Ready(Ok(buffer.filled().len()))
-    })
-    .await
-}
-
-async fn write<S: AsyncWrite + Unpin>(stream: &mut S, bytes: &[u8]) -> io::Result<()> {
-    stream.write_all(bytes).await?;
-    stream.flush().await
 }
 
 /// This machine's steady time, for keep-alive: a step of the wall clock must not end every connection.

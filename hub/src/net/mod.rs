@@ -10,6 +10,7 @@ pub mod listener;
 pub mod metered;
 pub mod proxy_protocol;
 pub mod refusals;
+pub mod socket;
 pub mod tls;
 pub mod websocket;
 

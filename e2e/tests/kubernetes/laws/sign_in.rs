@@ -17,16 +17,22 @@ use tokio::time::timeout;
 /// Whom the story lets in, and the hub's own account.
 const ACCOUNTS: &str = r#"{"apiVersion":"v1","kind":"List","items":[
   {"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"ada"}},
+  {"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"bob"}},
   {"apiVersion":"v1","kind":"ServiceAccount","metadata":{"name":"hub"}}
 ]}"#;
 
-/// What ada may do.
+/// What ada may do, who is an operator, and bob, who looks on.
 const RIGHTS: &str = r#"{"apiVersion":"v1","kind":"List","items":[
   {"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"name":"operators"},"rules":[
     {"apiGroups":["mooring.dev"],"resources":["iothubs/read","iothubs/devices"],"resourceNames":["hub"],"verbs":["get"]}]},
   {"apiVersion":"rbac.authorization.k8s.io/v1","kind":"RoleBinding","metadata":{"name":"operators"},
    "roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"operators"},
-   "subjects":[{"kind":"ServiceAccount","name":"ada"}]}
+   "subjects":[{"kind":"ServiceAccount","name":"ada"}]},
+  {"apiVersion":"rbac.authorization.k8s.io/v1","kind":"Role","metadata":{"name":"viewers"},"rules":[
+    {"apiGroups":["mooring.dev"],"resources":["iothubs/read"],"verbs":["get"]}]},
+  {"apiVersion":"rbac.authorization.k8s.io/v1","kind":"RoleBinding","metadata":{"name":"viewers"},
+   "roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"viewers"},
+   "subjects":[{"kind":"ServiceAccount","name":"bob"}]}
 ]}"#;
 
 /// The hub, run from a file beside the API server, with its account as a Pod has it.
@@ -78,6 +84,30 @@ impl Page {
         Ok((answer.status().as_u16(), answer.json().await?, cookie))
     }
 
+    /// Until there is an answer that is not about haste, nor about an authorizer that has not learnt the rules yet.
+    async fn signs_in(&self, token: &str) -> Result<(Value, String)> {
+        within("somebody to be signed in", async {
+            loop {
+                match self.sign_in(token).await? {
+                    (201, said, cookie) => return anyhow::Ok((said, cookie)),
+                    (429, ..) => tokio::time::sleep(std::time::Duration::from_secs(1)).await,
+                    _ => tokio::task::yield_now().await,
+                }
+            }
+        })
+        .await?
+    }
+
+    /// Tries to delete a device that is not there.
+    async fn act(&self, said: &Value, cookie: &str) -> Result<(u16, Value)> {
+        let body = json!({ "action": "delete", "ids": ["none"] });
+        let request = self.client.post(format!("https://{HUB}:8443/api/v1/devices/actions")).header("cookie", cookie).json(&body);
+        let request =
+            request.header("origin", format!("https://{HUB}:8443")).header("mooring-csrf", said["csrf"].as_str().unwrap_or_default());
+        let answer = request.send().await?;
+        Ok((answer.status().as_u16(), answer.json().await?))
+    }
+
     async fn status(&self, path: &str, cookie: &str) -> Result<u16> {
         let request = self.client.request(Method::GET, format!("https://{HUB}:8443{path}")).header("cookie", cookie);
         Ok(request.header("origin", format!("https://{HUB}:8443")).send().await?.status().as_u16())
@@ -105,6 +135,19 @@ async fn bind(namespace: &Namespace) -> Result<()> {
     namespace.apply(&String::from_utf8(rendered.output().await?)?).await
 }
 
+/// Whether the hub's account may ask whose a token is, and what somebody may do in its namespace.
+async fn may_ask(namespace: &Namespace) -> Result<[bool; 2]> {
+    let account = format!("--as=system:serviceaccount:{}:hub", namespace.name);
+    let mut answers = [false; 2];
+    let reviews = ["tokenreviews.authentication.k8s.io", "localsubjectaccessreviews.authorization.k8s.io"];
+    for (answer, review) in answers.iter_mut().zip(reviews) {
+        // It fails when the answer is no, having said so.
+        let said = namespace.kubectl(&["auth", "can-i", "create", review, &account]).outcome().await?;
+        *answer = said.stdout.starts_with(b"yes");
+    }
+    Ok(answers)
+}
+
 #[test]
 fn people_sign_in_with_tokens_that_are_for_the_hub() -> Result<()> {
     on_api_server(async |namespace| {
@@ -118,24 +161,22 @@ fn people_sign_in_with_tokens_that_are_for_the_hub() -> Result<()> {
 
         let audience = format!("--audience=mooring:{}/hub", namespace.name);
         let good = token(namespace, "ada", &[&audience]).await?;
+        ensure!(may_ask(namespace).await? == [false, false], "the hub's account has rights that nobody gave it");
         ensure!(page.sign_in(&good).await?.0 == 503, "the hub's account may not ask");
         bind(namespace).await?;
         namespace.apply(RIGHTS).await?;
 
-        // The API server's authorizer learns of rules some time after they are kept.
-        let (said, cookie) = within("ada to be signed in", async {
-            loop {
-                match page.sign_in(&good).await? {
-                    (201, said, cookie) => return anyhow::Ok((said, cookie)),
-                    (429, ..) => tokio::time::sleep(std::time::Duration::from_secs(1)).await,
-                    _ => tokio::task::yield_now().await,
-                }
-            }
-        })
-        .await??;
+        let (said, cookie) = page.signs_in(&good).await?;
+        ensure!(may_ask(namespace).await? == [true, true]);
         ensure!(said["rights"] == json!(["Read", "Devices"]), "{said}");
         ensure!(said["name"] == format!("system:serviceaccount:{}:ada", namespace.name), "{said}");
         ensure!(page.status("/api/v1/hub", &cookie).await? == 200 && page.status("/api/v1/events", &cookie).await? == 403);
+
+        ensure!(page.act(&said, &cookie).await?.0 == 200, "an operator may act");
+        let (viewer, viewers) = page.signs_in(&token(namespace, "bob", &[&audience]).await?).await?;
+        ensure!(viewer["rights"] == json!(["Read"]), "{viewer}");
+        let (status, refused) = page.act(&viewer, &viewers).await?;
+        ensure!(status == 403 && refused["Message"].as_str().is_some_and(|said| said.contains("needs the right Devices")), "{refused}");
 
         let foreign = token(namespace, "ada", &[]).await?;
         let refused = within("an answer that is not about haste", async {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
-use super::{Stranger, WRITE_MAX, now, read_some, write};
+use super::{Stranger, WRITE_MAX, now};
 use crate::core::certificate::PresentedChain;
 use crate::core::session::{DeviceRight, DisconnectReason};
 use crate::core::telemetry::{Occasion, Stamps};
@@ -14,6 +14,7 @@ use crate::mqtt::connect::{Admission, ConnectRefused, admission};
 use crate::mqtt::packet::{ConnAck, ConnectReturnCode, Packet, QoS, Will};
 use crate::mqtt::session::{MqttSession, Violation};
 use crate::mqtt::topic;
+use crate::net::socket::{read_some, write};
 use crate::ops::authenticate::{AuthenticateError, Origin, Proof, authenticate_device, refuse};
 use crate::ops::open_session::{OpenSession, open_session};
 use crate::ops::refusals::RefusalReason;

@@ -274,16 +274,21 @@ fn settlement_goes_by_what_was_agreed() {
     }
 }
 
-#[test]
-fn a_receiver_that_settles_second_hears_when_the_hub_has() {
-    let mut peer = Peer::with_session(65536, 0);
+fn sent_to_one_that_settles_second(peer: &mut Peer) -> (LinkId, u32) {
     let mut asks = attach("second", 0, Role::Receiver);
     asks.rcv_settle_mode = Some(1);
     let link = peer.receiver_by(0, asks);
     peer.grant(0, credit(0, 0, 5));
-    offered(&mut peer);
-    let id = send(&mut peer, link, &[b"x"]).unwrap();
+    offered(peer);
+    let id = send(peer, link, &[b"x"]).unwrap();
     peer.hear_transfer();
+    (link, id)
+}
+
+#[test]
+fn a_receiver_that_settles_second_hears_when_the_hub_has() {
+    let mut peer = Peer::with_session(65536, 0);
+    let (link, id) = sent_to_one_that_settles_second(&mut peer);
     let released = DeliveryState::Released(Released {});
     peer.say(0, &disposition(Role::Receiver, id, id, false, Some(released.clone())));
     assert_eq!(settled(&mut peer), Disposition { deliveries: vec![(link, id)], state: Some(released), settled: false });
@@ -299,13 +304,7 @@ fn a_receiver_that_settles_second_hears_when_the_hub_has() {
 #[test]
 fn a_state_that_the_peer_says_in_a_larger_frame_than_it_takes_goes_back_without_its_details() {
     let mut peer = Peer::with_session(512, 0);
-    let mut asks = attach("second", 0, Role::Receiver);
-    asks.rcv_settle_mode = Some(1);
-    let link = peer.receiver_by(0, asks);
-    peer.grant(0, credit(0, 0, 5));
-    offered(&mut peer);
-    let id = send(&mut peer, link, &[b"x"]).unwrap();
-    peer.hear_transfer();
+    let (link, id) = sent_to_one_that_settles_second(&mut peer);
     let error = super::super::error::error(AmqpError::NotAllowed, &"no ".repeat(300));
     let rejected = Some(DeliveryState::Rejected(Rejected { error: Some(error) }));
     peer.say(0, &disposition(Role::Receiver, id, id, false, rejected.clone()));
