@@ -34,7 +34,7 @@ const AWAY_MAX: usize = 20_000;
 const ASK_MS: u64 = 15_000;
 
 /// What is asked for.
-pub const KINDS: &str = "registry,presence,refusal,command,receipt";
+pub const KINDS: &str = "registry,presence,refusal,command,receipt,audit";
 
 /// What is known.
 #[derive(Clone, Copy)]

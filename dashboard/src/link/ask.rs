@@ -73,6 +73,12 @@ impl Ask {
     }
 }
 
+/// Of which subscription a message is. It stands first; what the message tells of may have an `id` of its own.
+#[must_use]
+pub fn subscription_of(text: &str) -> Option<u32> {
+    text.strip_prefix("{\"id\":")?.split([',', '}']).next()?.trim().parse().ok()
+}
+
 /// That no more of a subscription is wanted.
 #[must_use]
 pub fn unsubscribe(id: u32) -> String {
@@ -95,6 +101,12 @@ mod tests {
         let device = Ask::Changes { kinds: "presence", device: Some("d".to_owned()), snapshot: true };
         assert_eq!(said(&device, None)["snapshot"], true);
         assert_eq!(said(&device, Some("3-1")).get("snapshot"), None, "unless it has to");
+    }
+
+    #[test]
+    fn a_message_says_first_whose_it_is() {
+        let of = ["{\"id\":7,\"kind\":\"audit\",\"id\":\"188\"}", "{\"id\":0}", "{\"kind\":\"x\",\"id\":7}", "[]"].map(subscription_of);
+        assert_eq!(of, [Some(7), Some(0), None, None]);
     }
 
     #[test]

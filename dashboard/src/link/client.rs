@@ -10,7 +10,7 @@ use wasm_bindgen::JsCast as _;
 use wasm_bindgen::closure::Closure;
 use web_sys::{CloseEvent, MessageEvent, WebSocket};
 
-use super::ask::{Ask, unsubscribe};
+use super::ask::{Ask, subscription_of, unsubscribe};
 use super::state::{Act, Link, Status, Told};
 use crate::browser::{chance, now};
 use crate::model::change::{Message, What, parse};
@@ -25,13 +25,12 @@ const MAIN: u32 = 1;
 /// What every message says.
 #[derive(Default)]
 struct Envelope {
-    id: u32,
     kind: String,
     position: Option<String>,
     message: Option<String>,
 }
 
-object!(Envelope { id: "id", kind: "kind", position: "position", message: "message" });
+object!(Envelope { kind: "kind", position: "position", message: "message" });
 
 /// The link, for as long as its owner keeps it.
 pub struct Live {
@@ -218,8 +217,8 @@ impl Inner {
     }
 
     /// Who is to be told of a message that is not of the main subscription.
-    fn other(&mut self, Envelope { id, kind, position, .. }: &Envelope) -> Option<Ear> {
-        let other = self.others.get_mut(id)?;
+    fn other(&mut self, id: u32, Envelope { kind, position, .. }: &Envelope) -> Option<Ear> {
+        let other = self.others.get_mut(&id)?;
         match kind.as_str() {
             // There is nowhere to go on from in its middle.
             "snapshot-begin" | "reset" => other.position = None,
@@ -232,16 +231,16 @@ impl Inner {
 
 /// Nobody is told anything while the link is borrowed: they may ask it for more.
 fn hear(inner: &Rc<RefCell<Inner>>, text: &str) {
-    let Ok(envelope) = read::<Envelope>(text) else { return };
-    if envelope.id > MAIN {
+    let (Some(id), Ok(envelope)) = (subscription_of(text), read::<Envelope>(text)) else { return };
+    if id > MAIN {
         inner.borrow_mut().link.sounded(now());
-        let told = inner.borrow_mut().other(&envelope);
+        let told = inner.borrow_mut().other(id, &envelope);
         if let Some(told) = told {
             told(&envelope.kind, text);
         }
         return;
     }
-    let message = match (envelope.id, envelope.kind.as_str()) {
+    let message = match (id, envelope.kind.as_str()) {
         (MAIN, _) => parse(text),
         (_, "problem") => envelope.message.map(|problem| Message { position: None, what: What::Problem(problem) }),
         _ => None,

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::audit::Entry;
 use super::json::{FromJson, object};
 use super::order::sorted;
 use super::time::Moment;
@@ -49,8 +50,8 @@ pub enum Change {
     Command(Box<Command>, Option<Step>),
     /// A receipt came, was read or was lost.
     Receipt(Receipt),
-    /// Somebody did something: the audit knows what.
-    Audit,
+    /// Somebody did something.
+    Audit(Box<Entry>),
 }
 
 /// An identity without its keys.
@@ -339,7 +340,7 @@ fn change(kind: &str, value: &Value) -> Option<Change> {
         "refusal" => Change::Refusal(FromJson::from_json(value)?),
         "command" => Change::Command(FromJson::from_json(value.get("command")?)?, value.get("step").and_then(FromJson::from_json)),
         "receipt" => Change::Receipt(FromJson::from_json(value)?),
-        "audit" => Change::Audit,
+        "audit" => Change::Audit(FromJson::from_json(value)?),
         _ => return None,
     })
 }

@@ -138,21 +138,6 @@ pub struct Flapping {
 
 object!(Flapping { device_id: "deviceId", connects: "connects", since: "since" });
 
-/// `GET /api/v1/devices/{id}/connections`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct DeviceConnections {
-    /// Whether it is there.
-    pub connected: bool,
-    /// Whether it comes and goes.
-    pub flapping: Option<Flapping>,
-    /// The latest first.
-    pub connections: Vec<Connection>,
-    /// What to send as `before` for more.
-    pub next: Option<String>,
-}
-
-object!(DeviceConnections { connected: "connected", flapping: "flapping", connections: "connections", next: "next" });
-
 /// A connection of the past or of now.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Connection {

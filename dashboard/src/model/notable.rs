@@ -48,7 +48,7 @@ pub fn of(change: &Change, away_since: Option<Moment>, now: Moment) -> Option<No
             };
             Some(Notable { time: since.unwrap_or(now), look, device_id: device.device_id.clone(), text })
         }
-        Change::Command(_, None) | Change::Audit => None,
+        Change::Command(_, None) | Change::Audit(_) => None,
     }
 }
 

@@ -3,9 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use super::change::{Command, Device, Presence, Refusal, Step};
+use super::audit::Entry as Audited;
+use super::change::{Command, Presence, Refusal, Step};
 use super::format::{bytes, count, duration, elapsed};
 use super::hub::Connection;
+use super::json::object;
 use super::order::sorted;
 use super::state::{DeviceState, Look, REFUSED, REGISTRY, Tone, command_look, command_word};
 use super::time::Moment;
@@ -109,6 +111,28 @@ pub struct Span {
     pub reason: Option<String>,
 }
 
+/// `GET /api/v1/devices/{id}/timeline`: a page of it, the latest first.
+#[derive(Debug, Default)]
+pub struct Page {
+    /// The facts.
+    pub entries: Vec<Told>,
+    /// What to send as `before` for more.
+    pub next: Option<String>,
+}
+
+object!(Page { entries: "entries", next: "next" });
+
+/// A fact, as the API has it: in the one field that is named for its kind.
+#[derive(Debug, Default)]
+pub struct Told {
+    connection: Option<Connection>,
+    command: Option<Command>,
+    refusal: Option<Refusal>,
+    registry: Option<Audited>,
+}
+
+object!(Told { connection: "connection", command: "command", refusal: "refusal", registry: "registry" });
+
 /// What is known of a device's past.
 #[derive(Clone, Debug, Default)]
 pub struct Story {
@@ -117,10 +141,20 @@ pub struct Story {
     /// By number.
     commands: BTreeMap<u64, Command>,
     refusals: Vec<Refusal>,
-    registry: Vec<(Moment, Look, String, String)>,
+    /// By when and what: a list has them without their numbers.
+    registry: BTreeMap<(Moment, String), Audited>,
 }
 
 impl Story {
+    /// A fact of the past.
+    pub fn told(&mut self, told: Told) {
+        let Told { connection, command, refusal, registry } = told;
+        connection.into_iter().for_each(|connection| self.connection(connection));
+        command.into_iter().for_each(|command| self.command(command, None));
+        refusal.into_iter().for_each(|refusal| self.refusal(refusal));
+        registry.into_iter().for_each(|entry| self.recorded(entry));
+    }
+
     /// A connection, as a list or a change has it; what is newer of it counts.
     pub fn connection(&mut self, connection: Connection) {
         let key = (connection.boot.clone(), connection.connection.clone());
@@ -176,20 +210,11 @@ impl Story {
         }
     }
 
-    /// The identity was written: what of it differs is the fact.
-    pub fn written(&mut self, before: Option<&Device>, after: &Device, now: Moment) {
-        let (look, text, meta) = match (before.map(|before| before.status.as_str()), after.status.as_str()) {
-            (Some(before), after) if before == after => (REGISTRY, "Identity written", String::new()),
-            (None, _) => return,
-            (_, "disabled") => {
-                let by = after.hold.as_ref().map_or("its manifest", |hold| &hold.by);
-                let why = after.status_reason.as_ref().map(|why| format!(" · {why}")).unwrap_or_default();
-                (DeviceState::Disabled.look(), "Disabled", format!("By {by}{why}"))
-            }
-            _ => (REGISTRY, "Enabled", String::new()),
-        };
-        let at = after.status_updated_time.filter(|at| at.millis_until(now) < 2_000).unwrap_or(now);
-        self.registry.push((at, look, text.to_owned(), meta));
+    /// What somebody did to it. Commands have entries of their own.
+    pub fn recorded(&mut self, entry: Audited) {
+        if !entry.action.starts_with("Command") {
+            self.registry.insert((entry.time.unwrap_or_default(), entry.action.clone()), entry);
+        }
     }
 
     /// While it was connected, the oldest first.
@@ -224,16 +249,7 @@ impl Story {
         let mut entries: Vec<_> = self.connections.values().flat_map(|connection| connection_entries(connection, &spans)).collect();
         entries.extend(self.commands.values().filter_map(command_entry));
         entries.extend(self.refusals.iter().map(refusal_entry));
-        entries.extend(self.registry.iter().enumerate().map(|(index, (time, look, text, meta))| Entry {
-            key: format!("registry {index}"),
-            time: *time,
-            kind: Kind::Registry,
-            look: *look,
-            text: text.clone(),
-            meta: meta.clone(),
-            side: String::new(),
-            steps: Vec::new(),
-        }));
+        entries.extend(self.registry.values().map(audit_entry));
         sorted(entries, |one, other| other.time.cmp(&one.time).then_with(|| other.key.cmp(&one.key)))
     }
 }
@@ -276,6 +292,20 @@ fn refusal_entry(refusal: &Refusal) -> Entry {
         look: REFUSED,
         text: "Connection attempt refused".to_owned(),
         meta: format!("{} · {} from {}", sentence(&refusal.text), protocol(&refusal.protocol), refusal.address),
+        side: String::new(),
+        steps: Vec::new(),
+    }
+}
+
+fn audit_entry(audited: &Audited) -> Entry {
+    let by = format!("By {} · {}", audited.who.name, audited.way());
+    Entry {
+        key: format!("registry {} {}", audited.time.unwrap_or_default().0, audited.action),
+        time: audited.time.unwrap_or_default(),
+        kind: Kind::Registry,
+        look: audited.look(),
+        text: audited.word().to_owned(),
+        meta: [by, audited.more()].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" · "),
         side: String::new(),
         steps: Vec::new(),
     }
@@ -452,14 +482,27 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_of_an_identity_is_the_fact() {
+    fn a_list_has_all_kinds_of_facts() {
+        let text = r#"{"deviceId":"pump","entries":[
+            {"command":{"id":"12","messageId":"m-1","state":"Completed","enqueuedTime":"2026-11-23T03:00:41.000Z","steps":[{"time":"2026-11-23T03:00:41.000Z","step":"Enqueued"}]}},
+            {"refusal":{"claimed":"pump","time":"2026-11-23T03:00:30.000Z","protocol":"mqtt","peer":"192.0.2.1:49152","reason":"TokenExpired","description":"d"}},
+            {"connection":{"boot":"3","connection":"17","protocol":"mqtt","connectedTime":"2026-11-23T03:00:00.000Z","disconnectedTime":"2026-11-23T03:00:29.000Z","reason":"TokenExpired"}},
+            {"registry":{"id":"9","time":"2026-11-23T02:59:00.000Z","action":"DeviceEnabled","who":{"kind":"person","name":"ada"},"outcome":"Done"}}],"next":null}"#;
+        let page: Page = crate::model::json::read(text).unwrap();
         let mut story = Story::default();
-        let device = |status: &str| Device { status: status.to_owned(), ..Device::default() };
-        story.written(None, &device("enabled"), NOW);
-        assert_eq!(story.entries(), [], "that it is there is no news");
-        story.written(Some(&device("enabled")), &device("disabled"), NOW);
-        story.written(Some(&device("disabled")), &device("enabled"), NOW.plus(1));
-        let texts: Vec<_> = story.entries().into_iter().map(|entry| entry.text).collect();
-        assert_eq!(texts, ["Enabled", "Disabled"]);
+        page.entries.into_iter().for_each(|told| story.told(told));
+        let kinds: Vec<_> = story.entries().iter().map(|entry| entry.kind).collect();
+        assert_eq!(kinds, [Kind::Command, Kind::SignIn, Kind::Connection, Kind::Connection, Kind::Registry]);
+    }
+
+    #[test]
+    fn what_somebody_did_to_it_is_a_fact_that_is_there_once() {
+        let mut story = Story::default();
+        let entry = |action: &str| Audited { time: Some(NOW), action: action.to_owned(), door: "cli".to_owned(), ..Audited::default() };
+        story.recorded(entry("DeviceDisabled"));
+        story.recorded(entry("DeviceDisabled"));
+        story.recorded(entry("CommandSent"));
+        let texts: Vec<_> = story.entries().into_iter().map(|entry| (entry.text, entry.meta)).collect();
+        assert_eq!(texts, [("Device disabled".to_owned(), "By  · Command line".to_owned())]);
     }
 }

@@ -48,7 +48,7 @@ pub fn Audit() -> impl IntoView {
         found.ask(query, None);
     });
     Effect::new(move |_| {
-        if world.latest.with(|changes| changes.iter().any(|change| matches!(change, Change::Audit))) {
+        if world.latest.with(|changes| changes.iter().any(|change| matches!(change, Change::Audit(_)))) {
             found.ask(query, None);
         }
     });

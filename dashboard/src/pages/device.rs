@@ -1,8 +1,5 @@
 //! One device: how it is, its whole story on an axis and as a list, its identity, and a command to send.
 
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
@@ -10,13 +7,12 @@ use super::compose::Compose;
 use super::credentials::Credentials;
 use super::device_actions::Actions;
 use crate::api::{Failure, get};
-use crate::browser::{Place, now};
+use crate::browser::Place;
 use crate::link::ask::Ask;
 use crate::model::change::{Change, Device as Identity, Step, What, parse};
 use crate::model::format::{NOTHING, count, number};
-use crate::model::hub::{Commands, DeviceConnections, Flapping, Refusals};
 use crate::model::state::DeviceState;
-use crate::model::timeline::{Kind, Story};
+use crate::model::timeline::{Kind, Page, Story};
 use crate::model::words::{authentication, disconnect_reason};
 use crate::parts::control::{Chip, Copy, Seg};
 use crate::parts::lanes::Lanes;
@@ -26,7 +22,7 @@ use crate::parts::payload::PayloadView;
 use crate::parts::sign::{Badge, Glyph};
 use crate::parts::timeline::{Row, Timeline};
 use crate::parts::when::{At, For, use_now};
-use crate::routes::{Route, segment};
+use crate::routes::{Query, Route, segment};
 use crate::world::{KINDS, World};
 
 const MINUTE_MS: i64 = 60_000;
@@ -38,8 +34,8 @@ const SPANS: [(&str, i64, &str); 5] =
 /// Rows of the list at first, and how many more each time.
 const ROWS: usize = 60;
 
-/// Commands whose steps are asked for when the page opens; those of others come when they happen.
-const WAYS: usize = 12;
+/// Facts of its past that are asked for at once.
+const PAGE: &str = "200";
 
 /// What is known of it.
 #[derive(Clone, Copy)]
@@ -48,7 +44,10 @@ struct Known {
     /// Whether the hub has said whether there is one.
     asked: RwSignal<bool>,
     connected: RwSignal<bool>,
-    flapping: RwSignal<Option<Flapping>>,
+    /// Whether it comes and goes.
+    flapping: Memo<bool>,
+    /// Behind what its story goes on into the past.
+    older: RwSignal<Option<String>>,
     story: RwSignal<Story>,
     failure: RwSignal<Option<Failure>>,
 }
@@ -59,16 +58,21 @@ pub fn Device(
     /// Which.
     id: String,
 ) -> impl IntoView {
+    let world: World = expect_context();
+    let who = id.clone();
     let known = Known {
         identity: RwSignal::new(None),
         asked: RwSignal::new(false),
         connected: RwSignal::new(false),
-        flapping: RwSignal::new(None),
+        flapping: Memo::new(move |_| {
+            world.fleet.with(|fleet| fleet.as_ref().is_some_and(|fleet| fleet.flapping.iter().any(|flapping| flapping.device_id == who)))
+        }),
+        older: RwSignal::new(None),
         story: RwSignal::new(Story::default()),
         failure: RwSignal::new(None),
     };
     known.follow(&id);
-    known.recall(id.clone());
+    known.recall(&id, None);
     let gone = Memo::new(move |_| known.asked.get() && known.identity.with(Option::is_none));
     let nothing = Memo::new(move |_| gone.get() && known.story.with(|story| story.entries().is_empty()));
     let named = id.clone();
@@ -76,7 +80,7 @@ pub fn Device(
         view! {
             {gone.get().then(|| view! { <Notice look=DeviceState::Disabled.look() text="No device has this id now".to_owned() more="What is below is of one that had, or of somebody who said to be it.".to_owned() /> })}
             <div class="grid">
-                <div class="stack col-8"><Timelines known /></div>
+                <div class="stack col-8"><Timelines known id=named.clone() /></div>
                 <div class="stack col-4"><Compose id=named.clone() connected=known.connected pending=Signal::derive(move || known.story.with(Story::pending)) /><Credentials id=named.clone() kind=Signal::derive(move || known.identity.with(|identity| identity.as_ref().map(|identity| identity.authentication.r#type.clone()).unwrap_or_default())) /><IdentityPanel known /></div>
             </div>
         }
@@ -106,7 +110,7 @@ pub fn Device(
 impl Known {
     fn state(self) -> Option<DeviceState> {
         let connected = self.connected.get();
-        let flapping = self.flapping.with(Option::is_some);
+        let flapping = self.flapping.get();
         let seen = self.story.with(|story| !story.spans().is_empty());
         let disabled = self.identity.with(|identity| Some(identity.as_ref()?.status == "disabled"));
         match (disabled, connected, flapping) {
@@ -123,39 +127,30 @@ impl Known {
     fn follow(self, id: &str) {
         let world: World = expect_context();
         let boot = move || world.hub.with_untracked(|hub| hub.as_ref().map(|hub| hub.boot.clone()).unwrap_or_default());
-        let standing = Rc::new(RefCell::new(false));
         let ask = Ask::Changes { kinds: KINDS, device: Some(id.to_owned()), snapshot: true };
         let subscription = world.subscribe(ask, None, move |_, text| match parse(text).map(|message| message.what) {
             Some(What::SnapshotBegin) => {
-                *standing.borrow_mut() = true;
                 self.connected.set(false);
             }
             Some(What::SnapshotEnd) => {
-                *standing.borrow_mut() = false;
                 self.asked.set(true);
             }
-            Some(What::Change(change)) => self.apply(change, &boot(), *standing.borrow()),
+            Some(What::Change(change)) => self.apply(change, &boot()),
             _ => {}
         });
         // Ends with the page.
         StoredValue::new_local(subscription);
     }
 
-    fn apply(self, change: Change, boot: &str, standing: bool) {
+    fn apply(self, change: Change, boot: &str) {
         match change {
-            Change::Written(device) => {
-                let before = self.identity.get_untracked();
-                if !standing {
-                    self.story.update(|story| story.written(before.as_ref(), &device, now()));
-                }
-                self.identity.set(Some(*device));
-            }
+            Change::Written(device) => self.identity.set(Some(*device)),
             Change::Deleted(_) => self.identity.set(None),
             Change::Presence(presence) => {
                 self.connected.set(presence.device_connected);
                 self.story.update(|story| story.presence(&presence, boot));
             }
-            Change::Audit => {}
+            Change::Audit(entry) => self.story.update(|story| story.recorded(*entry)),
             Change::Refusal(refusal) => self.story.update(|story| story.refusal(refusal)),
             Change::Command(command, step) => self.story.update(|story| story.command(*command, step)),
             Change::Receipt(receipt) => {
@@ -167,29 +162,17 @@ impl Known {
         }
     }
 
-    /// What is kept of its past.
-    fn recall(self, id: String) {
-        let of = move |what: &str| format!("/devices/{}{what}", segment(&id));
-        let (connections, refusals, commands) = (of("/connections?limit=500"), of("/refusals"), of("/commands?limit=200"));
+    /// What is kept of its past: the newest of it, or what came before.
+    fn recall(self, id: &str, before: Option<String>) {
+        let query = Query::default().with("limit", PAGE).with("before", before.unwrap_or_default());
+        let path = format!("/devices/{}/timeline{}", segment(id), query.text());
         spawn_local(async move {
-            match get::<DeviceConnections>(&connections).await {
-                Ok(found) => {
-                    self.connected.set(found.connected);
-                    self.flapping.set(found.flapping);
-                    self.story.update(|story| found.connections.into_iter().for_each(|connection| story.connection(connection)));
+            match get::<Page>(&path).await {
+                Ok(page) => {
+                    let _ = self.older.try_set(page.next);
+                    let _ = self.story.try_update(|story| page.entries.into_iter().for_each(|told| story.told(told)));
                 }
-                Err(failure) => self.failure.set(Some(failure)),
-            }
-            if let Ok(found) = get::<Refusals>(&refusals).await {
-                self.story.update(|story| found.into_iter().for_each(|refusal| story.refusal(refusal)));
-            }
-            let Ok(found) = get::<Commands>(&commands).await else { return };
-            let newest: Vec<_> = found.commands.iter().take(WAYS).map(|command| command.id.clone()).collect();
-            self.story.update(|story| found.commands.into_iter().for_each(|command| story.command(command, None)));
-            for id in newest {
-                if let Ok(whole) = get::<crate::model::change::Command>(&format!("/commands/{}", segment(&id))).await {
-                    self.story.try_update(|story| story.command(whole, None));
-                }
+                Err(failure) => drop(self.failure.try_set(Some(failure))),
             }
         });
     }
@@ -245,7 +228,7 @@ fn Head(id: String, known: Known) -> impl IntoView {
 }
 
 #[component]
-fn Timelines(known: Known) -> impl IntoView {
+fn Timelines(known: Known, id: String) -> impl IntoView {
     let place: Place = expect_context();
     let now = use_now();
     let span =
@@ -288,11 +271,19 @@ fn Timelines(known: Known) -> impl IntoView {
             </Chip>
         }
     };
+    let older = Callback::new(move |()| {
+        room.update(|room| *room += ROWS);
+        if entries.with_untracked(Vec::len) < room.get_untracked()
+            && let Some(before) = known.older.get_untracked()
+        {
+            known.recall(&id, Some(before));
+        }
+    });
     let foot = move || {
         let all = entries.with(Vec::len);
         view! {
             <span>{format!("{} of {}", number(rows.with(Vec::len) as u64), count(all as u64, "fact", "facts"))}</span>
-            {(all > room.get()).then(|| view! { <button class="btn btn--quiet btn--small" type="button" on:click=move |_| room.update(|room| *room += ROWS)>"Older"</button> })}
+            {(all > room.get() || known.older.with(Option::is_some)).then(|| view! { <button class="btn btn--quiet btn--small" type="button" on:click=move |_| older.run(())>"Older"</button> })}
             <span class="push">"Connections are kept for 7 d"</span>
         }
     };
