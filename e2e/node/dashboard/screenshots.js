@@ -41,8 +41,14 @@ run(async (browser) => {
       const shownMs = Date.now() - begun;
       await page.waitForTimeout(Number(process.env.SETTLE_MS || 4000));
       if (name === 'flow') await page.locator('.table--tail .table__row:not(.table__row--head)').first().click({ timeout: 2000 }).catch(() => {});
-      // The list of devices is as tall as the window, however many there are.
-      await page.screenshot({ path: path.join(out, `${name}-${screen}.png`), fullPage: name !== 'devices' });
+      // A window as tall as the page: what is fixed to its edges is where it belongs. The list of devices is as tall as the window, however many
+      // there are.
+      if (name !== 'devices') {
+        const height = await page.evaluate(() => document.documentElement.scrollHeight);
+        await page.setViewportSize({ width: SCREENS[screen].viewport.width, height: Math.max(height, SCREENS[screen].viewport.height) });
+        await page.waitForTimeout(300);
+      }
+      await page.screenshot({ path: path.join(out, `${name}-${screen}.png`) });
       report({ page: name, screen, shownMs, complaints: heard });
       await page.close();
     }
