@@ -43,9 +43,14 @@ pub fn Audit() -> impl IntoView {
         })
     });
     let found = Found { entries: RwSignal::new(None), next: RwSignal::new(None), failure: RwSignal::new(None) };
-    Effect::new(move |_| {
+    Effect::new(move |before: Option<Query>| {
         world.missed.track();
+        let wanted = query.get();
+        if before.is_some_and(|before| before != wanted) {
+            found.entries.set(None);
+        }
         found.ask(query, None);
+        wanted
     });
     Effect::new(move |_| {
         if world.latest.with(|changes| changes.iter().any(|change| matches!(change, Change::Audit(_)))) {

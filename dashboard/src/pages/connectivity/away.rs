@@ -39,7 +39,8 @@ pub fn Away() -> impl IntoView {
     let found = RwSignal::new(None::<FleetPage>);
     let revision = Memo::new(move |_| world.fleet.with(|fleet| fleet.as_ref().map_or(0, |fleet| fleet.revision)));
     Effect::new(move |_| {
-        revision.track();
+        // A memo that nobody reads is never made.
+        let _ = revision.get();
         let wanted = seconds();
         let before = now().plus(-(wanted as i64) * 1000).iso();
         let query = Query::default()

@@ -59,7 +59,7 @@ pub fn Devices() -> impl IntoView {
         chosen: RwSignal::new(Selection::default()),
     };
     Effect::new(move |_| {
-        filter.track();
+        filter.with(|_| ());
         fleet.question.update(|question| *question += 1);
         fleet.pages.set(Pages::default());
         fleet.chosen.set(Selection::default());

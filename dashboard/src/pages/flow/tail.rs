@@ -53,11 +53,12 @@ impl Following {
         };
         let wanted = Memo::new(move |_| following.wanted());
         Effect::new(move |_| {
-            wanted.track();
+            // A memo that nobody reads is never made.
+            let wanted = wanted.get();
             following.stopped_at.set_value(None);
             following.rows.set(Rows::default());
             following.paused.set(false);
-            following.go_on();
+            following.go_on(wanted);
         });
         following
     }
@@ -69,11 +70,10 @@ impl Following {
         })
     }
 
-    fn go_on(self) {
+    fn go_on(self, wanted: Wanted) {
         self.problem.set(None);
         self.turn.update_value(|turn| *turn += 1);
         let turn = self.turn.get_value();
-        let wanted = untrack(|| self.wanted());
         let heard = move |kind: &str, text: &str| {
             if self.turn.try_get_value() != Some(turn) {
                 return;
@@ -100,7 +100,7 @@ impl Following {
 
     fn turn(self) {
         self.paused.update(|paused| *paused = !*paused);
-        if self.paused.get_untracked() { self.pause() } else { self.go_on() }
+        if self.paused.get_untracked() { self.pause() } else { self.go_on(untrack(|| self.wanted())) }
     }
 }
 
