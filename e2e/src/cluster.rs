@@ -139,7 +139,9 @@ impl Namespace {
         }
         // What the chart makes for a release in the namespace, and not in it.
         for kind in [CLUSTER_ROLE_BINDING, CLUSTER_ROLE] {
-            self.delete(kind, &format!("{}-mooring-operator-finalizers", self.name)).await?;
+            for role in ["finalizers", "dashboard-tokens"] {
+                self.delete(kind, &format!("{}-mooring-operator-{role}", self.name)).await?;
+            }
         }
         Ok(())
     }

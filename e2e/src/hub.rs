@@ -46,6 +46,9 @@ pub struct Ready {
     pub ca_file: PathBuf,
     /// Where it listens.
     pub endpoints: Endpoints,
+    /// Where a person signs in to the dashboard, once.
+    #[serde(default)]
+    pub dashboard: Option<String>,
     /// By policy.
     pub connection_strings: BTreeMap<String, String>,
     /// For Event Hubs' clients; where a story has started the hub otherwise, it is not told.

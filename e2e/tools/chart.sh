@@ -79,6 +79,8 @@ mistakes() {
   refused /example/serviceType --set example.serviceType=Loadbalancer
   refused /resources/limits/memory --set resources.limits.memory=512MB
   refused aggregated --set rbac.aggregated=true
+  refused /rbac/dashboards/0/name --set 'rbac.dashboards[0].namespace=plant' --set 'rbac.dashboards[0].name=Hub'
+  refused namespace --set 'rbac.dashboards[0].name=hub'
   refused /networkPolicy/apiServerPorts --set-json 'networkPolicy.apiServerPorts=[]'
 }
 

@@ -21,14 +21,15 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
 ];
 
 /// Crates that only the named places may use.
-const STAYS_IN: [(&str, &[&str]); 13] = [
+const STAYS_IN: [(&str, &[&str]); 14] = [
     ("sea_orm", &["store/sql"]),
     ("sea_orm_migration", &["store/sql"]),
     ("axum", &["http", "serve"]),
     ("rustls", &["net", "serve", "cli"]),
     ("clap", &["cli"]),
-    ("reqwest", &["cli"]),
+    ("reqwest", &["cli", "serve/cluster"]),
     ("rumqttc", &["cli/simulate"]),
+    ("argon2", &["ops/sign_in"]),
     ("rcgen", &["serve"]),
     ("mooring_crds", &["serve/manifests"]),
     ("serde_norway", &["serve/manifests"]),

@@ -103,6 +103,34 @@ mod group_positions {
     group_positions_contract!(place);
 }
 
+#[path = "../src/store/contract/audit.rs"]
+mod audit_contract;
+
+mod audit {
+    use std::sync::Arc;
+
+    use mooring_hub::store::Registry;
+    use mooring_hub::store::audit::AuditLog;
+    use mooring_hub::store::sql::{SqlAuditLog, SqlRegistry};
+
+    use crate::audit_contract::{self as contract, audit_contract};
+
+    struct Place(crate::Place);
+
+    impl Place {
+        async fn open(&self) -> (Arc<dyn AuditLog>, Arc<dyn Registry>) {
+            let database = self.0.database().await;
+            (Arc::new(SqlAuditLog::new(database.clone())), Arc::new(SqlRegistry::new(database)))
+        }
+    }
+
+    async fn place() -> Place {
+        Place(crate::Place::new().await)
+    }
+
+    audit_contract!(place);
+}
+
 /// A database of its own.
 struct Place {
     url: String,

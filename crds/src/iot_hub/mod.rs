@@ -9,6 +9,7 @@
 
 mod certificates;
 mod commands;
+mod dashboard;
 mod monitoring;
 mod pod;
 mod policies;
@@ -23,6 +24,7 @@ use serde::{Deserialize, Serialize};
 
 pub use certificates::{BundleReference, CertificateSource, DeviceAuthority, IssuerReference, SecretReference, SelfSigned, Tls};
 pub use commands::{CloudToDevice, Feedback, Limits};
+pub use dashboard::{Dashboard, KubernetesSignIn};
 pub use monitoring::{Alerts, Monitoring, Prometheus};
 pub use pod::{Image, PodDisruptionBudget, PodSecurity, PullPolicy, Resources, Scheduling};
 pub use policies::{Permission, Policy};
@@ -160,6 +162,10 @@ pub struct IotHubSpec {
     /// What is watched, and when somebody is called.
     #[serde(default)]
     pub monitoring: Monitoring,
+
+    /// The page on which people see the hub.
+    #[serde(default)]
+    pub dashboard: Dashboard,
 
     /// Who may attach Devices to the hub.
     #[serde(default)]

@@ -61,8 +61,15 @@ async fn hub_in_a_pod(namespace: &Namespace, folder: &TempDir) -> Result<Rest> {
     };
     let (ca_file, none) = (folder.path().join("ca.crt"), BTreeMap::new);
     let event_hub_connection_string = String::new();
-    let reached =
-        Ready { host_name: HUB.to_owned(), ca_file, endpoints, connection_strings: none(), event_hub_connection_string, devices: none() };
+    let reached = Ready {
+        host_name: HUB.to_owned(),
+        ca_file,
+        endpoints,
+        dashboard: None,
+        connection_strings: none(),
+        event_hub_connection_string,
+        devices: none(),
+    };
     Rest::new(&reached, fleet)
 }
 

@@ -16,6 +16,7 @@ use crate::plant::{PLANT, device_manifest, hub_manifest};
 use crate::{alerts, kinds};
 
 mod leaders;
+mod sign_in;
 
 /// A hub that says something of everything.
 const EVERYTHING: &str = include_str!("laws/everything.yaml");

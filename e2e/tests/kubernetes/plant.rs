@@ -112,6 +112,7 @@ impl<'a> Plant<'a> {
             host_name: HUB.to_owned(),
             ca_file,
             endpoints,
+            dashboard: None,
             connection_strings,
             event_hub_connection_string,
             devices: BTreeMap::new(),

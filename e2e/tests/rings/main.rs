@@ -30,6 +30,7 @@ mod registry_sdks;
 mod revocation;
 mod serve;
 mod sessions;
+mod sign_in;
 mod strangers;
 mod whole;
 mod x509;

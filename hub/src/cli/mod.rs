@@ -14,6 +14,7 @@ mod device;
 mod duration;
 mod events;
 mod feedback;
+mod password_hash;
 mod serve;
 mod simulate;
 mod token;
@@ -38,6 +39,7 @@ enum Verb {
     Command(command::CommandCommand),
     Feedback(feedback::FeedbackCommand),
     Simulate(simulate::SimulateCommand),
+    PasswordHash(password_hash::PasswordHashCommand),
 }
 
 /// Runs what the process was started for.
@@ -52,6 +54,7 @@ pub fn run() -> ExitCode {
         Verb::Watch(command) => talk(command.run()),
         Verb::Command(command) => runtime().and_then(|runtime| runtime.block_on(command.run())),
         Verb::Feedback(command) => talk(command.run()),
+        Verb::PasswordHash(command) => command.run().map(|()| ExitCode::SUCCESS),
         Verb::Simulate(command) => runtime().and_then(|runtime| runtime.block_on(command.run())),
     };
     outcome.unwrap_or_else(|error| {

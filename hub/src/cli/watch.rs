@@ -16,10 +16,11 @@ use super::events::stream::{Block, Blocks};
 use super::events::{RETRY_FIRST, RETRY_LONGEST, may_pass, print, say, status_of};
 use crate::core::change::ChangeKind;
 
-/// Shows what happens in the hub, as it happens: devices that connect and go, changed identities, refusals, commands and receipts.
+/// Shows what happens in the hub, as it happens: devices that connect and go, changed identities, refusals, commands, receipts, and who
+/// did what.
 #[derive(Debug, Args)]
 pub struct WatchCommand {
-    /// Only these kinds: registry, presence, refusal, command, receipt [default: all that the policy may see]
+    /// Only these kinds: registry, presence, refusal, command, receipt, audit [default: all that the policy may see, but audit]
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', value_parser = ChangeKind::from_str)]
     kinds: Vec<ChangeKind>,
     /// Only of this device

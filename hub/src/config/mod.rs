@@ -4,6 +4,7 @@
 //! The table is in [`settings`], and the file's form, the flags, the environment and docs/configuration.md all come from it.
 
 pub mod host_name;
+mod named;
 pub mod page;
 pub mod settings;
 pub mod source;

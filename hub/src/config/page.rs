@@ -22,6 +22,7 @@ pub fn configuration_page() -> String {
     page.push_str(CONSUMER_GROUPS);
     page.push_str(POLICIES);
     page.push_str(DEVICE_AUTHORITIES);
+    page.push_str(PEOPLE);
     page
 }
 
@@ -87,6 +88,21 @@ leaves its authorities as they were, and a line in the log. At most 64. Only in 
 |---|---|---|---|
 | `file` | The authority's certificates, any of which may have signed; roots or intermediates. | a path; the file is PEM | – |
 | `id_prefix` | Only devices whose id begins so are the authority's. | the beginning of a device id | every device |
+";
+
+const PEOPLE: &str = "
+## `[people.NAME]`
+
+People who sign in to the dashboard with a password ([sign-in.md](sign-in.md)). A name that is not of letters, digits, hyphens and
+underscores alone is put in quotes: `[people.\"ada@example.com\"]`. Only in the file.
+
+The file is read again when it changes, and on SIGHUP; it counts once it has looked the same for a second. Whoever was signed in with
+another password is signed out. A file that can't be used leaves the password as it was, and a line in the log.
+
+| key | what it decides | form | default |
+|---|---|---|---|
+| `password_hash_file` | A file with the hash of the password. Required. | a path; the file holds what `mooring-hub password-hash` prints, a PHC string of Argon2id | – |
+| `rights` | What she may do. Required. | a list, each Read, Bodies, Commands, Devices or Secrets; whoever has another right has Read too | – |
 ";
 
 #[cfg(test)]

@@ -8,8 +8,9 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::host_name::HostName;
+pub use super::named::{AuthoritySettings, PersonSettings, PolicySettings};
 use super::value::{self, Count, GroupNames, InvalidValue, Listen, LogFormat, Size, Span, Value};
-use crate::core::policy::Permission;
+use crate::core::hub_place::HubPlace;
 
 /// One line of the table.
 #[derive(Clone, Debug)]
@@ -192,6 +193,28 @@ section! {
 }
 
 section! {
+    /// How people sign in to the dashboard.
+    SignIn "sign_in" {
+        /// How long somebody stays signed in; never longer than the token that she signed in with.
+        session_time: Span<60, 2_592_000> = "12h";
+        /// How long somebody stays signed in who does nothing and has no page open.
+        idle_time: Span<60, 2_592_000> = "1h";
+        /// The IotHub that this hub is in its cluster: then people sign in with the cluster's tokens, made for the audience `mooring:NAMESPACE/NAME`.
+        kubernetes_hub: Option<HubPlace> = "";
+    }
+}
+
+section! {
+    /// Who did what.
+    Audit "audit" {
+        /// How long it is kept.
+        retention_time: Span<3_600, 315_360_000> = "90d";
+        /// How many entries are kept; each takes about 250 bytes of disk. The oldest go first.
+        entries_max: Count<1_000, 100_000_000> = "1000000";
+    }
+}
+
+section! {
     /// What strangers, and all together, are held to.
     Limits "limits" {
         /// Connections at once. The metrics port is not part of this: it takes 64 of its own.
@@ -227,30 +250,6 @@ section! {
     }
 }
 
-/// A shared access policy. The five that every hub has need no section: their keys are generated and kept in the data folder.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PolicySettings {
-    /// What it allows; not for the five that every hub has, for which it is known.
-    #[serde(default, deserialize_with = "value::deserialize")]
-    pub permissions: Vec<Permission>,
-    /// A file with the primary key in Base64.
-    pub primary_key_file: PathBuf,
-    /// A file with the secondary key in Base64.
-    pub secondary_key_file: PathBuf,
-}
-
-/// An authority that issues certificates to devices.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AuthoritySettings {
-    /// PEM: one certificate, or several, any of which may have signed.
-    pub file: PathBuf,
-    /// Only devices whose id begins so are its own.
-    #[serde(default)]
-    pub id_prefix: String,
-}
-
 /// Every setting, as it was read: in range, but not yet looked at together.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
@@ -272,6 +271,10 @@ pub struct Settings {
     pub monitoring: Monitoring,
     /// `[proxy_protocol]`
     pub proxy_protocol: ProxyProtocol,
+    /// `[sign_in]`
+    pub sign_in: SignIn,
+    /// `[audit]`
+    pub audit: Audit,
     /// `[limits]`
     pub limits: Limits,
     /// `[log]`
@@ -280,6 +283,8 @@ pub struct Settings {
     pub policies: BTreeMap<String, PolicySettings>,
     /// `[device_authorities.NAME]`
     pub device_authorities: BTreeMap<String, AuthoritySettings>,
+    /// `[people.NAME]`
+    pub people: BTreeMap<String, PersonSettings>,
 }
 
 impl Settings {
@@ -294,6 +299,8 @@ impl Settings {
             Feedback::describe(),
             Monitoring::describe(),
             ProxyProtocol::describe(),
+            SignIn::describe(),
+            Audit::describe(),
             Limits::describe(),
             Log::describe(),
         ]
@@ -312,6 +319,8 @@ impl Settings {
             ("feedback", key) => self.feedback.set(key, text),
             ("monitoring", key) => self.monitoring.set(key, text),
             ("proxy_protocol", key) => self.proxy_protocol.set(key, text),
+            ("sign_in", key) => self.sign_in.set(key, text),
+            ("audit", key) => self.audit.set(key, text),
             ("limits", key) => self.limits.set(key, text),
             ("log", key) => self.log.set(key, text),
             _ => None,
@@ -351,6 +360,10 @@ pub(super) struct File {
     #[serde(default)]
     proxy_protocol: ProxyProtocol,
     #[serde(default)]
+    sign_in: SignIn,
+    #[serde(default)]
+    audit: Audit,
+    #[serde(default)]
     limits: Limits,
     #[serde(default)]
     log: Log,
@@ -358,6 +371,8 @@ pub(super) struct File {
     policies: BTreeMap<String, PolicySettings>,
     #[serde(default)]
     device_authorities: BTreeMap<String, AuthoritySettings>,
+    #[serde(default)]
+    people: BTreeMap<String, PersonSettings>,
 }
 
 impl From<File> for Settings {
@@ -376,10 +391,13 @@ impl From<File> for Settings {
             feedback,
             monitoring,
             proxy_protocol,
+            sign_in,
+            audit,
             limits,
             log,
             policies,
             device_authorities,
+            people,
         } = file;
         let general = General { host_name, other_host_names, aliases, data, devices };
         Self {
@@ -392,10 +410,13 @@ impl From<File> for Settings {
             feedback,
             monitoring,
             proxy_protocol,
+            sign_in,
+            audit,
             limits,
             log,
             policies,
             device_authorities,
+            people,
         }
     }
 }

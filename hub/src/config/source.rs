@@ -6,7 +6,10 @@ use std::time::Duration;
 use std::{fs, io};
 
 use super::host_name::HostName;
-use super::settings::{AuthoritySettings, Commands, Events, Feedback, File, Limits, Listeners, Log, PolicySettings, Setting, Settings};
+use super::settings::{
+    Audit, AuthoritySettings, Commands, Events, Feedback, File, Limits, Listeners, Log, PersonSettings, PolicySettings, Setting, Settings,
+    SignIn,
+};
 use super::value::{InvalidValue, Span};
 use crate::core::command::CommandLimits;
 use crate::core::device_id::DeviceId;
@@ -14,6 +17,12 @@ use crate::core::policy::BUILT_IN_POLICIES;
 
 /// The most authorities: each may be asked about each certificate that nobody knows.
 const DEVICE_AUTHORITIES_MAX: usize = 64;
+
+/// The most people with passwords: a file for each is looked at again and again.
+const PEOPLE_MAX: usize = 1000;
+
+/// The longest name.
+const PERSON_NAME_MAX_BYTES: usize = 128;
 
 /// A setting from outside the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,6 +73,10 @@ pub struct Config {
     pub offline_after: Option<Duration>,
     /// Networks whose PROXY protocol headers are required and believed.
     pub proxy_sources: Vec<ipnet::IpNet>,
+    /// How people sign in.
+    pub sign_in: SignIn,
+    /// What is kept of the audit.
+    pub audit: Audit,
     /// Limits.
     pub limits: Limits,
     /// Logs.
@@ -72,6 +85,8 @@ pub struct Config {
     pub policies: BTreeMap<String, PolicySettings>,
     /// Authorities that issue certificates to devices, by name.
     pub device_authorities: BTreeMap<String, AuthoritySettings>,
+    /// People with passwords, by name.
+    pub people: BTreeMap<String, PersonSettings>,
 }
 
 /// The configuration does not hold. Displays what to change, and where.
@@ -177,10 +192,13 @@ impl Config {
             feedback,
             monitoring,
             proxy_protocol,
+            sign_in,
+            audit,
             limits,
             log,
             policies,
             device_authorities,
+            people,
         } = settings;
         let config = Self {
             host_name: general.host_name.ok_or_else(|| missing("host_name"))?,
@@ -196,15 +214,19 @@ impl Config {
             commands: command_limits(&commands, &feedback),
             offline_after: monitoring.offline_after.map(Span::get),
             proxy_sources: proxy_protocol.sources,
+            sign_in,
+            audit,
             limits,
             log,
             policies,
             device_authorities,
+            people,
         };
         config.check_listeners()?;
         config.check_limits()?;
         config.check_policies()?;
         config.check_device_authorities()?;
+        config.check_people()?;
         Ok(config)
     }
 
@@ -257,6 +279,23 @@ impl Config {
                 continue;
             };
             return Err(ConfigError::Contradiction(format!("device_authorities.{name}: {problem}")));
+        }
+        Ok(())
+    }
+
+    fn check_people(&self) -> Result<(), ConfigError> {
+        if self.people.len() > PEOPLE_MAX {
+            return Err(ConfigError::Contradiction(format!("there are at most {PEOPLE_MAX} people")));
+        }
+        for (name, person) in &self.people {
+            let problem = if name.is_empty() || name.len() > PERSON_NAME_MAX_BYTES || name.chars().any(char::is_control) {
+                "a name has 1 to 128 bytes, without control characters"
+            } else if person.rights.is_empty() {
+                "rights are missing: Read, Bodies, Commands, Devices, Secrets"
+            } else {
+                continue;
+            };
+            return Err(ConfigError::Contradiction(format!("people.{name:?}: {problem}")));
         }
         Ok(())
     }
@@ -317,6 +356,7 @@ mod tests {
             ("data = \"x\"\n[listenrs]\n", 2, "listenrs"),
             ("[limits]\n\nhandshake_tim = \"1s\"", 3, "handshake_tim"),
             ("[device_authorities.p]\nfile = \"a\"\nprefix = \"b\"", 3, "prefix"),
+            ("[people.ada]\nrights = \"Read\"\nhash = \"b\"", 3, "hash"),
             ("[policies.p]\nprimary_key_file = \"a\"\nkey = \"b\"", 3, "key"),
         ] {
             let error = check(text).unwrap_err();
@@ -377,6 +417,8 @@ mod tests {
             (policy("mine", ""), "permissions are missing"),
             (policy("service", "permissions = [\"RegistryWrite\"]\n"), "leave permissions out"),
             (policy("\"a b\"", ""), "its name may have"),
+            ("[people.ada]\npassword_hash_file = \"f\"\nrights = []".to_owned(), "people.\"ada\": rights are missing"),
+            ("[people.\"\"]\npassword_hash_file = \"f\"\nrights = [\"Read\"]".to_owned(), "a name has 1 to 128 bytes"),
             ("[device_authorities.\"a b\"]\nfile = \"f\"".to_owned(), "device_authorities.a b: its name may have"),
             ("[device_authorities.plant]\nfile = \"f\"\nid_prefix = \"a b\"".to_owned(), "no device id begins with its id_prefix"),
         ] {

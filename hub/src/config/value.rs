@@ -9,7 +9,9 @@ use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de};
 
 use super::host_name::HostName;
+use crate::core::access::Right;
 use crate::core::consumer_group::{ConsumerGroup, GROUPS_MAX, parse_groups};
+use crate::core::hub_place::HubPlace;
 use crate::core::policy::Permission;
 
 /// A setting's form. Text is what flags and the environment have; a file may also have TOML's own numbers and lists.
@@ -227,6 +229,26 @@ impl Value for IpNet {
 impl Value for Permission {
     fn form() -> String {
         "RegistryRead, RegistryWrite, ServiceConnect or DeviceConnect".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
+        text.trim().parse().map_err(|_| InvalidValue::of::<Self>(text))
+    }
+}
+
+impl Value for Right {
+    fn form() -> String {
+        "Read, Bodies, Commands, Devices or Secrets".to_owned()
+    }
+
+    fn from_text(text: &str) -> Result<Self, InvalidValue> {
+        text.trim().parse().map_err(|_| InvalidValue::of::<Self>(text))
+    }
+}
+
+impl Value for HubPlace {
+    fn form() -> String {
+        "a namespace and a name, such as plant/hub".to_owned()
     }
 
     fn from_text(text: &str) -> Result<Self, InvalidValue> {

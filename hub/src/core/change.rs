@@ -4,10 +4,11 @@ use ::core::net::IpAddr;
 use std::fmt;
 use std::sync::Arc;
 
+use super::access::Need;
+use super::audit::AuditEntry;
 use super::command::{Command, Receipt, Step};
 use super::device_id::DeviceId;
 use super::identity::DeviceIdentity;
-use super::policy::Permission;
 use super::session::{BootId, ConnectionId, DisconnectReason, Protocol};
 use super::time::UnixMillis;
 
@@ -39,6 +40,8 @@ pub enum Change {
     Receipt(Receipt),
     /// A receipt was read or lost, and waits no more.
     ReceiptStep(Receipt, Step),
+    /// Something was written into the audit.
+    Audited(Arc<AuditEntry>),
 }
 
 /// What a change is about: what watchers choose by.
@@ -54,11 +57,13 @@ pub enum ChangeKind {
     Command,
     /// Receipts.
     Receipt,
+    /// Who did what.
+    Audit,
 }
 
 impl ChangeKind {
     /// Every one.
-    pub const ALL: [Self; 5] = [Self::Registry, Self::Presence, Self::Refusal, Self::Command, Self::Receipt];
+    pub const ALL: [Self; 6] = [Self::Registry, Self::Presence, Self::Refusal, Self::Command, Self::Receipt, Self::Audit];
 
     /// The name on the wire.
     #[must_use]
@@ -69,22 +74,23 @@ impl ChangeKind {
             Self::Refusal => "refusal",
             Self::Command => "command",
             Self::Receipt => "receipt",
+            Self::Audit => "audit",
         }
     }
 
     /// What somebody needs who watches it.
     #[must_use]
-    pub fn permission(self) -> Permission {
+    pub fn need(self) -> Need {
         match self {
-            Self::Registry | Self::Presence | Self::Refusal => Permission::RegistryRead,
-            Self::Command | Self::Receipt => Permission::ServiceConnect,
+            Self::Registry | Self::Presence | Self::Refusal | Self::Audit => Need::SeeFleet,
+            Self::Command | Self::Receipt => Need::SeeCommands,
         }
     }
 }
 
 /// A word that is no kind of change.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no kind of change; there are registry, presence, refusal, command and receipt")]
+#[error("{0:?} is no kind of change; there are registry, presence, refusal, command, receipt and audit")]
 pub struct UnknownChangeKind(pub String);
 
 /// The names on the wire, without case.
@@ -107,10 +113,11 @@ impl Change {
             Self::Refused { .. } => ChangeKind::Refusal,
             Self::Command(..) => ChangeKind::Command,
             Self::Receipt(_) | Self::ReceiptStep(..) => ChangeKind::Receipt,
+            Self::Audited(_) => ChangeKind::Audit,
         }
     }
 
-    /// Whose it is. Of a refusal: whom the refused one said to be.
+    /// Whose it is. Of a refusal: whom the refused one said to be. Of the audit: nobody's, if no device is in it.
     #[must_use]
     pub fn device(&self) -> &str {
         match self {
@@ -120,6 +127,7 @@ impl Change {
             Self::Refused { claimed, .. } => claimed,
             Self::Command(command, _) => command.device_id.as_str(),
             Self::Receipt(receipt) | Self::ReceiptStep(receipt, _) => receipt.device_id.as_str(),
+            Self::Audited(entry) => entry.device.as_deref().unwrap_or_default(),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! As server-sent events, or over a WebSocket for whoever asks for one: the same messages. What somebody is shown depends on what the
 //! token's policy may see.
 
-mod feed;
+pub(super) mod feed;
 mod json;
 mod server_sent;
 mod websocket;
@@ -20,19 +20,20 @@ use serde::Deserialize;
 use tokio::time::sleep;
 use utoipa::IntoParams;
 
-use super::authorization::{origin, token};
+use super::authorization::{Caller, authorize, authorize_any};
 use super::connection::HttpConnection;
 use super::error::{ErrorDocument, Failure};
 use super::openapi::Refusals;
+use crate::core::access::Need;
 use crate::core::change::{ChangeKind, ChangePosition, UnknownChangeKind};
 use crate::core::device_id::DeviceId;
-use crate::core::policy::Permission;
 use crate::ops::Hub;
-use crate::ops::authenticate::{ServiceRight, authenticate_service, authenticate_service_for_any};
 use crate::ops::policies::LastingRight;
 use crate::ops::seats::NoSeat;
 use crate::ops::watch_changes::{Devices, Interest, Start, watch_changes};
 use feed::Feed;
+#[cfg(test)]
+pub(super) use json::texts_made;
 
 /// For a client to hear that its right has ended, before its connection is closed.
 const FAREWELL_TIME: Duration = Duration::from_secs(5);
@@ -44,8 +45,8 @@ const RETRY_AFTER: Duration = Duration::from_secs(30);
 #[derive(Debug, Default, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ChangesQuery {
-    /// Which kinds, with commas between them: `registry`, `presence` and `refusal` (need RegistryRead), `command` and `receipt` (need
-    /// ServiceConnect). When absent or empty, all that the token allows.
+    /// Which kinds, with commas between them: `registry`, `presence`, `refusal` and `audit` (need RegistryRead), `command` and
+    /// `receipt` (need ServiceConnect); a person needs Read. When absent or empty, all that the token allows, without `audit`.
     kinds: Option<String>,
     /// Only of this device.
     device: Option<String>,
@@ -72,7 +73,7 @@ pub struct ChangesQuery {
     responses(
         (
             status = 200,
-            description = "Blocks `event: <kind>`, without end: `registry`, `presence`, `refusal`, `command`, `receipt`; `snapshot-begin` and \
+            description = "Blocks `event: <kind>`, without end: `registry`, `presence`, `refusal`, `command`, `receipt`, `audit`; `snapshot-begin` and \
                 `snapshot-end` around how things stand; `skipped` with a `count`, `reset` with a `reason`, and a last one, `problem`, with a \
                 `message`.",
             content_type = "text/event-stream",
@@ -91,23 +92,18 @@ pub async fn get_changes(State(hub): State<Arc<Hub>>, request: Request) -> Resul
         Ok(Query(query)) => query.kinds.as_deref().filter(|kinds| !kinds.trim().is_empty()).map(kinds).transpose(),
         Err(_) => Ok(None),
     };
-    let (right, kinds) = match &kinds {
-        Ok(Some(kinds)) => (authenticate_for(&hub, kinds, &parts).await?, Ok(kinds.clone())),
-        Ok(None) => {
-            let (right, kinds) = authenticate(&hub, &parts).await?;
-            (right, Ok(kinds))
-        }
-        Err(unknown) => (authenticate(&hub, &parts).await?.0, Err(unknown)),
-    };
-    connection.authenticated();
+    let wanted = kinds.as_ref().ok().and_then(|kinds| kinds.as_deref());
+    let (caller, allowed) = authenticate(&hub, wanted, &mut parts).await?;
+    let kinds = kinds.map(|_| allowed);
     let Query(query) = query.map_err(|rejection| Failure::argument_invalid(rejection.body_text()))?;
     let kinds = kinds.map_err(|unknown| Failure::argument_invalid(unknown.to_string()))?;
     let (devices, start) = (devices(&query)?, start(&query, &parts.headers)?);
     let upgrade = parts.headers.contains_key(header::UPGRADE);
     let upgrade = upgrade.then(|| super::websocket::handshake(&mut parts)).transpose()?;
 
-    let watcher = watch_changes(&hub, &right, Interest { kinds, devices }, start)?;
-    let right = LastingRight::new(&hub, &right);
+    let needs: Vec<Need> = kinds.iter().map(|kind| kind.need()).collect();
+    let watcher = watch_changes(&hub, &caller.seat(), Interest { kinds, devices }, start)?;
+    let right = caller.lasting(&hub, &needs);
     let feed = Feed::new(watcher, right.clone());
     Ok(match upgrade {
         None => server_sent::respond(feed, connection.close_after(after_farewell(right))),
@@ -126,25 +122,24 @@ async fn after_farewell(mut right: LastingRight) {
     sleep(FAREWELL_TIME).await;
 }
 
-/// Somebody who may see all of these.
-async fn authenticate_for(hub: &Hub, kinds: &[ChangeKind], parts: &Parts) -> Result<ServiceRight, Failure> {
-    let mut right = None;
-    for permission in [Permission::RegistryRead, Permission::ServiceConnect] {
-        if kinds.iter().any(|kind| kind.permission() == permission) {
-            let token = token(&parts.headers, &parts.uri);
-            right = Some(authenticate_service(hub, token.as_deref(), permission, parts.uri.path(), origin(parts)).await?);
+/// Somebody who may see all of these, or what she asked for: whatever she may see, but for the audit, which has to be asked for.
+async fn authenticate(hub: &Arc<Hub>, kinds: Option<&[ChangeKind]>, parts: &mut Parts) -> Result<(Caller, Vec<ChangeKind>), Failure> {
+    let all = [Need::SeeFleet, Need::SeeCommands];
+    match kinds {
+        None => {
+            let (caller, allowed) = authorize_any(parts, hub, &all).await?;
+            let shown = |kind: &ChangeKind| *kind != ChangeKind::Audit && allowed.contains(&kind.need());
+            Ok((caller, ChangeKind::ALL.into_iter().filter(shown).collect()))
+        }
+        Some(kinds) => {
+            let mut caller = None;
+            for need in all.into_iter().filter(|need| kinds.iter().any(|kind| kind.need() == *need)) {
+                caller = Some(authorize(parts, hub, need).await?);
+            }
+            // Every kind needs one of them, and there is no list without a kind.
+            Ok((caller.ok_or_else(Failure::unauthorized)?, kinds.to_vec()))
         }
     }
-    // Every kind needs one of them, and there is no list without a kind.
-    right.ok_or_else(Failure::unauthorized)
-}
-
-/// Somebody who may see something, and what.
-async fn authenticate(hub: &Hub, parts: &Parts) -> Result<(ServiceRight, Vec<ChangeKind>), Failure> {
-    let token = token(&parts.headers, &parts.uri);
-    let wanted = [Permission::RegistryRead, Permission::ServiceConnect];
-    let (right, allowed) = authenticate_service_for_any(hub, token.as_deref(), &wanted, parts.uri.path(), origin(parts)).await?;
-    Ok((right, ChangeKind::ALL.into_iter().filter(|kind| allowed.contains(&kind.permission())).collect()))
 }
 
 fn kinds(text: &str) -> Result<Vec<ChangeKind>, UnknownChangeKind> {

@@ -18,7 +18,7 @@ use serde::Deserialize;
 use serde_json::json;
 use utoipa::IntoParams;
 
-use super::authorization::BackEnd;
+use super::authorization::{BackEnd, BodyReader, CommandReader};
 use super::error::{ErrorDocument, Failure};
 use super::message_headers::{self, Field};
 use super::openapi::Refusals;
@@ -29,9 +29,9 @@ use crate::core::device_id::DeviceId;
 use crate::core::message::{self, Message, encoding};
 use crate::ops::Hub;
 use crate::ops::purge_commands::purge_commands;
-use crate::ops::read_commands::{CommandFilter, CommandQuery, CommandView, command_content, get_command, list_commands};
+use crate::ops::read_commands::{CommandFilter, CommandQuery, CommandView, get_command, list_commands, read_command_content};
 use crate::ops::send_again::send_again;
-use crate::ops::send_command::{NewCommand, send_command};
+use crate::ops::send_command::{NewCommand, send_command_by};
 use json::{CommandDocument, CommandsDocument, HistoryDocument};
 
 /// How many commands a page has that does not say.
@@ -94,15 +94,16 @@ fn no_command(id: &str) -> Failure {
 )]
 pub async fn send(
     State(hub): State<Arc<Hub>>,
-    BackEnd { policy }: BackEnd,
+    BackEnd(caller): BackEnd,
     PathDevice(device): PathDevice,
     request: Request<Body>,
 ) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
     let body = body::read_message(&head.headers, body, COMMAND_MAX_BYTES).await?;
     let fields = message_headers::of(&head.headers, head.extensions.get())?;
-    let command = NewCommand { message: message(&fields, &body)?, ack: acknowledgement(&fields)?, sent_by: policy, again_of: None };
-    Ok(created(send_command(&hub, device, command).await?))
+    let command =
+        NewCommand { message: message(&fields, &body)?, ack: acknowledgement(&fields)?, sent_by: caller.name().to_owned(), again_of: None };
+    Ok(created(send_command_by(&hub, &caller.by(), device, command).await?))
 }
 
 fn message<'a>(fields: &'a [Field<'a>], body: &'a [u8]) -> Result<Message<'a>, Failure> {
@@ -160,7 +161,7 @@ pub struct Page {
 )]
 pub async fn list(
     State(hub): State<Arc<Hub>>,
-    _: BackEnd,
+    _: CommandReader,
     of: Result<Query<OfDevice>, QueryRejection>,
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Response, Failure> {
@@ -180,7 +181,7 @@ pub async fn list(
 )]
 pub async fn list_of_device(
     State(hub): State<Arc<Hub>>,
-    _: BackEnd,
+    _: CommandReader,
     PathDevice(device): PathDevice,
     page: Result<Query<Page>, QueryRejection>,
 ) -> Result<Response, Failure> {
@@ -233,7 +234,7 @@ fn filter(text: &str) -> Option<CommandFilter> {
         Refusals,
     ),
 )]
-pub async fn get(State(hub): State<Arc<Hub>>, _: BackEnd, PathCommand(id): PathCommand) -> Result<Response, Failure> {
+pub async fn get(State(hub): State<Arc<Hub>>, _: CommandReader, PathCommand(id): PathCommand) -> Result<Response, Failure> {
     let history = get_command(&hub, id).await?.ok_or_else(|| no_command(&id.to_string()))?;
     Ok(body::json(StatusCode::OK, &HistoryDocument::of(&history)))
 }
@@ -257,8 +258,12 @@ pub async fn get(State(hub): State<Arc<Hub>>, _: BackEnd, PathCommand(id): PathC
         Refusals,
     ),
 )]
-pub async fn get_content(State(hub): State<Arc<Hub>>, _: BackEnd, PathCommand(id): PathCommand) -> Result<Response, Failure> {
-    let content = command_content(&hub, id).await?.ok_or_else(|| {
+pub async fn get_content(
+    State(hub): State<Arc<Hub>>,
+    BodyReader(caller): BodyReader,
+    PathCommand(id): PathCommand,
+) -> Result<Response, Failure> {
+    let content = read_command_content(&hub, &caller.by(), id).await?.ok_or_else(|| {
         Failure::new(StatusCode::NOT_FOUND, "CommandNotFound", format!("the content of command {id} is not kept, or not any more"))
     })?;
     let message = encoding::decode(&content).map_err(|damage| device_bound::damaged(id, &damage))?;
@@ -290,13 +295,30 @@ pub async fn get_content(State(hub): State<Arc<Hub>>, _: BackEnd, PathCommand(id
         Refusals,
     ),
 )]
-pub async fn again(State(hub): State<Arc<Hub>>, BackEnd { policy }: BackEnd, PathCommand(id): PathCommand) -> Result<Response, Failure> {
-    Ok(created(send_again(&hub, id, policy).await?))
+pub async fn again(State(hub): State<Arc<Hub>>, BackEnd(caller): BackEnd, PathCommand(id): PathCommand) -> Result<Response, Failure> {
+    Ok(created(send_again(&hub, &caller.by(), id).await?))
+}
+
+/// Handles `DELETE /api/v1/devices/{id}/commands`: empties the device's queue, of what is locked too.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/devices/{id}/commands",
+    operation_id = "purge_commands",
+    tag = "commands",
+    params(("id" = String, Path, description = "The device.")),
+    responses(
+        (status = 200, description = "Done. `totalMessagesPurged` says how many commands there were.", body = Object),
+        (status = 404, description = "DeviceNotFound.", body = ErrorDocument),
+        Refusals,
+    ),
+)]
+pub async fn purge_own(state: State<Arc<Hub>>, caller: BackEnd, device: PathDevice) -> Result<Response, Failure> {
+    purge(state, caller, device).await
 }
 
 /// Handles Azure's `DELETE /devices/{id}/commands`: empties the device's queue, of what is locked too. Facts §7.4.
-pub async fn purge(State(hub): State<Arc<Hub>>, _: BackEnd, PathDevice(device): PathDevice) -> Result<Response, Failure> {
-    let purged = purge_commands(&hub, device.clone()).await?;
+pub async fn purge(State(hub): State<Arc<Hub>>, BackEnd(caller): BackEnd, PathDevice(device): PathDevice) -> Result<Response, Failure> {
+    let purged = purge_commands(&hub, &caller.by(), device.clone()).await?;
     Ok(body::json(StatusCode::OK, &json!({ "totalMessagesPurged": purged, "deviceId": device.as_str(), "moduleId": null })))
 }
 

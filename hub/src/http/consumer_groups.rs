@@ -6,15 +6,17 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
-use super::authorization::BackEnd;
+use super::authorization::CommandReader;
 use super::openapi::Refusals;
 use crate::core::event::SequenceNumber;
 use crate::core::reader_position::ReaderPosition;
 use crate::core::time::UnixMillis;
 use crate::ops::Hub;
 use crate::ops::consumer_groups::{GroupStatus, PlaceStatus, ReaderStatus, describe_consumer_groups};
+use crate::ops::live::GroupsNow;
 
 /// All consumer groups.
 #[derive(Debug, Serialize, ToSchema)]
@@ -88,10 +90,22 @@ pub struct GroupReaderView {
     tag = "events",
     responses((status = 200, description = "The consumer groups as they stand now.", body = ConsumerGroupsView), Refusals),
 )]
-pub async fn list_consumer_groups(_: BackEnd, State(hub): State<Arc<Hub>>) -> Json<ConsumerGroupsView> {
+pub async fn list_consumer_groups(_: CommandReader, State(hub): State<Arc<Hub>>) -> Json<ConsumerGroupsView> {
     let groups = describe_consumer_groups(&hub).await;
-    let now = hub.now();
-    Json(ConsumerGroupsView { consumer_groups: groups.iter().map(|group| group_view(group, now)).collect() })
+    Json(view(&groups, hub.now()))
+}
+
+/// One message for those who look all the time: a JSON object on one line.
+pub fn render_now(now: &GroupsNow) -> String {
+    let GroupsNow { time, groups } = now;
+    let mut message = json!(view(groups, *time));
+    message["kind"] = "groups".into();
+    message["time"] = time.to_string().into();
+    message.to_string()
+}
+
+fn view(groups: &[GroupStatus], now: UnixMillis) -> ConsumerGroupsView {
+    ConsumerGroupsView { consumer_groups: groups.iter().map(|group| group_view(group, now)).collect() }
 }
 
 fn group_view(group: &GroupStatus, now: UnixMillis) -> ConsumerGroupView {

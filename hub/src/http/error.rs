@@ -16,11 +16,12 @@ use crate::core::identity::change::Refused;
 use crate::ops::authenticate::AuthenticateError;
 use crate::ops::change_devices::ChangeError;
 use crate::ops::purge_commands::PurgeError;
+use crate::ops::read_commands::ReadContentError;
 use crate::ops::receive_commands::ReceiveError;
 use crate::ops::send_again::SendAgainRefused;
 use crate::ops::send_command::SendRefused;
 use crate::ops::settle_command::SettleError;
-use crate::ops::{AppendError, CommandsError, RegistryError};
+use crate::ops::{AppendError, AuditLogError, CommandsError, RegistryError};
 
 /// When to come again after the registry or the log did not answer for a reason that says nothing about time.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -75,6 +76,12 @@ impl Failure {
     /// Too much of it at once. 429001.
     pub fn throttled(text: impl Into<String>, retry_after: Duration) -> Self {
         Self { retry_after: Some(retry_after), ..Self::new(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", text) }
+    }
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.status
     }
 
     /// Azure's name for it.
@@ -152,6 +159,22 @@ impl From<CommandsError> for Failure {
             CommandsError::Damaged { command, .. } => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "ServerError", format!("what is stored of command {command} can't be read"))
             }
+        }
+    }
+}
+
+impl From<AuditLogError> for Failure {
+    fn from(error: AuditLogError) -> Self {
+        tracing::warn!(%error, "a request could not be served: {error}");
+        Self::unavailable("the audit can't be read or written now, and without it this is not done", RETRY_AFTER)
+    }
+}
+
+impl From<ReadContentError> for Failure {
+    fn from(error: ReadContentError) -> Self {
+        match error {
+            ReadContentError::Store(error) => error.into(),
+            ReadContentError::Audit(error) => error.into(),
         }
     }
 }

@@ -6,33 +6,31 @@
 //! whatever `from` says. A block with an `id` alone, which makes no event, moves it on while nothing comes.
 //! The end is the end of the response, or a block `event: problem` first when there was more to come.
 
-mod json;
+pub(super) mod json;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes};
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{ConnectInfo, Query, State};
-use axum::http::{HeaderMap, StatusCode, Uri, header};
+use axum::extract::{Query, Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use serde::Deserialize;
 use tokio::time::{sleep, timeout};
 use utoipa::IntoParams;
 
-use super::authorization::token;
+use super::authorization::authorize_for;
 use super::connection::{Closing, HttpConnection};
 use super::error::{ErrorDocument, Failure};
 use super::openapi::Refusals;
+use crate::core::access::Need;
 use crate::core::device_id::DeviceId;
 use crate::core::event::{Offset, PartitionId, SequenceNumber, StartPosition, StreamPosition};
-use crate::core::policy::Permission;
-use crate::core::session::Protocol;
-use crate::ops::authenticate::{Origin, ServiceRight, authenticate_service};
+use crate::ops::audit::record_bodies_read;
 use crate::ops::policies::LastingRight;
 use crate::ops::read_events::{EventReader, Page, ReadEventsError, Selection, read_events};
 use crate::ops::{Hub, ReadError};
@@ -61,7 +59,7 @@ pub struct EventsQuery {
     follow: Option<String>,
 }
 
-/// Handles `GET /api/v1/events`: what devices send, as server-sent events. Needs ServiceConnect.
+/// Handles `GET /api/v1/events`: what devices send, as server-sent events. Needs ServiceConnect, or the right Bodies; the audit says who reads.
 #[utoipa::path(
     get,
     path = "/api/v1/events",
@@ -85,20 +83,17 @@ pub struct EventsQuery {
 )]
 pub async fn get_events(
     State(hub): State<Arc<Hub>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
     connection: HttpConnection,
     query: Result<Query<EventsQuery>, QueryRejection>,
-    uri: Uri,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Failure> {
-    let origin = Origin { protocol: Protocol::Https, peer };
-    let token = token(&headers, &uri);
-    let right = authenticate_service(&hub, token.as_deref(), Permission::ServiceConnect, "messages/events", origin).await?;
-    connection.authenticated();
+    let (mut parts, _) = request.into_parts();
+    let caller = authorize_for(&mut parts, &hub, Need::ReadBodies, "messages/events").await?;
     let Query(query) = query.map_err(|rejection| Failure::argument_invalid(rejection.body_text()))?;
-    let selection = selection(&query, &headers)?;
-    let reader = read_events(&hub, &right, selection).await?;
-    let stream = EventStream::new(&hub, &right, reader, &connection);
+    let selection = selection(&query, &parts.headers)?;
+    record_bodies_read(&hub, &caller.by(), selection.device.as_ref()).await?;
+    let reader = read_events(&hub, &caller.seat(), selection).await?;
+    let stream = EventStream::new(caller.lasting(&hub, &[Need::ReadBodies]), reader, &connection);
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
@@ -137,7 +132,7 @@ fn selection(query: &EventsQuery, headers: &HeaderMap) -> Result<Selection, Fail
 }
 
 /// `None`: not one.
-fn start_position(text: &str) -> Option<StartPosition> {
+pub(super) fn start_position(text: &str) -> Option<StartPosition> {
     let inclusive = true;
     Some(match text.split_once(':') {
         None if text == "earliest" => StartPosition::Earliest,
@@ -177,8 +172,7 @@ struct EventStream {
 }
 
 impl EventStream {
-    fn new(hub: &Hub, right: &ServiceRight, reader: EventReader, connection: &HttpConnection) -> Self {
-        let right = LastingRight::new(hub, right);
+    fn new(right: LastingRight, reader: EventReader, connection: &HttpConnection) -> Self {
         let mut watched = right.clone();
         let closing = connection.close_after(async move {
             watched.lost().await;

@@ -13,7 +13,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::error::ErrorDocument;
-use super::{changes, commands, connections, consumer_groups, events, hub, refusals};
+use super::{
+    audit, changes, commands, connections, consumer_groups, devices, events, fleet, hub, live, rates, refusals, session, timeline,
+};
 
 /// The document. Every operation of our own has its place in `paths`.
 #[derive(OpenApi)]
@@ -21,10 +23,12 @@ use super::{changes, commands, connections, consumer_groups, events, hub, refusa
     info(
         title = "Mooring",
         description = "A hub's own API, on port 8443 beside Azure's REST API. Times are ISO 8601 in UTC. Errors have Azure's form, and the \
-            header `iothub-errorcode`.",
+            header `iothub-errorcode`. Whoever comes in a session, and not with a token, is answered 403 `MissingRight` where a right is missing, \
+            and 403 `OtherOrigin` or `MissingCsrf` where another page could have made the request.",
     ),
     paths(
         get_document,
+        audit::list,
         changes::get_changes,
         connections::get_presence,
         connections::list_connections,
@@ -35,11 +39,22 @@ use super::{changes, commands, connections, consumer_groups, events, hub, refusa
         commands::get,
         commands::get_content,
         commands::again,
+        commands::purge_own,
+        fleet::list,
+        devices::get,
+        timeline::get,
+        devices::show_secrets_of,
+        devices::act,
         events::get_events,
         consumer_groups::list_consumer_groups,
         hub::get_hub,
+        live::get_live,
+        rates::get_rates,
         refusals::list_refusals,
         refusals::list_device_refusals,
+        session::get,
+        session::post,
+        session::delete,
     ),
     tags(
         (name = "changes", description = "What happens, live."),
@@ -48,9 +63,12 @@ use super::{changes, commands, connections, consumer_groups, events, hub, refusa
         (name = "events", description = "What devices send, and who has read how much of it."),
         (name = "hub", description = "What this hub is."),
         (name = "refusals", description = "Who was refused, and why."),
+        (name = "devices", description = "Devices, without their keys; what is done to many of them; their keys, which the audit tells of."),
+        (name = "session", description = "Who is signed in, with the dashboard."),
+        (name = "audit", description = "Who did what."),
         (name = "document", description = "This document."),
     ),
-    security(("sharedAccessSignature" = []), ("sharedAccessSignatureInQuery" = [])),
+    security(("sharedAccessSignature" = []), ("sharedAccessSignatureInQuery" = []), ("session" = [])),
     modifiers(&Authorization),
 )]
 struct OwnApi;
@@ -64,6 +82,9 @@ impl Modify for Authorization {
         let key = |name: &str| ApiKeyValue::with_description(name, description);
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("sharedAccessSignature", SecurityScheme::ApiKey(ApiKey::Header(key("Authorization"))));
+        let cookie = "POST /api/v1/session sets it. A request with it needs the header Origin of the hub's own page, and a change the header mooring-csrf";
+        let cookie = ApiKeyValue::with_description("__Host-mooring", cookie);
+        components.add_security_scheme("session", SecurityScheme::ApiKey(ApiKey::Cookie(cookie)));
         components.add_security_scheme("sharedAccessSignatureInQuery", SecurityScheme::ApiKey(ApiKey::Query(key("Authorization"))));
     }
 }

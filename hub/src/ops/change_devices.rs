@@ -6,10 +6,13 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::core::audit::{AuditAction, Deed, deed_of_change};
 use crate::core::device_id::DeviceId;
-use crate::core::identity::change::{Fresh, Outcome, Refused, Request, decide};
+use crate::core::identity::change::{Author, Change, Fresh, Outcome, Refused, Request, decide};
 use crate::core::identity::{DeviceIdentity, SymmetricKey};
+use crate::core::principal::{By, Door, Principal};
 use crate::ops::Hub;
+use crate::ops::audit::{publish, record_done};
 use crate::store::{Expected, RegistryError, RegistryWrite};
 
 /// How often a decision is made anew because somebody else was faster. Writers of one identity are few; each round lets one of them through.
@@ -29,15 +32,19 @@ pub enum ChangeError {
     Registry(#[from] RegistryError),
 }
 
-/// Changes one identity. Answers when the change is durable and counts everywhere in this hub.
-pub async fn change_device(hub: &Arc<Hub>, id: DeviceId, request: Request) -> Result<Outcome, ChangeError> {
-    let mut answers = change_devices(hub, vec![(id, request)]).await?;
+/// Changes one identity, by the word of somebody. Answers when the change is durable and counts everywhere in this hub.
+pub async fn change_device(hub: &Arc<Hub>, by: &By, id: DeviceId, request: Request) -> Result<Outcome, ChangeError> {
+    let mut answers = change_devices(hub, by, vec![(id, request)]).await?;
     answers.pop().expect("an answer per change")
 }
 
 /// Changes identities, each by itself: one that is refused does not hinder the others. An answer per change, in order. No identity may
 /// come twice.
-pub async fn change_devices(hub: &Arc<Hub>, changes: Vec<(DeviceId, Request)>) -> Result<Vec<Result<Outcome, ChangeError>>, RegistryError> {
+pub async fn change_devices(
+    hub: &Arc<Hub>,
+    by: &By,
+    changes: Vec<(DeviceId, Request)>,
+) -> Result<Vec<Result<Outcome, ChangeError>>, RegistryError> {
     let mut answers: Vec<Option<Result<Outcome, ChangeError>>> = changes.iter().map(|_| None).collect();
     let mut pending: Vec<usize> = (0..changes.len()).collect();
     for _ in 0..ATTEMPTS {
@@ -46,14 +53,21 @@ pub async fn change_devices(hub: &Arc<Hub>, changes: Vec<(DeviceId, Request)>) -
             let (id, request) = &changes[place];
             let current = hub.registry.get(id).await?;
             match decide(id, current.as_ref(), request, hub.now(), fresh()) {
-                Err(refused) => answers[place] = Some(Err(refused.into())),
+                Err(refused) => {
+                    record_refused(hub, by, (id, request), &refused).await;
+                    answers[place] = Some(Err(refused.into()));
+                }
                 Ok(outcome) => decisions.push((place, outcome, current)),
             }
         }
         if decisions.is_empty() {
             break;
         }
-        let writes = decisions.iter().map(|(place, outcome, current)| to_write(&changes[*place].0, outcome, current.as_ref())).collect();
+        let write = |(place, outcome, current): &(usize, Outcome, Option<DeviceIdentity>)| {
+            let (id, request) = &changes[*place];
+            to_write(hub, &by_author(by, &request.author), id, outcome, current.as_ref())
+        };
+        let writes = decisions.iter().map(write).collect();
         let written = write_to_the_end(hub, writes).await?;
         for ((place, outcome, _), written) in decisions.into_iter().zip(written) {
             if written {
@@ -67,12 +81,34 @@ pub async fn change_devices(hub: &Arc<Hub>, changes: Vec<(DeviceId, Request)>) -
     Ok(answers.into_iter().zip(&changes).map(|(answer, (id, _))| answer.unwrap_or_else(|| contended(id))).collect())
 }
 
-fn to_write(id: &DeviceId, outcome: &Outcome, current: Option<&DeviceIdentity>) -> RegistryWrite {
+fn to_write(hub: &Hub, by: &By, id: &DeviceId, outcome: &Outcome, current: Option<&DeviceIdentity>) -> RegistryWrite {
     let new = match outcome {
         Outcome::Kept(identity) => Some(DeviceIdentity::clone(identity)),
         Outcome::Deleted => None,
     };
-    RegistryWrite { id: id.clone(), expected: current.map_or(Expected::Absent, |current| Expected::Version(current.version)), new }
+    let audit = hub.audit.entry(hub.now(), by, deed_of_change(current, new.as_ref()));
+    let expected = current.map_or(Expected::Absent, |current| Expected::Version(current.version));
+    RegistryWrite { id: id.clone(), expected, new, audit: Some(audit) }
+}
+
+/// A manifest is the author of what it wants, whoever carries it out.
+fn by_author(by: &By, author: &Author) -> By {
+    match author {
+        Author::Policy { .. } => by.clone(),
+        Author::Manifest { source, .. } => By { principal: Principal::of_manifest(source), door: Door::Manifest, address: by.address },
+    }
+}
+
+/// What a person was refused is written down. Programs ask again and again for what they can't have.
+async fn record_refused(hub: &Arc<Hub>, by: &By, (id, request): (&DeviceId, &Request), refused: &Refused) {
+    if by.door == Door::Dashboard {
+        let action = match request.change {
+            Change::Create(_) => AuditAction::DeviceCreated,
+            Change::Update(..) | Change::CreateOrUpdate(..) => AuditAction::DeviceChanged,
+            Change::Delete(_) => AuditAction::DeviceDeleted,
+        };
+        record_done(hub, by, Deed::refused(action, refused.to_string()).to(id.as_str())).await;
+    }
 }
 
 /// Writes, and tells the hub. In a task of its own: a caller who goes away between the two (a closed HTTP connection drops its handler)
@@ -83,6 +119,7 @@ async fn write_to_the_end(hub: &Arc<Hub>, writes: Vec<RegistryWrite>) -> Result<
         let outcomes: HashMap<DeviceId, Option<DeviceIdentity>> =
             writes.iter().map(|write| (write.id.clone(), write.new.clone())).collect();
         let ids: Vec<DeviceId> = writes.iter().map(|write| write.id.clone()).collect();
+        let entries: Vec<_> = writes.iter().map(|write| write.audit.clone()).collect();
         // Nobody has a right to what was not there.
         let shut_out = writes.iter().filter(|write| write.expected != Expected::Absent).map(|write| write.id.clone()).collect();
         // Whoever watches takes the last word for the true one.
@@ -90,8 +127,9 @@ async fn write_to_the_end(hub: &Arc<Hub>, writes: Vec<RegistryWrite>) -> Result<
         let written = match hub.registry.write(writes).await {
             Ok(answers) => {
                 let answers = answers.iter().map(Result::is_ok).collect::<Vec<_>>();
-                for (id, _) in ids.iter().zip(&answers).filter(|(_, written)| **written) {
+                for ((id, entry), _) in ids.iter().zip(entries).zip(&answers).filter(|(_, written)| **written) {
                     hub.identity_changed(id, outcomes[id].as_ref());
+                    entry.into_iter().for_each(|entry| publish(&hub, entry));
                 }
                 Ok(answers)
             }

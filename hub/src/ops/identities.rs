@@ -136,7 +136,7 @@ mod tests {
             assert!(cache.get(&registry, &id).await.unwrap().is_none());
         }
         assert_eq!(registry.reads.load(Ordering::Relaxed), 1);
-        let write = RegistryWrite { id: id.clone(), expected: Expected::Absent, new: Some(identity("D")) };
+        let write = RegistryWrite { id: id.clone(), expected: Expected::Absent, new: Some(identity("D")), audit: None };
         registry.write(vec![write]).await.unwrap()[0].unwrap();
         cache.invalidate(&id);
         for _ in 0..3 {

@@ -21,10 +21,13 @@ use crate::store::presence::Presence;
 use crate::store::{EventLog, Registry};
 
 // What a protocol holds on to between two verbs.
+pub use crate::store::audit::{AuditLogError, AuditQuery};
 pub use crate::store::commands::CommandsError;
 pub use crate::store::presence::{MqttSubscription, Session};
 pub use crate::store::{AppendError, DeviceCount, Durability, EventBatch, Fate, ReadError, RegistryError, StoredEvent, Ticket, Watermark};
 
+pub mod act_on_devices;
+pub mod audit;
 pub mod authenticate;
 pub mod change_devices;
 pub mod changes;
@@ -35,16 +38,21 @@ pub mod describe_hub;
 pub mod device_authorities;
 pub mod end_expired;
 pub mod expected_devices;
+pub mod fleet_index;
 pub mod flush_activity;
+pub mod follow_devices;
 pub mod identities;
+pub mod live;
 pub mod open_session;
 pub mod policies;
 pub mod purge_commands;
+pub mod rates;
 pub mod read_commands;
 pub mod read_connections;
 pub mod read_devices;
 pub mod read_events;
 pub mod read_partition;
+pub mod read_timeline;
 pub mod receive_commands;
 pub mod receive_feedback;
 pub mod record_connections;
@@ -55,6 +63,9 @@ pub mod send_again;
 pub mod send_command;
 pub mod send_telemetry;
 pub mod settle_command;
+pub mod show_secrets;
+pub mod sign_in;
+pub mod tail_events;
 #[cfg(test)]
 mod tests;
 pub mod watch_changes;
@@ -103,6 +114,14 @@ pub struct Hub {
     pub changes: changes::Changes,
     /// Which devices are expected, and which of them are offline.
     pub expected_devices: expected_devices::ExpectedDevices,
+    /// All devices, as a list shows them.
+    pub fleet: fleet_index::FleetIndex,
+    /// How fast things happen.
+    pub rates: rates::Rates,
+    /// What is looked at for those who look all the time.
+    pub looks: live::Looks,
+    /// What is around the hub.
+    pub surroundings: Arc<dyn describe_hub::Surroundings>,
     /// Connections that are not in the log yet.
     pub unwritten_connections: record_connections::UnwrittenConnections,
     /// When the hub's earlier lives ended.
@@ -111,6 +130,10 @@ pub struct Hub {
     pub(crate) registry_changed: tokio::sync::Notify,
     /// Held while identities are written and the change is told, so that changes are told in the order in which they were made.
     pub(crate) registry_order: tokio::sync::Mutex<()>,
+    /// Who did what.
+    pub audit: audit::Audit,
+    /// How people sign in, and who is signed in.
+    pub sign_in: sign_in::SignIn,
     /// Counters.
     pub metrics: Arc<Metrics>,
     /// Where `now` comes from.
@@ -139,8 +162,14 @@ pub struct HubParts {
     pub connection_log: Arc<dyn ConnectionLog>,
     /// Where the consumer groups stood.
     pub group_positions: Arc<dyn GroupPositions>,
+    /// Who did what.
+    pub audit: audit::Audit,
+    /// How people sign in.
+    pub sign_in: sign_in::SignIn,
     /// When the certificate ends that clients are shown.
     pub certificate_expiry: describe_hub::CertificateExpiry,
+    /// What is around the hub.
+    pub surroundings: Arc<dyn describe_hub::Surroundings>,
     /// Where `now` comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -160,7 +189,10 @@ impl Hub {
             commands,
             connection_log,
             group_positions,
+            audit,
+            sign_in,
             certificate_expiry,
+            surroundings,
             clock,
         } = parts;
         let metrics = Arc::new(Metrics::new(&refusals::RefusalReason::NAMES));
@@ -186,10 +218,16 @@ impl Hub {
             readers: seats::Seats::new(read_events::READERS_PER_POLICY_MAX, usize::MAX),
             partition_readers: seats::Seats::new(read_partition::PARTITION_READERS_PER_POLICY_MAX, usize::MAX),
             changes: changes::Changes::default(),
+            fleet: fleet_index::FleetIndex::default(),
+            rates: rates::Rates::default(),
+            looks: live::Looks::default(),
+            surroundings,
             unwritten_connections: record_connections::UnwrittenConnections::default(),
             earlier_boots: read_devices::EarlierBoots::default(),
             registry_changed: tokio::sync::Notify::new(),
             registry_order: tokio::sync::Mutex::default(),
+            audit,
+            sign_in,
             metrics,
         }
     }

@@ -6,10 +6,12 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 
+use crate::core::access::Rights;
 use crate::core::policy::{Permission, Policies};
 use crate::core::session::{Credential, DeviceRight, DisconnectReason};
 use crate::ops::Hub;
 use crate::ops::authenticate::ServiceRight;
+use crate::ops::sign_in::sessions::{OpenStream, Session, SessionEnd};
 
 /// The hub's policies, whose keys can be replaced while it runs.
 #[derive(Debug)]
@@ -80,12 +82,18 @@ impl Replacements {
     }
 }
 
-/// A policy's right in the hands of somebody who stays: who reads events, or watches changes.
+/// The right of somebody who stays: who reads events, or watches changes.
 #[derive(Clone, Debug)]
 pub struct LastingRight {
-    right: ServiceRight,
+    rests_on: RestsOn,
     ends: Instant,
-    policies: watch::Receiver<Arc<Policies>>,
+}
+
+/// What a right rests on.
+#[derive(Clone, Debug)]
+enum RestsOn {
+    Policy { right: ServiceRight, policies: watch::Receiver<Arc<Policies>> },
+    Session { stream: OpenStream, wanted: Rights },
 }
 
 /// Why a right is none any more.
@@ -97,6 +105,12 @@ pub enum RightLost {
     /// The policy has other keys.
     #[error("the key that the token was signed with has been replaced")]
     KeyReplaced,
+    /// The session is over.
+    #[error(transparent)]
+    SessionEnded(#[from] SessionEnd),
+    /// The session goes on, with fewer rights.
+    #[error("the right to this has been taken away")]
+    RightTaken,
 }
 
 impl LastingRight {
@@ -104,23 +118,39 @@ impl LastingRight {
     #[must_use]
     pub fn new(hub: &Hub, right: &ServiceRight) -> Self {
         let ends = Instant::now() + right.good_until.since(hub.now());
-        Self { right: right.clone(), ends, policies: hub.policies.0.subscribe() }
+        Self { rests_on: RestsOn::Policy { right: right.clone(), policies: hub.policies.0.subscribe() }, ends }
+    }
+
+    /// These rights of whoever is signed in there, from now on. The session is not idle while this is kept.
+    #[must_use]
+    pub fn of_session(hub: &Hub, session: &Session, wanted: Rights) -> Self {
+        let ends = Instant::now() + session.ends().since(hub.now());
+        Self { rests_on: RestsOn::Session { stream: session.stay(), wanted }, ends }
     }
 
     /// Waits until it is lost; answers at once when it is already. Nothing is missed when this is dropped while it waits.
     pub async fn lost(&mut self) -> RightLost {
-        let (right, policies) = (&self.right, &mut self.policies);
-        let replaced = async {
-            let gone = policies.wait_for(|policies| !policies.have(&right.policy, right.key)).await.map(drop);
-            // Without a hub nobody replaces anything.
-            if gone.is_err() {
-                pending().await
+        let Self { rests_on, ends } = self;
+        match rests_on {
+            RestsOn::Policy { right, policies } => {
+                let replaced = async {
+                    let gone = policies.wait_for(|policies| !policies.have(&right.policy, right.key)).await.map(drop);
+                    // Without a hub nobody replaces anything.
+                    if gone.is_err() {
+                        pending().await
+                    }
+                };
+                tokio::select! {
+                    biased;
+                    () = replaced => RightLost::KeyReplaced,
+                    () = sleep_until(*ends) => RightLost::TokenExpired,
+                }
             }
-        };
-        tokio::select! {
-            biased;
-            () = replaced => RightLost::KeyReplaced,
-            () = sleep_until(self.ends) => RightLost::TokenExpired,
+            RestsOn::Session { stream, wanted } => tokio::select! {
+                biased;
+                lost = stream.session().lost(*wanted) => lost.map_or(RightLost::RightTaken, RightLost::SessionEnded),
+                () = sleep_until(*ends) => RightLost::SessionEnded(SessionEnd::Expired),
+            },
         }
     }
 }

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use crate::core::audit::{AuditAction, Deed};
 use crate::core::device_id::DeviceId;
+use crate::core::principal::By;
 use crate::ops::Hub;
+use crate::ops::audit::record_done;
 use crate::ops::commands::request::Request;
 use crate::store::RegistryError;
 use crate::store::commands::CommandsError;
@@ -23,9 +26,11 @@ pub enum PurgeError {
 }
 
 /// Ends all commands that wait for the device, also those that are locked by a delivery; says how many there were.
-pub async fn purge_commands(hub: &Arc<Hub>, device: DeviceId) -> Result<u64, PurgeError> {
+pub async fn purge_commands(hub: &Arc<Hub>, by: &By, device: DeviceId) -> Result<u64, PurgeError> {
     if hub.identities.get(&*hub.registry, &device).await?.is_none() {
         return Err(PurgeError::UnknownDevice(device));
     }
-    Ok(hub.commands.ask(|answer| Request::Purge(device, answer)).await? as u64)
+    let purged = hub.commands.ask(|answer| Request::Purge(device.clone(), answer)).await?;
+    record_done(hub, by, Deed::done(AuditAction::CommandsPurged).to(device.as_str()).saying(format!("{purged} commands"))).await;
+    Ok(purged as u64)
 }

@@ -5,8 +5,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::core::command::{Command, CommandId, Step};
+use crate::core::principal::By;
 use crate::core::time::UnixMillis;
 use crate::ops::Hub;
+use crate::ops::audit::record_bodies_read;
+use crate::store::audit::AuditLogError;
 use crate::store::commands::CommandsError;
 pub use crate::store::commands::{CommandFilter, CommandQuery};
 
@@ -44,9 +47,23 @@ pub async fn get_command(hub: &Arc<Hub>, id: CommandId) -> Result<Option<Command
     Ok(history.map(|(command, steps)| CommandHistory { view: view(hub, command), steps }))
 }
 
-/// A command's message in its stored form; `None` when it is not kept (any more).
-pub async fn command_content(hub: &Arc<Hub>, id: CommandId) -> Result<Option<Bytes>, CommandsError> {
-    Ok(hub.command_store.contents(&[id]).await?.pop().map(|(_, content)| content))
+/// A command's message in its stored form, for somebody, which is written down first; `None` when it is not kept (any more).
+pub async fn read_command_content(hub: &Arc<Hub>, by: &By, id: CommandId) -> Result<Option<Bytes>, ReadContentError> {
+    let Some(command) = hub.command_store.command(id).await? else { return Ok(None) };
+    let Some((_, content)) = hub.command_store.contents(&[id]).await?.pop() else { return Ok(None) };
+    record_bodies_read(hub, by, Some(&command.device_id)).await?;
+    Ok(Some(content))
+}
+
+/// A command's content can't be shown.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum ReadContentError {
+    /// The commands' store does not answer.
+    #[error(transparent)]
+    Store(#[from] CommandsError),
+    /// The audit does not answer.
+    #[error(transparent)]
+    Audit(#[from] AuditLogError),
 }
 
 /// What is stored, and the lock, which is not: it counts when what is stored counts its delivery. So a command that is `Invisible` has

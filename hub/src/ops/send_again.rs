@@ -2,10 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::core::audit::{AuditAction, Deed};
 use crate::core::change::Change;
 use crate::core::command::{Command, CommandId, Outcome, Step, StepKind};
 use crate::core::message::encoding;
+use crate::core::principal::By;
 use crate::ops::Hub;
+use crate::ops::audit::record_done;
 use crate::ops::send_command::{NewCommand, SendRefused, send_command};
 use crate::store::commands::CommandsError;
 
@@ -37,18 +40,19 @@ pub enum SendAgainRefused {
     Store(#[from] CommandsError),
 }
 
-/// Sends a dead-lettered command again to the device of that name, with its content and the hub's default time to live. `policy` is who
-/// does that.
-pub async fn send_again(hub: &Arc<Hub>, id: CommandId, policy: String) -> Result<Command, SendAgainRefused> {
+/// Sends a dead-lettered command again to the device of that name, with its content and the hub's default time to live.
+pub async fn send_again(hub: &Arc<Hub>, by: &By, id: CommandId) -> Result<Command, SendAgainRefused> {
     let former = hub.command_store.command(id).await?.ok_or(SendAgainRefused::UnknownCommand(id))?;
     let (outcome, _) = former.ended.ok_or(SendAgainRefused::NotEnded(id))?;
     let content = hub.command_store.contents(&[id]).await?.pop();
     let (_, content) = content.filter(|_| outcome.keeps_content()).ok_or(SendAgainRefused::NotDeadLettered { id, outcome })?;
     let mut message = encoding::decode(&content).map_err(|_| SendAgainRefused::Damaged(id))?;
     message.properties.absolute_expiry_time = None;
-    let again = NewCommand { message, ack: former.ack, sent_by: policy, again_of: Some(id) };
+    let again = NewCommand { message, ack: former.ack, sent_by: by.principal.name().to_owned(), again_of: Some(id) };
     let command = send_command(hub, former.device_id.clone(), again).await?;
     let step = Step { time: command.enqueued_time, kind: StepKind::SentAgain(command.id) };
     hub.changes.publish(hub.now(), Change::Command(Arc::new(former), step));
+    let deed = Deed::done(AuditAction::CommandSentAgain).to(command.device_id.as_str()).saying(format!("command {id} as {}", command.id));
+    record_done(hub, by, deed).await;
     Ok(command)
 }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use crate::core::audit::{AuditAction, Deed};
 use crate::core::command::draft::{MessageRefused, draft};
 use crate::core::command::machine::NoRoom;
 use crate::core::command::{Acknowledgement, Command, CommandId};
 use crate::core::device_id::DeviceId;
 use crate::core::message::Message;
+use crate::core::principal::By;
 use crate::ops::Hub;
+use crate::ops::audit::record_done;
 use crate::ops::commands::Asked;
 use crate::ops::commands::request::Request;
 use crate::store::RegistryError;
@@ -82,4 +85,13 @@ impl OfferedCommand {
         }
         Ok(Arc::unwrap_or_clone(command))
     }
+}
+
+/// The same by the word of somebody whom the audit names. What devices are sent over AMQP is not in it: back ends send more than people do
+/// anything, and who sent a command is kept with the command.
+pub async fn send_command_by(hub: &Arc<Hub>, by: &By, to: DeviceId, command: NewCommand<'_>) -> Result<Command, SendRefused> {
+    let sent = send_command(hub, to.clone(), command).await?;
+    let deed = Deed::done(AuditAction::CommandSent).to(to.as_str()).saying(format!("command {}", sent.id));
+    record_done(hub, by, deed).await;
+    Ok(sent)
 }

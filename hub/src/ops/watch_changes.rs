@@ -13,7 +13,6 @@ use crate::core::device_id::DeviceId;
 use crate::core::session::ConnectionId;
 use crate::observe::CountedWatcher;
 use crate::ops::Hub;
-use crate::ops::authenticate::ServiceRight;
 use crate::ops::changes::{Cursor, Lanes, NoPlace, Span};
 use crate::ops::read_commands::{CommandFilter, CommandQuery, CommandView, list_commands};
 use crate::ops::seats::{NoSeat, Seat};
@@ -139,9 +138,9 @@ enum Stage {
     End,
 }
 
-/// Opens a watcher for somebody who may see all that `interest` names.
-pub fn watch_changes(hub: &Arc<Hub>, right: &ServiceRight, interest: Interest, start: Start) -> Result<Watcher, NoSeat> {
-    let seat = hub.changes.watchers.take(&right.policy)?;
+/// Opens a watcher for somebody, by this name among those who watch, who may see all that `interest` names.
+pub fn watch_changes(hub: &Arc<Hub>, watcher: &str, interest: Interest, start: Start) -> Result<Watcher, NoSeat> {
+    let seat = hub.changes.watchers.take(watcher)?;
     let (cursor, reset) = place(hub, start.from, Lanes::of(&interest.kinds));
     let mut stages: VecDeque<Stage> = reset.map(Stage::Reset).into_iter().collect();
     if start.snapshot.unwrap_or(start.from.is_none() || reset.is_some()) {
@@ -150,7 +149,7 @@ pub fn watch_changes(hub: &Arc<Hub>, right: &ServiceRight, interest: Interest, s
             stages.extend(match kind {
                 ChangeKind::Registry => Some(Stage::Identities { after: None }),
                 ChangeKind::Presence => Some(Stage::Sessions { after: None }),
-                ChangeKind::Refusal => None,
+                ChangeKind::Refusal | ChangeKind::Audit => None,
                 ChangeKind::Command => Some(Stage::Commands { before: None }),
                 ChangeKind::Receipt => Some(Stage::Receipts { after: None }),
             });

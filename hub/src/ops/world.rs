@@ -5,8 +5,10 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use super::audit::{Audit, AuditLimits};
 use super::authenticate::{AuthenticateError, Origin, Proof, authenticate_device};
-use super::describe_hub::CertificateExpiry;
+use super::describe_hub::{Alone, CertificateExpiry};
+use super::sign_in::SignIn;
 use super::{Hub, HubParts};
 use crate::core::certificate::PresentedChain;
 use crate::core::command::CommandLimits;
@@ -15,11 +17,13 @@ use crate::core::host::HubNames;
 use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Monitoring, SymmetricKey, Version};
 use crate::core::message::{Body, Message};
 use crate::core::policy::{BUILT_IN_POLICIES, Policies, Policy};
+use crate::core::principal::{By, Door, Principal};
 use crate::core::sas::sign;
 use crate::core::session::{BootId, DeviceRight, Protocol};
 use crate::core::time::{Clock, UnixMillis};
 use crate::store::connection_log::ConnectionLog;
 use crate::store::group_positions::GroupPositions;
+use crate::store::memory::audit::MemoryAuditLog;
 use crate::store::memory::commands::MemoryCommands;
 use crate::store::memory::connection_log::MemoryConnectionLog;
 use crate::store::memory::event_log::MemoryEventLog;
@@ -56,11 +60,16 @@ pub struct World {
     pub log: Arc<MemoryEventLog>,
     /// Its commands.
     pub commands: Arc<MemoryCommands>,
+    /// Its audit.
+    pub audit: Arc<MemoryAuditLog>,
 }
 
 impl World {
     pub fn new() -> Self {
-        Self::on(Arc::new(MemoryRegistry::default()))
+        let audit = Arc::<MemoryAuditLog>::default();
+        let registry = Arc::new(MemoryRegistry::audited(Arc::clone(&audit)));
+        let identities = (audit, registry as Arc<dyn Registry>, Arc::new(MemoryConnectionLog::default()) as _);
+        Self::with_commands(BootId(1), identities, (Arc::default(), new_log()), Arc::new(MemoryGroupPositions::default()))
     }
 
     /// Over another registry.
@@ -70,19 +79,20 @@ impl World {
 
     /// A life of a hub, over stores that may have seen another.
     pub fn living(boot: BootId, registry: Arc<dyn Registry>, connections: Arc<dyn ConnectionLog>) -> Self {
-        Self::with_commands(boot, (registry, connections), (Arc::default(), new_log()), Arc::new(MemoryGroupPositions::default()))
+        let identities = (Arc::new(MemoryAuditLog::default()), registry, connections);
+        Self::with_commands(boot, identities, (Arc::default(), new_log()), Arc::new(MemoryGroupPositions::default()))
     }
 
     /// The next life of the hub, over all that it keeps.
     pub fn restarted(&self) -> Self {
-        let identities = (Arc::clone(&self.hub.registry), Arc::clone(&self.hub.connection_log));
+        let identities = (Arc::clone(&self.audit), Arc::clone(&self.hub.registry), Arc::clone(&self.hub.connection_log));
         let messages = (Arc::clone(&self.commands), Arc::clone(&self.log));
         Self::with_commands(BootId(2), identities, messages, Arc::clone(&self.hub.group_positions))
     }
 
     fn with_commands(
         boot: BootId,
-        (registry, connections): (Arc<dyn Registry>, Arc<dyn ConnectionLog>),
+        (audit, registry, connections): (Arc<MemoryAuditLog>, Arc<dyn Registry>, Arc<dyn ConnectionLog>),
         (commands, log): (Arc<MemoryCommands>, Arc<MemoryEventLog>),
         group_positions: Arc<dyn GroupPositions>,
     ) -> Self {
@@ -108,12 +118,15 @@ impl World {
             commands: Arc::clone(&commands) as _,
             connection_log: connections,
             group_positions,
+            audit: Audit::new(Arc::clone(&audit) as _, None, AuditLimits::default()),
+            sign_in: SignIn::default(),
             certificate_expiry: CertificateExpiry::told_by(|| Some(CERTIFICATE_EXPIRY_TIME)),
+            surroundings: Arc::new(Alone),
             clock: Arc::clone(&clock) as _,
         });
         let hub = Arc::new(hub);
         tokio::spawn(super::commands::run(Arc::clone(&hub)));
-        Self { hub, clock, log, commands }
+        Self { hub, clock, log, commands, audit }
     }
 
     pub async fn with_device(id: &str) -> Self {
@@ -125,7 +138,7 @@ impl World {
     /// What a registry verb does: a durable write, and then the hook.
     pub async fn write(&self, expected: Expected, new: Option<DeviceIdentity>) {
         let id = new.as_ref().map_or_else(|| DeviceId::parse("D").unwrap(), |identity| identity.device_id.clone());
-        let write = RegistryWrite { id: id.clone(), expected, new: new.clone() };
+        let write = RegistryWrite { id: id.clone(), expected, new: new.clone(), audit: None };
         self.hub.registry.write(vec![write]).await.unwrap()[0].unwrap();
         self.hub.identity_changed(&id, new.as_ref());
         self.hub.commands.identities_changed(vec![id]).await.unwrap();
@@ -142,6 +155,11 @@ impl World {
     pub fn last_reason(&self, name: &str) -> String {
         self.hub.refusals.of(name).last().expect("somebody was refused").reason.to_string()
     }
+}
+
+/// A back end with the policy `service`.
+pub fn by_service() -> By {
+    By { principal: Principal::Policy("service".to_owned()), door: Door::Rest, address: Some(origin().peer.ip()) }
 }
 
 pub fn origin() -> Origin {

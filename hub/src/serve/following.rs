@@ -1,4 +1,5 @@
-//! Files that are followed while the hub runs: its certificate, the devices' authorities, the policies' keys, its configuration.
+//! Files that are followed while the hub runs: its certificate, the devices' authorities, the policies' keys, people's passwords, its
+//! configuration.
 //!
 //! Owns when they are looked at, and what is said about it. What a broken file does is decided where the file is read.
 
@@ -13,11 +14,16 @@ use tracing::{error, info, warn};
 use super::configuration::{FollowedConfiguration, Found};
 use super::device_authorities::FollowedAuthorities;
 use super::list;
+use super::people::FollowedPeople;
 use super::policies::FollowedPolicies;
+use crate::core::audit::{AuditAction, Deed};
+use crate::core::principal::By;
 use crate::net::ReloadingCertificate;
 use crate::ops::Hub;
+use crate::ops::audit::record_done;
 use crate::ops::device_authorities::replace_device_authorities;
 use crate::ops::policies::replace_policies;
+use crate::ops::sign_in::password::replace_people;
 
 /// How often files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -31,13 +37,14 @@ pub struct LookNow {
     certificate: Arc<Notify>,
     authorities: Arc<Notify>,
     policies: Arc<Notify>,
+    people: Arc<Notify>,
     configuration: Arc<Notify>,
 }
 
 impl LookNow {
     /// Does so. Waits for nothing.
     pub fn look(&self) {
-        for files in [&self.certificate, &self.authorities, &self.policies, &self.configuration] {
+        for files in [&self.certificate, &self.authorities, &self.policies, &self.people, &self.configuration] {
             files.notify_one();
         }
     }
@@ -46,10 +53,11 @@ impl LookNow {
     pub fn follow(
         &self,
         hub: &Arc<Hub>,
-        (certificate, authorities, policies): (Arc<ReloadingCertificate>, FollowedAuthorities, FollowedPolicies),
+        (certificate, authorities, policies, people): (Arc<ReloadingCertificate>, FollowedAuthorities, FollowedPolicies, FollowedPeople),
         upkeep: &mut JoinSet<()>,
     ) {
-        upkeep.spawn(follow_certificate(certificate, Arc::clone(&self.certificate)));
+        upkeep.spawn(follow_certificate(Arc::clone(hub), certificate, Arc::clone(&self.certificate)));
+        upkeep.spawn(follow_people(Arc::clone(hub), people, Arc::clone(&self.people)));
         upkeep.spawn(follow_authorities(Arc::clone(hub), authorities, Arc::clone(&self.authorities)));
         upkeep.spawn(follow_policies(Arc::clone(hub), policies, Arc::clone(&self.policies)));
     }
@@ -60,13 +68,16 @@ impl LookNow {
     }
 }
 
-async fn follow_certificate(certificate: Arc<ReloadingCertificate>, look: Arc<Notify>) {
+async fn follow_certificate(hub: Arc<Hub>, certificate: Arc<ReloadingCertificate>, look: Arc<Notify>) {
     loop {
         let _ = time::timeout(LOOK_EVERY, look.notified()).await;
         let looked_at = Arc::clone(&certificate);
         match tokio::task::spawn_blocking(move || looked_at.reload()).await {
             Ok(Ok(false)) | Err(_) => {}
-            Ok(Ok(true)) => info!("the certificate has changed; new connections get the new one"),
+            Ok(Ok(true)) => {
+                info!("the certificate has changed; new connections get the new one");
+                followed(&hub, "the certificate".to_owned()).await;
+            }
             Ok(Err(error)) => warn!(
                 error = &error as &dyn std::error::Error,
                 "the certificate's files have changed and can't be used; the old one stays: {error}"
@@ -92,7 +103,9 @@ async fn follow_authorities(hub: Arc<Hub>, authorities: FollowedAuthorities, loo
         }
         if let Some(current) = current {
             replace_device_authorities(&hub, current);
-            info!("device authorities have changed: {}; devices that came in by one that is gone are sent away", list(found.changed));
+            let changed = list(found.changed);
+            info!("device authorities have changed: {changed}; devices that came in by one that is gone are sent away");
+            followed(&hub, format!("device authorities: {changed}")).await;
         }
     }
 }
@@ -114,7 +127,33 @@ async fn follow_policies(hub: Arc<Hub>, policies: FollowedPolicies, look: Arc<No
         }
         if let Some(current) = current {
             replace_policies(&hub, current);
-            info!("the keys of policies have changed: {}; who came in by one that is gone is sent away", list(found.changed));
+            let changed = list(found.changed);
+            info!("the keys of policies have changed: {changed}; who came in by one that is gone is sent away");
+            followed(&hub, format!("keys of policies: {changed}")).await;
+        }
+    }
+}
+
+async fn follow_people(hub: Arc<Hub>, people: FollowedPeople, look: Arc<Notify>) {
+    let people = Arc::new(Mutex::new(people));
+    let mut unsettled = false;
+    loop {
+        wait(unsettled, &look).await;
+        let looked = look_at(&people, "people's passwords", |people| {
+            let found = people.look();
+            let current = (!found.changed.is_empty()).then(|| people.current());
+            (found, current)
+        });
+        let (found, current) = looked.await.unwrap_or_default();
+        unsettled = found.unsettled;
+        for error in found.broken {
+            warn!(error = &error as &dyn std::error::Error, "a password has changed and can't be used; the old one stays: {error}");
+        }
+        if let Some(current) = current {
+            replace_people(&hub, current);
+            let changed = list(found.changed);
+            info!("the passwords of people have changed: {changed}; who is signed in with an old one is signed out");
+            followed(&hub, format!("passwords of people: {changed}")).await;
         }
     }
 }
@@ -149,6 +188,11 @@ async fn follow_configuration(hub: Arc<Hub>, configuration: FollowedConfiguratio
             }
         }
     }
+}
+
+/// Writes down that a file has changed, and counts.
+async fn followed(hub: &Arc<Hub>, what: String) {
+    record_done(hub, &By::the_hub(), Deed::done(AuditAction::SettingsFollowed).saying(what)).await;
 }
 
 /// Waits until the files are to be looked at: soon when they have just changed.

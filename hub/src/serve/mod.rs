@@ -12,14 +12,17 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use self::cluster::ClusterSetupError;
 use self::configuration::FollowedConfiguration;
 use self::device_authorities::{AuthorityError, FollowedAuthorities};
 use self::following::LookNow;
 use self::health::Health;
 use self::listeners::{Addresses, BoundPorts, Edge, Ports};
 use self::manifests::{Manifests, ManifestsError};
+use self::people::{FollowedPeople, PersonError};
 use self::policies::{FollowedPolicies, PolicyError};
 use self::stores::{StoreError, Stores};
+use self::surroundings::AroundTheHub;
 use crate::config::{Config, HostName, Source};
 use crate::core::consumer_group::ConsumerGroup;
 use crate::core::host::HubNames;
@@ -30,10 +33,12 @@ use crate::net::{Admissions, BindError, CertificateFiles, ReloadingCertificate, 
 use crate::ops::describe_hub::CertificateExpiry;
 use crate::ops::device_authorities::replace_device_authorities;
 use crate::ops::open_session::close_all_sessions;
+use crate::ops::sign_in::password::replace_people;
 use crate::ops::{Hub, HubParts, commands};
 
 pub mod certificate_authority;
 pub mod clock;
+pub mod cluster;
 mod configuration;
 pub mod dev;
 pub mod device_authorities;
@@ -43,12 +48,14 @@ pub mod http_server;
 pub mod listeners;
 pub mod logs;
 pub mod manifests;
+pub mod people;
 pub mod policies;
 pub mod private_file;
 pub mod protocols;
 pub mod readiness;
 mod settling;
 pub mod stores;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 mod upkeep;
@@ -74,6 +81,12 @@ pub enum StartError {
     /// The policies' keys.
     #[error("the shared access policies can't be read")]
     Policies(#[from] PolicyError),
+    /// A person's password.
+    #[error("the people who sign in can't be read")]
+    People(#[from] PersonError),
+    /// The cluster whose tokens are taken.
+    #[error("the cluster whose tokens people sign in with can't be asked")]
+    Cluster(#[from] ClusterSetupError),
     /// The stores.
     #[error("the hub's data can't be opened")]
     Stores(#[from] StoreError),
@@ -135,6 +148,8 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
     }
     let authorities = FollowedAuthorities::load(&config.device_authorities)?;
     let policies = FollowedPolicies::load(&config.data, &config.policies)?;
+    let people = FollowedPeople::load(&config.people)?;
+    let cluster = config.sign_in.kubernetes_hub.clone().map(cluster::door).transpose()?;
     let admissions = Admissions::new(stranger_limits(config), Arc::clone(&clock));
     let hub = Arc::new(Hub::new(HubParts {
         names: hub_names(config),
@@ -147,14 +162,26 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
         commands: Arc::clone(&stores.commands),
         connection_log: Arc::clone(&stores.connection_log),
         group_positions: Arc::clone(&stores.group_positions),
+        audit: people::audit(config, &stores),
+        sign_in: people::sign_in(config),
         certificate_expiry: CertificateExpiry::told_by({
             let certificate = Arc::clone(&certificate);
             move || certificate.not_after()
+        }),
+        surroundings: Arc::new(AroundTheHub {
+            admissions: Arc::clone(&admissions),
+            certificate: Arc::clone(&certificate),
+            journal: Arc::clone(&stores.journal),
+            data: config.data.clone(),
+            retention_bytes: config.events.retention_size.get(),
+            retention: config.events.retention_time.get(),
         }),
         clock,
     }));
     replace_device_authorities(&hub, authorities.current());
     hub.consumer_groups.replace(config.events.consumer_groups.get().to_vec());
+    replace_people(&hub, people.current());
+    cluster.into_iter().for_each(|door| drop(hub.sign_in.cluster.set(door)));
     let health = Health::new(&hub, &stores.journal, &admissions, &certificate);
 
     let mut running = RunningHub {
@@ -170,8 +197,10 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
         shutdown_time: config.limits.shutdown_time.get(),
         hub,
     };
-    running.look_now.follow(&running.hub, (Arc::clone(&certificate), authorities, policies), &mut running.upkeep);
+    running.look_now.follow(&running.hub, (Arc::clone(&certificate), authorities, policies, people), &mut running.upkeep);
     upkeep::begin(&running.hub, &mut running.upkeep);
+    running.upkeep.spawn(people::keep_sessions(Arc::clone(&running.hub)));
+    running.upkeep.spawn(people::keep_audit(Arc::clone(&running.hub)));
     let edge = Edge { config, certificate, admissions, stop: running.stop.clone() };
     let routers = protocols::routers(&running.hub, &running.health, config.limits.authentication_time.get(), &running.stop);
     edge.serve(ports, &running.hub, &routers, &mut running.listening)?;
@@ -259,6 +288,7 @@ pub fn check(config: &Config) -> Result<String, StartError> {
         policies::check(name, settings)?;
     }
     FollowedAuthorities::load(&config.device_authorities)?;
+    FollowedPeople::load(&config.people)?;
     let mut text = String::new();
     let _ = describe(&mut text, config, &certificate);
     Ok(text)
@@ -317,6 +347,12 @@ fn describe(text: &mut String, config: &Config, certificate: &ReloadingCertifica
             format!("devices whose id begins with {}", authority.id_prefix)
         };
         writeln!(text, "  let in {whose} with a certificate of the authority {name} in {}", authority.file.display())?;
+    }
+    for (name, person) in &config.people {
+        writeln!(text, "  let {name} sign in with a password, with the rights {}", list(&person.rights))?;
+    }
+    if let Some(place) = &config.sign_in.kubernetes_hub {
+        writeln!(text, "  let people sign in with tokens of the cluster for the audience {}", place.audience())?;
     }
     let own: Vec<_> = config.policies.keys().collect();
     writeln!(

@@ -10,16 +10,18 @@ use secrecy::zeroize::Zeroizing;
 use tokio::task::spawn_blocking;
 
 use crate::config::Config;
+use crate::core::audit::AuditId;
 use crate::core::session::BootId;
 use crate::core::time::Clock;
 use crate::store::Registry;
+use crate::store::audit::{AuditLog, AuditLogError};
 use crate::store::ballast::{Ballast, DEFAULT_BALLAST_BYTES};
 use crate::store::commands::Commands;
 use crate::store::connection_log::{ConnectionLog, ConnectionLogError};
 use crate::store::data_folder::{DataFolder, DataFolderError};
 use crate::store::group_positions::GroupPositions;
 use crate::store::journal::{Journal, JournalConfig, JournalError};
-use crate::store::sql::{Database, OpenError, SqlCommands, SqlConnectionLog, SqlGroupPositions, SqlRegistry};
+use crate::store::sql::{Database, OpenError, SqlAuditLog, SqlCommands, SqlConnectionLog, SqlGroupPositions, SqlRegistry};
 
 /// The stores can't be opened.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +46,9 @@ pub enum StoreError {
     /// The connections' log.
     #[error(transparent)]
     ConnectionLog(#[from] ConnectionLogError),
+    /// The audit.
+    #[error(transparent)]
+    Audit(#[from] AuditLogError),
     /// The file with the registry's URL.
     #[error("the registry's URL can't be read from {path}")]
     RegistryUrl {
@@ -64,6 +69,8 @@ pub struct Stores {
     pub commands: Arc<dyn Commands>,
     /// The devices' connections.
     pub connection_log: Arc<dyn ConnectionLog>,
+    /// The audit, and its last entry.
+    pub audit: (Arc<dyn AuditLog>, Option<AuditId>),
     /// Where the consumer groups stood.
     pub group_positions: Arc<dyn GroupPositions>,
     /// Which life of the data this is.
@@ -87,12 +94,15 @@ impl Stores {
         let database = open_database(&folder, config.registry_url_file.as_deref(), ballast).await?;
         let connection_log = SqlConnectionLog::new(database.clone());
         let boot = connection_log.begin_boot(clock.now()).await?;
+        let audit = SqlAuditLog::new(database.clone());
+        let last_audited = audit.last().await?;
         Ok(Self {
             registry: Arc::new(SqlRegistry::new(database.clone())),
             journal: Arc::new(journal),
             commands: Arc::new(SqlCommands::new(database.clone())),
             connection_log: Arc::new(connection_log),
             group_positions: Arc::new(SqlGroupPositions::new(database.clone())),
+            audit: (Arc::new(audit), last_audited),
             boot,
             database,
             folder,
@@ -101,8 +111,8 @@ impl Stores {
 
     /// Waits until what was taken is on disk, and gives everything back.
     pub async fn close(self) {
-        let Self { registry, journal, commands, connection_log, group_positions, boot: _, database, folder } = self;
-        drop((registry, commands, connection_log, group_positions));
+        let Self { registry, journal, commands, connection_log, group_positions, audit, boot: _, database, folder } = self;
+        drop((registry, commands, connection_log, group_positions, audit));
         database.close().await;
         // A panic in there has been logged by the journal.
         let _ = spawn_blocking(move || journal.close()).await;

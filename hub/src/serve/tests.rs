@@ -330,11 +330,11 @@ async fn who_is_cut_at_the_end_has_gone_because_the_hub_did() {
         credential: Credential::DeviceKey(KeyFingerprint::of(&crate::ops::world::key(1))),
         good_until: UnixMillis(i64::MAX),
     };
-    let write = RegistryWrite { id: identity.device_id.clone(), expected: Expected::Absent, new: Some(identity) };
+    let write = RegistryWrite { id: identity.device_id.clone(), expected: Expected::Absent, new: Some(identity), audit: None };
     hub.registry.write(vec![write]).await.unwrap()[0].unwrap();
     let owner = authenticate_service(&hub, Some(&rig.owners_token()), Permission::RegistryRead, "", origin()).await.unwrap();
     let interest = Interest { kinds: vec![ChangeKind::Presence], devices: Devices::All };
-    let mut watcher = watch_changes(&hub, &owner, interest, Start { from: None, snapshot: Some(false) }).unwrap();
+    let mut watcher = watch_changes(&hub, &owner.policy, interest, Start { from: None, snapshot: Some(false) }).unwrap();
     // Its connection neither goes nor notices anything.
     let session = open_session(&hub, right, origin()).await.unwrap();
 

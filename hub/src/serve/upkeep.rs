@@ -13,8 +13,10 @@ use crate::core::time::UnixMillis;
 use crate::ops::Hub;
 use crate::ops::consumer_groups::{keep_group_positions, look_up_ages};
 use crate::ops::end_expired::end_expired;
-use crate::ops::expected_devices::follow_devices;
 use crate::ops::flush_activity::flush_activity;
+use crate::ops::follow_devices::follow_devices;
+use crate::ops::live::{keep_fleet_told, keep_groups_told};
+use crate::ops::rates::keep_rates;
 use crate::ops::record_connections::{flush_connections, forget_boots, prune_connections};
 use crate::ops::registry_statistics::keep_count;
 
@@ -43,7 +45,10 @@ pub(super) fn begin(hub: &Arc<Hub>, upkeep: &mut JoinSet<()>) {
     upkeep.spawn(keep_consumer_groups(Arc::clone(hub)));
     upkeep.spawn(keep_ages(Arc::clone(hub)));
     upkeep.spawn(keep_count(Arc::clone(hub)));
-    upkeep.spawn(keep_expectations(Arc::clone(hub)));
+    upkeep.spawn(keep_pictures(Arc::clone(hub)));
+    upkeep.spawn(keep_rates(Arc::clone(hub)));
+    upkeep.spawn(keep_fleet_told(Arc::clone(hub)));
+    upkeep.spawn(keep_groups_told(Arc::clone(hub)));
 }
 
 /// Writes what is not written yet, once the tasks have ended.
@@ -129,7 +134,7 @@ async fn keep_activity(hub: Arc<Hub>) {
     }
 }
 
-/// Keeps count of the devices that are expected, and of those that are offline.
-async fn keep_expectations(hub: Arc<Hub>) {
+/// Keeps count of the devices that are expected, and of those that are offline; and the list of all devices.
+async fn keep_pictures(hub: Arc<Hub>) {
     follow_devices(&hub).await;
 }

@@ -9,12 +9,14 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::watch;
 
+use crate::core::audit::AuditEntry;
 use crate::core::device_id::DeviceId;
 use crate::core::event::{PartitionId, PartitionInfo, SequenceNumber, StartPosition};
 use crate::core::identity::{DeviceIdentity, GenerationId, Version};
 use crate::core::session::BootId;
 use crate::core::time::UnixMillis;
 
+pub mod audit;
 pub mod ballast;
 pub mod commands;
 pub mod connection_log;
@@ -60,6 +62,8 @@ pub struct RegistryWrite {
     /// What is there afterwards; `None` deletes. Its activity counts only where nothing was there before: what
     /// [`Registry::record_activity`] has recorded is never undone by a writer who read before it.
     pub new: Option<DeviceIdentity>,
+    /// What the audit says of it, in the same transaction: there when the write happened, and only then.
+    pub audit: Option<AuditEntry>,
 }
 
 /// What must be there for a write to happen.

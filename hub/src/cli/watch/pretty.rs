@@ -56,6 +56,19 @@ pub(super) fn change(kind: &str, change: &Value, now: &str, style: Style) -> Str
             let time = change["time"].as_str().or(change["enqueuedTimeUtc"].as_str()).and_then(|time| time.parse::<UnixMillis>().ok());
             line(&time.map_or_else(|| now.to_owned(), |time| time.to_string()), &text("deviceId"), ODD, "receipt", &more)
         }
+        "audit" => {
+            let refused = change["reason"].as_str().map(|_| format!(", refused: {}", text("reason"))).unwrap_or_default();
+            let detail = change["detail"].as_str().map(|_| format!(" ({})", text("detail"))).unwrap_or_default();
+            let who = sanitized(change["who"]["name"].as_str().filter(|name| !name.is_empty()).unwrap_or("the hub"));
+            let colour = if refused.is_empty() { ODD } else { BAD };
+            line(
+                &text("time"),
+                &text("deviceId"),
+                colour,
+                "audit",
+                &format!("{who}, {}: {}{detail}{refused}", text("door"), text("action")),
+            )
+        }
         "snapshot-begin" => style.dim("how things stand:") + "\n",
         "snapshot-end" => style.dim("what happens from now on:") + "\n",
         "skipped" => style.paint(BAD, &format!("{} changes were missed: this came too slowly through", change["count"])) + "\n",
@@ -100,6 +113,11 @@ mod tests {
         );
         (receipt["step"], receipt["reason"]) = ("ReceiptLost".into(), "Expired".into());
         assert!(shown("receipt", &receipt).ends_with("of command 12: Success, lost: Expired\n"));
+        let audit = json!({
+            "id": "1", "time": "T", "who": {"kind": "person", "name": "ada", "method": "password"}, "door": "dashboard", "address": "192.0.2.1",
+            "action": "DeviceDisabled", "deviceId": "pump", "detail": "stolen", "outcome": "Done"
+        });
+        assert_eq!(shown("audit", &audit), "T  pump                  audit         ada, dashboard: DeviceDisabled (stolen)\n");
         let registry = json!({"operation": "deleted", "deviceId": "pump"});
         assert_eq!(shown("registry", &registry), "now  pump                  identity      deleted\n");
     }
@@ -107,12 +125,13 @@ mod tests {
     #[test]
     fn nobody_writes_to_the_terminal() {
         let evil = "\x1b]0;owned\x07\u{9b}31m";
-        for kind in ["presence", "registry", "refusal", "command", "receipt", "reset", evil] {
+        for kind in ["presence", "registry", "refusal", "command", "receipt", "audit", "reset", evil] {
             let lost = json!({"step": "ReceiptLost", "reason": evil, "time": evil, "commandId": evil});
             assert!(!shown(kind, &lost).contains(['\x1b', '\x07', '\u{9b}']), "{kind}");
             let data = json!({
                 "deviceId": evil, "claimed": evil, "time": evil, "state": evil, "reason": evil, "text": evil, "protocol": evil, "address": evil, "connection": evil,
                 "operation": evil, "commandId": evil, "statusCode": evil, "enqueuedTimeUtc": evil, "device": {"status": evil},
+                "who": {"name": evil}, "door": evil, "action": evil, "detail": evil,
                 "command": {"id": evil, "deviceId": evil}, "step": {"time": evil, "step": evil, "reason": evil, "protocol": evil}
             });
             assert!(!shown(kind, &data).contains(['\x1b', '\x07', '\u{9b}']), "{kind}");

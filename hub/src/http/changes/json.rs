@@ -6,6 +6,7 @@ use crate::core::change::{Change, Transition};
 use crate::core::command::receipt_document::ReceiptDocument;
 use crate::core::command::{Command, Receipt, Step, StepKind};
 use crate::core::identity::DeviceIdentity;
+use crate::http::audit::EntryDocument;
 use crate::http::commands::json::{CommandDocument, StepDocument};
 use crate::http::registry::document;
 use crate::ops::read_commands::CommandView;
@@ -15,11 +16,22 @@ use crate::ops::watch_changes::Standing;
 /// What of an identity changes without a change of the identity, and is told as what it is.
 const VOLATILE: [&str; 4] = ["connectionState", "connectionStateUpdatedTime", "lastActivityTime", "cloudToDeviceMessageCount"];
 
-/// What of an identity's authentication anybody who may watch may know.
-const SHOWN_OF_AUTHENTICATION: [&str; 2] = ["type", "x509Thumbprint"];
+#[cfg(test)]
+thread_local! {
+    /// How many texts of changes were made by this thread, which in tests has a hub for itself.
+    static TEXTS_MADE: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// How many texts of changes were made so far.
+#[cfg(test)]
+pub fn texts_made() -> u64 {
+    TEXTS_MADE.get()
+}
 
 /// The change's data: a JSON object on one line.
 pub fn render(change: &Change) -> String {
+    #[cfg(test)]
+    TEXTS_MADE.set(TEXTS_MADE.get() + 1);
     match change {
         Change::IdentityWritten(identity) => {
             json!({ "operation": "written", "deviceId": identity.device_id.as_str(), "device": device(identity) })
@@ -37,6 +49,7 @@ pub fn render(change: &Change) -> String {
         Change::Command(what, step) => json!({ "command": command(what, step), "step": StepDocument::of(step) }),
         Change::Receipt(what) => receipt(what),
         Change::ReceiptStep(what, step) => receipt_step(what, step),
+        Change::Audited(entry) => json!(EntryDocument::of(entry)),
     }
     .to_string()
 }
@@ -58,12 +71,9 @@ fn device(identity: &DeviceIdentity) -> Value {
         last_activity_time: None,
         commands_pending: 0,
     };
-    let mut device = document::of(&view);
+    let mut device = document::without_keys(&view);
     if let Some(fields) = device.as_object_mut() {
         VOLATILE.iter().for_each(|name| drop(fields.remove(*name)));
-    }
-    if let Some(authentication) = device["authentication"].as_object_mut() {
-        authentication.retain(|name, _| SHOWN_OF_AUTHENTICATION.contains(&name.as_str()));
     }
     device
 }

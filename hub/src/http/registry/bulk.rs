@@ -74,11 +74,11 @@ struct Common {
 /// Answers 200 when every row was done and 400 when one was not; the others are done all the same.
 pub async fn change_devices(
     State(hub): State<Arc<Hub>>,
-    writer: RegistryWriter,
+    RegistryWriter(writer): RegistryWriter,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let common = Common { policy: writer.policy, signature: Signature::of_request(&headers) };
+    let common = Common { policy: writer.name().to_owned(), signature: Signature::of_request(&headers) };
     let Value::Array(rows) = parse(&body::read(body, BULK_MAX_BYTES).await?)? else {
         return Err(Failure::argument_invalid("the body is an array of devices"));
     };
@@ -97,7 +97,7 @@ pub async fn change_devices(
             Err(error) => errors.push(RowError { row, id, failure: error.into() }),
         }
     }
-    let answers = change_devices::change_devices(&hub, changes).await?;
+    let answers = change_devices::change_devices(&hub, &writer.by(), changes).await?;
     let mut kept = Vec::new();
     for ((row, id), answer) in places.into_iter().zip(answers) {
         match answer {

@@ -264,6 +264,18 @@ pub fn of(view: &DeviceView) -> Value {
     })
 }
 
+/// What of an identity's authentication anybody may know who may know of the identity.
+const SHOWN_OF_AUTHENTICATION: [&str; 2] = ["type", "x509Thumbprint"];
+
+/// The same, without the keys.
+pub fn without_keys(view: &DeviceView) -> Value {
+    let mut device = of(view);
+    if let Some(authentication) = device["authentication"].as_object_mut() {
+        authentication.retain(|name, _| SHOWN_OF_AUTHENTICATION.contains(&name.as_str()));
+    }
+    device
+}
+
 fn status_word(status: DeviceStatus) -> &'static str {
     match status {
         DeviceStatus::Enabled => "enabled",

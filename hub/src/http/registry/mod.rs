@@ -52,12 +52,12 @@ impl<S: Send + Sync> FromRequestParts<S> for PathDevice {
 /// `PUT /devices/{id}`: creates without If-Match, replaces with it.
 pub async fn put_device(
     State(hub): State<Arc<Hub>>,
-    writer: RegistryWriter,
+    RegistryWriter(writer): RegistryWriter,
     PathDevice(id): PathDevice,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Failure> {
-    let author = Signature::of_request(&headers).author(&writer.policy)?;
+    let author = Signature::of_request(&headers).author(writer.name())?;
     let document = DeviceDocument::parse(parse(&body::read(body, DEVICE_MAX_BYTES).await?)?)?;
     document.must_be_of(&id)?;
     let settings = document.settings()?;
@@ -65,7 +65,7 @@ pub async fn put_device(
         None => Change::Create(settings),
         Some(precondition) => Change::Update(settings, precondition),
     };
-    match change_device(&hub, id.clone(), Request { change, author }).await? {
+    match change_device(&hub, &writer.by(), id.clone(), Request { change, author }).await? {
         Outcome::Kept(identity) => Ok(device(&DeviceView::of(&hub, *identity).await)),
         Outcome::Deleted => Err(Refused::NotFound(id).into()),
     }
@@ -80,13 +80,13 @@ pub async fn get_device(State(hub): State<Arc<Hub>>, _: RegistryReader, PathDevi
 /// `DELETE /devices/{id}`, with or without If-Match. A held identity stays when its manifest deletes it, as nobody's, and still held.
 pub async fn delete_device(
     State(hub): State<Arc<Hub>>,
-    writer: RegistryWriter,
+    RegistryWriter(writer): RegistryWriter,
     PathDevice(id): PathDevice,
     headers: HeaderMap,
 ) -> Result<StatusCode, Failure> {
-    let author = Signature::of_request(&headers).author(&writer.policy)?;
+    let author = Signature::of_request(&headers).author(writer.name())?;
     let change = Change::Delete(precondition(&headers)?.unwrap_or(Precondition::Any));
-    change_device(&hub, id, Request { change, author }).await?;
+    change_device(&hub, &writer.by(), id, Request { change, author }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

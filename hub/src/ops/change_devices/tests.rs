@@ -13,6 +13,7 @@ use crate::core::session::{Credential, DeviceRight, DisconnectReason, KeyFingerp
 use crate::core::time::UnixMillis;
 use crate::ops::changes::{Lanes, NoPlace, Span};
 use crate::ops::open_session::open_session;
+use crate::ops::world::by_service;
 use crate::ops::{Session, world};
 use crate::store::memory::registry::MemoryRegistry;
 use crate::store::{DeviceActivity, DeviceCount, ExpectationFailed, Registry};
@@ -60,7 +61,8 @@ impl Registry for RiggedRegistry {
         if self.forestalled.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok() {
             let current = self.inner.get(&writes[0].id).await?.expect("somebody is there");
             let new = DeviceIdentity { version: current.version.next(), ..current.clone() };
-            let write = RegistryWrite { id: new.device_id.clone(), expected: Expected::Version(current.version), new: Some(new) };
+            let write =
+                RegistryWrite { id: new.device_id.clone(), expected: Expected::Version(current.version), new: Some(new), audit: None };
             self.inner.write(vec![write]).await?[0].expect("nobody else writes");
         }
         let answers = self.inner.write(writes).await?;
@@ -95,7 +97,7 @@ impl World {
     async fn new() -> Self {
         let registry = Arc::new(RiggedRegistry::default());
         let hub = world::World::on(Arc::clone(&registry) as _).hub;
-        let Ok(Outcome::Kept(device)) = change_device(&hub, id(), request(Change::Create(Settings::default()))).await else {
+        let Ok(Outcome::Kept(device)) = change_device(&hub, &by_service(), id(), request(Change::Create(Settings::default()))).await else {
             panic!("nobody is there yet");
         };
         let Authentication::SymmetricKey { primary, .. } = &device.authentication else { panic!("it has no keys") };
@@ -111,7 +113,7 @@ impl World {
     }
 
     async fn disable(&self) -> Result<Outcome, ChangeError> {
-        change_device(&self.hub, id(), disable()).await
+        change_device(&self.hub, &by_service(), id(), disable()).await
     }
 }
 
@@ -133,7 +135,7 @@ async fn a_caller_who_goes_away_leaves_nobody_connected() {
     let world = World::new().await;
     world.registry.holds_answers.store(true, Ordering::Relaxed);
     let hub = Arc::clone(&world.hub);
-    let caller = tokio::spawn(async move { change_device(&hub, id(), disable()).await.map(|_| ()) });
+    let caller = tokio::spawn(async move { change_device(&hub, &by_service(), id(), disable()).await.map(|_| ()) });
     world.registry.committed.0.acquire().await.expect("never closed").forget();
     caller.abort();
     assert!(caller.await.expect_err("aborted").is_cancelled());
@@ -175,7 +177,7 @@ async fn a_registry_that_goes_away_with_its_answer_disturbs_nobody_whose_right_t
     let world = World::new().await;
     world.registry.goes_away.store(true, Ordering::Relaxed);
     let settings = Settings { status: Some(DeviceStatus::Enabled), ..Settings::default() };
-    assert!(change_device(&world.hub, id(), request(Change::Update(settings, Precondition::Any))).await.is_err());
+    assert!(change_device(&world.hub, &by_service(), id(), request(Change::Update(settings, Precondition::Any))).await.is_err());
     assert_eq!(world.session.ended(), None);
 }
 
@@ -192,7 +194,7 @@ async fn who_is_forestalled_decides_again_a_bounded_number_of_times() {
     let etag = world.hub.registry.get(&id()).await.expect("answers").expect("is there").version.etag();
     world.registry.forestalled.store(1, Ordering::Relaxed);
     let matching = request(Change::Update(Settings::default(), Precondition::ETag(etag)));
-    let refused = change_device(&world.hub, id(), matching).await;
+    let refused = change_device(&world.hub, &by_service(), id(), matching).await;
     assert!(matches!(refused, Err(ChangeError::Refused(Refused::ETagMismatch(_)))), "a precondition is for the version it names");
 }
 
@@ -206,7 +208,7 @@ async fn each_of_many_is_answered_in_its_place() {
         (other("b"), request(Change::Delete(Precondition::Any))),
         (other("c"), request(Change::CreateOrUpdate(Settings::default(), Precondition::Any))),
     ];
-    let answers = change_devices(&world.hub, changes).await.expect("answers");
+    let answers = change_devices(&world.hub, &by_service(), changes).await.expect("answers");
     assert!(matches!(
         &answers[..],
         [
@@ -227,7 +229,7 @@ async fn many_authors_changes_are_one_transaction() {
         let author = Author::Manifest { source, claim: Claim::Own };
         (DeviceId::parse(&name).expect("a device id"), Request { change: Change::Create(Settings::default()), author })
     });
-    let answers = change_devices(&world.hub, changes.collect()).await.expect("answers");
+    let answers = change_devices(&world.hub, &by_service(), changes.collect()).await.expect("answers");
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 100);
     assert_eq!(world.registry.committed.0.available_permits(), 1, "one write of the registry");
 }

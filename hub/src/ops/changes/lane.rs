@@ -31,7 +31,7 @@ pub struct Budget {
 /// A choice among the lanes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lanes {
-    /// Registry, presence and refusals.
+    /// Registry, presence, refusals and the audit.
     pub fleet: bool,
     /// Commands and receipts.
     pub commands: bool,
@@ -47,7 +47,7 @@ impl Lanes {
 /// Whether its lane is the fleet's; otherwise it is the commands'.
 pub fn is_of_fleet(kind: ChangeKind) -> bool {
     match kind {
-        ChangeKind::Registry | ChangeKind::Presence | ChangeKind::Refusal => true,
+        ChangeKind::Registry | ChangeKind::Presence | ChangeKind::Refusal | ChangeKind::Audit => true,
         ChangeKind::Command | ChangeKind::Receipt => false,
     }
 }
@@ -167,6 +167,8 @@ pub(super) fn cost(change: &Change) -> usize {
             Change::IdentityDeleted(_) => 300,
             Change::Presence(_) => 400,
             Change::Refused { claimed, reason: (_, text), .. } => 300 + 3 * (claimed.len() + text.len()),
+            // Each of its texts has at most 200 characters.
+            Change::Audited(_) => 3000,
             Change::Command(..) => 1400,
             Change::Receipt(_) | Change::ReceiptStep(..) => 1000,
         }

@@ -4,14 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::identity::Version;
-use crate::core::session::{BootId, DisconnectReason, KeyFingerprint};
+use crate::core::session::{BootId, DisconnectReason};
 use crate::ops::open_session::{close_session, open_session};
-use crate::ops::world::{NOW, World, device_token, identity, key, origin};
+use crate::ops::world::{NOW, World, device_token, identity, origin};
 use crate::store::Expected;
-
-fn right(policy: &str) -> ServiceRight {
-    ServiceRight { policy: policy.to_owned(), key: KeyFingerprint::of(&key(101)), good_until: NOW }
-}
 
 fn everything() -> Interest {
     Interest { kinds: ChangeKind::ALL.to_vec(), devices: Devices::All }
@@ -22,7 +18,7 @@ fn device(id: &str) -> DeviceId {
 }
 
 fn watch(world: &World, interest: Interest, from: Option<ChangePosition>) -> Watcher {
-    watch_changes(&world.hub, &right("service"), interest, Start { from, snapshot: None }).unwrap()
+    watch_changes(&world.hub, "service", interest, Start { from, snapshot: None }).unwrap()
 }
 
 async fn connect(world: &World, id: &str) -> Session {
@@ -115,7 +111,7 @@ async fn whoever_can_not_go_on_is_told_and_begins_anew() {
         assert_eq!(words, [&format!("reset {reason}"), "begin", "stands D registry", "end of snapshot"]);
     }
     let start = Start { from: at(0, 1), snapshot: Some(false) };
-    let mut watcher = watch_changes(&world.hub, &right("service"), interest(), start).unwrap();
+    let mut watcher = watch_changes(&world.hub, "service", interest(), start).unwrap();
     assert_eq!(told(&mut watcher).await, ["reset HubRestarted"]);
 
     world.clock.0.fetch_add(2 * 60 * 60 * 1000, std::sync::atomic::Ordering::Relaxed);
@@ -172,7 +168,7 @@ async fn a_storm_of_commands_is_missed_by_those_who_wanted_commands_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_policy_has_so_many_watchers() {
     let world = World::new();
-    let open = |policy: &str| watch_changes(&world.hub, &right(policy), everything(), Start { from: None, snapshot: None });
+    let open = |policy: &str| watch_changes(&world.hub, policy, everything(), Start { from: None, snapshot: None });
     let watchers: Vec<_> = std::iter::from_fn(|| open("service").ok()).collect();
     assert_eq!(watchers.len(), 64);
     assert!(open("owner").is_ok());
@@ -265,7 +261,7 @@ proptest! {
                     Event::Delete(which) => {
                         let id = device(ids[usize::from(which)]);
                         if let Some(version) = versions.remove(id.as_str()) {
-                            let write = crate::store::RegistryWrite { id: id.clone(), expected: Expected::Version(Version(version)), new: None };
+                            let write = crate::store::RegistryWrite { id: id.clone(), expected: Expected::Version(Version(version)), new: None, audit: None };
                             world.hub.registry.write(vec![write]).await.unwrap()[0].unwrap();
                             world.hub.identity_changed(&id, None);
                             if let Some(session) = sessions.remove(id.as_str()) {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::core::device_id::DeviceId;
 use crate::core::identity::Authentication;
 use crate::core::identity::change::{Author, Change, Outcome, Precondition, Request, Settings};
+use crate::core::principal::By;
 use crate::ops::Hub;
 use crate::ops::change_devices::{ChangeError, change_device};
 use crate::store::RegistryError;
@@ -31,7 +32,7 @@ pub async fn ensure(hub: &Arc<Hub>, id: &DeviceId) -> Result<Authentication, Dev
     let author = Author::Policy { name: "iothubowner".to_owned(), release: false };
     // Should somebody have been faster: an update that wants nothing changes nothing.
     let change = Change::CreateOrUpdate(Settings::default(), Precondition::Any);
-    match change_device(hub, id.clone(), Request { change, author }).await? {
+    match change_device(hub, &By::the_hub(), id.clone(), Request { change, author }).await? {
         Outcome::Kept(identity) => Ok(identity.authentication),
         Outcome::Deleted => Err(DeviceError::Deleted),
     }

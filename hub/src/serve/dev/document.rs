@@ -27,6 +27,9 @@ pub struct HubDocument {
     pub ca_file: PathBuf,
     /// Where it listens.
     pub endpoints: Endpoints,
+    /// Where a person signs in to the dashboard, once, within ten minutes; only to whoever has started the hub.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dashboard: Option<String>,
     /// One for each built-in policy.
     pub connection_strings: BTreeMap<String, String>,
     /// For Event Hubs' clients, which read the events.
@@ -84,6 +87,12 @@ pub fn device_connection_string(host_name: &str, device: &DeviceId, authenticati
 }
 
 impl HubDocument {
+    /// With the link that signs somebody in.
+    #[must_use]
+    pub fn with_dashboard(&self, link: String) -> Self {
+        Self { dashboard: Some(link), ..self.clone() }
+    }
+
     /// The JSON text. It holds secrets.
     #[must_use]
     pub fn to_json(&self) -> String {
@@ -108,6 +117,9 @@ impl HubDocument {
         writeln!(text, "  Health, metrics  {metrics}")?;
         writeln!(text, "  Data             {}", data.display())?;
         writeln!(text, "  Trust            {}\n", self.ca_file.display())?;
+        if let Some(link) = &self.dashboard {
+            writeln!(text, "The dashboard, good once and for ten minutes:\n\n  {link}\n")?;
+        }
         writeln!(text, "Connection strings for back ends:\n")?;
         for (policy, string) in &self.connection_strings {
             writeln!(text, "  {policy:<17} {string}")?;
@@ -152,6 +164,7 @@ mod tests {
             host_name: "localhost".into(),
             ca_file: "/data/tls/ca.pem".into(),
             endpoints,
+            dashboard: None,
             connection_strings: [("service".to_owned(), "HostName=localhost;…".to_owned())].into(),
             event_hub_connection_string: "Endpoint=sb://localhost/;…".to_owned(),
             devices: BTreeMap::new(),

@@ -25,6 +25,7 @@ use crate::config::{Config, HostName};
 use crate::core::consumer_group::ConsumerGroup;
 use crate::core::device_id::DeviceId;
 use crate::core::time::Clock;
+use crate::ops::Hub;
 
 pub mod command;
 pub mod devices;
@@ -165,9 +166,11 @@ async fn run_beside(
     }
     let mut hangup = signal(SignalKind::hangup()).map_err(StartError::Signals)?;
     let told_to_stop = told_to_stop()?;
+    // For whoever reads this, and not for the file: the link is good once.
+    let link = dashboard_link(&document.endpoints.api, running.hub());
     announce(&match options.output {
-        Output::Json => document.to_json(),
-        Output::Text => document.to_text(data),
+        Output::Json => document.with_dashboard(link).to_json(),
+        Output::Text => document.with_dashboard(link).to_text(data),
     })
     .map_err(DevError::Output)?;
     let name = tokio::select! {
@@ -232,10 +235,13 @@ fn configuration(options: &DevOptions, data: &Path) -> Config {
         commands: Default::default(),
         offline_after: None,
         proxy_sources: Vec::new(),
+        sign_in: Default::default(),
+        audit: Default::default(),
         limits: Limits { connections: Count::from_text(CONNECTIONS).expect("it is in range"), ..Limits::default() },
         log: Log::default(),
         policies: BTreeMap::new(),
         device_authorities: authorities.collect(),
+        people: BTreeMap::new(),
     }
 }
 
@@ -273,6 +279,7 @@ async fn describe(options: &DevOptions, certificates: &DevelopmentCertificates, 
             api: url("https", &host, port(addresses.api)),
             metrics: url("https", metrics_host, port(addresses.metrics)),
         },
+        dashboard: None,
         connection_strings: policy_connection_strings(name, &hub.policies.current()),
         event_hub_connection_string: event_hub_connection_string(&hub.names, &hub.policies.current()),
         devices,
@@ -295,6 +302,11 @@ fn command_variables(
         variables.push(("IOTHUB_DEVICE_CONNECTION_STRING", device.into()));
     }
     Ok(variables)
+}
+
+/// A link that signs somebody in once. What is behind `#` no browser sends to anybody.
+fn dashboard_link(api: &str, hub: &Hub) -> String {
+    format!("{api}/sign-in#link={}", hub.sign_in.links.make(hub.now()))
 }
 
 fn announce(text: &str) -> io::Result<()> {

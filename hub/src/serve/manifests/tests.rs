@@ -61,7 +61,7 @@ impl Rig {
 
     async fn ask(&self, id: &str, change: Change, author: Author) {
         let id = DeviceId::parse(id).unwrap();
-        change_device(&self.world.hub, id, Request { change, author }).await.unwrap();
+        change_device(&self.world.hub, &crate::ops::world::by_service(), id, Request { change, author }).await.unwrap();
     }
 
     fn credentials(&self, id: &str) -> Option<String> {

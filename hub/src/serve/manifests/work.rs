@@ -14,6 +14,7 @@ use super::{BATCH, DeviceStanding, Manifests, blocking};
 use crate::core::device_id::DeviceId;
 use crate::core::identity::DeviceIdentity;
 use crate::core::identity::change::{Outcome, Refused, Request};
+use crate::core::principal::By;
 use crate::ops::RegistryError;
 use crate::ops::change_devices::{ChangeError, change_devices};
 use crate::serve::policies::new_key;
@@ -66,7 +67,7 @@ impl Manifests {
         if rotates && let Err(error) = self.save_records().await {
             return Err(RegistryError::Unavailable(format!("{error}, so nothing is changed")));
         }
-        let answers = change_devices(&self.hub, requests).await?;
+        let answers = change_devices(&self.hub, &By::the_hub(), requests).await?;
         for ((id, task, consequence), answer) in waiting.into_iter().zip(answers) {
             match answer {
                 Ok(Outcome::Kept(identity)) => settled.push((id, task, consequence, Some(*identity))),

@@ -1,5 +1,6 @@
 //! What every implementation of a seam must do.
 
+pub mod audit;
 pub mod commands;
 pub mod connection_log;
 pub mod event_log;

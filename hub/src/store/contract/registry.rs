@@ -293,7 +293,7 @@ fn random_batch(random: &mut StdRng) -> Vec<RegistryWrite> {
         let name = ["a", "b", "c"][random.random_range(0..3)];
         let expected = if random.random_bool(0.4) { Expected::Absent } else { Expected::Version(Version(random.random_range(0..3))) };
         let new = random.random_bool(0.8).then(|| random_device(name, random));
-        RegistryWrite { id: id(name), expected, new }
+        RegistryWrite { id: id(name), expected, new, audit: None }
     };
     (0..count).map(|_| write(random)).collect()
 }
@@ -361,11 +361,11 @@ fn generation_of(name: &str) -> GenerationId {
 }
 
 fn create(device: &DeviceIdentity) -> RegistryWrite {
-    RegistryWrite { id: device.device_id.clone(), expected: Expected::Absent, new: Some(device.clone()) }
+    RegistryWrite { id: device.device_id.clone(), expected: Expected::Absent, new: Some(device.clone()), audit: None }
 }
 
 fn replace(current: &DeviceIdentity, new: &DeviceIdentity) -> RegistryWrite {
-    RegistryWrite { id: current.device_id.clone(), expected: Expected::Version(current.version), new: Some(new.clone()) }
+    RegistryWrite { id: current.device_id.clone(), expected: Expected::Version(current.version), new: Some(new.clone()), audit: None }
 }
 
 async fn write(registry: &impl Registry, write: RegistryWrite) -> Result<(), ExpectationFailed> {

@@ -1,5 +1,6 @@
 //! Stores in memory: the models that the real ones are compared with.
 
+pub mod audit;
 pub mod commands;
 pub mod connection_log;
 pub mod event_log;

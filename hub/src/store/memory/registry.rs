@@ -4,22 +4,32 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 
 use crate::core::device_id::DeviceId;
 use crate::core::identity::{DeviceIdentity, DeviceStatus};
+use crate::store::memory::audit::MemoryAuditLog;
 use crate::store::{DeviceActivity, DeviceCount, ExpectationFailed, Expected, Registry, RegistryError, RegistryWrite};
 
 /// The identities, in byte order of their ids.
 #[derive(Debug, Default)]
-pub struct MemoryRegistry(Mutex<BTreeMap<DeviceId, DeviceIdentity>>);
+pub struct MemoryRegistry {
+    identities: Mutex<BTreeMap<DeviceId, DeviceIdentity>>,
+    audit: Arc<MemoryAuditLog>,
+}
 
 impl MemoryRegistry {
+    /// One whose changes this audit tells of.
+    #[must_use]
+    pub fn audited(audit: Arc<MemoryAuditLog>) -> Self {
+        Self { audit, ..Self::default() }
+    }
+
     /// The map is whole at every point where a holder of the lock could panic, so poison means nothing here.
     fn identities(&self) -> MutexGuard<'_, BTreeMap<DeviceId, DeviceIdentity>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.identities.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -36,7 +46,13 @@ impl Registry for MemoryRegistry {
 
     async fn write(&self, writes: Vec<RegistryWrite>) -> Result<Vec<Result<(), ExpectationFailed>>, RegistryError> {
         let mut identities = self.identities();
-        Ok(writes.into_iter().map(|write| apply(&mut identities, write)).collect())
+        let write = |mut write: RegistryWrite| {
+            let audit = write.audit.take();
+            apply(&mut identities, write)?;
+            audit.into_iter().for_each(|entry| self.audit.add(entry));
+            Ok(())
+        };
+        Ok(writes.into_iter().map(write).collect())
     }
 
     async fn record_activity(&self, activity: Vec<DeviceActivity>) -> Result<(), RegistryError> {

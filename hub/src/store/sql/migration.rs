@@ -9,6 +9,7 @@ use sea_orm_migration::{DbErr, MigrationName, MigrationTrait, MigratorTrait, Sch
 
 use super::device;
 
+mod audit;
 mod commands;
 mod connections;
 mod group_positions;
@@ -26,6 +27,7 @@ impl MigratorTrait for Migrator {
             Box::new(AddThumbprints),
             Box::new(AddMonitoringAndRotation),
             Box::new(group_positions::CreateConsumerGroupPosition),
+            Box::new(audit::CreateAudit),
         ]
     }
 }

@@ -2,6 +2,8 @@
 //!
 //! sea-orm's entities, statements and errors never leave this folder. Nothing here decides what an identity or a command turns into.
 
+mod audit;
+mod audit_log;
 mod command;
 mod command_group;
 mod command_step;
@@ -20,6 +22,7 @@ mod words;
 #[cfg(test)]
 mod tests;
 
+pub use audit_log::SqlAuditLog;
 pub use commands::SqlCommands;
 pub use connection_log::SqlConnectionLog;
 pub use database::{Database, MakeRoom, OpenError};

@@ -9,6 +9,7 @@ use sea_orm::{
 
 use super::database::{Database, DatabaseError};
 use super::device::{self, Column, Entity};
+use super::{audit, rows};
 use crate::core::device_id::DeviceId;
 use crate::core::identity::DeviceIdentity;
 use crate::core::time::UnixMillis;
@@ -65,9 +66,13 @@ impl Registry for SqlRegistry {
         let answers = self.0.write(&writes, |transaction, writes| {
             Box::pin(async move {
                 let mut answers = Vec::with_capacity(writes.len());
+                let mut entries = Vec::new();
                 for write in writes {
-                    answers.push(if apply(transaction, write).await? { Ok(()) } else { Err(ExpectationFailed) });
+                    let happened = apply(transaction, write).await?;
+                    entries.extend(write.audit.iter().filter(|_| happened));
+                    answers.push(if happened { Ok(()) } else { Err(ExpectationFailed) });
                 }
+                rows::execute(transaction, audit::WRITE, &entries, |entry| audit::written(entry)).await?;
                 Ok(answers)
             })
         });
@@ -149,7 +154,7 @@ mod tests {
     async fn what_was_written_is_there_after_opening_again() {
         let (registry, folder) = open().await;
         let device = enabled_device("a", 7);
-        let write = RegistryWrite { id: device.device_id.clone(), expected: Expected::Absent, new: Some(device.clone()) };
+        let write = RegistryWrite { id: device.device_id.clone(), expected: Expected::Absent, new: Some(device.clone()), audit: None };
         assert_eq!(registry.write(vec![write]).await.expect("writes"), vec![Ok(())]);
         // Not closed: the second one finds what a killed hub leaves behind, write-ahead log included.
         let again = SqlRegistry::new(folder.database().await);
@@ -169,7 +174,7 @@ mod tests {
     async fn a_damaged_row_is_named() {
         let (registry, _folder) = open().await;
         let device = enabled_device("broken", 1);
-        let write = RegistryWrite { id: device.device_id.clone(), expected: Expected::Absent, new: Some(device.clone()) };
+        let write = RegistryWrite { id: device.device_id.clone(), expected: Expected::Absent, new: Some(device.clone()), audit: None };
         assert_eq!(registry.write(vec![write]).await.expect("writes"), vec![Ok(())]);
         let spoil = "UPDATE device SET primary_key = x'00'";
         registry.0.write(&spoil, |transaction, sql| Box::pin(transaction.execute_unprepared(sql))).await.expect("writes");

@@ -55,7 +55,7 @@ async fn a_life_in_which_a_device_was_connected_last_is_kept() {
     }
     let identity = crate::ops::world::identity("D");
     let (id, generation_id) = (identity.device_id.clone(), identity.generation_id.clone());
-    let write = RegistryWrite { id: id.clone(), expected: Expected::Absent, new: Some(identity) };
+    let write = RegistryWrite { id: id.clone(), expected: Expected::Absent, new: Some(identity), audit: None };
     registry.write(vec![write]).await.expect("answers")[0].expect("nobody is there");
     let seen = async |connected_boot| {
         let (id, generation_id) = (id.clone(), generation_id.clone());

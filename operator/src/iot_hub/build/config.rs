@@ -26,6 +26,9 @@ pub const POLICIES_FOLDER: &str = "/etc/mooring/policies";
 /// Where the device authorities' certificates are, in a folder for each.
 pub const AUTHORITIES_FOLDER: &str = "/etc/mooring/authorities";
 
+/// Where the token is with which the hub asks the cluster, as every client of Kubernetes looks for it.
+pub const ACCOUNT_FOLDER: &str = "/var/run/secrets/kubernetes.io/serviceaccount";
+
 /// Where the hub's data is.
 pub const DATA_FOLDER: &str = "/var/lib/mooring";
 
@@ -83,6 +86,7 @@ fn at_start(plan: Plan<'_>) -> Table {
         ("commands", commands(hub)),
         ("feedback", feedback(hub)),
         ("proxy_protocol", proxy_protocol(hub)),
+        ("sign_in", sign_in(plan)),
         ("limits", limits(hub)),
         ("monitoring", table(hub.spec.monitoring.offline_after.map(|time| ("offline_after", span(time))))),
         ("log", table([("format", text("json")), ("filter", text(&hub.spec.log_filter))])),
@@ -155,6 +159,12 @@ fn feedback(hub: &IotHub) -> Table {
 fn proxy_protocol(hub: &IotHub) -> Table {
     let sources = hub.spec.proxy_protocol.as_ref().map(|proxy| proxy.sources.iter().map(text).collect());
     given([("sources", sources.map(Value::Array))])
+}
+
+/// The hub asks the cluster about people's tokens.
+fn sign_in(plan: Plan<'_>) -> Table {
+    let place = || text(format!("{}/{}", plan.namespace(), plan.name()));
+    given([("kubernetes_hub", plan.hub.spec.dashboard.kubernetes.enabled.then(place))])
 }
 
 fn limits(hub: &IotHub) -> Table {

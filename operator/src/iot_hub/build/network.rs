@@ -7,6 +7,9 @@ use super::config::{AMQP_PORT, API_PORT, HTTPS_PORT, METRICS_PORT, MQTT_PORT};
 use crate::iot_hub::child::{Child, Kind};
 use crate::labels;
 
+/// The ports of API servers: of the Service, and of most servers behind it.
+const API_SERVER_PORTS: [u16; 2] = [443, 6443];
+
 /// The NetworkPolicy. (Kubelets' probes pass in any case.)
 #[must_use]
 pub fn policy(plan: Plan<'_>) -> Child {
@@ -36,7 +39,7 @@ pub fn policy(plan: Plan<'_>) -> Child {
     }
     ingress.push(json!({ "from": api_from, "ports": [port(API_PORT)] }));
     ingress.push(json!({ "from": metrics_from, "ports": [port(METRICS_PORT)] }));
-    let rest = json!({
+    let mut rest = json!({
         "spec": {
             "podSelector": { "matchLabels": labels::hub_selector(&plan.name()) },
             // Egress with no rule: nothing goes out. A hub that keeps its data on its own volume looks nobody up.
@@ -44,6 +47,10 @@ pub fn policy(plan: Plan<'_>) -> Child {
             "ingress": ingress,
         },
     });
+    if spec.dashboard.kubernetes.enabled {
+        // A NetworkPolicy can't name the API server, so it is whoever has its ports. The hub knows its address, and asks no DNS.
+        rest["spec"]["egress"] = json!([{ "ports": API_SERVER_PORTS.map(port) }]);
+    }
     plan.child(Kind::NetworkPolicy, &plan.name(), rest)
 }
 

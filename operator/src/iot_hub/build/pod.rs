@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 
 use super::Plan;
 use super::config::{
-    AMQP_PORT, API_PORT, AUTHORITIES_FOLDER, DATA_FOLDER, FILE_PATH, FOLDER, HTTPS_PORT, METRICS_PORT, MQTT_PORT, POLICIES_FOLDER,
-    SHUTDOWN_TIME_S, TLS_FOLDER,
+    ACCOUNT_FOLDER, AMQP_PORT, API_PORT, AUTHORITIES_FOLDER, DATA_FOLDER, FILE_PATH, FOLDER, HTTPS_PORT, METRICS_PORT, MQTT_PORT,
+    POLICIES_FOLDER, SHUTDOWN_TIME_S, TLS_FOLDER,
 };
 use crate::iot_hub::child::{Child, Kind};
 use crate::labels::{self, HubChildren, OPERATOR_POLICY};
@@ -26,6 +26,9 @@ const SHUTDOWN_MARGIN_S: u64 = 20;
 
 /// How long a hub may take to begin: a journal of some hundred GiB without an index is read through.
 const START_PROBES: i32 = 180;
+
+/// How long a token is good with which the hub asks the cluster; the kubelet renews it in time.
+const ACCOUNT_TOKEN_LIFETIME_S: i64 = 3600;
 
 /// The Deployment.
 #[must_use]
@@ -154,6 +157,9 @@ fn mounts(plan: Plan<'_>) -> Value {
     if !plan.hub.spec.device_authorities.is_empty() {
         mounts.push(json!({ "name": "authorities", "mountPath": AUTHORITIES_FOLDER, "readOnly": true }));
     }
+    if plan.hub.spec.dashboard.kubernetes.enabled {
+        mounts.push(json!({ "name": "account", "mountPath": ACCOUNT_FOLDER, "readOnly": true }));
+    }
     json!(mounts)
 }
 
@@ -203,5 +209,20 @@ fn volumes(plan: Plan<'_>) -> Value {
     if !authorities.is_empty() {
         volumes.push(json!({ "name": "authorities", "projected": { "defaultMode": mode, "sources": authorities } }));
     }
+    volumes.extend(plan.hub.spec.dashboard.kubernetes.enabled.then(|| account(mode)));
     json!(volumes)
+}
+
+/// The ServiceAccount's token, mounted by hand: a Pod has it only where the hub has something to ask.
+fn account(mode: i32) -> Value {
+    json!({
+        "name": "account",
+        "projected": {
+            "defaultMode": mode,
+            "sources": [
+                { "serviceAccountToken": { "path": "token", "expirationSeconds": ACCOUNT_TOKEN_LIFETIME_S } },
+                { "configMap": { "name": "kube-root-ca.crt", "items": [{ "key": "ca.crt", "path": "ca.crt" }] } },
+            ],
+        },
+    })
 }

@@ -102,6 +102,7 @@ policies:
 cloudToDevice: { defaultTtl: 2h, lockDuration: 30s, maxDeliveryCount: 5, maxQueueDepth: 100, feedback: { ttl: 3h, lockDuration: 1m, maxDeliveryCount: 7 } }
 limits: { connections: 5000, unfinishedConnections: 100, unfinishedConnectionsPerAddress: 20, failedConnectionsPerAddress: 30, pendingCommands: 1000 }
 monitoring: { offlineAfter: 10m }
+dashboard: { kubernetes: { enabled: true } }
 resources: { requests: { cpu: 500m, memory: 512Mi }, limits: { memory: 1Gi } }
 scheduling:
   nodeSelector: { disk: ssd }

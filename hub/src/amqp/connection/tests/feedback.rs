@@ -7,6 +7,7 @@ use super::back_ends::back_end;
 use super::*;
 use crate::amqp::engine::tests::peer::disposition;
 use crate::core::command::Acknowledgement;
+use crate::core::principal::By;
 use crate::ops::purge_commands::purge_commands;
 use crate::ops::send_command::{NewCommand, send_command};
 
@@ -22,7 +23,7 @@ async fn receipt(world: &World, name: &'static str) {
         again_of: None,
     };
     send_command(&world.hub, identity("D").device_id, command).await.unwrap();
-    purge_commands(&world.hub, identity("D").device_id).await.unwrap();
+    purge_commands(&world.hub, &By::the_hub(), identity("D").device_id).await.unwrap();
 }
 
 /// A back end with a link for receipts, at handle 2, and some credit.

@@ -31,13 +31,16 @@ use crate::core::time::{Clock, UnixMillis};
 use crate::mqtt::codec::{Decoded, Limits, decode};
 use crate::mqtt::connection::{Stranger, serve_connection};
 use crate::mqtt::packet::{Connect, Delivery, Packet, PacketId, QoS, Subscribe};
+use crate::ops::audit::{Audit, AuditLimits};
 use crate::ops::authenticate::Origin;
-use crate::ops::describe_hub::CertificateExpiry;
+use crate::ops::describe_hub::{Alone, CertificateExpiry};
 use crate::ops::receive_feedback::{receive_feedback, settle_feedback};
 use crate::ops::send_command::{NewCommand, send_command};
+use crate::ops::sign_in::SignIn;
 use crate::ops::world::{NOW, identity, key};
 use crate::ops::{Hub, HubParts, commands};
 use crate::store::commands::{CommandQuery, CommandWrite, Commands, CommandsError, Pending};
+use crate::store::memory::audit::MemoryAuditLog;
 use crate::store::memory::commands::MemoryCommands;
 use crate::store::memory::connection_log::MemoryConnectionLog;
 use crate::store::memory::event_log::MemoryEventLog;
@@ -153,8 +156,12 @@ struct Outside {
 impl Outside {
     fn new(seed: u64) -> Self {
         let registry = MemoryRegistry::default();
-        let write =
-            |name: &&str| RegistryWrite { id: DeviceId::parse(name).unwrap(), expected: Expected::Absent, new: Some(identity(name)) };
+        let write = |name: &&str| RegistryWrite {
+            id: DeviceId::parse(name).unwrap(),
+            expected: Expected::Absent,
+            new: Some(identity(name)),
+            audit: None,
+        };
         registry.write(DEVICES.iter().map(write).collect()).now_or_never().unwrap().unwrap();
         Self { seed, commands: Arc::default(), registry: Arc::new(registry), history: Arc::default(), boots: Arc::default() }
     }
@@ -191,7 +198,10 @@ impl Outside {
             commands: Arc::new(store),
             connection_log: Arc::new(MemoryConnectionLog::default()),
             group_positions: Arc::new(MemoryGroupPositions::default()),
+            audit: Audit::new(Arc::<MemoryAuditLog>::default(), None, AuditLimits::default()),
+            sign_in: SignIn::default(),
             certificate_expiry: CertificateExpiry::told_by(|| None),
+            surroundings: Arc::new(Alone),
             clock: Arc::new(SimulatedClock),
         }));
         // All in one task: the order in which a crash drops tasks depends on what other tests spawn, and a dropped stream throws dice.

@@ -7,6 +7,7 @@ use crate::core::identity::change::{self, Author, Precondition, Settings};
 use crate::ops::change_devices::{ChangeError, change_device};
 use crate::ops::changes::{Lanes, Span};
 use crate::ops::commands::UNDER_WAY_MAX;
+use crate::ops::world::by_service;
 use crate::store::RegistryError;
 
 /// Long enough for all that needs no time to have happened.
@@ -19,7 +20,7 @@ fn disable(world: &World) -> tokio::task::JoinHandle<Result<u64, ChangeError>> {
         let settings = Settings { status: Some(DeviceStatus::Disabled), ..Settings::default() };
         let author = Author::Policy { name: "iothubowner".to_owned(), release: false };
         let request = change::Request { change: change::Change::Update(settings, Precondition::Any), author };
-        change_device(&hub, device(), request).await?;
+        change_device(&hub, &by_service(), device(), request).await?;
         Ok(hub.changes.end_of(Lanes::of(&ChangeKind::ALL)).next)
     })
 }

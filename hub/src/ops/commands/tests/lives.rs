@@ -74,7 +74,7 @@ async fn a_deletion_outlives_the_failing_of_the_store() {
     let world = World::with_device("D").await;
     let command = send_without_receipt(&world, "D").await;
     world.commands.set_failing(true);
-    assert!(purge_commands(&world.hub, device()).await.is_err());
+    assert!(purge_commands(&world.hub, &by_service(), device()).await.is_err());
     assert!(!world.hub.commands.machine().knows(&device()), "the desk thinks that it has ended everything");
     world.write(Expected::Version(Version(1)), None).await;
     assert!(receive_feedback(&world.hub, 0).await.is_err());
@@ -109,8 +109,8 @@ async fn what_a_crash_left_of_deleted_devices_is_found_at_the_start() {
     world.hub.commands.stop();
     world.hub.commands.sender().closed().await;
     // Durable, and then the process is killed before anybody is told.
-    let deletion = RegistryWrite { id: device(), expected: Expected::Version(Version(1)), new: None };
-    let creation = RegistryWrite { id: device(), expected: Expected::Absent, new: Some(made_anew()) };
+    let deletion = RegistryWrite { id: device(), expected: Expected::Version(Version(1)), new: None, audit: None };
+    let creation = RegistryWrite { id: device(), expected: Expected::Absent, new: Some(made_anew()), audit: None };
     world.hub.registry.write(vec![deletion, creation]).await.unwrap().into_iter().for_each(Result::unwrap);
 
     let world = world.restarted();

@@ -15,13 +15,13 @@ use crate::core::message::{Body, Message, MessageId};
 use crate::core::session::{DeviceRight, DisconnectReason};
 use crate::ops::open_session::{close_session, open_session};
 use crate::ops::purge_commands::{PurgeError, purge_commands};
-use crate::ops::read_commands::{CommandQuery, command_content, get_command, list_commands};
+use crate::ops::read_commands::{CommandQuery, get_command, list_commands, read_command_content};
 use crate::ops::receive_commands::{ReceiveError, next_command, not_sent, subscribe};
 use crate::ops::receive_feedback::{receive_feedback, settle_feedback};
 use crate::ops::send_again::{SendAgainRefused, send_again};
 use crate::ops::send_command::{NewCommand, SendRefused, send_command};
 use crate::ops::settle_command::{SettleError, settle_command, settle_of_session};
-use crate::ops::world::{NOW, World, device_token, identity, origin};
+use crate::ops::world::{NOW, World, by_service, device_token, identity, origin};
 use crate::ops::{Hub, Session};
 use crate::store::Expected;
 use crate::store::commands::Commands as _;
@@ -104,7 +104,7 @@ async fn from_the_back_end_to_the_device_and_back() {
     assert_eq!(world.hub.commands.pending_of(&device()), 1);
     let delivery = delivered(&session).await;
     assert_eq!((delivery.command, delivery.delivery_count, delivery.enqueued_time), (command.id, 1, NOW));
-    assert_eq!(command_content(&world.hub, command.id).await.unwrap(), Some(delivery.content.clone()));
+    assert_eq!(read_command_content(&world.hub, &by_service(), command.id).await.unwrap(), Some(delivery.content.clone()));
     settle_of_session(&world.hub, &session, delivery.token, Settlement::Complete);
     world.settled().await;
     assert_eq!(world.outcome(command.id).await, Some(Outcome::Completed));
@@ -133,8 +133,11 @@ async fn a_sender_hears_why_a_command_is_not_taken() {
     }
     let full = send("D", 1).await.unwrap_err();
     assert!(matches!(full, SendRefused::NoRoom(NoRoom::QueueFull { depth: 50, .. })), "{full}");
-    assert_eq!(purge_commands(&world.hub, device()).await.unwrap(), 50);
-    assert!(matches!(purge_commands(&world.hub, DeviceId::parse("nobody").unwrap()).await, Err(PurgeError::UnknownDevice(_))));
+    assert_eq!(purge_commands(&world.hub, &by_service(), device()).await.unwrap(), 50);
+    assert!(matches!(
+        purge_commands(&world.hub, &by_service(), DeviceId::parse("nobody").unwrap()).await,
+        Err(PurgeError::UnknownDevice(_))
+    ));
     send("D", 1).await.unwrap();
 }
 
@@ -339,7 +342,7 @@ async fn a_deleted_device_takes_its_commands_and_receipts_along() {
     world.settled().await;
     assert_eq!(world.outcome(pending.id).await, Some(Outcome::DeviceDeleted));
     assert_eq!(world.hub.commands.statistics(), Statistics::default());
-    assert_eq!(command_content(&world.hub, pending.id).await.unwrap(), None);
+    assert_eq!(read_command_content(&world.hub, &by_service(), pending.id).await.unwrap(), None);
 
     world.write(Expected::Absent, Some(DeviceIdentity { generation_id: GenerationId("2".into()), ..identity("D") })).await;
     assert_eq!(world.receive().await, None, "another life of the same name is another device");
@@ -354,16 +357,16 @@ async fn a_deleted_device_takes_its_commands_and_receipts_along() {
 async fn a_dead_lettered_command_can_be_sent_again() {
     let world = World::with_device("D").await;
     let (right, command) = (world.right().await, world.send("m1").await.unwrap());
-    let again = async |id| send_again(&world.hub, id, "iothubowner".to_owned()).await;
+    let again = async |id| send_again(&world.hub, &by_service(), id).await;
     assert!(matches!(again(command.id).await, Err(SendAgainRefused::NotEnded(_))));
     let delivery = world.receive().await.unwrap();
     settle_command(&world.hub, &right, delivery.token, Settlement::Reject).await.unwrap();
     assert!(get_command(&world.hub, command.id).await.unwrap().unwrap().view.can_be_sent_again);
     let repetition = again(command.id).await.unwrap();
-    assert_eq!((repetition.again_of, &*repetition.sent_by), (Some(command.id), "iothubowner"));
+    assert_eq!((repetition.again_of, &*repetition.sent_by), (Some(command.id), "service"));
     assert_eq!(world.steps(command.id).await.last(), Some(&StepKind::SentAgain(repetition.id)));
     let delivery = world.receive().await.unwrap();
-    assert_eq!(Some(&delivery.content), command_content(&world.hub, command.id).await.unwrap().as_ref());
+    assert_eq!(Some(&delivery.content), read_command_content(&world.hub, &by_service(), command.id).await.unwrap().as_ref());
     settle_command(&world.hub, &right, delivery.token, Settlement::Complete).await.unwrap();
     assert!(matches!(again(repetition.id).await, Err(SendAgainRefused::NotDeadLettered { outcome: Outcome::Completed, .. })));
     assert!(matches!(again(CommandId(99)).await, Err(SendAgainRefused::UnknownCommand(_))));
@@ -389,7 +392,8 @@ async fn what_is_sent_and_purged_in_one_breath_is_not_delivered() {
     let session = world.session().await;
     subscribe(&world.hub, &session, 5);
     world.settled().await;
-    let (sent, purged) = tokio::join!(world.send("m1"), purge_commands(&world.hub, device()));
+    let by = by_service();
+    let (sent, purged) = tokio::join!(world.send("m1"), purge_commands(&world.hub, &by, device()));
     let (command, purged) = (sent.unwrap(), purged.unwrap());
     world.settled().await;
     let delivered = session.take_deliveries().len();

@@ -3,6 +3,7 @@
 use tokio::task::JoinHandle;
 
 use super::*;
+use crate::core::principal::By;
 use crate::ops::CommandsError;
 use crate::ops::receive_feedback::{ReceiptsInHand, await_feedback, take_feedback};
 
@@ -12,7 +13,7 @@ impl World {
     /// A receipt for a command of this name.
     async fn receipt(&self, name: &'static str) {
         self.send(name).await.unwrap();
-        purge_commands(&self.hub, device()).await.unwrap();
+        purge_commands(&self.hub, &By::the_hub(), device()).await.unwrap();
     }
 
     /// A back end that waits, behind those who wait already.

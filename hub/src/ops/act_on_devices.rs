@@ -1,0 +1,213 @@
+//! Somebody does the same to many devices at once: shuts them out, lets them in, replaces a key, deletes them.
+//!
+//! Each by itself: what one is refused does not hinder the others. Says of each how many connections it has cost, and how soon.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::core::device_id::DeviceId;
+use crate::core::identity::change::{Author, Change, Precondition, Refused, Request, Settings, StatusReason};
+use crate::core::identity::{Authentication, DeviceStatus, ManagedBy, SymmetricKey};
+use crate::core::principal::By;
+use crate::ops::Hub;
+use crate::ops::change_devices::{ChangeError, change_devices};
+use crate::store::RegistryError;
+use crate::store::presence::Session;
+
+/// The most devices at once.
+pub const DEVICES_MAX: usize = 1000;
+
+/// How many are written in one transaction, so that others have their turn between.
+const CHUNK: usize = 100;
+
+/// What is done to each.
+#[derive(Clone, Debug)]
+pub enum DeviceAction {
+    /// Lets it in again: lifts a hold.
+    Enable,
+    /// Shuts it out. Of a managed one that is a hold, which no manifest lifts.
+    Disable,
+    /// Replaces the key in this slot.
+    Rotate(KeySlot),
+    /// Removes it.
+    Delete,
+}
+
+/// One of a device's two keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeySlot {
+    /// The first.
+    Primary,
+    /// The second.
+    Secondary,
+}
+
+/// What was done to one device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Acted {
+    /// How many connections it had that are closed now.
+    pub connections_closed: usize,
+    /// How long that took, from the beginning of the change.
+    pub closed_in: Duration,
+}
+
+/// Why nothing was done to a device.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ActionRefused {
+    /// The rules of identities say no.
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    /// It has a certificate.
+    #[error("device {0} has no keys: it proves itself by a certificate")]
+    NoKeys(DeviceId),
+    /// Its manifest would make it again, or keep the old key.
+    #[error("device {id} comes from the manifest {owner}. {change}")]
+    OfManifest {
+        /// Which device.
+        id: DeviceId,
+        /// Whose it is.
+        owner: ManagedBy,
+        /// What to change there.
+        change: String,
+    },
+}
+
+/// Does it to each, once. An answer per device, in the order in which they first came.
+pub async fn act_on_devices(
+    hub: &Arc<Hub>,
+    by: &By,
+    ids: Vec<DeviceId>,
+    action: &DeviceAction,
+    reason: Option<StatusReason>,
+) -> Result<Vec<(DeviceId, Result<Acted, ActionRefused>)>, RegistryError> {
+    let mut seen = HashSet::new();
+    let ids: Vec<DeviceId> = ids.into_iter().filter(|id| seen.insert(id.clone())).collect();
+    let mut answers = Vec::with_capacity(ids.len());
+    for some in ids.chunks(CHUNK) {
+        let mut requests = Vec::with_capacity(some.len());
+        let mut refused = Vec::new();
+        for id in some {
+            match request(hub, by, id, action, reason.as_ref()).await? {
+                Ok(request) => requests.push((id.clone(), request)),
+                Err(why) => refused.push((id.clone(), Err(why))),
+            }
+        }
+        answers.extend(change(hub, by, requests).await?);
+        answers.extend(refused);
+    }
+    let place = |wanted: &DeviceId| ids.iter().position(|id| id == wanted);
+    answers.sort_by_cached_key(|(id, _)| place(id));
+    Ok(answers)
+}
+
+async fn change(
+    hub: &Arc<Hub>,
+    by: &By,
+    requests: Vec<(DeviceId, Request)>,
+) -> Result<Vec<(DeviceId, Result<Acted, ActionRefused>)>, RegistryError> {
+    let live = |id: &DeviceId| hub.presence.sessions_of(id).into_iter().filter(|session| session.ended().is_none()).collect();
+    let before: Vec<(DeviceId, Vec<Session>)> = requests.iter().map(|(id, _)| (id.clone(), live(id))).collect();
+    let begun = Instant::now();
+    let changed = change_devices(hub, by, requests).await?;
+    let closed_in = begun.elapsed();
+    let acted = before.into_iter().zip(changed).map(|((id, sessions), changed)| {
+        let connections_closed = sessions.iter().filter(|session| session.ended().is_some()).count();
+        (id, changed.map(|_| Acted { connections_closed, closed_in }).map_err(ActionRefused::from))
+    });
+    Ok(acted.collect())
+}
+
+async fn request(
+    hub: &Hub,
+    by: &By,
+    id: &DeviceId,
+    action: &DeviceAction,
+    reason: Option<&StatusReason>,
+) -> Result<Result<Request, ActionRefused>, RegistryError> {
+    let set = |status| Settings { status: Some(status), status_reason: Some(reason.cloned()), ..Settings::default() };
+    let change = match action {
+        DeviceAction::Enable => Change::Update(set(DeviceStatus::Enabled), Precondition::Any),
+        DeviceAction::Disable => Change::Update(set(DeviceStatus::Disabled), Precondition::Any),
+        DeviceAction::Rotate(_) | DeviceAction::Delete => {
+            let Some(identity) = hub.registry.get(id).await? else {
+                return Ok(Err(ChangeError::from(Refused::NotFound(id.clone())).into()));
+            };
+            // What is read here still has to be so when it is changed.
+            let precondition = Precondition::ETag(identity.version.etag());
+            if let Some(owner) = identity.managed_by {
+                return Ok(Err(ActionRefused::OfManifest { id: id.clone(), owner, change: manifest_change(action).to_owned() }));
+            }
+            match (action, &identity.authentication) {
+                (DeviceAction::Rotate(slot), Authentication::SymmetricKey { .. }) => Change::Update(rotated(*slot), precondition),
+                (DeviceAction::Rotate(_), _) => return Ok(Err(ActionRefused::NoKeys(id.clone()))),
+                _ => Change::Delete(precondition),
+            }
+        }
+    };
+    Ok(Ok(Request { change, author: Author::Policy { name: by.principal.name().to_owned(), release: false } }))
+}
+
+fn manifest_change(action: &DeviceAction) -> &'static str {
+    match action {
+        DeviceAction::Rotate(_) => {
+            "Set spec.rotation.requestedAt there to the time it is now: the key before stays good for spec.rotation.overlap"
+        }
+        DeviceAction::Enable | DeviceAction::Disable | DeviceAction::Delete => {
+            "Delete the manifest; until then disabling shuts the device out here"
+        }
+    }
+}
+
+fn rotated(slot: KeySlot) -> Settings {
+    let key = SymmetricKey::from_bytes(rand::random::<[u8; 32]>().to_vec()).expect("32 bytes are a key");
+    match slot {
+        KeySlot::Primary => Settings { primary_key: Some(key), ..Settings::default() },
+        KeySlot::Secondary => Settings { secondary_key: Some(key), ..Settings::default() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::identity::DeviceIdentity;
+    use crate::ops::open_session::open_session;
+    use crate::ops::world::{World, by_service, device_token, identity, origin};
+    use crate::store::Expected;
+
+    fn ids(names: &[&str]) -> Vec<DeviceId> {
+        names.iter().map(|name| DeviceId::parse(name).unwrap()).collect()
+    }
+
+    async fn act(world: &World, names: &[&str], action: DeviceAction) -> Vec<Result<usize, String>> {
+        let answers = act_on_devices(&world.hub, &by_service(), ids(names), &action, None).await.unwrap();
+        answers.into_iter().map(|(_, answer)| answer.map(|acted| acted.connections_closed).map_err(|why| why.to_string())).collect()
+    }
+
+    #[tokio::test]
+    async fn each_is_done_or_says_why_not() {
+        let world = World::with_device("D").await;
+        let managed_by = Some("kubernetes/plant/pump/u-1".parse().unwrap());
+        world.write(Expected::Absent, Some(DeviceIdentity { managed_by, ..identity("M") })).await;
+        let certified = DeviceIdentity { authentication: Authentication::CertificateAuthority, ..identity("C") };
+        world.write(Expected::Absent, Some(certified)).await;
+        let right = world.login("D", &device_token("D", 1)).await.unwrap();
+        let session = open_session(&world.hub, right, origin()).await.unwrap();
+
+        let rotated = act(&world, &["M", "C", "D", "none", "D"], DeviceAction::Rotate(KeySlot::Secondary)).await;
+        assert!(rotated[0].as_ref().unwrap_err().contains("kubernetes/plant/pump/u-1. Set spec.rotation.requestedAt"));
+        assert!(rotated[1].as_ref().unwrap_err().contains("certificate") && rotated[3].as_ref().unwrap_err().contains("not registered"));
+        assert_eq!((rotated.len(), &rotated[2]), (4, &Ok(0)), "the session is of the other key");
+
+        assert_eq!(act(&world, &["D", "M"], DeviceAction::Disable).await, [Ok(1), Ok(0)]);
+        assert!(session.ended().is_some());
+        let held = world.hub.registry.get(&ids(&["M"])[0]).await.unwrap().unwrap();
+        assert_eq!((held.wanted_status, held.hold.map(|hold| hold.by)), (DeviceStatus::Enabled, Some("service".into())));
+        assert_eq!(act(&world, &["M"], DeviceAction::Enable).await, [Ok(0)]);
+        let deleted = act(&world, &["M", "D"], DeviceAction::Delete).await;
+        assert!(deleted[0].as_ref().unwrap_err().contains("Delete the manifest") && deleted[1] == Ok(0));
+        assert!(world.hub.registry.get(&ids(&["D"])[0]).await.unwrap().is_none());
+    }
+}

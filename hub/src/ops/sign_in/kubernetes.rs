@@ -1,0 +1,200 @@
+//! Those who sign in with a token of the cluster that the hub runs in: the cluster says whose it is, and what its owner may do.
+//!
+//! A token has to be made for this hub: its audience is `mooring:<namespace>/<hub>`. One that is good for the API server is refused, because
+//! whoever has it could do with it whatever its owner may do in the cluster. Owns the judgement; who asks the cluster is `serve`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::future::join_all;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::Deserialize;
+
+use super::SignInRefused;
+use super::sessions::{Proof, Session, SessionEnd, SignedIn};
+use crate::core::access::{Right, Rights};
+use crate::core::audit::{AuditAction, Deed};
+use crate::core::hub_place::HubPlace;
+use crate::core::principal::{By, Door, SignInMethod};
+use crate::core::time::UnixMillis;
+use crate::ops::Hub;
+use crate::ops::audit::record_done;
+
+/// The longest token.
+pub const TOKEN_MAX_BYTES: usize = 16 * 1024;
+
+/// How long a session stays whose token can't be asked about because the cluster does not answer.
+const UNPROVEN_MAX: Duration = Duration::from_secs(5 * 60);
+
+/// How many sessions are asked about at once.
+const REVIEWS_AT_ONCE: usize = 8;
+
+/// Somebody, as the cluster knows her.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClusterUser {
+    /// Her name.
+    pub name: String,
+    /// Her uid.
+    pub uid: String,
+    /// Her groups.
+    pub groups: Vec<String>,
+    /// What else there is to know of her.
+    pub extra: BTreeMap<String, Vec<String>>,
+}
+
+/// What the cluster says of a token.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TokenReviewed {
+    /// Whether it is good.
+    pub authenticated: bool,
+    /// Whose it is.
+    pub user: ClusterUser,
+    /// For which of the audiences that were asked for. Empty from an authenticator that knows of none: then it is for the API server.
+    pub audiences: Vec<String>,
+}
+
+/// The cluster does not answer. No secret is in the text.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("the cluster does not answer: {0}")]
+pub struct ClusterError(pub String);
+
+/// The cluster's word on tokens and rights.
+#[async_trait]
+pub trait Cluster: Send + Sync + 'static {
+    /// Asks whose the token is, for this audience alone.
+    async fn review_token(&self, token: &SecretString, audience: &str) -> Result<TokenReviewed, ClusterError>;
+
+    /// Asks whether somebody may `get` the subresource of the hub that stands for this right.
+    async fn may(&self, user: &ClusterUser, hub: &HubPlace, right: Right) -> Result<bool, ClusterError>;
+}
+
+/// The door for those who come with the cluster's tokens.
+pub struct ClusterDoor {
+    hub: HubPlace,
+    cluster: Arc<dyn Cluster>,
+}
+
+impl fmt::Debug for ClusterDoor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ClusterDoor({})", self.hub.audience())
+    }
+}
+
+/// What a token says of itself. Believed of one that the cluster has found good; else only told to whoever has sent it.
+#[derive(Debug, Default, Deserialize)]
+struct Claims {
+    #[serde(default)]
+    sub: String,
+    exp: Option<i64>,
+}
+
+impl ClusterDoor {
+    /// To this hub, with this cluster's word.
+    #[must_use]
+    pub fn new(hub: HubPlace, cluster: Arc<dyn Cluster>) -> Self {
+        Self { hub, cluster }
+    }
+
+    /// How to make a token that is good here, for somebody who has none.
+    #[must_use]
+    pub fn command(&self) -> String {
+        command("<service account>", &self.hub.namespace, &self.hub)
+    }
+
+    pub(super) async fn check(&self, token: SecretString) -> Result<SignedIn, SignInRefused> {
+        if token.expose_secret().len() > TOKEN_MAX_BYTES {
+            return Err(SignInRefused::Explained(format!("a token has at most {TOKEN_MAX_BYTES} bytes")));
+        }
+        let claims = claims(token.expose_secret());
+        let reviewed = self.cluster.review_token(&token, &self.hub.audience()).await?;
+        let user = self.judge(reviewed).ok_or_else(|| SignInRefused::Explained(self.explain(&claims)))?;
+        let rights = self.rights(&user).await?;
+        if rights.is_empty() {
+            return Err(SignInRefused::NoRights(user.name));
+        }
+        let ends = claims.exp.map(|seconds| UnixMillis(seconds.saturating_mul(1000)));
+        Ok(SignedIn { name: user.name, method: SignInMethod::Kubernetes, rights, ends, proof: Proof::Token(token) })
+    }
+
+    /// The token's owner, when it was found good, and good for this hub.
+    fn judge(&self, reviewed: TokenReviewed) -> Option<ClusterUser> {
+        let TokenReviewed { authenticated, user, audiences } = reviewed;
+        (authenticated && !user.name.is_empty() && audiences.contains(&self.hub.audience())).then_some(user)
+    }
+
+    /// What somebody may do here.
+    async fn rights(&self, user: &ClusterUser) -> Result<Rights, ClusterError> {
+        let asked = join_all(Right::ALL.map(|right| self.cluster.may(user, &self.hub, right))).await;
+        let mut rights = Vec::new();
+        for (right, may) in Right::ALL.into_iter().zip(asked) {
+            rights.extend(may?.then_some(right));
+        }
+        // Who may not read, may nothing: the other rights are rights to more.
+        Ok(if rights.contains(&Right::Read) { rights.into_iter().collect() } else { Rights::NONE })
+    }
+
+    /// Says no more than the token's own sender knows.
+    fn explain(&self, claims: &Claims) -> String {
+        let audience = self.hub.audience();
+        let make = match claims.sub.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':')) {
+            Some((namespace, name)) => command(name, namespace, &self.hub),
+            None => self.command(),
+        };
+        format!("the token is not good for this hub, which takes tokens with the audience {audience} alone. Make one: {make}")
+    }
+
+    /// Asks about a session's token once more. `None`: it is no good any more.
+    async fn review(&self, token: &SecretString) -> Result<Option<Rights>, ClusterError> {
+        let Some(user) = self.judge(self.cluster.review_token(token, &self.hub.audience()).await?) else { return Ok(None) };
+        Ok(Some(self.rights(&user).await?).filter(|rights| !rights.is_empty()))
+    }
+}
+
+fn command(account: &str, namespace: &str, hub: &HubPlace) -> String {
+    format!("kubectl create token {account} --namespace={namespace} --audience={}", hub.audience())
+}
+
+/// Unverified.
+fn claims(token: &str) -> Claims {
+    let payload = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok());
+    payload.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
+}
+
+/// Asks the cluster about every session that came from one of its tokens. Those end whose token is no good any more, whose owner may not read
+/// any more, and for which the cluster has not answered for too long.
+pub async fn review_cluster_sessions(hub: &Arc<Hub>) {
+    let Some(door) = hub.sign_in.cluster.get() else { return };
+    let sessions: Vec<Session> = hub.sign_in.sessions.all();
+    let sessions: Vec<Session> = sessions.into_iter().filter(|session| matches!(session.proof(), Proof::Token(_))).collect();
+    for some in sessions.chunks(REVIEWS_AT_ONCE) {
+        join_all(some.iter().map(|session| review_one(hub, door, session))).await;
+    }
+}
+
+async fn review_one(hub: &Arc<Hub>, door: &ClusterDoor, session: &Session) {
+    let Proof::Token(token) = session.proof() else { return };
+    let by = By { principal: session.principal(), door: Door::Dashboard, address: None };
+    match door.review(token).await {
+        Ok(Some(rights)) => {
+            if session.is_proven(rights, hub.now()) {
+                record_done(hub, &by, Deed::done(AuditAction::SessionReviewed).saying(format!("may now: {rights}"))).await;
+            }
+        }
+        Ok(None) => {
+            hub.sign_in.sessions.end(session, SessionEnd::Revoked);
+            record_done(hub, &by, Deed::done(AuditAction::SessionReviewed).saying("ended: the token or the right to read is gone")).await;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "whether {} is still to be signed in can't be asked: {error}", session.name());
+            if hub.now().since(session.proven()) >= UNPROVEN_MAX {
+                hub.sign_in.sessions.end(session, SessionEnd::Revoked);
+                record_done(hub, &by, Deed::done(AuditAction::SessionReviewed).saying("ended: the cluster does not answer")).await;
+            }
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Who gets in, who does not, and what is left of it.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use super::kubernetes::{Cluster, ClusterUser, TokenReviewed, review_cluster_sessions};
+use super::password::{PasswordHashText, PersonAccount, replace_people};
+use super::*;
+use crate::core::access::Right;
+use crate::core::audit::AuditEntry;
+use crate::core::hub_place::HubPlace;
+use crate::ops::audit::read_audit;
+use crate::ops::world::{NOW, World};
+use crate::store::audit::AuditQuery;
+
+const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+
+/// The hash of `correct`, cheap to check.
+fn hash() -> PasswordHashText {
+    PasswordHashText::of(&"correct".into())
+}
+
+fn people(accounts: &[(&str, &PasswordHashText, Rights)]) -> BTreeMap<String, PersonAccount> {
+    let account = |(name, hash, rights): &(&str, &PasswordHashText, Rights)| {
+        ((*name).to_owned(), PersonAccount { hash: (*hash).clone(), rights: *rights })
+    };
+    accounts.iter().map(account).collect()
+}
+
+fn password(name: &str, password: &str) -> Credentials {
+    Credentials::Password { name: name.to_owned(), password: password.into() }
+}
+
+async fn audit(world: &World) -> Vec<AuditEntry> {
+    read_audit(&world.hub, &AuditQuery { limit: 100, ..AuditQuery::default() }).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_link_lets_in_once() {
+    let world = World::new();
+    let code = world.hub.sign_in.links.make(NOW);
+    assert_eq!(world.hub.sign_in.methods(NOW), [SignInMethod::Link]);
+    let sign = async || sign_in(&world.hub, Credentials::Link(code.clone().into()), HERE, None).await;
+    let (session, cookie) = sign().await.unwrap();
+    assert_eq!((session.name(), session.rights()), ("dev", Rights::all()));
+    assert!(world.hub.sign_in.sessions.find(&cookie, NOW).is_some());
+    assert_eq!(sign().await.unwrap_err(), SignInRefused::Link);
+    let actions: Vec<_> = audit(&world).await.into_iter().map(|entry| (entry.action, entry.refused.is_some())).collect();
+    assert_eq!(actions, [(AuditAction::SignIn, true), (AuditAction::SignIn, false)]);
+}
+
+#[tokio::test]
+async fn an_unknown_name_and_a_wrong_password_are_the_same() {
+    let world = World::new();
+    replace_people(&world.hub, people(&[("ada", &hash(), Rights::all())]));
+    let sign = async |name: &str, word: &str| sign_in(&world.hub, password(name, word), HERE, None).await.map(|(session, _)| session);
+    assert_eq!(sign("ada", "wrong").await.unwrap_err(), SignInRefused::Password);
+    assert_eq!(sign("bob", "correct").await.unwrap_err(), SignInRefused::Password, "not with another's password either");
+    assert_eq!(sign("ada", &"x".repeat(5000)).await.unwrap_err(), SignInRefused::Password);
+    assert_eq!(sign("ada", "correct").await.unwrap().principal(), Principal::Person("ada".into(), SignInMethod::Password));
+    let said = format!("{:?}", audit(&world).await);
+    assert!(!said.contains("correct") && !said.contains("wrong") && said.contains("bob"), "{said}");
+}
+
+#[tokio::test]
+async fn who_guesses_is_stopped_and_says_so_no_more() {
+    let world = World::new();
+    let code = world.hub.sign_in.links.make(NOW);
+    for _ in 0..10 {
+        let refused = sign_in(&world.hub, Credentials::Link("guess".into()), HERE, None).await;
+        assert_eq!(refused.unwrap_err(), SignInRefused::Link);
+    }
+    let refused = sign_in(&world.hub, Credentials::Link(code.clone().into()), HERE, None).await;
+    assert!(matches!(refused, Err(SignInRefused::TooOften(_))), "even with the right one");
+    assert_eq!(audit(&world).await.len(), 10, "what was not looked at leaves nothing");
+    let elsewhere = sign_in(&world.hub, Credentials::Link(code.into()), [192, 0, 2, 2].into(), None).await;
+    assert!(elsewhere.is_ok());
+}
+
+#[tokio::test]
+async fn another_password_ends_the_session_and_other_rights_change_it() {
+    let world = World::new();
+    let hashes = [hash(), hash()];
+    replace_people(&world.hub, people(&[("ada", &hashes[0], Rights::all()), ("bob", &hashes[0], Rights::all())]));
+    let (ada, _) = sign_in(&world.hub, password("ada", "correct"), HERE, None).await.unwrap();
+    let (bob, _) = sign_in(&world.hub, password("bob", "correct"), HERE, None).await.unwrap();
+    let viewer: Rights = [Right::Read].into_iter().collect();
+    replace_people(&world.hub, people(&[("ada", &hashes[0], viewer), ("bob", &hashes[1], Rights::all())]));
+    assert_eq!(ada.rights(), viewer);
+    assert_eq!(bob.lost(Rights::NONE).await, Some(SessionEnd::Revoked));
+    replace_people(&world.hub, BTreeMap::new());
+    assert_eq!(ada.lost(Rights::NONE).await, Some(SessionEnd::Revoked));
+}
+
+/// A cluster that says what a test wants.
+#[derive(Default)]
+struct Pretended {
+    tokens: Mutex<BTreeMap<String, TokenReviewed>>,
+    rights: Mutex<Option<Vec<Right>>>,
+}
+
+#[async_trait]
+impl Cluster for Pretended {
+    async fn review_token(&self, token: &SecretString, audience: &str) -> Result<TokenReviewed, ClusterError> {
+        assert_eq!(audience, "mooring:plant/hub");
+        Ok(self.tokens.lock().unwrap().get(token.expose_secret()).cloned().unwrap_or_default())
+    }
+
+    async fn may(&self, user: &ClusterUser, hub: &HubPlace, right: Right) -> Result<bool, ClusterError> {
+        assert_eq!((user.groups.as_slice(), hub.audience().as_str()), (&["g".to_owned()][..], "mooring:plant/hub"));
+        let rights = self.rights.lock().unwrap();
+        rights.as_ref().map(|rights| rights.contains(&right)).ok_or_else(|| ClusterError("it is down".to_owned()))
+    }
+}
+
+fn reviewed(audiences: &[&str]) -> TokenReviewed {
+    let name = "system:serviceaccount:plant:viewer".to_owned();
+    let user = ClusterUser { name, groups: vec!["g".to_owned()], ..ClusterUser::default() };
+    TokenReviewed { authenticated: true, user, audiences: audiences.iter().map(|&audience| audience.to_owned()).collect() }
+}
+
+/// With an end an hour from now.
+fn token(signature: &str) -> String {
+    let claims = serde_json::json!({ "sub": "system:serviceaccount:plant:viewer", "exp": NOW.0 / 1000 + 3600 });
+    format!("e30.{}.{signature}", URL_SAFE_NO_PAD.encode(claims.to_string()))
+}
+
+fn clustered() -> (World, Arc<Pretended>) {
+    let (world, cluster) = (World::new(), Arc::new(Pretended::default()));
+    let place = HubPlace { namespace: "plant".into(), name: "hub".into() };
+    world.hub.sign_in.cluster.set(ClusterDoor::new(place, Arc::clone(&cluster) as _)).unwrap();
+    (world, cluster)
+}
+
+#[tokio::test]
+async fn a_token_has_to_be_for_this_hub() {
+    let (world, cluster) = clustered();
+    *cluster.rights.lock().unwrap() = Some(Right::ALL.to_vec());
+    let set = |signature: &str, reviewed: TokenReviewed| drop(cluster.tokens.lock().unwrap().insert(token(signature), reviewed));
+    set("ours", reviewed(&["mooring:plant/hub"]));
+    set("server", reviewed(&["https://kubernetes.default.svc"]));
+    set("old", reviewed(&[]));
+    set("stale", TokenReviewed { authenticated: false, ..reviewed(&["mooring:plant/hub"]) });
+    let sign = async |signature: &str| sign_in(&world.hub, Credentials::Kubernetes(token(signature).into()), HERE, None).await;
+    for bad in ["server", "old", "stale", "unknown"] {
+        let refused = sign(bad).await.unwrap_err().to_string();
+        let command = "kubectl create token viewer --namespace=plant --audience=mooring:plant/hub";
+        assert!(refused.contains(command) && !refused.contains(bad), "{refused}");
+    }
+    let (session, _) = sign("ours").await.unwrap();
+    assert_eq!((session.name(), session.rights()), ("system:serviceaccount:plant:viewer", Rights::all()));
+    assert_eq!(session.ends(), NOW.plus(Duration::from_secs(3600)), "not longer than the token");
+}
+
+#[tokio::test]
+async fn the_cluster_is_asked_again() {
+    let (world, cluster) = clustered();
+    let set_rights = |rights: Option<&[Right]>| *cluster.rights.lock().unwrap() = rights.map(<[Right]>::to_vec);
+    cluster.tokens.lock().unwrap().insert(token("ours"), reviewed(&["mooring:plant/hub"]));
+    let sign = async || sign_in(&world.hub, Credentials::Kubernetes(token("ours").into()), HERE, None).await;
+    assert!(matches!(sign().await, Err(SignInRefused::Unavailable(_))));
+    set_rights(Some(&[Right::Devices]));
+    assert!(matches!(sign().await, Err(SignInRefused::NoRights(_))), "without Read nothing");
+    set_rights(Some(&[Right::Read, Right::Devices]));
+    let (session, _) = sign().await.unwrap();
+    set_rights(Some(&[Right::Read]));
+    review_cluster_sessions(&world.hub).await;
+    assert_eq!(session.rights().to_string(), "Read");
+
+    set_rights(None);
+    world.clock.0.fetch_add(299_000, Ordering::Relaxed);
+    review_cluster_sessions(&world.hub).await;
+    assert_eq!(session.rights().to_string(), "Read", "the cluster is away for a while");
+    world.clock.0.fetch_add(1000, Ordering::Relaxed);
+    review_cluster_sessions(&world.hub).await;
+    assert_eq!(session.lost(Rights::NONE).await, Some(SessionEnd::Revoked), "for too long");
+
+    set_rights(Some(&[Right::Read]));
+    let (session, _) = sign().await.unwrap();
+    cluster.tokens.lock().unwrap().clear();
+    review_cluster_sessions(&world.hub).await;
+    assert_eq!(session.lost(Rights::NONE).await, Some(SessionEnd::Revoked));
+    let reviews = audit(&world).await.into_iter().filter(|entry| entry.action == AuditAction::SessionReviewed).count();
+    assert_eq!(reviews, 3);
+}

@@ -1,0 +1,47 @@
+//! The seam behind which the audit is kept: entries are added, and in the end forgotten, and never changed.
+//!
+//! What is changed together with the registry is written by [`Registry::write`](super::Registry::write), in its transaction.
+
+use async_trait::async_trait;
+
+use crate::core::audit::{AuditEntry, AuditId};
+
+/// What was done, by whom.
+#[async_trait]
+pub trait AuditLog: Send + Sync + 'static {
+    /// Writes all of them, in one durable transaction. One that is there already stays as it is.
+    async fn append(&self, entries: &[AuditEntry]) -> Result<(), AuditLogError>;
+
+    /// Entries, the latest first.
+    async fn entries(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, AuditLogError>;
+
+    /// The number of the latest; `None` when there is none.
+    async fn last(&self) -> Result<Option<AuditId>, AuditLogError>;
+
+    /// Forgets at most `limit` entries: those before `before`, and the oldest of those beyond the latest `keep`. Says how many it forgot.
+    async fn prune(&self, before: AuditId, keep: usize, limit: usize) -> Result<usize, AuditLogError>;
+}
+
+/// Which entries.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// Only those with a smaller number.
+    pub before: Option<AuditId>,
+    /// Only those about this device.
+    pub device: Option<String>,
+    /// Only those of the principal of this name.
+    pub who: Option<String>,
+    /// At most so many, 1 to 1000.
+    pub limit: usize,
+}
+
+/// The audit can't be read or written.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum AuditLogError {
+    /// No space.
+    #[error("the disk for the audit is full")]
+    Full,
+    /// Anything else, in the store's words.
+    #[error("the audit does not answer: {0}")]
+    Unavailable(String),
+}

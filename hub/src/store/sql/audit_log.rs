@@ -1,0 +1,127 @@
+//! The [`AuditLog`] in SQL.
+
+use async_trait::async_trait;
+use sea_orm::{ConnectionTrait as _, DbErr, FromQueryResult as _, Statement, Value};
+
+use super::database::{Database, DatabaseError};
+use super::{audit, rows};
+use crate::core::audit::{AuditEntry, AuditId};
+use crate::store::audit::{AuditLog, AuditLogError, AuditQuery};
+
+const LAST: &str = "SELECT MAX(audit_id) FROM audit";
+
+/// The first of the latest so many, or nothing when there are fewer.
+const FIRST_KEPT: &str = "SELECT audit_id FROM audit ORDER BY audit_id DESC LIMIT 1 OFFSET $1";
+
+const PRUNE: &str = "DELETE FROM audit WHERE audit_id IN (SELECT audit_id FROM audit WHERE audit_id < $1 ORDER BY audit_id LIMIT $2)";
+
+/// The audit in SQLite or PostgreSQL.
+#[derive(Clone)]
+pub struct SqlAuditLog(Database);
+
+impl SqlAuditLog {
+    /// The one in this database.
+    #[must_use]
+    pub fn new(database: Database) -> Self {
+        Self(database)
+    }
+
+    fn statement(&self, text: &str, values: impl IntoIterator<Item = Value>) -> Statement {
+        Statement::from_sql_and_values(self.0.readers().get_database_backend(), text, values)
+    }
+
+    /// The number in the first column of the one row that `text` finds, if it finds one.
+    async fn number(&self, text: &str, values: impl IntoIterator<Item = Value>) -> Result<Option<AuditId>, DbErr> {
+        let row = self.0.readers().query_one_raw(self.statement(text, values)).await?;
+        let number = row.map(|row| row.try_get_by_index::<Option<i64>>(0)).transpose()?.flatten();
+        Ok(number.map(|number| AuditId(number.cast_unsigned())))
+    }
+}
+
+impl From<DatabaseError> for AuditLogError {
+    fn from(error: DatabaseError) -> Self {
+        match error {
+            DatabaseError::Full => Self::Full,
+            DatabaseError::Unavailable(reason) => Self::Unavailable(reason),
+        }
+    }
+}
+
+impl From<DbErr> for AuditLogError {
+    fn from(error: DbErr) -> Self {
+        DatabaseError::from(error).into()
+    }
+}
+
+#[async_trait]
+impl AuditLog for SqlAuditLog {
+    async fn append(&self, entries: &[AuditEntry]) -> Result<(), AuditLogError> {
+        let write =
+            self.0.write(entries, |transaction, entries| Box::pin(rows::execute(transaction, audit::WRITE, entries, audit::written)));
+        Ok(write.await?)
+    }
+
+    async fn entries(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, AuditLogError> {
+        let AuditQuery { before, device, who, limit } = query;
+        let before = before.map_or(i64::MAX, |before| before.0.cast_signed());
+        let mut values: Vec<Value> = vec![before.into(), i64::try_from(*limit).unwrap_or(i64::MAX).into()];
+        let mut text = "SELECT * FROM audit WHERE audit_id < $1".to_owned();
+        for (column, wanted) in [("device_id", device), ("principal", who)] {
+            if let Some(wanted) = wanted {
+                values.push(wanted.as_str().into());
+                text.push_str(&format!(" AND {column} = ${}", values.len()));
+            }
+        }
+        text.push_str(" ORDER BY audit_id DESC LIMIT $2");
+        let rows = self.0.readers().query_all_raw(self.statement(&text, values)).await?;
+        let entry = |row| {
+            let damaged = |reason| AuditLogError::Unavailable(format!("a row of the audit is damaged: {reason}"));
+            audit::from_row(audit::Row::from_query_result(row, "")?).map_err(damaged)
+        };
+        rows.iter().map(entry).collect()
+    }
+
+    async fn last(&self) -> Result<Option<AuditId>, AuditLogError> {
+        Ok(self.number(LAST, []).await?)
+    }
+
+    async fn prune(&self, before: AuditId, keep: usize, limit: usize) -> Result<usize, AuditLogError> {
+        let skipped = i64::try_from(keep).unwrap_or(i64::MAX).saturating_sub(1);
+        let first_kept = match keep {
+            0 => Some(AuditId(i64::MAX.cast_unsigned())),
+            _ => self.number(FIRST_KEPT, [skipped.into()]).await?,
+        };
+        let before = first_kept.map_or(before, |first| first.max(before));
+        let prune = self.statement(PRUNE, [before.0.cast_signed().into(), i64::try_from(limit).unwrap_or(i64::MAX).into()]);
+        let pruned = self
+            .0
+            .write(&prune, |transaction, prune| Box::pin(async move { Ok(transaction.execute_raw(prune.clone()).await?.rows_affected()) }));
+        Ok(usize::try_from(pruned.await?).unwrap_or(usize::MAX))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::store::Registry;
+    use crate::store::contract::audit::{self as contract, audit_contract};
+    use crate::store::sql::SqlRegistry;
+    use crate::store::sql::tests::Folder;
+
+    struct Place(Folder);
+
+    impl Place {
+        async fn open(&self) -> (Arc<dyn AuditLog>, Arc<dyn Registry>) {
+            let database = self.0.database().await;
+            (Arc::new(SqlAuditLog::new(database.clone())), Arc::new(SqlRegistry::new(database)))
+        }
+    }
+
+    async fn place() -> Place {
+        Place(Folder::new())
+    }
+
+    audit_contract!(place);
+}
