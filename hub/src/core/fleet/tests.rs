@@ -2,7 +2,9 @@ use proptest::prelude::*;
 
 use super::tags::Tag;
 use super::*;
-use crate::core::identity::{GenerationId, Hold, Monitoring, SymmetricKey, Version};
+use crate::core::identity::{
+    Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, ManagedBy, Monitoring, SymmetricKey, Version,
+};
 
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
@@ -169,7 +171,7 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 fn happen(fleet: &mut Fleet, happening: &Happening) {
-    let name = |device: &u8| id(&format!("{}-{device:02}", if device % 3 == 0 { "pump" } else { "valve" }));
+    let name = |device: &u8| id(&format!("{}-{device:02}", if device.is_multiple_of(3) { "pump" } else { "valve" }));
     match happening {
         Happening::Put { device, enabled, connected } => {
             let status = if *enabled { DeviceStatus::Enabled } else { DeviceStatus::Disabled };

@@ -11,6 +11,7 @@ async fn story() -> Client {
     let right = world.login("D", &device_token("D", 1)).await.unwrap();
     let session = open_session(&world.hub, right, origin()).await.unwrap();
     close_session(&world.hub, &session, DisconnectReason::KeepAliveTimeout);
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     client.send(&[("iothub-messageid", "m-1")], "{}").await;
     client
 }
