@@ -9,9 +9,12 @@ use crate::routes::Query;
 /// Squares at most: more can't be told from each other.
 pub const CELLS_MAX: u64 = 2_400;
 
-/// A square and the gap behind it.
-pub const CELL_PX: f64 = 11.0;
+/// A square and the gap behind it: as large as there is room for.
+const CELLS_PX: [f64; 4] = [32.0, 24.0, 16.0, 11.0];
 const GAP_PX: f64 = 2.0;
+
+/// How tall the grid may become by larger squares.
+const ROOM_PX: f64 = 272.0;
 
 /// Those who were heard of less long ago than this, and longer ago than the one before: in seconds, and in words.
 const AGES: [(u64, &str); 5] = [(600, "10 min"), (3_600, "1 h"), (21_600, "6 h"), (86_400, "1 d"), (604_800, "7 d")];
@@ -87,20 +90,23 @@ pub struct Grid {
 #[must_use]
 pub fn lay_out(counts: &[u64], width_px: f64) -> Grid {
     let each = counts.iter().sum::<u64>().div_ceil(CELLS_MAX).max(1);
-    let columns = (width_px / CELL_PX).floor().max(1.0) as u64;
-    let side = CELL_PX - GAP_PX;
+    let cells: u64 = counts.iter().map(|count| count.div_ceil(each)).sum();
+    let columns_of = |cell_px: f64| (width_px / cell_px).floor().max(1.0) as u64;
+    let fits = |cell_px: &f64| cells.div_ceil(columns_of(*cell_px)) as f64 * cell_px <= ROOM_PX;
+    let cell_px = CELLS_PX.into_iter().find(fits).unwrap_or(11.0);
+    let (columns, side) = (columns_of(cell_px), cell_px - GAP_PX);
     let mut laid = 0;
     let path = |count: &u64| {
         let mut path = String::new();
         for cell in laid..laid + count.div_ceil(each) {
-            let (x, y) = ((cell % columns) as f64 * CELL_PX, (cell / columns) as f64 * CELL_PX);
+            let (x, y) = ((cell % columns) as f64 * cell_px, (cell / columns) as f64 * cell_px);
             let _ = write!(path, "M{x} {y}h{side}v{side}h-{side}z");
         }
         laid += count.div_ceil(each);
         path
     };
     let paths = counts.iter().map(path).collect();
-    Grid { each, paths, height_px: laid.div_ceil(columns) as f64 * CELL_PX }
+    Grid { each, paths, height_px: laid.div_ceil(columns) as f64 * cell_px }
 }
 
 #[cfg(test)]
@@ -130,10 +136,11 @@ mod tests {
 
     #[test]
     fn squares_fill_rows_and_few_are_not_lost_among_many() {
-        let grid = lay_out(&[3, 0, 2], 33.0);
-        assert_eq!((grid.each, grid.height_px), (1, 22.0));
+        let grid = lay_out(&[3, 0, 2], 96.0);
+        assert_eq!((grid.each, grid.height_px), (1, 64.0));
         assert_eq!(grid.paths[1], "");
-        assert_eq!(grid.paths[2], "M0 11h9v9h-9zM11 11h9v9h-9z");
+        assert_eq!(grid.paths[2], "M0 32h30v30h-30zM32 32h30v30h-30z");
+        assert_eq!(lay_out(&[2_000], 1_100.0).height_px, 20.0 * 11.0, "smaller where there are many");
         let many = lay_out(&[100_000, 1], 1_100.0);
         assert_eq!((many.each, many.paths[1].matches('M').count()), (42, 1));
         assert!(lay_out(&[u64::MAX / 2], 0.0).paths[0].matches('M').count() <= 2_400);

@@ -52,11 +52,7 @@ pub fn Audit() -> impl IntoView {
         found.ask(query, None);
         wanted
     });
-    Effect::new(move |_| {
-        if world.latest.with(|changes| changes.iter().any(|change| matches!(change, Change::Audit(_)))) {
-            found.ask(query, None);
-        }
-    });
+    Effect::new(move |_| world.latest.with(|changes| found.hear(changes, &query.get_untracked())));
     let rows = move || {
         match found.entries.get() {
         None if found.failure.with(Option::is_none) => view! { <div class="panel__body panel__body--first"><Skeleton /></div> }.into_any(),
@@ -97,6 +93,27 @@ pub fn Audit() -> impl IntoView {
 }
 
 impl Found {
+    /// What somebody has just done comes first, if it is looked for.
+    fn hear(self, changes: &[Change], query: &Query) {
+        let wanted = |entry: &Entry| {
+            let (who, device) = (query.get("who"), query.get("device"));
+            who.is_none_or(|who| entry.who.name == who) && device.is_none_or(|device| entry.device_id.as_deref() == Some(device))
+        };
+        let new = changes.iter().rev().filter_map(|change| match change {
+            Change::Audit(entry) if wanted(entry) => Some(Entry::clone(entry)),
+            _ => None,
+        });
+        let new: Vec<_> = new.collect();
+        // Before the first page is here there is nothing to put it in front of.
+        if !new.is_empty() && self.entries.with_untracked(Option::is_some) {
+            self.entries.update(|entries| {
+                let entries = entries.get_or_insert_default();
+                let fresh: Vec<_> = new.into_iter().filter(|entry| entries.iter().all(|known| known.id != entry.id)).collect();
+                entries.splice(0..0, fresh);
+            });
+        }
+    }
+
     fn ask(self, query: Memo<Query>, before: Option<String>) {
         let wanted = query.get_untracked();
         let path = format!("/audit{}", wanted.clone().with("before", before.clone().unwrap_or_default()).text());
@@ -108,22 +125,11 @@ impl Found {
             match answer {
                 Ok(page) => {
                     self.failure.set(None);
+                    self.next.set(page.next);
                     self.entries.update(|entries| match entries {
                         Some(entries) if before.is_some() => entries.extend(page.entries),
-                        // The newest once more: what is below them stays.
-                        Some(entries) if page.entries.last().is_some_and(|last| entries.iter().any(|known| known.id == last.id)) => {
-                            let known = page.entries.last().and_then(|last| entries.iter().position(|known| known.id == last.id));
-                            let below = entries.split_off((known.unwrap_or_default() + 1).min(entries.len()));
-                            *entries = page.entries.into_iter().chain(below).collect();
-                        }
-                        entries => {
-                            *entries = Some(page.entries);
-                            self.next.set(page.next.clone());
-                        }
+                        entries => *entries = Some(page.entries),
                     });
-                    if before.is_some() {
-                        self.next.set(page.next);
-                    }
                 }
                 Err(failure) => self.failure.set(Some(failure)),
             }

@@ -9,7 +9,7 @@ const fs = require('fs');
 const path = require('path');
 const { SCREENS, complaints, context, report, run, signIn } = require('./browser');
 
-const device = process.env.DEVICE || 'sim-0000';
+const device = process.env.DEVICE || 'sim-0001';
 const PAGES = {
   overview: '/dashboard/',
   devices: '/dashboard/devices',
