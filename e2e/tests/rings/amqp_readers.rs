@@ -304,11 +304,6 @@ fn python_event_processors_share_eight_partitions() -> Result<()> {
 }
 
 #[test]
-fn python_event_processors_share_eight_partitions_over_websockets() -> Result<()> {
-    share_eight_partitions(Sdk::Python, "ws")
-}
-
-#[test]
 fn node_event_processors_share_eight_partitions() -> Result<()> {
     share_eight_partitions(Sdk::Node, "amqp")
 }
