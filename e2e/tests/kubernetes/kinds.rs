@@ -227,11 +227,15 @@ fn what_can_not_be_changed_is_said_and_what_can_is_taken() -> Result<()> {
 fn people_find_what_they_look_for() -> Result<()> {
     on_api_server(async |namespace| {
         install(namespace).await?;
-        // This asks anew, and what kubectl remembers of it is what the others go by.
         until_told(namespace, &["api-resources", "--api-group=mooring.dev"], &["mhub", "mdev"]).await?;
         let documents = "/openapi/v3/apis/mooring.dev/v1alpha1";
         until_told(namespace, &["get", "--raw", documents], &["v1alpha1.IotHub\"", "v1alpha1.Device\""]).await?;
-        let said = async |arguments: &[&str]| -> Result<String> { Ok(String::from_utf8(namespace.kubectl(arguments).output().await?)?) };
+        // What kubectl remembers of the kinds it shares with other stories, which may have asked before they were there.
+        let memory = tempfile::tempdir()?;
+        let said = async |arguments: &[&str]| -> Result<String> {
+            let kubectl = namespace.kubectl(arguments).arg("--cache-dir").arg(memory.path());
+            Ok(String::from_utf8(kubectl.output().await?)?)
+        };
         for (field, words) in [
             ("mhub.spec", "hostnames\t<[]string> -required-"),
             ("mhub.spec.storage.embedded.deletionPolicy", "Default: Retain."),
