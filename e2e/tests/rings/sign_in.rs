@@ -171,7 +171,7 @@ fn a_web_socket_ends_with_its_session() -> Result<()> {
             }
             browser.ask(Method::DELETE, "/api/v1/session", None).await?.expect(204)
         };
-        let (told, ended) = within("the WebSocket to end", async { tokio::join!(watching, ended) }).await?;
+        let (told, ended) = Box::pin(within("the WebSocket to end", async { tokio::join!(watching, ended) })).await?;
         ended?;
         let told = told?;
         ensure!(told.starts_with("HTTP/1.1 101") && told.contains("you have signed out"), "{told}");
