@@ -1,0 +1,57 @@
+// The line to the hub is cut while much happens: the page says since when, keeps what it shows, and afterwards has each change exactly once.
+//
+// DASHBOARD, DEVICES (with commas: each connects and goes once while the line is cut), SEEN (one that did so before). Told a line when they have.
+'use strict';
+
+const { origin, report, run } = require('./browser');
+const { OF_A_CUT_LINE, after, content, expect, live, seen, visit, visitor } = require('./visit');
+const { line } = require('./line');
+
+const count = async (list, device, text) => list.getByRole('listitem').filter({ has: list.page().getByText(device, { exact: true }) }).filter({ hasText: text }).count();
+
+async function once(list, devices) {
+  for (const device of devices) {
+    for (const text of ['Connected from', 'Disconnected: closed by the device']) {
+      const found = await count(list, device, text);
+      expect(found === 1, `${device}: "${text}" is there ${found} times`);
+    }
+  }
+}
+
+async function story(browser, cut) {
+  const devices = process.env.DEVICES.split(',');
+  const before = process.env.SEEN;
+  const somebody = await visitor(browser, { harmless: [OF_A_CUT_LINE] });
+  const page = await visit(somebody);
+  const own = await visit(somebody, `/devices/${devices[0]}`);
+  const list = page.getByLabel('Notable events, newest first');
+  await after('looking');
+  await list.getByRole('listitem').filter({ hasText: before }).filter({ hasText: 'Disconnected' }).waitFor();
+  await cut.cut();
+  const began = Date.now();
+  const said = page.getByRole('alert').filter({ hasText: 'Live link down since' });
+  const at = await seen(said);
+  report({ event: 'down', said: await said.innerText(), afterMs: at - began });
+  await once(list, [before]);
+  await after('cut');
+  await cut.mend();
+  await page.getByRole('button', { name: 'Try now' }).click();
+  await live(page);
+  const back = page.getByRole('status').filter({ hasText: 'What happened meanwhile is here' });
+  report({ event: 'back', said: await back.innerText() });
+  // The last of them is the newest: with it, all are there.
+  await list.getByRole('listitem').filter({ hasText: devices.at(-1) }).filter({ hasText: 'Disconnected' }).waitFor();
+  await once(list, [before, ...devices]);
+  await live(own);
+  const facts = own.getByLabel('Merged timeline, newest first').getByRole('listitem');
+  await facts.filter({ hasText: 'Disconnected' }).waitFor();
+  for (const text of [/^.*Connected/, 'Disconnected']) expect(await facts.filter({ hasText: text }).count() >= 1, `the device's own page says ${text}`);
+  content(somebody);
+  report({ event: 'end' });
+}
+
+(async () => {
+  const { hostname, port } = new URL(origin());
+  const cut = await line(hostname, port);
+  run((browser) => story(browser, cut), cut.rule);
+})();
