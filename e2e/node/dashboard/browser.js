@@ -1,6 +1,7 @@
 // A browser for the dashboard's stories: Debian's Chromium, with a profile of its own, and nothing that it does by itself.
 //
-// DASHBOARD: the link to sign in with, good once, or, where people have passwords, the page's address. CHROMIUM: another browser than /usr/bin/chromium.
+// DASHBOARD: the link to sign in with, good once, or, where people have passwords, the page's address.
+// CHROMIUM: another browser than /usr/bin/chromium.
 'use strict';
 
 const { chromium } = require('playwright-core');

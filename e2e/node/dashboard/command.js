@@ -5,7 +5,7 @@
 'use strict';
 
 const { report, run } = require('./browser');
-const { after, content, seen, told, visit, visitor } = require('./visit');
+const { after, content, seen, visit, visitor } = require('./visit');
 
 run(async (browser) => {
   const { DEVICE: device, MESSAGE: message } = process.env;
@@ -32,5 +32,4 @@ run(async (browser) => {
   report({ event: 'read', at: await seen(list.locator('.waterfall__step').filter({ hasText: /receipt read/i })) });
   content(somebody);
   report({ event: 'end' });
-  await told().catch(() => {});
 });

@@ -35,7 +35,6 @@ async function story(browser, cut) {
   await once(list, [before]);
   await after('cut');
   await cut.mend();
-  await page.getByRole('button', { name: 'Try now' }).click();
   await live(page);
   const back = page.getByRole('status').filter({ hasText: 'What happened meanwhile is here' });
   report({ event: 'back', said: await back.innerText() });

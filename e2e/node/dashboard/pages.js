@@ -1,0 +1,54 @@
+// Every page of the dashboard, with what somebody opens on it, and when it is whole: for those who look at all of them.
+//
+// DEVICE (whose page), COMMAND (its number; it is the device's).
+'use strict';
+
+const device = process.env.DEVICE || 'sim-0001';
+const named = encodeURIComponent(device);
+
+// Below `/dashboard`.
+const PAGES = {
+  overview: { path: '/' },
+  devices: { path: '/devices' },
+  filters: { path: '/devices', open: (page) => page.getByRole('button', { name: /^Filter/ }).click() },
+  chosen: {
+    path: '/devices',
+    async open(page) {
+      await page.getByRole('checkbox', { name: 'Select all that fit' }).check();
+      await page.getByRole('region', { name: 'Selected devices' }).waitFor();
+    },
+  },
+  device: { path: `/devices/${named}?span=15m` },
+  shutting: {
+    path: `/devices/${named}`,
+    async open(page) {
+      await page.getByRole('button', { name: 'Disable…' }).click();
+      await page.getByRole('dialog').waitFor();
+    },
+  },
+  connectivity: { path: '/connectivity' },
+  flow: { path: '/flow?from=earliest', open: (page) => page.getByLabel('Message rows').getByRole('row').nth(1).click() },
+  commands: { path: '/commands', open: (page) => page.locator('button.waterfall__row').first().click() },
+  command: { path: `/commands/${process.env.COMMAND || '1'}` },
+  compose: { path: `/compose?device=${named}` },
+  audit: { path: '/audit' },
+  start: { path: '/start' },
+  nowhere: { path: '/nowhere' },
+};
+
+// Those that are named, with commas; all, when none is.
+function listed(names, all) {
+  return names ? names.split(',') : Object.keys(all);
+}
+
+// What the hub is asked is here, and drawn.
+async function whole(page) {
+  await page.locator('main h1').first().waitFor();
+  await page.evaluate(() => new Promise((resolve) => {
+    const look = () => (document.querySelector('main .skeleton') ? requestAnimationFrame(look) : resolve());
+    look();
+  }));
+  await page.evaluate(() => document.fonts.ready.then(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); })));
+}
+
+module.exports = { PAGES, listed, whole };
