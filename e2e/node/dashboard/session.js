@@ -1,6 +1,6 @@
 // A session ends while its page is open: the page asks who it is, and leads back to the same address.
 //
-// DASHBOARD (the page's address), NAME and PASSWORD, PATH (below `/dashboard`, with filters). Told a line when the session is over, with the
+// DASHBOARD (the page's address), NAME and PASSWORD, PATH_OF_PAGE (below `/dashboard`, with filters). Told a line when the session is over, with the
 // password that is good now.
 'use strict';
 
@@ -8,7 +8,7 @@ const { complaints, origin, reach, report, run } = require('./browser');
 const { OF_AN_ENDED_SESSION, after, content, expect, guest, live, seen, signInAs } = require('./visit');
 
 run(async (browser) => {
-  const { NAME: name, PASSWORD: password, PATH: path } = process.env;
+  const { NAME: name, PASSWORD: password, PATH_OF_PAGE: path } = process.env;
   const somebody = await guest(browser, { harmless: [OF_AN_ENDED_SESSION] });
   const page = await somebody.context.newPage();
   complaints(page, somebody.heard);
