@@ -16,7 +16,8 @@ async function look(page, name, screen) {
   // Nothing is fetched: the page's policy forbids it.
   const { violations, passes } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'], preload: false }));
   for (const { id, impact, help, nodes } of violations) {
-    const where = nodes.slice(0, 5).map((node) => `${node.target.join(' ')}: ${node.any.concat(node.all, node.none).map((check) => check.message).join('; ')}`);
+    const why = (node) => [...node.any, ...node.all, ...node.none].map((check) => check.message).join('; ');
+    const where = nodes.slice(0, 5).map((node) => `${node.target.join(' ')}: ${why(node)}`);
     report({ event: SERIOUS.includes(impact) ? 'finding' : 'remark', page: name, screen, rule: id, impact, help, nodes: nodes.length, where });
   }
   report({ event: 'looked', page: name, screen, passed: passes.length });

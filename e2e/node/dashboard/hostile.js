@@ -55,7 +55,9 @@ run(async (browser) => {
     await harmless(page, `command ${id}`);
     await page.close();
   }
-  const paths = ['/', `/devices/${encodeURIComponent(device)}`, '/devices', '/connectivity', '/commands', '/audit', `/start?device=${encodeURIComponent('<img src=x onerror=ran=1>')}`, '/%3Cscript%3Eran=1%3C/script%3E'];
+  const own = `/devices/${encodeURIComponent(device)}`;
+  const markup = encodeURIComponent('<img src=x onerror=ran=1>');
+  const paths = ['/', own, '/devices', '/connectivity', '/commands', '/audit', `/start?device=${markup}`, `/${markup}`, `/devices/${markup}`];
   for (const path of paths) {
     const page = await visit(somebody, path);
     await page.locator('main h1').waitFor();

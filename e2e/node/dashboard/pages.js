@@ -48,7 +48,10 @@ async function whole(page) {
     const look = () => (document.querySelector('main .skeleton') ? requestAnimationFrame(look) : resolve());
     look();
   }));
-  await page.evaluate(() => document.fonts.ready.then(() => new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); })));
+  await page.evaluate(async () => {
+    await document.fonts.ready;
+    await new Promise((resolve) => { requestAnimationFrame(() => requestAnimationFrame(resolve)); });
+  });
 }
 
 module.exports = { PAGES, listed, whole };

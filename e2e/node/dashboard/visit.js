@@ -50,7 +50,8 @@ async function signInAs(page, name, password) {
 async function asks(somebody, method, path, data) {
   const headers = { origin: origin() };
   const session = await (await somebody.context.request.get(`${origin()}/api/v1/session`, { headers })).json();
-  const answer = await somebody.context.request.fetch(`${origin()}/api/v1${path}`, { method, data, headers: { ...headers, 'mooring-csrf': session.csrf } });
+  const own = { ...headers, 'mooring-csrf': session.csrf };
+  const answer = await somebody.context.request.fetch(`${origin()}/api/v1${path}`, { method, data, headers: own });
   return { status: answer.status(), body: await answer.text() };
 }
 

@@ -111,10 +111,10 @@ fn the_hub_is_killed_and_the_page_misses_nothing() -> Result<()> {
         let back_end = BackEnd::new(&house.ready)?;
         let mut device = house.device("commands.js", "mqtt")?.start()?;
         device.until("connected").await?;
-        let before = sends(&back_end, "before").await?;
+        let before = sends(&back_end, "m-before").await?;
         comes_to(&back_end, &before, "Completed").await?;
 
-        let mut person = house.person("restart.js", "ada")?.env("MESSAGES", "before,after").start()?;
+        let mut person = house.person("restart.js", "ada")?.env("MESSAGES", "m-before,m-after").start()?;
         person.until("looking").await?;
         let killed = now_ms();
         house.is_killed().await?;
@@ -127,7 +127,7 @@ fn the_hub_is_killed_and_the_page_misses_nothing() -> Result<()> {
         house.comes_back().await?;
         let mut device = house.device("commands.js", "mqtt")?.start()?;
         device.until("connected").await?;
-        let after = sends(&back_end, "after").await?;
+        let after = sends(&back_end, "m-after").await?;
         comes_to(&back_end, &after, "Completed").await?;
         let back = now_ms();
         person.tell("back").await?;
