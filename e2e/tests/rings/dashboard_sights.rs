@@ -91,11 +91,12 @@ fn what_ill_meaning_devices_say_is_shown_and_never_run() -> Result<()> {
         connection.publish(&format!("{}{properties}", events_topic(id)), 99, b"with properties").await?;
 
         let back_end = BackEnd::new(&hub)?;
+        let large = "z".repeat(63 * 1024);
+        let contents: [&[u8]; 4] = [MARKUP.as_bytes(), &[0xff, 0, 1], "x\u{202e}y".as_bytes(), large.as_bytes()];
+        let headers = [("iothub-messageid", "<b>m</b>"), ("iothub-app-level", "<i>x</i>")];
         let mut commands = Vec::new();
-        for body in [MARKUP.as_bytes(), &[0xff, 0, 1], "x\u{202e}y".as_bytes(), &[b'z'; 64 * 1024]] {
-            commands.push(
-                back_end.send(&percent_encode(id), &[("iothub-messageid", "<b>m</b>"), ("iothub-app-level", "<i>x</i>")], body).await?,
-            );
+        for content in contents {
+            commands.push(back_end.send(&percent_encode(id), &headers, content).await?);
         }
         for claimed in [MARKUP, "x\u{202e}y"] {
             let connect =
