@@ -1,7 +1,5 @@
 """An event processor that shares the partitions with others, remembers after each event where it is, and reports, until it is told no more.
 
-Over a WebSocket after each batch: there this client listens for a second to one partition after the other, and would hand over one event each time.
-
 STORE: the folder in which processors keep who owns what and how far each partition is.
 """
 
@@ -72,13 +70,6 @@ def on_event(context, event):
     context.update_checkpoint(event)
 
 
-def on_event_batch(context, events):
-    for event in events:
-        report("read", **described(context, event))
-    if events:
-        context.update_checkpoint(events[-1])
-
-
 client = consumer(
     checkpoint_store=Files(os.environ["STORE"]),
     load_balancing_interval=BALANCING_INTERVAL_S,
@@ -91,10 +82,7 @@ options = {
     "on_partition_close": lambda context, reason: report("lost", partition=int(context.partition_id)),
     "on_error": lambda context, error: report("failed", error=repr(error)),
 }
-if os.environ.get("TRANSPORT") == "ws":
-    reading = threading.Thread(target=client.receive_batch, args=(on_event_batch,), kwargs=options, daemon=True)
-else:
-    reading = threading.Thread(target=client.receive, args=(on_event,), kwargs=options, daemon=True)
+reading = threading.Thread(target=client.receive, args=(on_event,), kwargs=options, daemon=True)
 reading.start()
 sys.stdin.read()
 os._exit(0)

@@ -41,7 +41,7 @@ pub struct Entry {
 }
 
 object!(Entry {
-    id: "id",
+    id: "entryId",
     time: "time",
     who: "who",
     door: "door",
@@ -153,7 +153,7 @@ mod tests {
 
     #[test]
     fn an_entry_is_a_sentence() {
-        let text = r#"{"entries":[{"id":"1882616286412800000","time":"2026-11-23T03:00:00.000Z","who":{"kind":"person","name":"ada","method":"password"},
+        let text = r#"{"entries":[{"entryId":"1882616286412800000","time":"2026-11-23T03:00:00.000Z","who":{"kind":"person","name":"ada","method":"password"},
             "door":"dashboard","address":"192.0.2.1","action":"DeviceDisabled","deviceId":"pump","detail":"stolen","outcome":"Done"}],"next":null}"#;
         let page: Page = crate::model::json::read(text).unwrap();
         let entry = &page.entries[0];

@@ -487,7 +487,7 @@ mod tests {
             {"command":{"id":"12","messageId":"m-1","state":"Completed","enqueuedTime":"2026-11-23T03:00:41.000Z","steps":[{"time":"2026-11-23T03:00:41.000Z","step":"Enqueued"}]}},
             {"refusal":{"claimed":"pump","time":"2026-11-23T03:00:30.000Z","protocol":"mqtt","peer":"192.0.2.1:49152","reason":"TokenExpired","description":"d"}},
             {"connection":{"boot":"3","connection":"17","protocol":"mqtt","connectedTime":"2026-11-23T03:00:00.000Z","disconnectedTime":"2026-11-23T03:00:29.000Z","reason":"TokenExpired"}},
-            {"registry":{"id":"9","time":"2026-11-23T02:59:00.000Z","action":"DeviceEnabled","who":{"kind":"person","name":"ada"},"outcome":"Done"}}],"next":null}"#;
+            {"registry":{"entryId":"9","time":"2026-11-23T02:59:00.000Z","action":"DeviceEnabled","who":{"kind":"person","name":"ada"},"outcome":"Done"}}],"next":null}"#;
         let page: Page = crate::model::json::read(text).unwrap();
         let mut story = Story::default();
         page.entries.into_iter().for_each(|told| story.told(told));

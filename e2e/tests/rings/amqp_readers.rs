@@ -304,11 +304,6 @@ fn python_event_processors_share_eight_partitions() -> Result<()> {
 }
 
 #[test]
-fn python_event_processors_share_eight_partitions_over_websockets() -> Result<()> {
-    share_eight_partitions(Sdk::Python, "ws")
-}
-
-#[test]
 fn node_event_processors_share_eight_partitions() -> Result<()> {
     share_eight_partitions(Sdk::Node, "amqp")
 }
@@ -368,22 +363,23 @@ impl Seen {
     /// Listens to one or two processors until they have read everything that the hub keeps.
     async fn until_all(&mut self, hub: &Hub, processors: &mut [Actor]) -> Result<()> {
         let all: BTreeSet<_> = Events::all(hub).await?.iter().map(|event| (event.partition, event.sequence_number)).collect();
-        let reading = async {
-            while !all.is_subset(&self.0) {
-                let said = match processors {
-                    [one] => one.next().await?,
-                    // Whoever speaks first. A line is not lost when the other one was faster.
-                    [one, other] => tokio::select! {
-                        said = one.next() => said?,
-                        said = other.next() => said?,
-                    },
-                    others => bail!("{} processors", others.len()),
-                };
-                self.note(&said)?;
-            }
-            Ok(())
-        };
-        let read = within("everything to be read", reading).await.and_then(|read| read);
+        let read = self.until_seen(&all, processors).await;
         read.with_context(|| format!("unread: {:?}", all.difference(&self.0).collect::<Vec<_>>()))
+    }
+
+    async fn until_seen(&mut self, all: &BTreeSet<(u16, u64)>, processors: &mut [Actor]) -> Result<()> {
+        while !all.is_subset(&self.0) {
+            let said = match processors {
+                [one] => one.next().await?,
+                // Whoever speaks first. A line is not lost when the other one was faster.
+                [one, other] => tokio::select! {
+                    said = one.next() => said?,
+                    said = other.next() => said?,
+                },
+                others => bail!("{} processors", others.len()),
+            };
+            self.note(&said)?;
+        }
+        Ok(())
     }
 }

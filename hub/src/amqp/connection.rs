@@ -64,8 +64,8 @@ const WRITE_MAX: Duration = Duration::from_secs(30);
 /// How long the end of a connection may take, or of a session on it: it holds nobody up.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
-/// How long a stranger may take to prove something, whatever is configured: clients of AMQP have their token at hand.
-const TRUST_WITHIN_MAX: Duration = Duration::from_secs(15);
+/// How long a stranger may take for each step on the way to a proof, whatever is configured: clients of AMQP have their token at hand.
+const STEP_WITHIN_MAX: Duration = Duration::from_secs(15);
 
 /// How often the output may be written before the socket, the timer and everything else are looked at again.
 const ROUNDS_MAX: usize = 16;
@@ -79,8 +79,8 @@ pub struct Stranger {
     pub certificate: Option<PresentedChain>,
 }
 
-/// Serves one connection until it ends, or until `stop`. A stranger has to prove something within
-/// `trust_within`, and within 15 s. `authenticated` is called once something has been proved, before the peer is told so.
+/// Serves one connection until it ends, or until `stop`. A stranger has `trust_within`, and 15 s at
+/// most, for each step on the way to a proof, of which there are five. `authenticated` is called once something has been proved, before the peer is told so.
 #[expect(clippy::manual_async_fn, reason = "an async fn's future would hold the stream, which is large with TLS, twice")]
 pub fn serve_connection<S>(
     hub: Arc<Hub>,
@@ -94,7 +94,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     async move {
-        let mut conversation = Conversation::new(&hub, stranger, trust_within.min(TRUST_WITHIN_MAX), Box::new(authenticated));
+        let mut conversation = Conversation::new(&hub, stranger, trust_within.min(STEP_WITHIN_MAX), Box::new(authenticated));
         let reason = serve(&mut conversation, &mut stream, &stop).await;
         conversation.leave(reason);
         let _ = timeout(CLOSE_MAX, conversation.back_ends.finish()).await;
@@ -263,13 +263,13 @@ struct Conversation<'a> {
 }
 
 impl<'a> Conversation<'a> {
-    fn new(hub: &'a Hub, stranger: Stranger, trust_within: Duration, authenticated: Box<dyn FnOnce() + Send>) -> Self {
+    fn new(hub: &'a Hub, stranger: Stranger, step_within: Duration, authenticated: Box<dyn FnOnce() + Send>) -> Self {
         let Stranger { origin, certificate } = stranger;
         Self {
             hub,
             origin,
             host: hub.names.primary(),
-            engine: engine::Connection::new(const { &Terms::AZURE }, trust_within, now()),
+            engine: engine::Connection::new(const { &Terms::AZURE }, step_within, now()),
             access: Access::new(certificate),
             rights: LastingRights::new(hub),
             back_ends: BackEnds::new(hub),

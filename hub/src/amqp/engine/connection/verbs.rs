@@ -13,7 +13,7 @@ impl Connection {
     /// Somebody has proved who they are: from now on the connection may take more, and as long as it likes.
     pub fn trust(&mut self) {
         self.limits = Limits::TRUSTED;
-        self.trust_until = None;
+        self.stranger = None;
     }
 
     /// Grants a link that was asked for; says whether it was still there. A source and a target go out with every acceptance, because

@@ -45,7 +45,8 @@ impl Session {
             SETTLED => true,
             _ => message.settled,
         };
-        if !settled && unsettled >= shared.limits.unsettled_deliveries {
+        // By the link's mode alone, as in `sendable`: a message that leaves settled on a link of both kinds waits as well.
+        if sender.snd_settle_mode != SETTLED && unsettled >= shared.limits.unsettled_deliveries {
             return Err(NotSent::Unsettled);
         }
         if !shared.output.has_room() {
