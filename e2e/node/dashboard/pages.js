@@ -1,6 +1,6 @@
 // Every page of the dashboard, with what somebody opens on it, and when it is whole: for those who look at all of them.
 //
-// DEVICE (whose page), COMMAND (its number; it is the device's).
+// DEVICE (whose page), COMPLETED and REJECTED (numbers of commands that ended so).
 'use strict';
 
 const device = process.env.DEVICE || 'sim-0001';
@@ -14,7 +14,8 @@ const PAGES = {
   chosen: {
     path: '/devices',
     async open(page) {
-      await page.getByRole('checkbox', { name: 'Select all that fit' }).check();
+      // A phone has no head above the rows, and so no box for all of them.
+      for (const row of [0, 1, 2]) await page.getByLabel('Device rows').getByRole('checkbox', { name: /^Select (?!all)/ }).nth(row).check();
       await page.getByRole('region', { name: 'Selected devices' }).waitFor();
     },
   },
@@ -29,7 +30,8 @@ const PAGES = {
   connectivity: { path: '/connectivity' },
   flow: { path: '/flow?from=earliest', open: (page) => page.getByLabel('Message rows').getByRole('row').nth(1).click() },
   commands: { path: '/commands', open: (page) => page.locator('button.waterfall__row').first().click() },
-  command: { path: `/commands/${process.env.COMMAND || '1'}` },
+  command: { path: `/commands/${process.env.COMPLETED || '1'}` },
+  rejected: { path: `/commands/${process.env.REJECTED || '1'}` },
   compose: { path: `/compose?device=${named}` },
   audit: { path: '/audit' },
   start: { path: '/start' },

@@ -4,20 +4,19 @@
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, ensure};
+use e2e::changes::Changes;
 use e2e::commands::BackEnd;
 use e2e::connection_string::{ConnectionString, percent_encode};
 use e2e::dashboard::{say, visitor};
-use e2e::hub::{Hub, binary};
+use e2e::hub::Hub;
 use e2e::mqtt::{Connect, Connection, events_topic};
 use e2e::namespace::{HUB, isolated};
-use e2e::patience::within;
-use e2e::program::{Actor, Program};
+use e2e::program::Actor;
 use e2e::rest::{Rest, json_body};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-/// The first of a simulated fleet.
-const FIRST: &str = "sim-0001";
+use crate::harbour::{Harbour, fleet};
 
 #[test]
 fn a_hundred_thousand_devices_are_listed_scrolled_and_searched() -> Result<()> {
@@ -116,49 +115,37 @@ fn what_ill_meaning_devices_say_is_shown_and_never_run() -> Result<()> {
     })
 }
 
-/// A hub at work: fifty devices with the habits of real ones, and commands that go out to them.
-async fn at_work() -> Result<(Hub, Actor)> {
-    let hub = Hub::start(&[]).await?;
-    let words = [
-        "simulate",
-        "--devices",
-        "50",
-        "--interval",
-        "2s",
-        "--sleep",
-        "20%:5s/10s",
-        "--flap",
-        "4%:5s",
-        "--ignore",
-        "2%",
-        "--commands",
-        "4/s",
-    ];
-    let fleet = Program::named(&binary()?.display().to_string()).args(words).env("MOORING_DATA", hub.data()).in_its_own_group().start()?;
-    let own = Rest::api(&hub, hub.policy("service")?)?;
-    within("the fleet to be at work", async {
-        loop {
-            let commands =
-                own.call(Method::GET, "/api/v1/commands?state=Completed&limit=50", &[], Vec::new()).await?.expect(200)?.json()?;
-            if commands["commands"].as_array().is_some_and(|commands| commands.len() == 50) {
-                return anyhow::Ok(());
+/// How often somebody looks how much the browser holds, and how many connections begin before each time: about a minute in all.
+const MARKS: usize = 4;
+const CONNECTIONS: usize = 500;
+
+#[test]
+fn a_page_that_is_left_open_while_all_flap_stays_as_large_as_it_is() -> Result<()> {
+    isolated(async || {
+        let hub = Hub::start(&[]).await?;
+        let _fleet = fleet(&hub, &["--devices", "50", "--interval", "1s", "--flap", "100%:500ms", "--commands", "4/s"])?;
+        let mut watcher = Changes::open(&hub, "kinds=presence&snapshot=false").await?;
+        let mut person = visitor("day.js", &hub)?.env("DEVICE", "sim-0001").env("MARKS", MARKS.to_string()).start()?;
+        for _ in 0..MARKS {
+            person.until("looking").await?;
+            for _ in 0..CONNECTIONS {
+                while watcher.next_of("presence").await?.data["state"] != "connected" {}
             }
-            tokio::task::yield_now().await;
+            person.tell("so many").await?;
         }
+        told(person).await.map(drop)
     })
-    .await??;
-    Ok((hub, fleet))
 }
 
 #[test]
 fn every_page_is_for_those_who_see_hear_or_move_less_too() -> Result<()> {
     isolated(async || {
-        let (hub, _fleet) = at_work().await?;
-        let told = told(visitor("axe.js", &hub)?.env("DEVICE", FIRST).start()?).await?;
+        let harbour = Harbour::at_work().await?;
+        let told = told(harbour.looked_at_by("axe.js")?.start()?).await?;
         let findings: Vec<String> = told.iter().filter(|document| document["event"] == "finding").map(Value::to_string).collect();
         ensure!(findings.is_empty(), "{}", findings.join("\n"));
         let looked = told.iter().filter(|document| document["event"] == "looked" && document["passed"].as_u64() > Some(0)).count();
-        ensure!(looked >= 4 * 15, "{looked} looks");
+        ensure!(looked >= 4 * 16, "{looked} looks");
         Ok(())
     })
 }
@@ -167,16 +154,16 @@ fn every_page_is_for_those_who_see_hear_or_move_less_too() -> Result<()> {
 #[test]
 fn every_page_has_its_picture_taken() -> Result<()> {
     isolated(async || {
-        let (hub, _fleet) = at_work().await?;
+        let harbour = Harbour::at_work().await?;
         let cache = std::env::var_os("MOORING_CACHE").context("MOORING_CACHE is not set: run the rings by `make test` or `make e2e`")?;
         let folder = PathBuf::from(cache).join("screenshots");
-        let taken = told(visitor("screenshots.js", &hub)?.env("DEVICE", FIRST).env("OUT", &folder).start()?).await?;
+        let taken = told(harbour.looked_at_by("screenshots.js")?.env("OUT", &folder).start()?).await?;
         for document in &taken {
             let name = format!("{}-{}.png", document["page"].as_str().unwrap_or_default(), document["screen"].as_str().unwrap_or_default());
             let size = std::fs::metadata(folder.join(&name)).with_context(|| name.clone())?.len();
             ensure!(size > 4_096, "{name} has {size} bytes: nothing is on it");
         }
-        ensure!(taken.len() == 5 * 15, "{} pictures", taken.len());
+        ensure!(taken.len() == 5 * 16, "{} pictures", taken.len());
         say(&format!("the pictures are in {}", folder.display()));
         Ok(())
     })

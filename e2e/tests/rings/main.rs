@@ -20,6 +20,7 @@ mod dashboard_sights;
 mod device_sdks;
 mod disk_full;
 mod fleet;
+mod harbour;
 mod manifests;
 mod many_manifests;
 mod mosquitto;
