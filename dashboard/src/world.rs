@@ -69,6 +69,8 @@ struct Inbox {
     away: RefCell<HashMap<String, Moment>>,
     numbered: Cell<u64>,
     asked: Cell<Moment>,
+    /// Failed attempts to open the link that were seen.
+    attempts: Cell<u32>,
 }
 
 impl World {
@@ -151,8 +153,10 @@ impl World {
             self.take(&changes, inbox, now);
             self.latest.set(Arc::new(changes));
         }
-        let is_down = self.status.with_untracked(|status| matches!(status.phase, Phase::Waiting { .. } | Phase::Retrying));
-        if !is_down && inbox.asked.get().millis_until(now) >= ASK_MS {
+        let (is_down, attempts) = self.status.with_untracked(|status| (status.is_down(), status.attempts));
+        // A socket that is refused does not say why; an answer does: the session may be over.
+        let failed = inbox.attempts.replace(attempts) < attempts;
+        if failed || (!is_down && inbox.asked.get().millis_until(now) >= ASK_MS) {
             inbox.asked.set(now);
             spawn_local(self.ask());
         }

@@ -47,6 +47,14 @@ pub struct Status {
     pub problem: Option<String>,
 }
 
+impl Status {
+    /// Whether there is no socket.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        matches!(self.phase, Phase::Waiting { .. } | Phase::Retrying)
+    }
+}
+
 /// What the owner of the socket has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
@@ -279,13 +287,13 @@ mod tests {
         link.heard(change("3-7"), NOW);
         let cut = NOW.plus(1000);
         assert_eq!(link.closed(cut, 0.0), Act::None);
-        assert_eq!(link.down_since(), Some(cut));
+        assert_eq!((link.down_since(), link.status(cut).is_down()), (Some(cut), true));
         assert_eq!(link.tick(cut.plus(499)), Act::None);
         assert_eq!(link.tick(cut.plus(500)), Act::Open(Some("3-7".to_owned())));
         link.opened(cut.plus(600));
         assert_eq!(link.phase(), &Phase::CatchingUp);
         assert_eq!(link.heard(change("3-8"), cut.plus(610)), Told::Message(What::Change(Change::Deleted("d".to_owned()))));
-        assert_eq!(link.phase(), &Phase::CatchingUp, "there may be more");
+        assert_eq!((link.phase(), link.status(NOW).is_down()), (&Phase::CatchingUp, false), "there may be more");
         link.heard(message(What::Heartbeat, None), cut.plus(700));
         assert_eq!((link.phase(), link.down_since(), link.back_after(cut.plus(800))), (&Phase::Live, None, Some(700)));
         assert_eq!(link.back_after(cut.plus(700 + 4000)), None);

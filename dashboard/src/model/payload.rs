@@ -80,7 +80,8 @@ pub fn text(bytes: &[u8]) -> Option<String> {
     Some(harmless(text))
 }
 
-/// Text with what can't be seen made visible, and cut where it is too long.
+/// Text with what can't be seen, or turns the direction of writing round, made visible, and cut where it is too long. Everything that a device or a
+/// person has named goes through here before it is shown.
 #[must_use]
 pub fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len().min(TEXT_MAX));
@@ -135,7 +136,8 @@ pub fn from_base64(text: &str) -> Option<Vec<u8>> {
 }
 
 fn is_deceptive(letter: char) -> bool {
-    matches!(letter, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    matches!(letter, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
         || (letter.is_control() && !matches!(letter, '\n' | '\r' | '\t'))
 }
 
@@ -188,6 +190,9 @@ mod tests {
         assert_eq!(of("user\u{202e}txt.exe".as_bytes()), Payload::Text("user‹U+202E›txt.exe".to_owned()));
         let Payload::Json(Node::Text(text)) = of("\"a\\u0000\u{200b}\"".as_bytes()) else { panic!("a text") };
         assert_eq!(text, "a‹U+0000›‹U+200B›");
+        // Tags, fillers and separators look like nothing, and are somebody else's name.
+        assert_eq!(harmless("pump\u{e0041}\u{3164}\u{2028}"), "pump‹U+E0041›‹U+3164›‹U+2028›");
+        assert_eq!(harmless("Pumpe Süd – 泵 🚰"), "Pumpe Süd – 泵 🚰");
     }
 
     #[test]

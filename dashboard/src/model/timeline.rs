@@ -9,6 +9,7 @@ use super::format::{bytes, count, duration, elapsed};
 use super::hub::Connection;
 use super::json::object;
 use super::order::sorted;
+use super::payload::harmless;
 use super::state::{DeviceState, Look, REFUSED, REGISTRY, Tone, command_look, command_word};
 use super::time::Moment;
 use super::words::{disconnect_reason, disconnect_tone, protocol, sentence};
@@ -83,6 +84,14 @@ pub struct Entry {
     pub side: String,
     /// A command's way, for who wants to see it.
     pub steps: Vec<WayStep>,
+}
+
+impl Entry {
+    /// People and devices have a say in these.
+    fn say_what_is_there(&mut self) {
+        (self.text, self.meta) = (harmless(&self.text), harmless(&self.meta));
+        self.steps.iter_mut().for_each(|step| step.meta = harmless(&step.meta));
+    }
 }
 
 /// A step of a command's way, in words.
@@ -250,6 +259,7 @@ impl Story {
         entries.extend(self.commands.values().filter_map(command_entry));
         entries.extend(self.refusals.iter().map(refusal_entry));
         entries.extend(self.registry.values().map(audit_entry));
+        entries.iter_mut().for_each(Entry::say_what_is_there);
         sorted(entries, |one, other| other.time.cmp(&one.time).then_with(|| other.key.cmp(&one.key)))
     }
 }

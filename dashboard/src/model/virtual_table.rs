@@ -119,6 +119,11 @@ impl<T> Pages<T> {
         self.rows.get(&(index / PAGE))?.get(index % PAGE)
     }
 
+    /// Whether one of these rows, as far as they are here, is what somebody looks for.
+    pub fn any(&self, rows: &Range<usize>, is: impl Fn(&T) -> bool) -> bool {
+        rows.clone().filter_map(|index| self.row(index)).any(is)
+    }
+
     /// Behind what a page begins; `None` when that is not known yet, or the page has not been fetched.
     #[must_use]
     pub fn key(&self, page: usize) -> Option<Option<String>> {
@@ -204,6 +209,7 @@ mod tests {
         pages.put(1, (PAGE..2 * PAGE).collect(), None, 2000);
         assert_eq!((pages.total(), pages.row(2 * PAGE - 1), pages.row(2 * PAGE)), (2 * PAGE, Some(&(2 * PAGE - 1)), None));
         assert_eq!(pages.wanted(&(390..900)), None);
+        assert!(pages.any(&(10..20), |row| *row == 19) && !pages.any(&(10..20), |row| *row == 20) && !pages.any(&(5000..5010), |_| true));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::browser::Place;
 use crate::link::ask::Ask;
 use crate::model::change::{Change, Device as Identity, Step, What, parse};
 use crate::model::format::{NOTHING, count, number};
+use crate::model::payload::harmless;
 use crate::model::state::DeviceState;
 use crate::model::timeline::{Kind, Page, Story};
 use crate::model::words::{authentication, disconnect_reason};
@@ -197,7 +198,7 @@ fn Head(id: String, known: Known) -> impl IntoView {
         known
             .identity
             .with(|identity| identity.as_ref().and_then(|identity| identity.hold.clone()))
-            .map(|hold| format!(" · shut out by {}", hold.by))
+            .map(|hold| format!(" · shut out by {}", harmless(&hold.by)))
     };
     let sentence = move || {
         since.get().map(
@@ -216,7 +217,7 @@ fn Head(id: String, known: Known) -> impl IntoView {
         <div class="page__head">
             <div class="page__title">
                 <p class="page__sub"><a href=Route::Devices.path()>"Devices"</a></p>
-                <div class="row"><h1 class="id id--title">{id.clone()}</h1><Copy text=id label="Copy the device id" /></div>
+                <div class="row"><h1 class="id id--title">{harmless(&id)}</h1><Copy text=id label="Copy the device id" /></div>
                 <p class="row row--wrap page__sub">
                     {move || state.get().map(|state| view! { <Badge look=state.look() word=state.word().to_owned() /> })}{move || sentence()}
                 </p>
@@ -318,8 +319,8 @@ fn IdentityPanel(known: Known) -> impl IntoView {
                 <Fact name="Sign-in">{authentication(&identity.authentication.r#type).to_owned()}</Fact>
                 <Fact name="Status">{identity.status.clone()}</Fact>
                 <Fact name="Status since"><For since=identity.status_updated_time ago=true /></Fact>
-                <Fact name="Reason">{identity.status_reason.clone().unwrap_or_else(|| NOTHING.to_owned())}</Fact>
-                <Fact name="Managed by"><span class="id">{if owner.is_empty() { "nobody".to_owned() } else { owner }}</span></Fact>
+                <Fact name="Reason">{identity.status_reason.as_deref().map_or_else(|| NOTHING.to_owned(), harmless)}</Fact>
+                <Fact name="Managed by"><span class="id">{if owner.is_empty() { "nobody".to_owned() } else { harmless(&owner) }}</span></Fact>
                 <Fact name="Generation"><span class="id">{identity.generation_id.clone()}</span></Fact>
             </dl>
             {identity.hold.map(|hold| view! {

@@ -4,6 +4,7 @@ use leptos::prelude::*;
 
 use crate::model::change::{Command, Step};
 use crate::model::format::duration;
+use crate::model::payload::harmless;
 use crate::model::scale::waterfall;
 use crate::model::state::{command_look, command_word};
 use crate::model::way::{AXIS, Way};
@@ -94,7 +95,7 @@ pub fn Steps(
         shown.push(view! {
             <div class="waterfall__step" data-tone=look.tone.name()>
                 <strong class="waterfall__what"><Glyph look />{sentence(command_word(&step.step))}</strong>
-                <span><At time=step.time fine=true /></span><span>{more}</span>
+                <span><At time=step.time fine=true /></span><span>{harmless(&more)}</span>
             </div>
         });
         before = Some(step);

@@ -9,6 +9,7 @@ use crate::browser::Place;
 use crate::model::device_filter::DeviceFilter;
 use crate::model::format::{NOTHING, count, number};
 use crate::model::hub::FleetRow;
+use crate::model::payload::harmless;
 use crate::model::selection::Selection;
 use crate::model::state::DeviceState;
 use crate::model::virtual_table::Pages;
@@ -114,7 +115,7 @@ fn cells(fleet: Fleet, row: FleetRow) -> AnyView {
     let quiet = why.is_none();
     let why = why.unwrap_or_else(|| NOTHING.to_owned());
     let (asked, named) = (row.device_id.clone(), row.device_id.clone());
-    let label = format!("Select {named}");
+    let label = harmless(&format!("Select {named}"));
     view! {
         <span role="cell" data-col="sel">
             <input class="check" type="checkbox" tabindex="-1" aria-label=label prop:checked=move || fleet.chosen.with(|chosen| chosen.contains(&asked)) on:change=move |_| fleet.chosen.update(|chosen| chosen.toggle(&named)) />

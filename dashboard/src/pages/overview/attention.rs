@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 
 use crate::model::format::{bytes, count, elapsed, number, ordinal};
+use crate::model::payload::harmless;
 use crate::model::state::{ALERT, DeviceState, Look, REFUSED, Tone, command_look};
 use crate::model::time::Moment;
 use crate::model::words::{disconnect_reason, refusal_reason, sentence};
@@ -100,7 +101,7 @@ fn flapping(world: World) -> Option<Item> {
         look: DeviceState::Flapping.look(),
         title: format!("{} flapping", count(all, "device is", "devices are")),
         since: flapping.iter().filter_map(|device| device.since).min(),
-        why: format!("Worst: {}, connected for the {} time.", worst.device_id, ordinal(worst.connects)),
+        why: format!("Worst: {}, connected for the {} time.", harmless(&worst.device_id), ordinal(worst.connects)),
         href: if flapping.len() == 1 {
             Route::Device(worst.device_id.clone()).path()
         } else {
