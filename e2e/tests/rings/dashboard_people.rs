@@ -45,7 +45,7 @@ impl House {
         let key = folder.path().join("key");
         let more = format!(
             "[people.{name}]\npassword_hash_file = \"{}\"\nrights = {rights}\n\
-             [policies.service]\npermissions = [\"ServiceConnect\"]\nprimary_key_file = \"{key}\"\nsecondary_key_file = \"{key}\"",
+             [policies.service]\nprimary_key_file = \"{key}\"\nsecondary_key_file = \"{key}\"",
             file.display(),
             key = key.display(),
         );
