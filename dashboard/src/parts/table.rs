@@ -7,6 +7,7 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast as _;
 
 use crate::browser::width_of;
+use crate::model::format::px;
 use crate::model::virtual_table::Window;
 
 /// A row's height before any is drawn: `--row` of the style, 48 under a coarse pointer.
@@ -63,11 +64,11 @@ pub fn VirtualRows(
         looked_at.run(drawn.get().0);
         seen.set(frame.get().shown_at(scrolled.get()));
     });
-    let above = move || format!("{}px", drawn.get().1);
+    let above = move || px(drawn.get().1) + "px";
     let below = move || {
         let (range, top) = drawn.get();
         let left = frame.get().height_px() - top - range.len() as f64 * row_px.get();
-        format!("{}px", left.max(0.0))
+        px(left.max(0.0)) + "px"
     };
     let choose = move |index: usize| {
         chosen.set(Some(index));
@@ -91,7 +92,7 @@ pub fn VirtualRows(
         event.prevent_default();
     };
     let line = move |index: usize| {
-        let height = move || format!("{}px", row_px.get());
+        let height = move || px(row_px.get()) + "px";
         view! {
             <div class="table__row" role="row" aria-rowindex=index + 2 aria-selected=move || (chosen.get() == Some(index)).to_string() style:height=move || height()>
                 {row.run(index)}
