@@ -141,8 +141,6 @@ object!(Flapping { device_id: "deviceId", connects: "connects", since: "since" }
 /// A connection of the past or of now.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Connection {
-    /// In which life of the hub.
-    pub boot: String,
     /// Which.
     pub connection: String,
     /// Over what.
@@ -158,7 +156,6 @@ pub struct Connection {
 }
 
 object!(Connection {
-    boot: "boot",
     connection: "connection",
     protocol: "protocol",
     address: "address",

@@ -35,12 +35,10 @@ fn fact(change: &Change, away_since: Option<Moment>, now: Moment) -> Option<Nota
             let tone = command_look(&step.step);
             let took = command.enqueued_time.map(|at| at.millis_until(step.time)).unwrap_or_default();
             let took = if step.step == "Completed" { format!(" in {}", duration(took)) } else { format!(" after {}", elapsed(took)) };
-            ended.then(|| Notable {
-                time: step.time,
-                look: tone,
-                device_id: command.device_id.clone(),
-                text: sentence(&format!("{} {}{took}", command.name(), command_word(&step.step))),
-            })
+            let text = format!("{} {}{took}", command.name(), command_word(&step.step));
+            // A name of somebody's own is written as it is.
+            let text = if command.message_id.is_some() { text } else { sentence(&text) };
+            ended.then(|| Notable { time: step.time, look: tone, device_id: command.device_id.clone(), text })
         }
         Change::Receipt(receipt) => receipt_fact(receipt),
         Change::Deleted(id) => Some(Notable { time: now, look: REGISTRY, device_id: id.clone(), text: "Deleted".to_owned() }),
@@ -116,7 +114,7 @@ mod tests {
         let text = r#"{"kind":"command","command":{"id":"12","deviceId":"valve","messageId":"open","state":"STATE","enqueuedTime":"2026-11-23T03:00:00.000Z",
             "endedTime":ENDED},"step":{"time":"2026-11-23T03:00:00.212Z","step":"STATE"}}"#;
         let ended = text.replace("STATE", "Completed").replace("ENDED", r#""2026-11-23T03:00:00.212Z""#);
-        assert_eq!(told(&ended).unwrap().text, "Open completed in 212 ms");
+        assert_eq!(told(&ended).unwrap().text, "open completed in 212 ms");
         assert_eq!(told(&text.replace("STATE", "Delivered").replace("ENDED", "null")), None);
     }
 

@@ -142,21 +142,36 @@ pub struct Told {
 
 object!(Told { connection: "connection", command: "command", refusal: "refusal", registry: "registry" });
 
+/// As many of each kind as are kept besides what was asked for: whoever looks all day is shown what is new.
+const KEPT: usize = 500;
+
 /// What is known of a device's past.
 #[derive(Clone, Debug, Default)]
 pub struct Story {
-    /// By boot and number.
-    connections: BTreeMap<(String, String), Connection>,
+    /// By when they began, and their numbers, which begin anew with each life of the hub.
+    connections: BTreeMap<(Moment, String), Connection>,
     /// By number.
     commands: BTreeMap<u64, Command>,
     refusals: Vec<Refusal>,
     /// By when and what: a list has them without their numbers.
     registry: BTreeMap<(Moment, String), Audited>,
+    /// How many facts of the past were asked for.
+    told: usize,
+    forgot: bool,
+}
+
+/// The oldest makes room for the newest.
+fn bound<K: Ord, V>(known: &mut BTreeMap<K, V>, room: usize, forgot: &mut bool) {
+    while known.len() > room {
+        known.pop_first();
+        *forgot = true;
+    }
 }
 
 impl Story {
     /// A fact of the past.
     pub fn told(&mut self, told: Told) {
+        self.told += 1;
         let Told { connection, command, refusal, registry } = told;
         connection.into_iter().for_each(|connection| self.connection(connection));
         command.into_iter().for_each(|command| self.command(command, None));
@@ -166,40 +181,46 @@ impl Story {
 
     /// A connection, as a list or a change has it; what is newer of it counts.
     pub fn connection(&mut self, connection: Connection) {
-        let key = (connection.boot.clone(), connection.connection.clone());
+        let key = (connection.connected_time, connection.connection.clone());
         let known = self.connections.entry(key).or_insert_with(|| connection.clone());
         if known.disconnected_time.is_none() {
             *known = connection;
         }
+        bound(&mut self.connections, KEPT + self.told, &mut self.forgot);
     }
 
     /// A connect or a disconnect, as it is told in this life of the hub.
-    pub fn presence(&mut self, presence: &Presence, boot: &str) {
-        let key = (boot.to_owned(), presence.connection.clone());
-        let ended = (!presence.is_connect()).then_some(presence.time);
-        match self.connections.get_mut(&key) {
-            Some(known) if known.disconnected_time.is_none() => {
-                known.disconnected_time = ended;
-                known.reason.clone_from(&presence.reason);
-            }
-            None if presence.is_connect() => self.connection(Connection {
-                boot: key.0,
-                connection: key.1,
+    pub fn presence(&mut self, presence: &Presence) {
+        if presence.is_connect() {
+            self.connection(Connection {
+                connection: presence.connection.clone(),
                 protocol: presence.protocol.clone(),
                 address: presence.address.clone(),
                 connected_time: presence.time,
                 disconnected_time: None,
                 reason: None,
-            }),
-            // One that began before all that is known here: its record is in the list.
-            _ => {}
+            });
+            return;
         }
+        // The newest of this number is of this life. One that began before all that is known here: its record is in the list.
+        let known = self.connections.values_mut().rev().find(|known| known.connection == presence.connection);
+        if let Some(known) = known.filter(|known| known.disconnected_time.is_none() && known.connected_time <= presence.time) {
+            known.disconnected_time = Some(presence.time);
+            known.reason.clone_from(&presence.reason);
+        }
+    }
+
+    /// Whether older facts were let go of for newer ones.
+    #[must_use]
+    pub fn forgot(&self) -> bool {
+        self.forgot
     }
 
     /// A command, with as many of its steps as whoever tells of it knows.
     pub fn command(&mut self, command: Command, step: Option<Step>) {
         let Ok(number) = command.id.parse() else { return };
         self.commands.entry(number).or_default().learn(command, step);
+        bound(&mut self.commands, KEPT + self.told, &mut self.forgot);
     }
 
     /// A step of a command's receipt.
@@ -216,6 +237,10 @@ impl Story {
         let same = |known: &Refusal| known.time == refusal.time && known.reason == refusal.reason;
         if !self.refusals.iter().any(same) {
             self.refusals.push(refusal);
+            if self.refusals.len() > KEPT + self.told {
+                self.refusals.remove(0);
+                self.forgot = true;
+            }
         }
     }
 
@@ -223,6 +248,7 @@ impl Story {
     pub fn recorded(&mut self, entry: Audited) {
         if !entry.action.starts_with("Command") {
             self.registry.insert((entry.time.unwrap_or_default(), entry.action.clone()), entry);
+            bound(&mut self.registry, KEPT + self.told, &mut self.forgot);
         }
     }
 
@@ -234,15 +260,14 @@ impl Story {
             until: connection.disconnected_time,
             reason: connection.reason.clone(),
         };
-        sorted(self.connections.values().map(of).collect(), |one: &Span, other| one.from.cmp(&other.from))
+        self.connections.values().map(of).collect()
     }
 
-    /// Whether it was connected at that time.
+    /// Whether it was connected at that time: a connection ends when the next begins.
     #[must_use]
     pub fn was_connected(&self, at: Moment) -> bool {
-        self.connections
-            .values()
-            .any(|connection| connection.connected_time <= at && connection.disconnected_time.is_none_or(|until| until > at))
+        let before = self.connections.range(..(at.plus(1), String::new()));
+        before.last().is_some_and(|(_, connection)| connection.disconnected_time.is_none_or(|until| until > at))
     }
 
     /// How many commands wait for it.
@@ -254,8 +279,12 @@ impl Story {
     /// Everything, the newest first.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
-        let spans = self.spans();
-        let mut entries: Vec<_> = self.connections.values().flat_map(|connection| connection_entries(connection, &spans)).collect();
+        let mut left = None;
+        let mut entries = Vec::new();
+        for connection in self.connections.values() {
+            entries.extend(connection_entries(connection, left));
+            left = left.max(connection.disconnected_time);
+        }
         entries.extend(self.commands.values().filter_map(command_entry));
         entries.extend(self.refusals.iter().map(refusal_entry));
         entries.extend(self.registry.values().map(audit_entry));
@@ -264,10 +293,10 @@ impl Story {
     }
 }
 
-fn connection_entries(connection: &Connection, spans: &[Span]) -> Vec<Entry> {
-    let key = format!("connection {} {}", connection.boot, connection.connection);
-    let before = spans.iter().filter(|span| span.from < connection.connected_time).filter_map(|span| span.until).max();
-    let away = before.filter(|until| *until <= connection.connected_time);
+/// `left` is when the last one before it ended.
+fn connection_entries(connection: &Connection, left: Option<Moment>) -> Vec<Entry> {
+    let key = format!("connection {} {}", connection.connected_time.0, connection.connection);
+    let away = left.filter(|until| *until <= connection.connected_time);
     let mut entries = vec![Entry {
         key: format!("{key} begins"),
         time: connection.connected_time,
@@ -348,7 +377,7 @@ fn command_entry(command: &Command) -> Option<Entry> {
         time: command.ended_time.unwrap_or(begun),
         kind: Kind::Command,
         look: command_look(&command.state),
-        text: sentence(&text),
+        text: if command.message_id.is_some() { text } else { sentence(&text) },
         meta,
         side,
         steps,
@@ -378,7 +407,6 @@ mod tests {
 
     fn connection(number: &str, from: i64, until: Option<(i64, &str)>) -> Connection {
         Connection {
-            boot: "3".to_owned(),
             connection: number.to_owned(),
             protocol: "mqtt".to_owned(),
             address: "192.0.2.1".to_owned(),
@@ -423,7 +451,7 @@ mod tests {
         assert_eq!(
             texts,
             [
-                ("Set-point waits for the device", ""),
+                ("set-point waits for the device", ""),
                 ("Connected", "after 20 s away"),
                 ("Connection attempt refused", ""),
                 ("Disconnected: keep-alive timeout", "was on for 30 s"),
@@ -447,13 +475,29 @@ mod tests {
             reason: reason.map(str::to_owned),
             device_connected: reason.is_none(),
         };
-        story.presence(&presence("7", 0, Some("ConnectionLost")), "3");
+        story.presence(&presence("7", 0, Some("ConnectionLost")));
         assert_eq!(story.spans(), [], "its beginning is not known");
-        story.presence(&presence("8", 0, None), "3");
-        story.presence(&presence("8", 5_000, Some("TakenOver")), "3");
-        story.presence(&presence("8", 0, None), "3");
+        story.presence(&presence("8", 0, None));
+        story.presence(&presence("8", 5_000, Some("TakenOver")));
+        story.presence(&presence("8", 0, None));
         let [span] = story.spans().try_into().unwrap();
         assert_eq!((span.until, span.reason.as_deref()), (Some(NOW.plus(5_000)), Some("TakenOver")));
+        // The hub has begun anew, and numbers with it.
+        story.presence(&presence("8", 9_000, None));
+        story.presence(&presence("8", 9_500, Some("ConnectionLost")));
+        assert_eq!(story.spans().iter().map(|span| span.until).collect::<Vec<_>>(), [Some(NOW.plus(5_000)), Some(NOW.plus(9_500))]);
+    }
+
+    #[test]
+    fn who_looks_all_day_keeps_what_was_asked_for_and_the_newest() {
+        let mut story = Story::default();
+        story.told(Told { connection: Some(connection("0", -1, Some((0, "ConnectionLost")))), ..Told::default() });
+        let one = |number: usize| connection(&number.to_string(), number as i64 * 10, Some((number as i64 * 10 + 5, "ConnectionLost")));
+        (1..=KEPT).for_each(|number| story.connection(one(number)));
+        assert_eq!((story.spans().len(), story.forgot()), (KEPT + 1, false));
+        (1..=KEPT).for_each(|number| story.connection(one(KEPT + number)));
+        assert_eq!((story.spans().len(), story.forgot()), (KEPT + 1, true));
+        assert_eq!(story.entries()[0].time, NOW.plus(KEPT as i64 * 20 + 5));
     }
 
     #[test]
@@ -465,7 +509,7 @@ mod tests {
         story.command(command("Completed", Some(212)), Some(step(212, "Completed")));
         story.command(Command { steps: vec![step(0, "Enqueued"), step(212, "Completed")], ..command("Invisible", None) }, None);
         let entry = story.entries().into_iter().find(|entry| entry.kind == Kind::Command).unwrap();
-        assert_eq!((entry.text.as_str(), entry.side.as_str(), entry.steps.len()), ("Set-point completed", "212 ms", 2));
+        assert_eq!((entry.text.as_str(), entry.side.as_str(), entry.steps.len()), ("set-point completed", "212 ms", 2));
         let refusal = |address: &str| Refusal {
             claimed: "d".to_owned(),
             time: NOW,

@@ -20,6 +20,9 @@ use crate::world::World;
 /// Rows at first, and how many more each time.
 const ROWS: &str = "100";
 
+/// Rows that stay when new ones come: whoever looks all day is shown what is new, and asks for what is older.
+const KEPT: usize = 200;
+
 /// How long somebody types before the hub is asked.
 const TYPED: std::time::Duration = std::time::Duration::from_millis(300);
 
@@ -109,7 +112,12 @@ impl Found {
             self.entries.update(|entries| {
                 let entries = entries.get_or_insert_default();
                 let fresh: Vec<_> = new.into_iter().filter(|entry| entries.iter().all(|known| known.id != entry.id)).collect();
+                let room = entries.len().max(KEPT);
                 entries.splice(0..0, fresh);
+                if entries.len() > room {
+                    entries.truncate(room);
+                    self.next.set(entries.last().map(|entry| entry.id.clone()));
+                }
             });
         }
     }

@@ -127,7 +127,6 @@ impl Known {
     /// What happens to it from now on, and how things stand.
     fn follow(self, id: &str) {
         let world: World = expect_context();
-        let boot = move || world.hub.with_untracked(|hub| hub.as_ref().map(|hub| hub.boot.clone()).unwrap_or_default());
         let ask = Ask::Changes { kinds: KINDS, device: Some(id.to_owned()), snapshot: true };
         let subscription = world.subscribe(ask, None, move |_, text| match parse(text).map(|message| message.what) {
             Some(What::SnapshotBegin) => {
@@ -136,20 +135,20 @@ impl Known {
             Some(What::SnapshotEnd) => {
                 self.asked.set(true);
             }
-            Some(What::Change(change)) => self.apply(change, &boot()),
+            Some(What::Change(change)) => self.apply(change),
             _ => {}
         });
         // Ends with the page.
         StoredValue::new_local(subscription);
     }
 
-    fn apply(self, change: Change, boot: &str) {
+    fn apply(self, change: Change) {
         match change {
             Change::Written(device) => self.identity.set(Some(*device)),
             Change::Deleted(_) => self.identity.set(None),
             Change::Presence(presence) => {
                 self.connected.set(presence.device_connected);
-                self.story.update(|story| story.presence(&presence, boot));
+                self.story.update(|story| story.presence(&presence));
             }
             Change::Audit(entry) => self.story.update(|story| story.recorded(*entry)),
             Change::Refusal(refusal) => self.story.update(|story| story.refusal(refusal)),
@@ -284,8 +283,8 @@ fn Timelines(known: Known, id: String) -> impl IntoView {
         let all = entries.with(Vec::len);
         view! {
             <span>{format!("{} of {}", number(rows.with(Vec::len) as u64), count(all as u64, "fact", "facts"))}</span>
-            {(all > room.get() || known.older.with(Option::is_some)).then(|| view! { <button class="btn btn--quiet btn--small" type="button" on:click=move |_| older.run(())>"Older"</button> })}
-            <span class="push">"Connections are kept for 7 d"</span>
+            {(all > room.get() || known.older.with(Option::is_some) && !known.story.with(Story::forgot)).then(|| view! { <button class="btn btn--quiet btn--small" type="button" on:click=move |_| older.run(())>"Older"</button> })}
+            <span class="push">{if known.story.with(Story::forgot) { "Open the page anew for what is older" } else { "Connections are kept for 7 d" }}</span>
         }
     };
     view! {

@@ -18,7 +18,7 @@ async function take(somebody, screen, name, out) {
   if (PAGES[name].open) await PAGES[name].open(page);
   // A window as tall as the page: what is fixed to its edges is where it belongs. The list of devices is as tall as the window, however many
   // there are.
-  if (!PAGES[name].path.startsWith('/devices')) {
+  if (PAGES[name].path !== '/devices') {
     const height = await page.evaluate(() => document.documentElement.scrollHeight);
     await page.setViewportSize({ width: SCREENS[screen].viewport.width, height: Math.max(height, SCREENS[screen].viewport.height) });
   }

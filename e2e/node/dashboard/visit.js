@@ -19,11 +19,12 @@ async function guest(browser, { harmless = [], ...options } = {}) {
   return { context: await context(browser, options), heard: [], harmless };
 }
 
-// A tab of theirs, at an address below `/dashboard`, with the live link up.
+// A tab of theirs, at an address below `/dashboard`, with the live link up and the past known.
 async function visit(somebody, path = '/') {
   const page = await somebody.context.newPage();
   complaints(page, somebody.heard);
-  await reach(page, `${origin()}/dashboard${path}`);
+  const past = (answer) => new URL(answer.url()).pathname === '/api/v1/rates';
+  await Promise.all([page.waitForResponse(past), reach(page, `${origin()}/dashboard${path}`)]);
   await live(page);
   return page;
 }
