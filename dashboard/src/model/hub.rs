@@ -15,8 +15,6 @@ pub struct Hub {
     pub host_name: String,
     /// Its version.
     pub version: String,
-    /// Which life of its data.
-    pub boot: String,
     /// When that began.
     pub started_time: Option<Moment>,
     /// When its certificate ends.
@@ -34,7 +32,6 @@ pub struct Hub {
 object!(Hub {
     host_name: "hostName",
     version: "version",
-    boot: "boot",
     started_time: "startedTime",
     certificate_expiry_time: "certificateExpiryTime",
     partitions: "partitions",

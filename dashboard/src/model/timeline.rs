@@ -1,7 +1,7 @@
 //! One device's story: connections, refusals, commands with all of their steps, and changes of its identity, merged by time; and what was
 //! the case between two facts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::audit::Entry as Audited;
 use super::change::{Command, Presence, Refusal, Step};
@@ -13,6 +13,9 @@ use super::payload::harmless;
 use super::state::{DeviceState, Look, REFUSED, REGISTRY, Tone, command_look, command_word};
 use super::time::Moment;
 use super::words::{disconnect_reason, disconnect_tone, protocol, sentence};
+
+/// How many facts of each part are kept: the newest.
+const FACTS_MAX: usize = 1_000;
 
 /// Which part of the story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -142,36 +145,21 @@ pub struct Told {
 
 object!(Told { connection: "connection", command: "command", refusal: "refusal", registry: "registry" });
 
-/// As many of each kind as are kept besides what was asked for: whoever looks all day is shown what is new.
-const KEPT: usize = 500;
-
 /// What is known of a device's past.
 #[derive(Clone, Debug, Default)]
 pub struct Story {
-    /// By when they began, and their numbers, which begin anew with each life of the hub.
+    /// By when it came, and its number, which is good for one life of the hub.
     connections: BTreeMap<(Moment, String), Connection>,
     /// By number.
     commands: BTreeMap<u64, Command>,
-    refusals: Vec<Refusal>,
+    refusals: VecDeque<Refusal>,
     /// By when and what: a list has them without their numbers.
     registry: BTreeMap<(Moment, String), Audited>,
-    /// How many facts of the past were asked for.
-    told: usize,
-    forgot: bool,
-}
-
-/// The oldest makes room for the newest.
-fn bound<K: Ord, V>(known: &mut BTreeMap<K, V>, room: usize, forgot: &mut bool) {
-    while known.len() > room {
-        known.pop_first();
-        *forgot = true;
-    }
 }
 
 impl Story {
     /// A fact of the past.
     pub fn told(&mut self, told: Told) {
-        self.told += 1;
         let Told { connection, command, refusal, registry } = told;
         connection.into_iter().for_each(|connection| self.connection(connection));
         command.into_iter().for_each(|command| self.command(command, None));
@@ -186,13 +174,15 @@ impl Story {
         if known.disconnected_time.is_none() {
             *known = connection;
         }
-        bound(&mut self.connections, KEPT + self.told, &mut self.forgot);
+        while self.connections.len() > FACTS_MAX {
+            self.connections.pop_first();
+        }
     }
 
-    /// A connect or a disconnect, as it is told in this life of the hub.
+    /// A connect or a disconnect, as it is told while it happens.
     pub fn presence(&mut self, presence: &Presence) {
         if presence.is_connect() {
-            self.connection(Connection {
+            return self.connection(Connection {
                 connection: presence.connection.clone(),
                 protocol: presence.protocol.clone(),
                 address: presence.address.clone(),
@@ -200,27 +190,22 @@ impl Story {
                 disconnected_time: None,
                 reason: None,
             });
-            return;
         }
-        // The newest of this number is of this life. One that began before all that is known here: its record is in the list.
-        let known = self.connections.values_mut().rev().find(|known| known.connection == presence.connection);
-        if let Some(known) = known.filter(|known| known.disconnected_time.is_none() && known.connected_time <= presence.time) {
+        // Of one that began before all that is known here the record is in the list.
+        let is_it = |known: &&mut Connection| known.connection == presence.connection && known.disconnected_time.is_none();
+        if let Some(known) = self.connections.values_mut().rev().find(is_it) {
             known.disconnected_time = Some(presence.time);
             known.reason.clone_from(&presence.reason);
         }
-    }
-
-    /// Whether older facts were let go of for newer ones.
-    #[must_use]
-    pub fn forgot(&self) -> bool {
-        self.forgot
     }
 
     /// A command, with as many of its steps as whoever tells of it knows.
     pub fn command(&mut self, command: Command, step: Option<Step>) {
         let Ok(number) = command.id.parse() else { return };
         self.commands.entry(number).or_default().learn(command, step);
-        bound(&mut self.commands, KEPT + self.told, &mut self.forgot);
+        while self.commands.len() > FACTS_MAX {
+            self.commands.pop_first();
+        }
     }
 
     /// A step of a command's receipt.
@@ -236,11 +221,11 @@ impl Story {
         // A list has the port besides.
         let same = |known: &Refusal| known.time == refusal.time && known.reason == refusal.reason;
         if !self.refusals.iter().any(same) {
-            self.refusals.push(refusal);
-            if self.refusals.len() > KEPT + self.told {
-                self.refusals.remove(0);
-                self.forgot = true;
-            }
+            self.refusals.push_back(refusal);
+        }
+        if self.refusals.len() > FACTS_MAX {
+            self.refusals = sorted(self.refusals.drain(..).collect(), |one: &Refusal, other| one.time.cmp(&other.time)).into();
+            self.refusals.pop_front();
         }
     }
 
@@ -248,7 +233,9 @@ impl Story {
     pub fn recorded(&mut self, entry: Audited) {
         if !entry.action.starts_with("Command") {
             self.registry.insert((entry.time.unwrap_or_default(), entry.action.clone()), entry);
-            bound(&mut self.registry, KEPT + self.told, &mut self.forgot);
+        }
+        while self.registry.len() > FACTS_MAX {
+            self.registry.pop_first();
         }
     }
 
@@ -263,11 +250,12 @@ impl Story {
         self.connections.values().map(of).collect()
     }
 
-    /// Whether it was connected at that time: a connection ends when the next begins.
+    /// Whether it was connected at that time.
     #[must_use]
     pub fn was_connected(&self, at: Moment) -> bool {
-        let before = self.connections.range(..(at.plus(1), String::new()));
-        before.last().is_some_and(|(_, connection)| connection.disconnected_time.is_none_or(|until| until > at))
+        self.connections
+            .values()
+            .any(|connection| connection.connected_time <= at && connection.disconnected_time.is_none_or(|until| until > at))
     }
 
     /// How many commands wait for it.
@@ -279,11 +267,12 @@ impl Story {
     /// Everything, the newest first.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
-        let mut left = None;
         let mut entries = Vec::new();
+        // Until when it was last connected, of all the connections before.
+        let mut before = None::<Moment>;
         for connection in self.connections.values() {
-            entries.extend(connection_entries(connection, left));
-            left = left.max(connection.disconnected_time);
+            entries.extend(connection_entries(connection, before));
+            before = before.max(connection.disconnected_time);
         }
         entries.extend(self.commands.values().filter_map(command_entry));
         entries.extend(self.refusals.iter().map(refusal_entry));
@@ -293,10 +282,9 @@ impl Story {
     }
 }
 
-/// `left` is when the last one before it ended.
-fn connection_entries(connection: &Connection, left: Option<Moment>) -> Vec<Entry> {
+fn connection_entries(connection: &Connection, before: Option<Moment>) -> Vec<Entry> {
     let key = format!("connection {} {}", connection.connected_time.0, connection.connection);
-    let away = left.filter(|until| *until <= connection.connected_time);
+    let away = before.filter(|until| *until <= connection.connected_time);
     let mut entries = vec![Entry {
         key: format!("{key} begins"),
         time: connection.connected_time,
@@ -377,6 +365,7 @@ fn command_entry(command: &Command) -> Option<Entry> {
         time: command.ended_time.unwrap_or(begun),
         kind: Kind::Command,
         look: command_look(&command.state),
+        // A name of somebody's own is written as it is.
         text: if command.message_id.is_some() { text } else { sentence(&text) },
         meta,
         side,
@@ -478,26 +467,29 @@ mod tests {
         story.presence(&presence("7", 0, Some("ConnectionLost")));
         assert_eq!(story.spans(), [], "its beginning is not known");
         story.presence(&presence("8", 0, None));
+        story.connection(Connection { connection: "8".to_owned(), connected_time: NOW, ..connection("8", 0, None) });
         story.presence(&presence("8", 5_000, Some("TakenOver")));
         story.presence(&presence("8", 0, None));
         let [span] = story.spans().try_into().unwrap();
-        assert_eq!((span.until, span.reason.as_deref()), (Some(NOW.plus(5_000)), Some("TakenOver")));
-        // The hub has begun anew, and numbers with it.
-        story.presence(&presence("8", 9_000, None));
-        story.presence(&presence("8", 9_500, Some("ConnectionLost")));
-        assert_eq!(story.spans().iter().map(|span| span.until).collect::<Vec<_>>(), [Some(NOW.plus(5_000)), Some(NOW.plus(9_500))]);
+        assert_eq!((span.until, span.reason.as_deref()), (Some(NOW.plus(5_000)), Some("TakenOver")), "told by two, it is one");
+        // Another life of the hub counts anew.
+        story.presence(&presence("8", 60_000, None));
+        story.presence(&presence("8", 61_000, Some("ConnectionLost")));
+        let untils: Vec<_> = story.spans().into_iter().map(|span| span.until).collect();
+        assert_eq!(untils, [Some(NOW.plus(5_000)), Some(NOW.plus(61_000))]);
     }
 
     #[test]
-    fn who_looks_all_day_keeps_what_was_asked_for_and_the_newest() {
+    fn a_device_that_flaps_for_days_has_its_newest_facts() {
         let mut story = Story::default();
-        story.told(Told { connection: Some(connection("0", -1, Some((0, "ConnectionLost")))), ..Told::default() });
-        let one = |number: usize| connection(&number.to_string(), number as i64 * 10, Some((number as i64 * 10 + 5, "ConnectionLost")));
-        (1..=KEPT).for_each(|number| story.connection(one(number)));
-        assert_eq!((story.spans().len(), story.forgot()), (KEPT + 1, false));
-        (1..=KEPT).for_each(|number| story.connection(one(KEPT + number)));
-        assert_eq!((story.spans().len(), story.forgot()), (KEPT + 1, true));
-        assert_eq!(story.entries()[0].time, NOW.plus(KEPT as i64 * 20 + 5));
+        for at in 0..3 * FACTS_MAX as i64 {
+            story.connection(connection(&at.to_string(), at * 10, Some((at * 10 + 5, "ConnectionLost"))));
+            story.refusal(Refusal { time: NOW.plus(at), ..Refusal::default() });
+        }
+        let entries = story.entries();
+        assert_eq!(entries.len(), 3 * FACTS_MAX);
+        assert_eq!(entries[1].side, "after 0 s away");
+        assert!(story.refusals.iter().all(|refusal| refusal.time >= NOW.plus(2 * FACTS_MAX as i64)));
     }
 
     #[test]
