@@ -1,5 +1,6 @@
 //! Somebody at the dashboard: a script of `e2e/node/dashboard` that drives Debian's Chromium, and reports what is on the screen, and when.
 
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
@@ -15,6 +16,17 @@ use crate::program::{Actor, Program};
 pub fn visitor(script: &str, hub: &Ready) -> Result<Program> {
     let page = hub.dashboard.as_deref().context("the hub has printed no link to its dashboard")?;
     Ok(Program::node(&format!("dashboard/{script}"), hub)?.env("DASHBOARD", page))
+}
+
+/// Where pictures of the page are laid, for people to look at.
+///
+/// # Errors
+/// When nobody said where things are kept.
+pub fn pictures() -> Result<PathBuf> {
+    let cache = std::env::var_os("MOORING_CACHE").context("MOORING_CACHE is not set: run the rings by `make test` or `make e2e`")?;
+    let folder = PathBuf::from(cache).join("screenshots");
+    std::fs::create_dir_all(&folder)?;
+    Ok(folder)
 }
 
 /// Waits until the script has seen `event`, and says how long it was on its way to the screen since `begun_ms`.

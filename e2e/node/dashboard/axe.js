@@ -4,7 +4,7 @@
 'use strict';
 
 const { SCREENS, complaints, origin, reach, report, run, signIn } = require('./browser');
-const { PAGES, listed, whole } = require('./pages');
+const { PAGES, listed, pagesOn, whole } = require('./pages');
 const { content, guest, visit } = require('./visit');
 const rules = require('axe-core').source;
 
@@ -27,7 +27,7 @@ run(async (browser) => {
   const storageState = await signIn(browser);
   for (const screen of listed(process.env.SCREENS || 'light-1440,dark-1440,light-390,dark-390', SCREENS)) {
     const somebody = await guest(browser, { ...SCREENS[screen], storageState });
-    for (const name of listed(process.env.PAGES, PAGES)) {
+    for (const name of pagesOn(screen)) {
       const page = await visit(somebody, PAGES[name].path);
       await whole(page);
       if (PAGES[name].open) await PAGES[name].open(page);

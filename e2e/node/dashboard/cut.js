@@ -1,8 +1,9 @@
 // The line to the hub is cut while much happens: the page says since when, keeps what it shows, and afterwards has each change exactly once.
 //
-// DASHBOARD, DEVICES (with commas: each connects and goes once while the line is cut), SEEN (one that did so before). Told a line when they have.
+// OUT (the folder for a picture of it), DASHBOARD, DEVICES (with commas: each connects and goes once while the line is cut), SEEN (one that did so before). Told a line when they have.
 'use strict';
 
+const path = require('path');
 const { origin, report, run } = require('./browser');
 const { OF_A_CUT_LINE, after, content, expect, live, seen, visit, visitor } = require('./visit');
 const { line } = require('./line');
@@ -35,6 +36,7 @@ async function tell(browser, cut) {
   const at = await seen(said);
   report({ event: 'down', said: await said.innerText(), afterMs: at - began });
   await once(list, [before]);
+  await page.screenshot({ path: path.join(process.env.OUT, 'overview-down-light-1440.png') });
   await after('cut');
   await cut.mend();
   await live(page);

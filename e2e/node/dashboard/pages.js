@@ -36,11 +36,17 @@ const PAGES = {
   audit: { path: '/audit' },
   start: { path: '/start' },
   nowhere: { path: '/nowhere' },
+  more: { path: '/', only: /-390$/, open: (page) => page.getByRole('button', { name: 'More' }).click() },
 };
 
 // Those that are named, with commas; all, when none is.
 function listed(names, all) {
   return names ? names.split(',') : Object.keys(all);
+}
+
+// Those of them that there are on a screen: some are a phone's alone.
+function pagesOn(screen) {
+  return listed(process.env.PAGES, PAGES).filter((name) => !PAGES[name].only || PAGES[name].only.test(screen));
 }
 
 // What the hub is asked is here, and drawn.
@@ -56,4 +62,4 @@ async function whole(page) {
   });
 }
 
-module.exports = { PAGES, listed, whole };
+module.exports = { PAGES, listed, pagesOn, whole };

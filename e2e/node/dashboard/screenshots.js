@@ -6,7 +6,7 @@
 const fs = require('fs');
 const path = require('path');
 const { SCREENS, context, origin, reach, report, run, signIn } = require('./browser');
-const { PAGES, listed, whole } = require('./pages');
+const { PAGES, listed, pagesOn, whole } = require('./pages');
 const { content, guest, visit } = require('./visit');
 
 async function take(somebody, screen, name, out) {
@@ -34,7 +34,7 @@ run(async (browser) => {
   const storageState = await signIn(browser);
   for (const screen of listed(process.env.SCREENS, SCREENS)) {
     const somebody = await guest(browser, { ...SCREENS[screen], storageState });
-    for (const name of listed(process.env.PAGES, PAGES)) await take(somebody, screen, name, out);
+    for (const name of pagesOn(screen)) await take(somebody, screen, name, out);
     await somebody.context.close();
     content(somebody);
     // Who is not signed in sees one page alone.

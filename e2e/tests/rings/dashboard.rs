@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use e2e::commands::BackEnd;
 use e2e::connection_string::ConnectionString;
-use e2e::dashboard::{leaves, now_ms, say, seen, visitor};
+use e2e::dashboard::{leaves, now_ms, pictures, say, seen, visitor};
 use e2e::hub::Hub;
 use e2e::mqtt::{Connect, Connection, DISCONNECT, events_topic};
 use e2e::namespace::{HUB, isolated};
@@ -97,7 +97,7 @@ fn what_happens_while_the_line_is_cut_is_there_afterwards_exactly_once() -> Resu
         let ids: Vec<String> = (0..10).map(|number| format!("tank-{number}")).collect();
         let all: Vec<&str> = ["early"].into_iter().chain(ids.iter().map(String::as_str)).collect();
         let hub = Hub::start(&all).await?;
-        let mut person = visitor("cut.js", &hub)?.env("SEEN", "early").env("DEVICES", ids.join(",")).start()?;
+        let mut person = visitor("cut.js", &hub)?.env("SEEN", "early").env("DEVICES", ids.join(",")).env("OUT", pictures()?).start()?;
         person.until("looking").await?;
         visits(&hub, "early").await?;
         person.tell("early was there").await?;

@@ -20,7 +20,7 @@ use crate::model::hub::{FleetPage, FleetRow};
 use crate::model::selection::Selection;
 use crate::model::state::ALERT;
 use crate::model::time::Moment;
-use crate::model::virtual_table::{PAGE, Pages};
+use crate::model::virtual_table::{PAGE, Pages, Wanted};
 use crate::parts::notice::Notice;
 use crate::world::World;
 use bulk::Bulk;
@@ -114,7 +114,7 @@ impl Fleet {
     fn fill(self, filter: Memo<DeviceFilter>) {
         let Some(wanted) = self.pages.with_untracked(|pages| pages.wanted(&self.wanted.get_untracked())) else { return };
         if !self.asking.get_untracked() {
-            self.ask(filter, wanted.page, wanted.after, true);
+            self.ask(filter, wanted, true);
         }
     }
 
@@ -137,20 +137,21 @@ impl Fleet {
         {
             return;
         }
-        let key = self.pages.with_untracked(|pages| pages.key(page));
-        match key {
-            Some(after) => self.ask(filter, page, after, false),
+        match self.pages.with_untracked(|pages| pages.again(page)) {
+            Some(again) => self.ask(filter, again, false),
             // It could not be had, or has been let go of.
             None => self.fill(filter),
         }
     }
 
-    fn ask(self, filter: Memo<DeviceFilter>, page: usize, after: Option<String>, more: bool) {
+    fn ask(self, filter: Memo<DeviceFilter>, wanted: Wanted, more: bool) {
+        let Wanted { page, after, skip } = wanted;
         self.asking.set(true);
         self.asked.set_value(now());
         self.heard.set_value(false);
         let question = self.question.get_untracked();
         let query = filter.get_untracked().question(now()).with("limit", PAGE.to_string()).with("after", after.unwrap_or_default());
+        let query = if skip > 0 { query.with("skip", skip.to_string()) } else { query };
         spawn_local(async move {
             let answer = get::<FleetPage>(&format!("/devices{}", query.text())).await;
             if self.question.try_get_untracked() != Some(question) {
