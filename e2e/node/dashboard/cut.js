@@ -1,6 +1,7 @@
 // The line to the hub is cut while much happens: the page says since when, keeps what it shows, and afterwards has each change exactly once.
 //
-// OUT (the folder for a picture of it), DASHBOARD, DEVICES (with commas: each connects and goes once while the line is cut), SEEN (one that did so before). Told a line when they have.
+// DASHBOARD, DEVICES (with commas: each connects and goes once while the line is cut), SEEN (one that did so before), OUT (a folder for a picture of the
+// page while it is). Told a line when they have.
 'use strict';
 
 const path = require('path');

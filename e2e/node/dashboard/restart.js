@@ -37,7 +37,11 @@ run(async (browser) => {
     expect(await rows.filter({ hasText: message }).count() === 1, `${message} is there ${await rows.filter({ hasText: message }).count()} times`);
   }
   await rows.filter({ hasText: /hub restarted/i }).waitFor();
-  report({ event: 'facts', facts: await rows.filter({ has: page.locator('.timeline__text') }).locator('.timeline__text').allInnerTexts() });
+  const facts = await rows.locator('.timeline__text').allInnerTexts();
+  report({ event: 'facts', facts });
+  for (const [fact, times] of [['Connected', 2], ['Disconnected: hub restarted', 1]]) {
+    expect(facts.filter((told) => told === fact).length === times, `${fact} is there otherwise than ${times} times: ${facts.join(', ')}`);
+  }
   content(somebody);
   report({ event: 'end' });
 });
