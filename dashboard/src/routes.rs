@@ -1,5 +1,6 @@
 //! The page's addresses. Everything that can be shown has one, with its filters in the query, so that it can be sent to somebody.
 
+use crate::model::payload::harmless;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// Where the page lives on the hub's port 8443. Azure's paths are at the root (`/devices/{id}` shows keys), so the page has a root of its own.
@@ -88,11 +89,11 @@ impl Route {
         match self {
             Self::Overview => "Overview".to_owned(),
             Self::Devices => "Devices".to_owned(),
-            Self::Device(id) => id.clone(),
+            Self::Device(id) => harmless(id),
             Self::Connectivity => "Connectivity".to_owned(),
             Self::Flow => "Message flow".to_owned(),
             Self::Commands => "Commands".to_owned(),
-            Self::Command(id) => format!("Command {id}"),
+            Self::Command(id) => harmless(&format!("Command {id}")),
             Self::Compose => "Send to many devices".to_owned(),
             Self::Audit => "Audit".to_owned(),
             Self::GetStarted => "Get started".to_owned(),

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::audit::Entry;
 use super::json::{FromJson, object};
 use super::order::sorted;
+use super::payload::harmless;
 use super::time::Moment;
 
 /// One message.
@@ -52,6 +53,20 @@ pub enum Change {
     Receipt(Receipt),
     /// Somebody did something.
     Audit(Box<Entry>),
+}
+
+impl Change {
+    /// Whose state it may have changed.
+    #[must_use]
+    pub fn of_device(&self) -> Option<&str> {
+        match self {
+            Self::Written(device) => Some(&device.device_id),
+            Self::Deleted(id) => Some(id),
+            Self::Presence(presence) => Some(&presence.device_id),
+            Self::Command(command, _) => Some(&command.device_id),
+            Self::Refusal(_) | Self::Receipt(_) | Self::Audit(_) => None,
+        }
+    }
 }
 
 /// An identity without its keys.
@@ -239,10 +254,19 @@ object!(Command {
 });
 
 impl Command {
-    /// What it is called: by its sender, or by its number.
+    /// What it is called: by its sender, or by its number. To be read, not to be gone by.
     #[must_use]
     pub fn name(&self) -> String {
-        self.message_id.as_ref().filter(|id| !id.is_empty()).cloned().unwrap_or_else(|| format!("command {}", self.id))
+        match &self.message_id {
+            Some(name) if !name.is_empty() => harmless(name),
+            _ => format!("command {}", self.id),
+        }
+    }
+
+    /// Whether the hub still has what it says: a command that has had its effect is not kept.
+    #[must_use]
+    pub fn has_content(&self) -> bool {
+        self.ended_time.is_none() || self.can_be_sent_again
     }
 
     /// Takes in what somebody tells of it, with as many of its steps as they know. A list that was on its way while the command went on does
@@ -367,12 +391,18 @@ mod tests {
             "step":{"time":"2026-11-23T03:00:07.250Z","step":"Completed","protocol":"mqtt","connection":"42"}}"#;
         let What::Change(Change::Command(command, Some(step))) = what(text) else { panic!("a command") };
         assert_eq!((command.name().as_str(), step.step.as_str()), ("command 12", "Completed"));
+        assert!(command.has_content(), "as long as it has not ended");
+        let named = Command { message_id: Some("open\u{202e}esolc".to_owned()), ended_time: Some(Moment(1)), ..Command::default() };
+        assert_eq!((named.name().as_str(), named.has_content()), ("open‹U+202E›esolc", false));
+        assert!(Command { can_be_sent_again: true, ..named }.has_content());
 
         let text = r#"{"kind":"registry","operation":"written","deviceId":"d","device":{"deviceId":"d","status":"disabled",
             "authentication":{"type":"sas","x509Thumbprint":{"primaryThumbprint":null}},"hold":{"by":"service","since":"2026-11-23T03:00:00.000Z"}}}"#;
         let What::Change(Change::Written(device)) = what(text) else { panic!("a device") };
         assert_eq!((device.authentication.r#type.as_str(), device.hold.unwrap().by.as_str()), ("sas", "service"));
         assert_eq!(what(r#"{"kind":"registry","operation":"deleted","deviceId":"d"}"#), What::Change(Change::Deleted("d".to_owned())));
+        assert_eq!(Change::Deleted("d".to_owned()).of_device(), Some("d"));
+        assert_eq!(Change::Refusal(Refusal { claimed: "d".to_owned(), ..Refusal::default() }).of_device(), None, "it said to be it");
     }
 
     #[test]

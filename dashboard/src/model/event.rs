@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::format::{exact, number};
 use super::json::object;
-use super::payload::{from_base64, text};
+use super::payload::{from_base64, harmless, text};
 use super::time::Moment;
 use crate::link::ask::Tail;
 
@@ -107,7 +107,7 @@ impl Event {
     #[must_use]
     pub fn facts(&self) -> Vec<(String, String)> {
         let of = |prefix: &str, values: &BTreeMap<String, Value>| {
-            values.iter().map(|(name, value)| (format!("{prefix}{name}"), plain(value))).collect::<Vec<_>>()
+            values.iter().map(|(name, value)| (harmless(&format!("{prefix}{name}")), harmless(&plain(value)))).collect::<Vec<_>>()
         };
         [of("", &self.system_properties), of("property ", &self.properties), of("", &self.annotations)].concat()
     }

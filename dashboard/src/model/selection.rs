@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::format::{count, duration, exact};
 use super::hub::ActionResults;
+use super::payload::harmless;
 
 /// A choice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl Outcome {
                 self.closed += result.connections_closed;
                 self.slowest_ms = self.slowest_ms.max(result.closed_in_ms.filter(|_| result.connections_closed > 0));
             } else {
-                self.failed.push((result.device_id, result.message.unwrap_or_default()));
+                self.failed.push((result.device_id, harmless(&result.message.unwrap_or_default())));
             }
         }
     }

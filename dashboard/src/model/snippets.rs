@@ -1,6 +1,14 @@
 //! The first message from a device, in several languages, filled in with this hub's name. No secret is ever in them: the connection string
 //! stays in the environment.
 
+/// Whether an id can stand in a shell's command and in a program as it is. Ids may have quotes and `$` in them, and a link may name any id: what
+/// people copy from here and run says nothing but what they read.
+#[must_use]
+pub fn is_plain(id: &str) -> bool {
+    let plain = |letter: u8| letter.is_ascii_alphanumeric() || b"-._:@=,#%+".contains(&letter);
+    !id.is_empty() && id.len() <= 128 && !id.starts_with(['-', '#']) && id.bytes().all(plain)
+}
+
 /// One way to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Language {
@@ -181,6 +189,14 @@ curl --cacert ca.pem -H "Authorization: SharedAccessSignature sr=$resource&sig=$
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_id_runs_anything() {
+        assert!(is_plain("pump-1") && is_plain("meter:ams.04_127@eu=2") && !is_plain(""));
+        for id in ["$(reboot)", "a;b", "a'b", "a b", "a\"b", "-rf", "a\u{202e}b", "a\nb", "#", "a!b", "a*"] {
+            assert!(!is_plain(id), "{id}");
+        }
+    }
 
     #[test]
     fn every_place_is_filled() {

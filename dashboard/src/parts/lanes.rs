@@ -5,6 +5,7 @@ use leptos::svg;
 use wasm_bindgen::JsCast as _;
 
 use crate::browser::width_of;
+use crate::model::format::px;
 use crate::model::scale::{time_label, times};
 use crate::model::state::Look;
 use crate::model::time::Moment;
@@ -50,8 +51,8 @@ pub fn Lanes(
         let span = from.get().millis_until(to.get());
         let tick = |at: Moment| {
             view! {
-                <line class="chart__grid" x1=x(at).round() x2=x(at).round() y1=0.0 y2=height - AXIS></line>
-                <text class="chart__text" x=x(at) y=height - 5.0 text-anchor="middle">{time_label(at, span)}</text>
+                <line class="chart__grid" x1=px(x(at).round()) x2=px(x(at).round()) y1="0" y2=px(height - AXIS)></line>
+                <text class="chart__text" x=px(x(at)) y=px(height - 5.0) text-anchor="middle">{time_label(at, span)}</text>
             }
         };
         times(from.get(), to.get(), ((width.get() / 90.0) as usize).clamp(1, 8)).into_iter().map(tick).collect_view()
@@ -61,8 +62,8 @@ pub fn Lanes(
             let ground = ((index + 1) as f64 * LANE).round();
             let name_at = if wide.get() { middle(index) + 4.0 } else { index as f64 * LANE + 12.0 };
             view! {
-                <line class="chart__grid" x1=0.0 x2=width.get() y1=ground y2=ground></line>
-                <text class="chart__text chart__halo" x=0.0 y=name_at>{kind.word()}</text>
+                <line class="chart__grid" x1="0" x2=px(width.get()) y1=px(ground) y2=px(ground)></line>
+                <text class="chart__text chart__halo" x="0" y=px(name_at)>{kind.word()}</text>
             }
         };
         Kind::ALL.into_iter().enumerate().map(lane).collect_view()
@@ -73,11 +74,11 @@ pub fn Lanes(
         let away = spans.get().last().and_then(|last| last.until).filter(|until| *until < to).map(|until| until.max(from));
         let bar = |span: Span| {
             let (begin, end) = (x(span.from), x(span.until.unwrap_or(to)));
-            view! { <rect class="chart__bar" data-tone="ok" x=begin width=(end - begin - 1.0).max(1.5) y=middle(0) - 7.0 height="14" rx="2"></rect> }
+            view! { <rect class="chart__bar" data-tone="ok" x=px(begin) width=px((end - begin - 1.0).max(1.5)) y=px(middle(0) - 7.0) height="14" rx="2"></rect> }
         };
         (
             seen.into_iter().map(bar).collect_view(),
-            away.map(|since| view! { <rect class="chart__away" x=x(since) width=(x(to) - x(since)).max(3.0) y=middle(0) - 7.0 height="14" rx="2"></rect> }),
+            away.map(|since| view! { <rect class="chart__away" x=px(x(since)) width=px((x(to) - x(since)).max(3.0)) y=px(middle(0) - 7.0) height="14" rx="2"></rect> }),
         )
     };
     let marks = move || {
@@ -98,7 +99,7 @@ pub fn Lanes(
 #[component]
 fn Mark(x: f64, y: f64, look: Look, title: String) -> impl IntoView {
     view! {
-        <svg x=x - 9.0 y=y - 9.0 width="18" height="18" overflow="visible" data-tone=look.tone.name()>
+        <svg x=px(x - 9.0) y=px(y - 9.0) width="18" height="18" overflow="visible" data-tone=look.tone.name()>
             <title>{title}</title>
             <circle class="chart__pin" cx="9" cy="9" r="9"></circle>
             <svg x="3.5" y="3.5" width="11" height="11" viewBox="0 0 12 12" overflow="visible">

@@ -256,7 +256,7 @@ fn a_viewer_can_not_act_and_who_guesses_is_stopped() -> Result<()> {
 }
 
 /// What `mooring-hub password-hash` makes of a password.
-async fn hash(password: &str) -> Result<String> {
+pub async fn hash(password: &str) -> Result<String> {
     let binary = binary()?;
     let mut child =
         tokio::process::Command::new(Path::new(&binary)).arg("password-hash").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;

@@ -67,6 +67,8 @@ pub struct FleetQuery {
     pub descending: bool,
     /// Behind this place in that order.
     pub after: Option<FleetPlace>,
+    /// Without the first of these.
+    pub skip: usize,
     /// At most so many.
     pub limit: usize,
 }
@@ -214,7 +216,7 @@ impl Fleet {
     /// Some rows, while these flap. Looks at every row whose id begins as is wanted.
     #[must_use]
     pub fn page(&self, query: &FleetQuery, flapping: &HashSet<DeviceId>) -> FleetPage {
-        let FleetQuery { filter, sort, descending, after, limit } = query;
+        let FleetQuery { filter, sort, descending, after, skip, limit } = query;
         let (mut total, mut found) = (0, Vec::new());
         for (id, row) in self.rows.range::<str, _>((Bound::Included(filter.prefix.as_str()), Bound::Unbounded)) {
             if !id.as_str().starts_with(&filter.prefix) {
@@ -230,9 +232,13 @@ impl Fleet {
                 found.push((key, id, row));
             }
         }
-        let more = found.len() > *limit;
         let in_order =
             |one: &(i64, &DeviceId, &Row), other: &(i64, &DeviceId, &Row)| order::compare((one.0, one.1), (other.0, other.1), *descending);
+        if *skip < found.len() {
+            found.select_nth_unstable_by(*skip, in_order);
+        }
+        found.drain(..found.len().min(*skip));
+        let more = found.len() > *limit;
         if more {
             found.select_nth_unstable_by(*limit, in_order);
             found.truncate(*limit);

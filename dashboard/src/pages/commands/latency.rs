@@ -6,7 +6,7 @@ use wasm_bindgen::JsCast as _;
 
 use super::Known;
 use crate::browser::width_of;
-use crate::model::format::{count, duration};
+use crate::model::format::{count, duration, px};
 use crate::model::latency::{BARS, Latencies, PERCENTILES};
 use crate::model::scale::waterfall;
 use crate::model::time::Moment;
@@ -41,7 +41,7 @@ pub fn Latency(known: Known) -> impl IntoView {
         let step = width.get() / BARS as f64;
         let bar = |(index, value): (usize, u64)| {
             let height = (value as f64 / most * (GROUND - 30.0)).max(if value > 0 { 1.5 } else { 0.0 });
-            view! { <rect class="chart__bar" x=index as f64 * step + 1.0 y=GROUND - height width=(step - 2.0).max(1.0) height=height></rect> }
+            view! { <rect class="chart__bar" x=px(index as f64 * step + 1.0) y=px(GROUND - height) width=px((step - 2.0).max(1.0)) height=px(height)></rect> }
         };
         bars.into_iter().enumerate().map(bar).collect_view()
     };
@@ -52,8 +52,8 @@ pub fn Latency(known: Known) -> impl IntoView {
             let y = 11.0 + index as f64 * 15.0;
             let (anchor, shift) = if at > width.get() * 0.6 { ("end", -5.0) } else { ("start", 5.0) };
             Some(view! {
-                <line class="chart__note" x1=at x2=at y1=y - 8.0 y2=GROUND></line>
-                <text class="chart__text chart__text--strong chart__halo" x=at + shift y=y text-anchor=anchor>{format!("p{percent} {}", duration(millis))}</text>
+                <line class="chart__note" x1=px(at) x2=px(at) y1=px(y - 8.0) y2=px(GROUND)></line>
+                <text class="chart__text chart__text--strong chart__halo" x=px(at + shift) y=px(y) text-anchor=anchor>{format!("p{percent} {}", duration(millis))}</text>
             })
         };
         PERCENTILES.into_iter().enumerate().filter_map(mark).collect_view()
@@ -65,7 +65,7 @@ pub fn Latency(known: Known) -> impl IntoView {
                 4 => "end",
                 _ => "middle",
             };
-            view! { <text class="chart__text" x=waterfall(millis) * width.get() y=HEIGHT - 4.0 text-anchor=anchor>{word}</text> }
+            view! { <text class="chart__text" x=px(waterfall(millis) * width.get()) y=px(HEIGHT - 4.0) text-anchor=anchor>{word}</text> }
         };
         TICKS.into_iter().enumerate().map(tick).collect_view()
     };
@@ -73,7 +73,7 @@ pub fn Latency(known: Known) -> impl IntoView {
         <Panel heading="Enqueued to completed".to_owned() class="col-4" aside>
             <div class="panel__body">
                 <svg class="chart chart--hist" role="img" aria-label=move || label() node_ref=chart>
-                    {move || bars()}<line class="chart__base" x1="0" x2="100%" y1=GROUND y2=GROUND></line>{move || marks()}{move || ticks()}
+                    {move || bars()}<line class="chart__base" x1="0" x2="100%" y1=px(GROUND) y2=px(GROUND)></line>{move || marks()}{move || ticks()}
                 </svg>
             </div>
         </Panel>
