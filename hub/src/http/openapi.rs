@@ -49,6 +49,8 @@ use super::{audit, changes, commands, connections, consumer_groups, devices, eve
         session::get,
         session::post,
         session::delete,
+        session::openid::begin,
+        session::openid::come_back,
     ),
     tags(
         (name = "changes", description = "What happens, live."),
