@@ -36,6 +36,9 @@ const ANSWER_MAX_BYTES: usize = 1024 * 1024;
 /// How long the issuer's description and keys are believed: it says new keys long before it signs with them.
 const DESCRIPTION_MAX_AGE: Duration = Duration::from_secs(5 * 60);
 
+/// How long an issuer is left alone that has not described itself: whoever waits meanwhile gets the same answer.
+const FAILURE_MAX_AGE: Duration = Duration::from_secs(5);
+
 /// The largest file with a secret.
 const SECRET_FILE_MAX_BYTES: u64 = 4 * 1024;
 
@@ -81,7 +84,7 @@ struct HttpsIssuer {
     secret_file: Option<PathBuf>,
     scopes: Vec<Scope>,
     http: Bounded,
-    described: Mutex<Option<(Instant, CoreProviderMetadata)>>,
+    described: Mutex<Option<(Instant, Result<CoreProviderMetadata, IssuerError>)>>,
 }
 
 /// A client that waits so long, and reads so much.
@@ -129,13 +132,16 @@ impl HttpsIssuer {
     async fn described(&self) -> Result<CoreProviderMetadata, IssuerError> {
         // One asks, and others wait for the same answer.
         let mut described = self.described.lock().await;
-        if let Some((_, known)) = described.as_ref().filter(|(read_at, _)| read_at.elapsed() < DESCRIPTION_MAX_AGE) {
-            return Ok(known.clone());
+        let is_new = |(read_at, said): &&(Instant, Result<_, _>)| {
+            read_at.elapsed() < if said.is_ok() { DESCRIPTION_MAX_AGE } else { FAILURE_MAX_AGE }
+        };
+        if let Some((_, said)) = described.as_ref().filter(is_new) {
+            return said.clone();
         }
         let said = CoreProviderMetadata::discover_async(self.url.clone(), &self.http).await;
-        let said = said.map_err(|error| IssuerError::Unavailable(format!("its description can't be had: {}", whole(&error))))?;
+        let said = said.map_err(|error| IssuerError::Unavailable(format!("its description can't be had: {}", whole(&error))));
         *described = Some((Instant::now(), said.clone()));
-        Ok(said)
+        said
     }
 
     async fn secret(&self) -> Result<Option<ClientSecret>, IssuerError> {
