@@ -7,7 +7,7 @@
 # make cluster a Kubernetes on this machine, with the images loaded, for you to play with; make cluster-down ends it
 
 .PHONY: run check test soak bench cluster cluster-down
-.PHONY: chart debian e2e fuzz kubernetes kubernetes-modules images fmt clippy made unit postgres hub licences storm
+.PHONY: chart dashboard debian e2e fuzz kubernetes kubernetes-modules images fmt clippy made unit postgres hub licences storm
 
 # Everything that is built or fetched is kept here, outside the checkout.
 export MOORING_CACHE ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/mooring
@@ -17,6 +17,9 @@ export CARGO_TARGET_DIR ?= $(MOORING_CACHE)/target
 mold = $(if $(shell command -v mold),-Clink-arg=-fuse-ld=mold)
 export CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS = $(mold)
 export CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS = $(mold)
+
+# The dashboard that the hub takes in when it is built: nothing, until `make dashboard` has made it. A hub without it says how.
+export MOORING_DASHBOARD := $(or $(MOORING_DASHBOARD),$(wildcard $(CARGO_TARGET_DIR)/dashboard))
 
 # Every build is of the whole workspace: cargo chooses the features of a dependency by what is built with it, and a part of the
 # workspace would build nearly all of them once more.
@@ -34,7 +37,8 @@ again := $(MAKE) --no-print-directory
 
 run:
 	@$(tools)/need.sh rust
-	@cargo build --workspace --bins
+	@$(again) dashboard
+	@$(again) hub
 	@exec $(tools)/run.sh
 
 check:
@@ -47,6 +51,7 @@ check:
 test:
 	@$(tools)/need.sh rust go node python
 	$(phase) "Debian packages" $(tools)/debian.sh
+	$(phase) "the dashboard" $(again) dashboard
 	@$(again) check
 	$(phase) "fuzzing" $(again) fuzz
 	$(phase) "the stores' contract on PostgreSQL" $(again) postgres
@@ -76,6 +81,11 @@ bench:
 
 debian:
 	@$(tools)/debian.sh
+
+# The page of WebAssembly: with the toolchain's own compiler (`rustup target add wasm32-unknown-unknown`), or with Debian's, which it fetches into
+# the cache. Before the hub is built, which takes it in.
+dashboard:
+	@cargo xtask dashboard
 
 # make fuzz FUZZ=600 TARGETS="amqp-engine": for so many seconds in all, over all targets or those that are named.
 fuzz:
@@ -119,6 +129,8 @@ made:
 
 clippy:
 	@cargo clippy --quiet --workspace --all-targets -- --deny warnings
+# The dashboard's views, which are no part of a native build; they are checked natively all the same, so that nobody needs WebAssembly for it.
+	@cargo clippy --quiet --package mooring-dashboard --features page -- --deny warnings
 # These are no part of all targets: only whoever brings up what they need runs them.
 	@cargo clippy --quiet --workspace --test rings --test kubernetes -- --deny warnings
 

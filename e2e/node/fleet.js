@@ -1,5 +1,7 @@
-// Devices in one program, each over the transport that it is given. For each number on standard input each of them sends a message; a command
-// is settled as its payload says, and one that was abandoned is completed when it comes again. Ends when it is told no more.
+// Devices in one program, each over the transport that it is given. For each number on standard input each of them sends a message: the first
+// is waited for, because it opens the way, and the others are not (but over HTTPS, where each request goes its own way and order is the
+// sender's). A command is settled as its payload says, and one that was abandoned is completed when it comes again. When it is told no more it
+// ends, once all is sent.
 //
 // DEVICES: a JSON array of id, transport and connectionString.
 'use strict';
@@ -30,7 +32,7 @@ async function start({ id, transport: name, connectionString }) {
   client.on('error', (error) => report('failed', { device: id, error: error.name }));
   client.on('message', (message) => settle(id, client, seen, message));
   await client.open();
-  return { id, client };
+  return { id, client, waits: name === 'http', before: Promise.resolve() };
 }
 
 async function send({ id, client }, number) {
@@ -46,10 +48,19 @@ async function send({ id, client }, number) {
 async function main() {
   const devices = await Promise.all(JSON.parse(process.env.DEVICES).map(start));
   report('connected');
+  let first = true;
+  const sending = [];
   for await (const line of readline.createInterface({ input: process.stdin })) {
-    await Promise.all(devices.map((device) => send(device, Number(line))));
-    report('sent', { number: Number(line) });
+    const number = Number(line);
+    const each = devices.map((device) => {
+      device.before = device.waits ? device.before.then(() => send(device, number)) : send(device, number);
+      return device.before.catch((error) => report('failed', { device: device.id, number, error: error.name }));
+    });
+    sending.push(Promise.all(each).then(() => report('sent', { number })));
+    if (first) await sending[0];
+    first = false;
   }
+  await Promise.all(sending);
   process.exit(0);
 }
 

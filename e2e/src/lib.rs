@@ -10,6 +10,7 @@ pub mod cluster;
 pub mod command_history;
 pub mod commands;
 pub mod connection_string;
+pub mod consumer_groups;
 pub mod events;
 pub mod history;
 pub mod hub;

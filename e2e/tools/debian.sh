@@ -6,7 +6,7 @@ set -euo pipefail
 
 # libssl-dev and pkg-config are for Qpid Proton, which comes as sources.
 packages=(
-  curl g++ iproute2 libssl-dev lua5.1 mold mosquitto mosquitto-clients openssl pkg-config postgresql prometheus util-linux
+  chromium curl g++ iproute2 libssl-dev lua5.1 mold mosquitto mosquitto-clients openssl pkg-config postgresql prometheus util-linux
 )
 # Python's own from Debian has no `venv` without this.
 python3 -c 'import ensurepip' 2>/dev/null || packages+=(python3-venv)

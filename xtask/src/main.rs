@@ -2,6 +2,7 @@
 
 mod alerts;
 mod crds;
+mod dashboard;
 #[cfg(test)]
 mod examples;
 mod reference;
@@ -17,8 +18,10 @@ fn main() -> Result<()> {
         ["alerts"] => alerts::write(&repository),
         ["crds"] => crds::write(&repository),
         ["crds", "--check"] => crds::check(&repository),
+        ["dashboard"] => dashboard::make(&repository.canonicalize()?),
         _ => bail!(
-            "cargo xtask crds [--check]: writes, or compares, the kinds' definitions and docs/kinds.md\ncargo xtask alerts: writes {}",
+            "cargo xtask crds [--check]: writes, or compares, the kinds' definitions and docs/kinds.md\ncargo xtask alerts: writes {}\n\
+             cargo xtask dashboard: makes the page that the hub serves, in the target folder",
             alerts::FILE
         ),
     }

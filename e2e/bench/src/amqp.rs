@@ -242,6 +242,17 @@ fn told(body: &[u8]) -> Result<Told<'_>> {
     })
 }
 
+/// The number of the event that a message begins, among its annotations; they come before what the device has sent.
+pub fn sequence_number(message: &[u8]) -> Option<i64> {
+    const NAME: &[u8] = b"x-opt-sequence-number";
+    let at = message.windows(NAME.len()).position(|window| window == NAME)?;
+    match message.get(at + NAME.len()..)? {
+        [0x81, number @ ..] => Some(i64::from_be_bytes(*number.first_chunk()?)),
+        [0x55, number, ..] => Some(i64::from(number.cast_signed())),
+        _ => None,
+    }
+}
+
 /// What can be read in an error without understanding it.
 fn text_of(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
@@ -403,6 +414,17 @@ mod tests {
         assert_eq!(first_frame(&attached).ok().flatten(), Some((Told::Attach { handle: 3, leads: true }, attached.len())));
         assert_eq!(first_frame(&HEADER).ok().flatten(), Some((Told::Protocol, 8)));
         assert_eq!(first_frame(&[0, 0, 0, 8, 2, 0, 0, 0]).ok().flatten(), Some((Told::Other, 8)));
+    }
+
+    #[test]
+    fn an_event_tells_its_number() {
+        let annotations = |number: &[u8]| [&b"\x00\x53\x72\xc1\x20\x02\xa3\x15x-opt-sequence-number"[..], number].concat();
+        assert_eq!(sequence_number(&annotations(&[0x81, 0, 0, 0, 0, 0, 1, 0, 2, 9])), Some(65538));
+        assert_eq!(sequence_number(&annotations(&[0x55, 7])), Some(7));
+        for wrong in [&[][..], &[0x81, 0, 0], &[0x40]] {
+            assert_eq!(sequence_number(&annotations(wrong)), None);
+        }
+        assert_eq!(sequence_number(b"nothing of that kind"), None);
     }
 
     #[test]

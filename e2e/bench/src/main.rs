@@ -29,10 +29,11 @@ use serde_json::json;
 
 use crate::options::{Options, Scenario};
 use crate::report::{
-    ALONE, COMMAND_COLUMNS, Comparison, IDENTITY_COLUMNS, IDLE_COLUMNS, LOAD_COLUMNS, Metrics, PRESENCE_COLUMNS, READ_COLUMNS, Row, Section,
+    ALONE, CATCH_UP_COLUMNS, COMMAND_COLUMNS, Comparison, IDENTITY_COLUMNS, IDLE_COLUMNS, LOAD_COLUMNS, Metrics, PRESENCE_COLUMNS,
+    READ_COLUMNS, Row, Section,
 };
 use crate::scenario::publish::Load;
-use crate::scenario::{amqp_idle, amqp_read, amqp_send, commands, connects, https, identities, idle, presence, publish};
+use crate::scenario::{amqp_catch_up, amqp_idle, amqp_read, amqp_send, commands, connects, https, identities, idle, presence, publish};
 use crate::server::{AMQP, Kind, MQTT, Stage};
 use crate::tls::Certificate;
 
@@ -42,6 +43,10 @@ const SWEPT_WINDOWS: [usize; 6] = [1, 2, 5, 10, 20, 50];
 const SWEPT_PAYLOADS_BYTES: [usize; 7] = [16, 256, 1024, 4096, 16_384, 32_768, 65_536];
 /// Connections, and messages in flight on each.
 const AMQP_LOADS: [(usize, usize); 3] = [(1, 500), (100, 1), (100, 10)];
+/// Connections, and messages in flight on each, while others read.
+const SENDING_BESIDE_READERS: (usize, usize) = (100, 10);
+/// Readers of a cold journal while others send.
+const CATCHING_UP: [usize; 3] = [0, 1, amqp_catch_up::PARTITIONS];
 /// The payload sweep's window: 64 KiB payloads fill the pipe with far fewer messages than this.
 const PAYLOAD_SWEEP_WINDOW: usize = 10;
 /// The sweeps show a shape, one run each; half the time of a headline run is enough for that.
@@ -72,7 +77,7 @@ fn main() -> Result<()> {
     report::print(&serde_json::to_string_pretty(&facts)?);
 
     let mut sections = Vec::new();
-    let planned: [(Scenario, Measure); 12] = [
+    let planned: [(Scenario, Measure); 13] = [
         (Scenario::Publish, publishing),
         (Scenario::Idle, idling),
         (Scenario::Connects, connecting),
@@ -83,6 +88,7 @@ fn main() -> Result<()> {
         (Scenario::AmqpSend, sending),
         (Scenario::AmqpIdle, idling_with_links),
         (Scenario::AmqpRead, reading),
+        (Scenario::AmqpCatchUp, sending_beside_readers),
         (Scenario::WindowSweep, sweeping_windows),
         (Scenario::PayloadSweep, sweeping_payloads),
     ];
@@ -241,6 +247,19 @@ fn reading(stage: &Stage, options: &Options) -> Result<Section> {
         rows.extend(hub_only(stage, options.rounds, &parameters, || amqp_read::run(stage, load))?);
     }
     Ok(Section { title: "Events read over AMQP from a cold journal", columns: READ_COLUMNS, compared: ALONE, rows })
+}
+
+fn sending_beside_readers(stage: &Stage, options: &Options) -> Result<Section> {
+    let (connections, window) = SENDING_BESIDE_READERS;
+    let sending = Load { connections, window, payload_bytes: options.payload };
+    let mut rows = Vec::new();
+    for readers in CATCHING_UP {
+        let load = amqp_catch_up::Load { readers, events: options.events, sending };
+        let parameters =
+            format!("{connections} connections, {window} in flight, {} B, {readers} readers catching up", sending.payload_bytes);
+        rows.extend(hub_only(stage, options.rounds, &parameters, || amqp_catch_up::run(stage, load, options.pace()))?);
+    }
+    Ok(Section { title: "Telemetry over AMQP while others catch up from a cold journal", columns: CATCH_UP_COLUMNS, compared: ALONE, rows })
 }
 
 fn sweeping_windows(stage: &Stage, options: &Options) -> Result<Section> {

@@ -121,6 +121,8 @@ pub enum Scenario {
     AmqpIdle,
     /// Events read over AMQP from a cold journal (hub only).
     AmqpRead,
+    /// Telemetry over AMQP while others read a cold journal from its beginning (hub only).
+    AmqpCatchUp,
     /// Windows from 1 to 50 (hub only).
     WindowSweep,
     /// Payloads from 16 bytes to 64 KiB (hub only).

@@ -16,6 +16,13 @@ pub fn cpu_time(pid: u32) -> Result<Duration> {
     Ok(Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND))
 }
 
+/// Bytes that a process has had fetched from the disk; what the kernel still held of the files is not among them.
+pub fn bytes_read_from_disk(pid: u32) -> Result<u64> {
+    let io = fs::read_to_string(format!("/proc/{pid}/io")).with_context(|| format!("what process {pid} has read"))?;
+    let read = io.lines().find_map(|line| line.strip_prefix("read_bytes:")).context("no read_bytes in /proc/PID/io")?;
+    Ok(read.trim().parse()?)
+}
+
 /// Memory of a process in KiB.
 #[derive(Clone, Copy)]
 pub struct Memory {
@@ -92,7 +99,7 @@ mod tests {
     #[test]
     fn this_very_process_can_be_read() {
         let me = std::process::id();
-        assert!(cpu_time(me).is_ok());
+        assert!(cpu_time(me).is_ok() && bytes_read_from_disk(me).is_ok());
         assert!(memory(me).is_ok_and(|memory| memory.rss_kib >= memory.anonymous_kib && memory.rss_kib > 0));
         assert!(MachineTime::read().is_ok_and(|time| time.total >= time.busy));
     }

@@ -77,6 +77,19 @@ pub const READ_COLUMNS: &[Column] = &[
     Column { metric: "generator_cpu_us", heading: "generator µs each", decimals: 2 },
     Column { metric: "server_cores", heading: "server cores", decimals: 2 },
     Column { metric: "generator_cores", heading: "generator cores", decimals: 2 },
+    Column { metric: "disk_mib", heading: "from disk MiB", decimals: 0 },
+    Column { metric: "other_load_percent", heading: "others %", decimals: 0 },
+];
+
+pub const CATCH_UP_COLUMNS: &[Column] = &[
+    Column { metric: "per_second", heading: "sent per s", decimals: 0 },
+    Column { metric: "server_cpu_us", heading: "server µs each, reading included", decimals: 1 },
+    Column { metric: "p50_ms", heading: "p50 ms", decimals: 2 },
+    Column { metric: "p99_ms", heading: "p99 ms", decimals: 2 },
+    Column { metric: "read_per_second", heading: "read per s", decimals: 0 },
+    Column { metric: "disk_mib", heading: "from disk MiB", decimals: 0 },
+    Column { metric: "server_cores", heading: "server cores", decimals: 2 },
+    Column { metric: "generator_cores", heading: "generator cores", decimals: 2 },
     Column { metric: "other_load_percent", heading: "others %", decimals: 0 },
 ];
 

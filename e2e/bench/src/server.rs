@@ -164,6 +164,10 @@ impl Addresses {
 }
 
 impl Server {
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -91,7 +91,7 @@ async fn with_monitoring(namespace: &Namespace) -> Result<()> {
         namespace.until_condition(DEFINITION, &format!("{plural}.monitoring.coreos.com"), "Established", "True").await?;
     }
     let plurals = kinds.map(|(_, plural)| plural);
-    kinds::until_told(namespace, "/apis/monitoring.coreos.com/v1", &plurals).await
+    kinds::until_told(namespace, &["get", "--raw", "/apis/monitoring.coreos.com/v1"], &plurals).await
 }
 
 /// Waits until the operator has made all that it can. A Pod that goes first, because of an edit for example, is on the way there.

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
+use e2e::consumer_groups::until_place;
 use e2e::events::{Event, Events};
 use e2e::hub::{Hub, Options};
 use e2e::mqtt::{Connection, events_topic};
@@ -12,7 +13,6 @@ use e2e::namespace::isolated;
 use e2e::patience::within;
 use e2e::program::{Actor, Program};
 use e2e::rest::Rest;
-use reqwest::Method;
 use serde_json::{Value, json};
 
 /// Devices enough that a hub with eight partitions has events in each.
@@ -32,12 +32,12 @@ enum Sdk {
 
 impl Sdk {
     /// The script of that name in its language.
-    fn script(self, name: &str, hub: &Hub) -> Result<Program> {
+    fn script(self, name: &str, hub: &Hub, transport: &str) -> Result<Program> {
         let program = match self {
             Self::Python => Program::python(&format!("{name}.py"), hub)?,
             Self::Node => Program::node(&format!("{name}.js"), hub)?,
         };
-        Ok(program.env("EVENTHUB_CONNECTION_STRING", &hub.event_hub_connection_string))
+        Ok(program.env("EVENTHUB_CONNECTION_STRING", &hub.event_hub_connection_string).env("TRANSPORT", transport))
     }
 }
 
@@ -106,7 +106,7 @@ fn reads_from_every_position(sdk: Sdk, transport: &'static str) -> Result<()> {
             |(from, inclusive, expected)| json!({ "partition": partition, "from": from, "inclusive": inclusive, "count": expected.len() }),
         );
         let wishes = Value::Array(wishes.collect()).to_string();
-        let told = sdk.script("event_hub", &hub)?.env("TRANSPORT", transport).env("POSITIONS", wishes).story().await?;
+        let told = sdk.script("event_hub", &hub, transport)?.env("POSITIONS", wishes).story().await?;
 
         ensure!(told[0]["name"] == "hub" && told[0]["partitions"] == json!(["0", "1", "2", "3"]), "{}", told[0]);
         for (partition, said) in told[1..5].iter().enumerate() {
@@ -120,6 +120,31 @@ fn reads_from_every_position(sdk: Sdk, transport: &'static str) -> Result<()> {
             }
         }
         ensure!(told.len() == 5 + cases.len(), "{told:?}");
+        Ok(())
+    })
+}
+
+/// The connection string of a hub, as C#'s samples have it: the events are at the hub's own address.
+#[test]
+fn python_and_node_event_hubs_read_by_the_hubs_own_address() -> Result<()> {
+    isolated(async || {
+        let hub = Hub::start(&["press"]).await?;
+        send(&hub, &["press"], 1).await?;
+        let all = Events::all(&hub).await?;
+        let partition = all.last().context("events")?.partition;
+        let string = hub.event_hub_connection_string.replace("EntityPath=hub", "EntityPath=messages/events");
+        ensure!(string.contains("EntityPath=messages/events"), "{string}");
+        let wish = json!([{ "partition": partition, "from": "-1", "inclusive": false, "count": all.len() }]).to_string();
+        for sdk in [Sdk::Python, Sdk::Node] {
+            let script = sdk.script("event_hub", &hub, "amqp")?.env("EVENTHUB_CONNECTION_STRING", &string);
+            let told = script.env("POSITIONS", &wish).story().await?;
+            ensure!(told[0]["partitions"] == json!(["0", "1", "2", "3"]), "{}", told[0]);
+            let read = told.last().and_then(|said| said["events"].as_array()).with_context(|| format!("nothing was read: {told:?}"))?;
+            ensure!(read.len() == all.len(), "{} events of {}: {told:?}", read.len(), all.len());
+            for (event, sent) in read.iter().zip(&all) {
+                is_what_was_sent(event, sent, all.last().context("events")?)?;
+            }
+        }
         Ok(())
     })
 }
@@ -154,22 +179,33 @@ fn is_what_was_sent(event: &Value, sent: &Event, last: &Event) -> Result<()> {
 
 #[test]
 fn python_event_hubs_reads_what_comes_and_epochs_decide_who() -> Result<()> {
-    follows_and_gives_way(Sdk::Python, 0, ["stolen", "epoch"])
+    follows_and_gives_way(Sdk::Python, "amqp", 0, ["stolen", "epoch"])
+}
+
+#[test]
+fn python_event_hubs_reads_what_comes_and_epochs_decide_who_over_a_websocket() -> Result<()> {
+    follows_and_gives_way(Sdk::Python, "ws", 0, ["stolen", "epoch"])
 }
 
 #[test]
 fn node_event_hubs_reads_what_comes_and_epochs_decide_who() -> Result<()> {
     // Node.js' client takes 0 for no level at all.
-    follows_and_gives_way(Sdk::Node, 1, ["ReceiverDisconnectedError", "epoch"])
+    follows_and_gives_way(Sdk::Node, "amqp", 1, ["ReceiverDisconnectedError", "epoch"])
 }
 
-fn follows_and_gives_way(sdk: Sdk, level: i64, words: [&'static str; 2]) -> Result<()> {
+#[test]
+fn node_event_hubs_reads_what_comes_and_epochs_decide_who_over_a_websocket() -> Result<()> {
+    follows_and_gives_way(Sdk::Node, "ws", 1, ["ReceiverDisconnectedError", "epoch"])
+}
+
+fn follows_and_gives_way(sdk: Sdk, transport: &'static str, level: i64, words: [&'static str; 2]) -> Result<()> {
     isolated(async move || {
         let hub = Options::default().devices(&["press"]).argument("--consumer-group").argument("second").start().await?;
         send(&hub, &["press"], 1).await?;
         let partition = Events::all(&hub).await?.last().context("events")?.partition;
         let reader = |group: &str, from: &str, level: Option<i64>| {
-            let script = sdk.script("event_reader", &hub)?.env("PARTITION", partition.to_string()).env("FROM", from).env("GROUP", group);
+            let script = sdk.script("event_reader", &hub, transport)?;
+            let script = script.env("PARTITION", partition.to_string()).env("FROM", from).env("GROUP", group);
             level.into_iter().fold(script, |script, level| script.env("OWNER_LEVEL", level.to_string())).start()
         };
         let mut latest = reader("$Default", "\"@latest\"", None)?;
@@ -177,7 +213,9 @@ fn follows_and_gives_way(sdk: Sdk, level: i64, words: [&'static str; 2]) -> Resu
         for number in 0..EACH {
             ensure!(in_group.until("read").await?["sequenceNumber"] == number);
         }
-        until_readers(&hub, "$Default", partition, 1).await?;
+        let api = Rest::api(&hub, hub.policy("service")?)?;
+        let is_one = |place: &Value| place["readers"].as_array().is_some_and(|readers| readers.len() == 1);
+        until_place(&api, "$Default", Some(partition), "the reader to be known", is_one).await?;
         send(&hub, &["press"], 1 + EACH).await?;
         for number in EACH..2 * EACH {
             ensure!(latest.until("read").await?["sequenceNumber"] == number, "what was there before came, or something was passed over");
@@ -219,23 +257,6 @@ async fn fails_with(reader: &mut Actor, words: &[&str]) -> Result<()> {
     within(&format!("a failure about {words:?}"), failing).await?
 }
 
-/// Waits until so many readers of a partition are known in a group.
-async fn until_readers(hub: &Hub, group: &str, partition: u16, count: usize) -> Result<()> {
-    let api = Rest::api(hub, hub.policy("service")?)?;
-    let asking = async {
-        loop {
-            let document = api.call(Method::GET, "/api/v1/consumer-groups", &[], Vec::new()).await?.expect(200)?.json()?;
-            let groups = document["consumerGroups"].as_array().context("no groups")?;
-            let group = groups.iter().find(|known| known["name"] == group).context("no such group")?;
-            if group["partitions"][usize::from(partition)]["readers"].as_array().is_some_and(|readers| readers.len() == count) {
-                return anyhow::Ok(());
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    within("the reader to be known", asking).await?
-}
-
 #[test]
 fn python_event_processor_goes_on_after_the_hub_was_killed() -> Result<()> {
     goes_on_after_the_hub_was_killed(Sdk::Python)
@@ -251,7 +272,7 @@ fn goes_on_after_the_hub_was_killed(sdk: Sdk) -> Result<()> {
         let mut hub = Hub::start(&DEVICES[..4]).await?;
         let store = tempfile::tempdir()?;
         let mut seen = Seen::default();
-        let mut processors = vec![processor(sdk, &hub, store.path())?];
+        let mut processors = vec![processor(sdk, "amqp", &hub, store.path())?];
         send(&hub, &DEVICES[..4], 1).await?;
         seen.until_all(&hub, &mut processors).await?;
 
@@ -264,7 +285,7 @@ fn goes_on_after_the_hub_was_killed(sdk: Sdk) -> Result<()> {
         processors[0].kill9().await?;
         let read_before = seen.0.clone();
         send(&hub, &DEVICES[..4], 1 + 2 * EACH).await?;
-        let mut processor = processor(sdk, &hub, store.path())?;
+        let mut processor = processor(sdk, "amqp", &hub, store.path())?;
         let mut again = Seen::default();
         let new = usize::from(EACH) * 4;
         while again.0.difference(&read_before).count() < new {
@@ -279,27 +300,32 @@ fn goes_on_after_the_hub_was_killed(sdk: Sdk) -> Result<()> {
 
 #[test]
 fn python_event_processors_share_eight_partitions() -> Result<()> {
-    share_eight_partitions(Sdk::Python)
+    share_eight_partitions(Sdk::Python, "amqp")
 }
 
 #[test]
 fn node_event_processors_share_eight_partitions() -> Result<()> {
-    share_eight_partitions(Sdk::Node)
+    share_eight_partitions(Sdk::Node, "amqp")
+}
+
+#[test]
+fn node_event_processors_share_eight_partitions_over_websockets() -> Result<()> {
+    share_eight_partitions(Sdk::Node, "ws")
 }
 
 /// One is killed, one is added, and nothing stays unread.
-fn share_eight_partitions(sdk: Sdk) -> Result<()> {
+fn share_eight_partitions(sdk: Sdk, transport: &'static str) -> Result<()> {
     isolated(async move || {
         let hub = Options::default().argument("--partitions").argument(&PARTITIONS.to_string()).devices(&DEVICES).start().await?;
         let store = tempfile::tempdir()?;
         let mut seen = Seen::default();
-        let mut processors = vec![processor(sdk, &hub, store.path())?];
+        let mut processors = vec![processor(sdk, transport, &hub, store.path())?];
         send(&hub, &DEVICES, 1).await?;
         let spread: BTreeSet<u16> = Events::all(&hub).await?.iter().map(|event| event.partition).collect();
         ensure!(spread.len() == usize::from(PARTITIONS), "events in {spread:?} alone");
         seen.until_all(&hub, &mut processors).await?;
 
-        let mut second = processor(sdk, &hub, store.path())?;
+        let mut second = processor(sdk, transport, &hub, store.path())?;
         second.until("claimed").await?;
         processors.push(second);
         send(&hub, &DEVICES, 1 + EACH).await?;
@@ -309,7 +335,7 @@ fn share_eight_partitions(sdk: Sdk) -> Result<()> {
         send(&hub, &DEVICES, 1 + 2 * EACH).await?;
         seen.until_all(&hub, &mut processors).await?;
 
-        let mut third = processor(sdk, &hub, store.path())?;
+        let mut third = processor(sdk, transport, &hub, store.path())?;
         third.until("claimed").await?;
         processors.push(third);
         send(&hub, &DEVICES, 1 + 3 * EACH).await?;
@@ -317,8 +343,8 @@ fn share_eight_partitions(sdk: Sdk) -> Result<()> {
     })
 }
 
-fn processor(sdk: Sdk, hub: &Hub, store: &Path) -> Result<Actor> {
-    sdk.script("event_processor", hub)?.env("STORE", store).start()
+fn processor(sdk: Sdk, transport: &str, hub: &Hub, store: &Path) -> Result<Actor> {
+    sdk.script("event_processor", hub, transport)?.env("STORE", store).start()
 }
 
 /// What processors have read: partition and number.
@@ -337,22 +363,23 @@ impl Seen {
     /// Listens to one or two processors until they have read everything that the hub keeps.
     async fn until_all(&mut self, hub: &Hub, processors: &mut [Actor]) -> Result<()> {
         let all: BTreeSet<_> = Events::all(hub).await?.iter().map(|event| (event.partition, event.sequence_number)).collect();
-        let reading = async {
-            while !all.is_subset(&self.0) {
-                let said = match processors {
-                    [one] => one.next().await?,
-                    // Whoever speaks first. A line is not lost when the other one was faster.
-                    [one, other] => tokio::select! {
-                        said = one.next() => said?,
-                        said = other.next() => said?,
-                    },
-                    others => bail!("{} processors", others.len()),
-                };
-                self.note(&said)?;
-            }
-            Ok(())
-        };
-        let read = within("everything to be read", reading).await.and_then(|read| read);
+        let read = self.until_seen(&all, processors).await;
         read.with_context(|| format!("unread: {:?}", all.difference(&self.0).collect::<Vec<_>>()))
+    }
+
+    async fn until_seen(&mut self, all: &BTreeSet<(u16, u64)>, processors: &mut [Actor]) -> Result<()> {
+        while !all.is_subset(&self.0) {
+            let said = match processors {
+                [one] => one.next().await?,
+                // Whoever speaks first. A line is not lost when the other one was faster.
+                [one, other] => tokio::select! {
+                    said = one.next() => said?,
+                    said = other.next() => said?,
+                },
+                others => bail!("{} processors", others.len()),
+            };
+            self.note(&said)?;
+        }
+        Ok(())
     }
 }

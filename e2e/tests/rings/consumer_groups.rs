@@ -1,60 +1,35 @@
 //! Consumer groups: by configuration, without a restart, and how far behind they are.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use e2e::connection_string::ConnectionString;
+use e2e::consumer_groups::{groups, place, until_place};
 use e2e::hub::{Hub, Options, binary};
 use e2e::mqtt::{Connection, events_topic};
 use e2e::namespace::{HUB, isolated};
 use e2e::patience::within;
 use e2e::program::{Actor, Program};
 use e2e::rest::{self, Rest};
-use reqwest::Method;
 use serde_json::Value;
 
 use crate::serve::{serve, until_ready, write_configuration};
 
 /// The groups' names, as the API has them.
-async fn groups(api: &Rest) -> Result<Vec<String>> {
-    let document = api.call(Method::GET, "/api/v1/consumer-groups", &[], Vec::new()).await?.expect(200)?.json()?;
-    let groups = document["consumerGroups"].as_array().context("no groups")?;
-    Ok(groups.iter().filter_map(|group| group["name"].as_str()).map(str::to_owned).collect())
+async fn names(api: &Rest) -> Result<Vec<String>> {
+    Ok(groups(api).await?.iter().filter_map(|group| group["name"].as_str()).map(str::to_owned).collect())
 }
 
 /// Asks until the groups are these.
 async fn until_groups(api: &Rest, names: &[&str]) -> Result<()> {
     let asking = async {
-        while groups(api).await? != names {
+        while self::names(api).await? != names {
             tokio::task::yield_now().await;
         }
         anyhow::Ok(())
     };
     within("the groups to be as the file says", asking).await?
-}
-
-/// What the API says of the partition of a group in which events are.
-async fn place(api: &Rest, group: &str) -> Result<Value> {
-    let document = api.call(Method::GET, "/api/v1/consumer-groups", &[], Vec::new()).await?.expect(200)?.json()?;
-    let groups = document["consumerGroups"].as_array().context("no groups")?;
-    let group = groups.iter().find(|known| known["name"] == group).context("no such group")?;
-    let partitions = group["partitions"].as_array().context("no partitions")?;
-    let with_events = partitions.iter().find(|partition| partition["lastEnqueuedSequenceNumber"] != -1);
-    with_events.cloned().context("no partition has events")
-}
-
-/// Asks until that is so.
-async fn until_place(api: &Rest, group: &str, what: &str, is_so: impl Fn(&Value) -> bool) -> Result<Value> {
-    let asking = async {
-        loop {
-            let place = place(api, group).await?;
-            if is_so(&place) {
-                return anyhow::Ok(place);
-            }
-            tokio::task::yield_now().await;
-        }
-    };
-    within(what, asking).await?
 }
 
 /// The value of a group's series among the metrics, over all partitions; `None` when there is none.
@@ -92,7 +67,7 @@ fn groups_are_added_and_taken_away_without_a_restart() -> Result<()> {
         with_groups("[\"alerts\", \"ALERTS\"]")?;
         server.hang_up()?;
         within("a word about the file", broken(&hub, &mut server)).await??;
-        ensure!(groups(&api).await? == ["$Default", "alerts", "Billing"], "a file with a mistake counted");
+        ensure!(names(&api).await? == ["$Default", "alerts", "Billing"], "a file with a mistake counted");
 
         with_groups("[\"Billing\"]")?;
         server.hang_up()?;
@@ -141,17 +116,18 @@ fn lag_counts_on_without_the_reader_and_over_a_restart() -> Result<()> {
             let event = reader.until("event").await?;
             ensure!(event["sequenceNumber"] == number, "{event}");
         }
-        let read = place(&api, "billing").await?;
+        let read = place(&api, "billing", None).await?;
         ensure!(read["lastDeliveredSequenceNumber"] == 2 && read["lagEvents"] == 0 && read["lagSeconds"] == 0, "{read}");
         ensure!(read["readers"][0]["policy"] == "service" && read["readers"][0]["name"].is_string(), "{read}");
         ensure!(metric(&hub, "mooring_consumer_group_readers", "billing").await?.is_some_and(|readers| readers > 0), "nobody reads");
 
         reader.kill9().await?;
-        until_place(&api, "billing", "the dead reader to be gone", |place| place["readers"].as_array().is_some_and(Vec::is_empty)).await?;
+        until_place(&api, "billing", None, "the dead reader to be gone", |place| place["readers"].as_array().is_some_and(Vec::is_empty))
+            .await?;
         for id in 4..=5 {
             device.publish(&events_topic("press"), id, b"2").await?;
         }
-        let left = place(&api, "billing").await?;
+        let left = place(&api, "billing", None).await?;
         ensure!(left["lastDeliveredSequenceNumber"] == 2 && left["lagEvents"] == 2, "{left}");
         ensure!(metric(&hub, "mooring_consumer_group_lag_events", "billing").await? == Some(2));
         ensure!(metric(&hub, "mooring_consumer_group_lag_events", "$Default").await?.is_none(), "nobody has read there");
@@ -159,11 +135,11 @@ fn lag_counts_on_without_the_reader_and_over_a_restart() -> Result<()> {
         hub.stop().await?;
         hub.restart().await?;
         let api = Rest::api(&hub, hub.policy("service")?)?;
-        let again = until_place(&api, "billing", "the hub to remember", |place| !place["lagEvents"].is_null()).await?;
+        let again = until_place(&api, "billing", None, "the hub to remember", |place| !place["lagEvents"].is_null()).await?;
         ensure!(again["lastDeliveredSequenceNumber"] == 2 && again["lagEvents"] == 2, "{again}");
         let mut device = Connection::admitted(&hub, "press").await?;
         device.publish(&events_topic("press"), 6, b"3").await?;
-        ensure!(place(&api, "billing").await?["lagEvents"] == 3);
+        ensure!(place(&api, "billing", None).await?["lagEvents"] == 3);
         ensure!(metric(&hub, "mooring_consumer_group_lag_events", "billing").await? == Some(3));
         let line = shown(&hub, "billing").await?;
         ensure!(line.contains("2 of 5"), "{line}");
@@ -173,7 +149,43 @@ fn lag_counts_on_without_the_reader_and_over_a_restart() -> Result<()> {
             let event = reader.until("event").await?;
             ensure!(event["sequenceNumber"] == number, "{event}");
         }
-        ensure!(place(&api, "billing").await?["lagEvents"] == 0);
+        ensure!(place(&api, "billing", None).await?["lagEvents"] == 0);
+        Ok(())
+    })
+}
+
+/// The places of readers are written every two seconds, so after this a kill finds some of them on disk.
+const SOME_PLACE_IS_WRITTEN: Duration = Duration::from_secs(6);
+
+/// A kill takes what a reader was given in the last moments, and no more: the group goes on from a place that it was at, and falls behind.
+#[test]
+#[expect(clippy::disallowed_methods, reason = "nothing tells when a place is on disk; that it is by then is what is promised")]
+fn lag_counts_on_after_the_hub_was_killed() -> Result<()> {
+    isolated(async || {
+        let mut hub = Options::default().devices(&["press"]).argument("--consumer-group").argument("billing").start().await?;
+        let mut device = Connection::admitted(&hub, "press").await?;
+        let mut reader = group_reader(&hub, "billing")?;
+        let begin = Instant::now();
+        let mut read = 0;
+        while begin.elapsed() < SOME_PLACE_IS_WRITTEN {
+            read += 1;
+            device.publish(&events_topic("press"), read, b"1").await?;
+            let event = reader.until("event").await?;
+            ensure!(event["sequenceNumber"] == read - 1, "{event}");
+        }
+        hub.kill9().await?;
+        reader.kill9().await?;
+        hub.restart().await?;
+
+        let api = Rest::api(&hub, hub.policy("service")?)?;
+        let again = until_place(&api, "billing", None, "the hub to remember", |place| !place["lagEvents"].is_null()).await?;
+        let last = again["lastDeliveredSequenceNumber"].as_u64().with_context(|| format!("no place: {again}"))?;
+        let lag = u64::from(read).checked_sub(last + 1).with_context(|| format!("a place behind the last of {read} events: {again}"))?;
+        ensure!(again["lagEvents"] == lag, "{read} events: {again}");
+        let mut device = Connection::admitted(&hub, "press").await?;
+        device.publish(&events_topic("press"), 1, b"2").await?;
+        let later = place(&api, "billing", None).await?;
+        ensure!(later["lastDeliveredSequenceNumber"] == last && later["lagEvents"] == lag + 1, "{later}");
         Ok(())
     })
 }

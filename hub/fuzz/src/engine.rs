@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use fe2o3_amqp_types::definitions::{AmqpError, Error, Handle, Role as ForeignRole};
 use fe2o3_amqp_types::messaging::{Accepted, DeliveryState, Modified, Received, Rejected, Released, Source, Target};
 use fe2o3_amqp_types::performatives::{Attach, Begin, Open};
-use mooring_hub::amqp::engine::{AttachRequest, Connection, DeliveryTag, Event, LinkId, NotSent, Outgoing, SaslOutcome, SessionId, Terms};
+use mooring_hub::amqp::engine::{AttachRequest, Connection, DeliveryTag, Event, LinkId, NotSent, Outgoing, SaslOutcome, Terms};
 use mooring_hub::amqp::filter::start_position;
 
 use crate::judge::Judge;
@@ -136,7 +136,6 @@ struct World<'a> {
     input: BytesMut,
     judge: Judge,
     manner: Manner,
-    sessions: Vec<SessionId>,
     links: Vec<LinkId>,
     asked: VecDeque<Box<AttachRequest>>,
     sasl_waits: bool,
@@ -158,7 +157,6 @@ impl<'a> World<'a> {
             input: BytesMut::new(),
             judge: Judge::default(),
             manner: Manner::Willing,
-            sessions: Vec::new(),
             links: Vec::new(),
             asked: VecDeque::new(),
             sasl_waits: false,
@@ -180,14 +178,13 @@ impl<'a> World<'a> {
             4 => self.settle(much, VecDeque::pop_front),
             5 => self.settle(much, VecDeque::pop_back),
             6 | 7 => self.send(much, step & 1 == 1),
-            8 => self.with_link(|engine, link| engine.set_window(link, [0, 1, 2, 10, 1000, u32::MAX][much % 6])),
             9 => self.with_link(|engine, link| engine.detach(link, (much % 2 == 0).then(refusal))),
             10 => self.with_link(|engine, link| engine.drained(link)),
-            11 => self.answer(much),
+            8 | 11 => self.answer(much),
             12 => self.end(much),
             13 => {
                 if let Some((link, delivery)) = self.sent.pop_front() {
-                    self.engine.settle_sent(link, delivery, state(much));
+                    self.engine.settle_sent(link.session, delivery, delivery, state(much));
                 }
             }
             14 => self.manner = [Manner::Willing, Manner::Slow, Manner::Unwilling][much % 3],
@@ -251,7 +248,6 @@ impl<'a> World<'a> {
                     self.engine.trust();
                 }
             }
-            Event::SessionBegun(session) => self.sessions.push(session),
             Event::Attach(request) if self.manner == Manner::Slow => self.asked.push_back(request),
             Event::Attach(request) => self.decide(&request, 10),
             Event::Delivery(delivery) => {
@@ -264,9 +260,8 @@ impl<'a> World<'a> {
             }
             Event::Disposition(disposition) => {
                 if self.manner == Manner::Willing && !disposition.settled {
-                    for (link, id) in disposition.deliveries {
-                        self.engine.settle_sent(link, id, disposition.state.clone());
-                    }
+                    let (session, first, last) = disposition.range().expect("it is of some");
+                    self.engine.settle_sent(session, first, last, disposition.state);
                 }
             }
             Event::Credit { link, drain } => {
@@ -277,8 +272,8 @@ impl<'a> World<'a> {
                     }
                 }
             }
+            Event::Sent { .. } | Event::SessionBegun(_) | Event::SessionEnded { .. } => {}
             Event::Detached { link, .. } => self.links.retain(|other| *other != link),
-            Event::SessionEnded { session, .. } => self.sessions.retain(|other| *other != session),
             Event::Closed(_) => self.is_closed = true,
         }
     }
@@ -357,15 +352,10 @@ impl<'a> World<'a> {
     }
 
     fn end(&mut self, much: usize) {
-        match much % 4 {
-            0 => self.engine.trust(),
-            1 => self.engine.close((much > 7).then(refusal)),
-            _ => {
-                if let Some(session) = self.sessions.pop() {
-                    self.links.retain(|link| link.session != session);
-                    self.engine.end(session, (much > 7).then(refusal));
-                }
-            }
+        if much.is_multiple_of(4) {
+            self.engine.trust();
+        } else if much % 4 == 1 {
+            self.engine.close((much > 7).then(refusal));
         }
     }
 }

@@ -91,7 +91,7 @@ impl Judge {
             Performative::Open(_) => self.opened = true,
             Performative::Close(_) => self.closed = true,
             Performative::Begin(begin) => {
-                assert_eq!(begin.remote_channel, Some(channel), "the hub answers on the same channel");
+                assert!(begin.remote_channel.is_some(), "the hub begins no session of its own");
                 assert!(self.sessions.insert(channel), "a session begins twice on {channel}");
             }
             Performative::End(_) => {

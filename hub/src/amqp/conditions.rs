@@ -5,6 +5,7 @@ use fe2o3_amqp_types::messaging::{DeliveryState, Rejected};
 use fe2o3_amqp_types::primitives::Symbol;
 use serde_amqp::Value;
 
+use super::filter::NoFilter;
 use super::message::NoMessage;
 use super::sent_command::NoCommand;
 use crate::core::command::draft::MessageRefused;
@@ -76,10 +77,13 @@ pub fn argument(what: &str) -> Error {
     error(argument_error(), what)
 }
 
-/// Filters that events can't be read by.
+/// Filters that events can't be read by: a selector that says nothing is a mistake of the client's, another kind of filter is not there.
 #[must_use]
-pub fn not_implemented(what: &str) -> Error {
-    error(AmqpError::NotImplemented, what)
+pub fn no_filter(refusal: &NoFilter) -> Error {
+    match refusal {
+        NoFilter::Kind => error(AmqpError::NotImplemented, &refusal.to_string()),
+        NoFilter::Selector => argument(&refusal.to_string()),
+    }
 }
 
 /// Why a partition can't be read from where a reader wants to begin. A place behind the end has Azure's condition and its words: whoever
@@ -91,7 +95,7 @@ pub fn not_read(refusal: &ReadEventsError) -> Error {
             let last = i128::from(next.0) - 1;
             argument(&format!("the supplied offset or sequence number is invalid. The last one in the system is '{last}'"))
         }
-        ReadEventsError::TooManyReaders => error(AmqpError::ResourceLimitExceeded, &refusal.to_string()),
+        ReadEventsError::TooManyReaders(_) => error(AmqpError::ResourceLimitExceeded, &refusal.to_string()),
         ReadEventsError::Log(ReadError::UnknownPartition(_)) => no_such_partition(),
         ReadEventsError::Log(ReadError::Io(_)) => error(AmqpError::InternalError, "the events can't be read now"),
     }
@@ -174,7 +178,8 @@ impl NotTaken {
     #[must_use]
     pub fn outcome(&self) -> DeliveryState {
         let condition = match self {
-            Self::NoMessage(_) => AmqpError::DecodeError.into(),
+            Self::NoMessage(NoMessage::TooMany(_)) => LinkError::MessageSizeExceeded.into(),
+            Self::NoMessage(NoMessage::Malformed(_) | NoMessage::Sections(_) | NoMessage::Batch) => AmqpError::DecodeError.into(),
             Self::Refused(TelemetryRefused::TooLarge(_)) => LinkError::MessageSizeExceeded.into(),
             Self::Refused(
                 TelemetryRefused::TooManyProperties(_)

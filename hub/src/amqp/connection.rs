@@ -4,9 +4,10 @@
 //! device's session was asked whether it still lives; what has become due leaves in one write. A connection carries any number of devices,
 //! each with a session of its own, and the end of one is not the end of the others. Decides nothing about frames: that is the engine's.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::collections::{BTreeMap, HashMap};
+use std::future::{Future, poll_fn, ready};
+use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,25 +16,26 @@ use fe2o3_amqp_types::definitions::Error;
 use fe2o3_amqp_types::messaging::{Accepted, DeliveryState};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Notify;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::{Sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use self::access::Access;
-use self::answers::Answer;
+use self::answers::Answers;
 use self::back_ends::BackEnds;
 use self::devices::Device;
+use self::held_back::Refusals;
 use self::lasting_right::LastingRights;
 use self::place::Place;
 use self::readers::Readers;
 use self::telemetry::Staged;
 use super::conditions;
-use super::engine::{self, Ending, Event, LinkId, Terms};
+use super::engine::{self, Event, LinkId, Terms};
 use super::receipts::Receipts;
 use crate::core::certificate::PresentedChain;
 use crate::core::command::LockToken;
 use crate::core::device_id::DeviceId;
 use crate::core::session::DisconnectReason;
-use crate::net::socket::{read_some, write};
+use crate::net::socket::{read_some, write_with_progress};
 use crate::ops::authenticate::{Origin, refuse};
 use crate::ops::refusals::RefusalReason;
 use crate::ops::{Durability, Hub, Watermark};
@@ -45,7 +47,9 @@ mod attach_reader;
 mod back_ends;
 mod commands;
 mod devices;
+mod ending;
 mod feedback;
+mod held_back;
 mod lasting_right;
 mod management;
 mod place;
@@ -54,15 +58,17 @@ mod readers;
 mod sent_commands;
 mod telemetry;
 
-/// How long a peer may take to accept what is sent to it; beyond that its connection counts as dead.
+/// How long a peer may take to accept anything of what is sent to it; beyond that its connection counts as dead.
 const WRITE_MAX: Duration = Duration::from_secs(30);
 
-/// How long the end of a connection may take: it holds nobody up.
+/// How long the end of a connection may take, or of a session on it: it holds nobody up.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
-/// How long a peer whose links have ended has to close the connection itself. Azure's SDKs do; and Node.js's, when its links end and its
-/// connection does in the same breath, waits for 45 s before it says so.
-const CLOSED_BY_PEER_WITHIN: Duration = Duration::from_secs(2);
+/// How long a stranger may take for each step on the way to a proof, whatever is configured: clients of AMQP have their token at hand.
+const STEP_WITHIN_MAX: Duration = Duration::from_secs(15);
+
+/// How often the output may be written before the socket, the timer and everything else are looked at again.
+const ROUNDS_MAX: usize = 16;
 
 /// Who is at the other end, before anything is proved.
 #[derive(Debug)]
@@ -73,7 +79,8 @@ pub struct Stranger {
     pub certificate: Option<PresentedChain>,
 }
 
-/// Serves one connection until it ends, or until `stop`. A stranger has to prove something within `trust_within`. `authenticated` is called once something has been proved, before the peer is told so.
+/// Serves one connection until it ends, or until `stop`. A stranger has `trust_within`, and 15 s at
+/// most, for each step on the way to a proof, of which there are five. `authenticated` is called once something has been proved, before the peer is told so.
 #[expect(clippy::manual_async_fn, reason = "an async fn's future would hold the stream, which is large with TLS, twice")]
 pub fn serve_connection<S>(
     hub: Arc<Hub>,
@@ -87,12 +94,19 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send,
 {
     async move {
-        let mut conversation = Conversation::new(&hub, stranger, trust_within, Box::new(authenticated));
+        let mut conversation = Conversation::new(&hub, stranger, trust_within.min(STEP_WITHIN_MAX), Box::new(authenticated));
         let reason = serve(&mut conversation, &mut stream, &stop).await;
-        conversation.close_sessions(reason);
+        conversation.leave(reason);
         let _ = timeout(CLOSE_MAX, conversation.back_ends.finish()).await;
         let _ = timeout(CLOSE_MAX, stream.shutdown()).await;
     }
+}
+
+/// What a connection waits for beside its peer.
+struct Calls<'a> {
+    bell: Arc<Notify>,
+    stop: &'a CancellationToken,
+    timer: Pin<&'a mut Sleep>,
 }
 
 /// Goes round until the connection is over, and says why it is.
@@ -101,15 +115,16 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
     stop: &CancellationToken,
 ) -> DisconnectReason {
-    let bell = Arc::clone(&conversation.bell);
     let mut replacements = conversation.rights.replacements();
     let mut durability = conversation.hub.events.durability();
     let mut input = BytesMut::new();
-    let mut timer = pin!(sleep_until(now().into()));
+    let timer = pin!(sleep_until(now().into()));
+    let mut calls = Calls { bell: Arc::clone(&conversation.bell), stop, timer };
     loop {
-        if let Err(reason) = take_input(conversation, stream, &mut input, &mut durability).await {
-            return reason;
-        }
+        let goes_on = match take_input(conversation, stream, &mut input, &mut durability, &mut calls).await {
+            Ok(goes_on) => goes_on,
+            Err(reason) => return reason,
+        };
         if let Some(reason) = conversation.ending {
             return reason;
         }
@@ -118,36 +133,41 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
             input = BytesMut::new();
         }
         let Some(deadline) = conversation.deadline() else { return DisconnectReason::ConnectionLost };
-        timer.as_mut().reset(deadline.into());
+        calls.timer.as_mut().reset(deadline.into());
         let may_read = conversation.has_room();
         let waits = !conversation.receipts.is_empty() || conversation.follows_events();
         let (has_policies, awaits_page) = (conversation.access.has_policies(), conversation.awaits_page());
         let back_ends_wait = conversation.back_ends.are_waiting();
+        // In this order, so that nobody who always has something to say keeps the connection from its end, from its time, or from what
+        // others have done for it. None of those before the peer goes on without the peer for long.
         tokio::select! {
             biased;
-            () = bell.notified() => conversation.is_woken = true,
+            () = stop.cancelled(), if !conversation.is_stopping => conversation.stop(),
+            () = calls.timer.as_mut() => conversation.time_passed(may_read),
+            () = calls.bell.notified() => conversation.is_woken = true,
+            () = replacements.next(), if has_policies => {}
+            () = poll_fn(|context| conversation.back_ends.poll(context)), if back_ends_wait => {}
+            page = readers::next_page(&mut conversation.readers), if awaits_page => conversation.take_page(page),
+            () = durability.changed(), if waits => {}
             read = read_some(stream, &mut input), if may_read => match read {
                 Ok(1..) => conversation.engine.heard(now()),
                 Ok(0) | Err(_) => return DisconnectReason::ConnectionLost,
             },
-            () = durability.changed(), if waits => {}
-            page = readers::next_page(&mut conversation.readers), if awaits_page => conversation.take_page(page),
-            () = replacements.next(), if has_policies => {}
-            () = poll_fn(|context| conversation.back_ends.poll(context)), if back_ends_wait => {}
-            () = stop.cancelled(), if !conversation.is_stopping => conversation.stop(),
-            () = timer.as_mut() => conversation.time_passed(may_read),
+            () = ready(()), if goes_on => {}
         }
     }
 }
 
-/// Takes everything that has come, and sends every answer that is due, until there is neither.
+/// Takes everything that has come, and sends every answer that is due, until there is neither, or for so many rounds: then it says that it
+/// would go on.
 async fn take_input<S: AsyncWrite + Unpin>(
     conversation: &mut Conversation<'_>,
     stream: &mut S,
     input: &mut BytesMut,
     durability: &mut Durability,
-) -> Result<(), DisconnectReason> {
-    loop {
+    calls: &mut Calls<'_>,
+) -> Result<bool, DisconnectReason> {
+    for _ in 0..ROUNDS_MAX {
         conversation.take_events(input).await;
         let durable = durability.now();
         conversation.release(durable);
@@ -157,15 +177,46 @@ async fn take_input<S: AsyncWrite + Unpin>(
         conversation.send_events(durable);
         conversation.send_commands();
         let output = conversation.engine.take_output(now());
-        if output.is_empty() {
-            return Ok(());
+        if !output.is_empty() {
+            write(conversation, stream, &output, calls).await?;
         }
-        match timeout(WRITE_MAX, write(stream, &output)).await {
-            Ok(Ok(())) => conversation.written(),
-            Ok(Err(_)) => return Err(DisconnectReason::ConnectionLost),
-            Err(_) => return Err(DisconnectReason::TooSlow),
+        conversation.written();
+        if output.is_empty() && !conversation.engine.has_output() {
+            return Ok(false);
         }
     }
+    Ok(true)
+}
+
+/// Writes all of it, for as long as the peer goes on taking it; but not for long once the connection ends. Sessions that end meanwhile do so
+/// at once.
+async fn write<S: AsyncWrite + Unpin>(
+    conversation: &mut Conversation<'_>,
+    stream: &mut S,
+    output: &[u8],
+    calls: &mut Calls<'_>,
+) -> Result<(), DisconnectReason> {
+    let mut written = pin!(write_with_progress(stream, output, WRITE_MAX));
+    while !conversation.is_ending() {
+        let Some(deadline) = conversation.deadline() else { break };
+        calls.timer.as_mut().reset(deadline.into());
+        tokio::select! {
+            biased;
+            written = written.as_mut() => return written.map_err(|error| not_written(&error)),
+            () = calls.stop.cancelled() => conversation.stop(),
+            () = calls.timer.as_mut() => conversation.time_passed(false),
+            () = calls.bell.notified() => {
+                conversation.is_woken = true;
+                conversation.end_links_of_ended();
+            }
+        }
+    }
+    let written = timeout(CLOSE_MAX, written).await.map_err(|_| DisconnectReason::TooSlow)?;
+    written.map_err(|error| not_written(&error))
+}
+
+fn not_written(error: &io::Error) -> DisconnectReason {
+    if error.kind() == io::ErrorKind::TimedOut { DisconnectReason::TooSlow } else { DisconnectReason::ConnectionLost }
 }
 
 /// All of a connection but its socket.
@@ -189,16 +240,18 @@ struct Conversation<'a> {
     links: HashMap<LinkId, Place>,
     /// Rung by the devices' sessions.
     bell: Arc<Notify>,
-    /// Whether a session has ended or a command may go out since this was looked at.
+    /// Whether a session has ended or has got a command since this was looked at.
     is_woken: bool,
+    /// Those that may be sent commands that could not before, each once.
+    concerned: Vec<DeviceId>,
     staged: Staged,
     receipts: Receipts,
-    /// Those whose receiver has no credit yet; at most [`answers::ANSWERS_MAX`].
-    answers: VecDeque<Answer>,
+    /// Those that wait for their receivers.
+    answers: Answers,
+    /// Those that wait for their time.
+    refusals: Refusals,
     /// Of partitions, if there are any.
     readers: Option<Box<Readers>>,
-    /// What the peer has not settled.
-    deliveries: HashMap<(LinkId, u32), LockToken>,
     /// What is settled once it has been written.
     unanswered: Vec<(DeviceId, LockToken)>,
     next_tag: u64,
@@ -210,13 +263,13 @@ struct Conversation<'a> {
 }
 
 impl<'a> Conversation<'a> {
-    fn new(hub: &'a Hub, stranger: Stranger, trust_within: Duration, authenticated: Box<dyn FnOnce() + Send>) -> Self {
+    fn new(hub: &'a Hub, stranger: Stranger, step_within: Duration, authenticated: Box<dyn FnOnce() + Send>) -> Self {
         let Stranger { origin, certificate } = stranger;
         Self {
             hub,
             origin,
             host: hub.names.primary(),
-            engine: engine::Connection::new(const { &Terms::AZURE }, trust_within, now()),
+            engine: engine::Connection::new(const { &Terms::AZURE }, step_within, now()),
             access: Access::new(certificate),
             rights: LastingRights::new(hub),
             back_ends: BackEnds::new(hub),
@@ -226,11 +279,12 @@ impl<'a> Conversation<'a> {
             links: HashMap::new(),
             bell: Arc::default(),
             is_woken: false,
+            concerned: Vec::new(),
             staged: Staged::default(),
             receipts: Receipts::default(),
-            answers: VecDeque::new(),
+            answers: Answers::default(),
+            refusals: Refusals::default(),
             readers: None,
-            deliveries: HashMap::new(),
             unanswered: Vec::new(),
             next_tag: 0,
             is_stopping: false,
@@ -242,6 +296,7 @@ impl<'a> Conversation<'a> {
     /// Acts on everything that has come whole, as far as there is room for what waits.
     async fn take_events(&mut self, input: &mut BytesMut) {
         while self.has_room()
+            && !self.is_late()
             && let Some(event) = self.engine.receive(input)
         {
             match event {
@@ -270,9 +325,11 @@ impl<'a> Conversation<'a> {
             Event::Detached { link, .. } => self.detached(link),
             Event::Credit { link, drain } => self.credit(link, drain).await,
             Event::Disposition(disposition) => self.disposition(disposition),
-            Event::Closed(ending) => self.ending = Some(reason(&ending)),
-            // A session owns nothing but its links.
-            Event::SessionBegun(_) | Event::SessionEnded { .. } => {}
+            Event::Closed(ending) => self.ending = Some(ending::reason(&ending)),
+            // A session owns nothing but its links, and the answers that it waits for.
+            Event::SessionBegun(_) => {}
+            Event::SessionEnded { session, .. } => self.forget_answers_in(session),
+            Event::Sent { link, delivery } => self.sent(link, delivery),
             Event::Delivery(delivery) => self.delivery(&delivery).await,
         }
     }
@@ -305,87 +362,7 @@ impl<'a> Conversation<'a> {
 
     /// Whether more may be taken from the peer.
     fn has_room(&self) -> bool {
-        self.receipts.has_room() && self.back_ends.commands.has_room()
-    }
-
-    /// When there is something to do again without anybody saying so.
-    fn deadline(&self) -> Option<Instant> {
-        let closing = self.closing.as_ref().map(|(at, _)| *at);
-        self.engine.deadline().map(|deadline| [self.next_end, closing].into_iter().flatten().fold(deadline, Instant::min))
-    }
-
-    /// Finds out when something that was proved runs out next. Earlier than it does is as good: then it is found out again.
-    fn rights_changed(&mut self) {
-        let devices = self.devices.values().map(|device| device.right_ends).min();
-        // Just after its last moment.
-        let tokens = self.access.next_end().map(|end| now() + end.since(self.hub.now()) + Duration::from_millis(1));
-        self.next_end = [devices, self.rights.next_end(), tokens].into_iter().flatten().min();
-    }
-
-    /// Does what is due. `listens` is whether bytes would have been read.
-    fn time_passed(&mut self, listens: bool) {
-        let now = now();
-        if !listens {
-            self.engine.heard(now);
-        }
-        self.engine.time_passed(now);
-        for device in self.devices.values() {
-            if device.right_ends <= now {
-                device.session.end(DisconnectReason::TokenExpired);
-                self.is_woken = true;
-            }
-        }
-        self.access.forget_expired(self.hub.now());
-        self.end_links_of_ended();
-        self.review_rights();
-        self.rights_changed();
-        self.close_if_nothing_is_left();
-        if self.closing.as_ref().is_some_and(|(at, _)| *at <= now) {
-            self.engine.close(self.closing.take().map(|(_, error)| error));
-        }
-    }
-
-    /// Whoever had proved something, and has nothing left of it, goes.
-    fn close_if_nothing_is_left(&mut self) {
-        let is_trusted = self.authenticated.is_none();
-        if is_trusted && self.access.is_empty() && self.devices.is_empty() {
-            self.close_soon(conditions::unauthorized());
-        }
-    }
-
-    /// The hub ends: the peer is told so on its links, and then on the connection.
-    fn stop(&mut self) {
-        self.is_stopping = true;
-        let links: Vec<LinkId> = self.links.iter().filter(|(_, place)| !place.is_of_cbs()).map(|(link, _)| *link).collect();
-        if links.is_empty() {
-            return self.engine.close(Some(conditions::hub_ends()));
-        }
-        for device in self.devices.values() {
-            device.session.end(DisconnectReason::HubShutdown);
-        }
-        self.is_woken = true;
-        for link in links {
-            match self.links.get(&link).and_then(Place::device) {
-                Some(_) => self.engine.detach(link, Some(conditions::hub_ends())),
-                None => self.end_link(link, conditions::hub_ends()),
-            }
-        }
-        self.closing = Some((now() + CLOSED_BY_PEER_WITHIN, conditions::hub_ends()));
-    }
-
-    /// Nobody is left who may use the connection.
-    fn close_soon(&mut self, error: Error) {
-        self.closing.get_or_insert((now() + CLOSED_BY_PEER_WITHIN, error));
-    }
-}
-
-/// Why the sessions on a connection end that ends so.
-fn reason(ending: &Ending) -> DisconnectReason {
-    match ending {
-        Ending::ByPeer(_) => DisconnectReason::ClientDisconnected,
-        Ending::ByHub | Ending::Refused | Ending::Late => DisconnectReason::ConnectionLost,
-        Ending::ForeignProtocol | Ending::Failed(_) => DisconnectReason::ProtocolViolation,
-        Ending::Silent => DisconnectReason::KeepAliveTimeout,
+        self.receipts.has_room() && self.back_ends.commands.has_room() && self.refusals.has_room()
     }
 }
 

@@ -6,7 +6,7 @@
 //! amqp.annotation.x-opt-enqueued-time > '1795395978094' after a time, in milliseconds since 1970; older clients: x-opt-enqueuedtimeutc
 //! ```
 //!
-//! Some clients leave the quotes out around a number, or the spaces around the sign. Pure; whether there is such a place is not asked here.
+//! Some clients leave the quotes out around a number, or the spaces around the sign. A filter that is null is none. Pure; whether there is such a place is not asked here.
 
 use fe2o3_amqp_types::messaging::FilterSet;
 use serde_amqp::Value;
@@ -38,7 +38,7 @@ pub enum NoFilter {
 /// Where a reader with these filters begins; without any, at the beginning, as in Azure.
 pub fn start_position(filters: Option<&FilterSet>) -> Result<StartPosition, NoFilter> {
     let mut position = StartPosition::Earliest;
-    for (key, filter) in filters.into_iter().flat_map(FilterSet::iter) {
+    for (key, filter) in filters.into_iter().flat_map(FilterSet::iter).filter(|(_, filter)| !matches!(filter, Value::Null)) {
         let (true, Value::Described(described)) = (key.as_str() == SELECTOR, filter) else { return Err(NoFilter::Kind) };
         let is_selector = match &described.descriptor {
             Descriptor::Name(name) => name.as_str() == SELECTOR,
@@ -173,6 +173,8 @@ mod tests {
         let (name, code) = (|| Descriptor::Name(Symbol::from(SELECTOR)), || Descriptor::Code(SELECTOR_CODE));
         assert_eq!(start_position(None), Ok(StartPosition::Earliest));
         assert_eq!(start_position(Some(&FilterSet::new())), Ok(StartPosition::Earliest));
+        let nulls = [(Symbol::from(SELECTOR), Value::Null), (Symbol::from("jms-selector"), Value::Null)];
+        assert_eq!(start_position(Some(&FilterSet::from_iter(nulls))), Ok(StartPosition::Earliest), "null is no filter");
         for descriptor in [name(), code()] {
             assert_eq!(start_position(Some(&filters(SELECTOR, descriptor, latest.clone()))), Ok(StartPosition::Latest));
         }

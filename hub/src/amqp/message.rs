@@ -5,6 +5,7 @@
 use crate::amqp::engine::{Malformed, check_values};
 use crate::core::message::encoding::{self, Damaged};
 use crate::core::message::{Body, Message};
+use crate::core::telemetry::BATCH_MAX_MESSAGES;
 
 /// The message-format of a batch: each data section of its body is a whole message (Azure's own).
 pub const BATCH_FORMAT: u32 = 0x8001_3700;
@@ -21,6 +22,9 @@ pub enum NoMessage {
     /// A batch whose body is not data sections.
     #[error("the body of a batch is data sections that hold a message each")]
     Batch,
+    /// A batch of more messages than are taken.
+    #[error("the batch has {0} messages, more than {BATCH_MAX_MESSAGES}")]
+    TooMany(usize),
 }
 
 /// The message that a delivery of format 0 is.
@@ -41,6 +45,9 @@ pub fn read_each<'a, E: From<NoMessage>>(
         return each(message);
     }
     let Body::Data(messages) = message.body else { return Err(NoMessage::Batch.into()) };
+    if messages.len() > BATCH_MAX_MESSAGES {
+        return Err(NoMessage::TooMany(messages.len()).into());
+    }
     for inner in messages {
         // What was borrowed from the payload stays there.
         let std::borrow::Cow::Borrowed(inner) = inner else { return Err(NoMessage::Batch.into()) };
@@ -121,6 +128,15 @@ mod tests {
         assert!(each(BATCH_FORMAT, &no_message).is_err());
         // A data section with nothing in it is a message with nothing in it.
         assert_eq!(each(BATCH_FORMAT, &[]), Ok(vec![Message::default()]));
+    }
+
+    /// Each would be stored with stamps of its own, however small it came.
+    #[test]
+    fn a_batch_has_so_many_messages_at_most() {
+        let empty = [0x00, 0x53, 0x75, 0xa0, 0];
+        assert_eq!(each(BATCH_FORMAT, &empty.repeat(BATCH_MAX_MESSAGES)).map(|messages| messages.len()), Ok(BATCH_MAX_MESSAGES));
+        assert_eq!(each(BATCH_FORMAT, &empty.repeat(50_000)), Err(NoMessage::TooMany(50_000)));
+        assert_eq!(each(0, &empty.repeat(50_000)).map(|messages| messages.len()), Ok(1));
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub struct Receipt {
     pub settled: bool,
     /// How many messages were in it: more than one in a batch.
     pub messages: usize,
-    /// How large it was.
+    /// How large what is stored of it is.
     pub bytes: usize,
 }
 

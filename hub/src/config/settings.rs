@@ -221,7 +221,7 @@ section! {
         connections: Count<1, 4_000_000> = "100000";
         /// From accepting a connection to the end of its TLS handshake.
         handshake_time: Span<1, 300> = "10s";
-        /// From the end of the TLS handshake to somebody's authentication.
+        /// From the end of the TLS handshake to somebody's authentication; over AMQP for each step on the way there (SASL, open, begin, two links), 15 seconds at most.
         authentication_time: Span<1, 300> = "30s";
         /// For the header of an HTTP request, and between two requests.
         request_header_time: Span<1, 300> = "60s";

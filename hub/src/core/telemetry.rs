@@ -14,6 +14,9 @@ use super::time::UnixMillis;
 /// The largest message: body, system values, and property names and values together (Azure's limit).
 pub const MESSAGE_MAX_BYTES: usize = 256 * 1024;
 
+/// The most messages in a batch (Azure's limit), however it comes.
+pub const BATCH_MAX_MESSAGES: usize = 500;
+
 /// The longest message-id or correlation-id, in characters (Azure's limit).
 pub const MESSAGE_ID_MAX_CHARACTERS: usize = 128;
 

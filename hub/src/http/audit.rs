@@ -65,7 +65,7 @@ pub struct PrincipalDocument {
 #[schema(as = AuditEntry)]
 pub struct EntryDocument {
     /// A number, as text; later entries have larger ones.
-    id: String,
+    entry_id: String,
     /// When.
     #[schema(format = DateTime)]
     time: String,
@@ -100,7 +100,7 @@ impl EntryDocument {
             Principal::Policy(_) | Principal::Manifest(_) | Principal::Hub => (principal.kind(), None),
         };
         Self {
-            id: id.to_string(),
+            entry_id: id.to_string(),
             time: time.to_string(),
             who: PrincipalDocument { kind, name: principal.name().to_owned(), method },
             door: door.name(),

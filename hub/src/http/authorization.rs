@@ -217,7 +217,7 @@ fn with_policy(parts: &Parts, right: ServiceRight, origin: Origin) -> Caller {
 }
 
 /// Says which right is missing, which whoever is signed in may know, and writes down what she wanted to do.
-async fn refuse_right(hub: &Arc<Hub>, caller: &Caller, need: Need, device: &str) -> Failure {
+pub async fn refuse_right(hub: &Arc<Hub>, caller: &Caller, need: Need, device: &str) -> Failure {
     let text = format!("{} needs the right {} for this", caller.name(), need.right());
     let action = match need {
         Need::SeeFleet | Need::SeeCommands => None,

@@ -3,7 +3,7 @@
 //! As server-sent events, or over a WebSocket for whoever asks for one: the same messages. What somebody is shown depends on what the
 //! token's policy may see.
 
-mod feed;
+pub(super) mod feed;
 mod json;
 mod server_sent;
 mod websocket;
@@ -32,6 +32,8 @@ use crate::ops::policies::LastingRight;
 use crate::ops::seats::NoSeat;
 use crate::ops::watch_changes::{Devices, Interest, Start, watch_changes};
 use feed::Feed;
+#[cfg(test)]
+pub(super) use json::texts_made;
 
 /// For a client to hear that its right has ended, before its connection is closed.
 const FAREWELL_TIME: Duration = Duration::from_secs(5);

@@ -259,7 +259,8 @@ fn connection(session: &Session) -> ConnectionView {
     }
 }
 
-fn past_connection(record: &ConnectionRecord) -> PastConnectionView {
+/// A connection of the past or of now.
+pub(super) fn past_connection(record: &ConnectionRecord) -> PastConnectionView {
     PastConnectionView {
         boot: record.boot.to_string(),
         connection: record.connection.to_string(),
@@ -271,7 +272,8 @@ fn past_connection(record: &ConnectionRecord) -> PastConnectionView {
     }
 }
 
-fn flapping(streak: Streak) -> FlappingView {
+/// How a device flaps.
+pub(super) fn flapping(streak: Streak) -> FlappingView {
     FlappingView { connects: streak.connects, since: streak.since.to_string() }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
+use serde_json::json;
 use utoipa::ToSchema;
 
 use super::authorization::CommandReader;
@@ -15,6 +16,7 @@ use crate::core::reader_position::ReaderPosition;
 use crate::core::time::UnixMillis;
 use crate::ops::Hub;
 use crate::ops::consumer_groups::{GroupStatus, PlaceStatus, ReaderStatus, describe_consumer_groups};
+use crate::ops::live::GroupsNow;
 
 /// All consumer groups.
 #[derive(Debug, Serialize, ToSchema)]
@@ -56,7 +58,7 @@ pub struct GroupPartitionView {
     last_enqueued_time: Option<String>,
     /// How many events are kept that were not delivered; `null` when it is not known where the group stands.
     lag_events: Option<u64>,
-    /// How old the oldest of them is, in seconds; 0 when there is none.
+    /// How old the oldest of them is, in seconds; 0 when there is none; `null` while that is not known.
     lag_seconds: Option<u64>,
     /// Who reads now, the one that came first at the beginning.
     readers: Vec<GroupReaderView>,
@@ -90,8 +92,20 @@ pub struct GroupReaderView {
 )]
 pub async fn list_consumer_groups(_: CommandReader, State(hub): State<Arc<Hub>>) -> Json<ConsumerGroupsView> {
     let groups = describe_consumer_groups(&hub).await;
-    let now = hub.now();
-    Json(ConsumerGroupsView { consumer_groups: groups.iter().map(|group| group_view(group, now)).collect() })
+    Json(view(&groups, hub.now()))
+}
+
+/// One message for those who look all the time: a JSON object on one line.
+pub fn render_now(now: &GroupsNow) -> String {
+    let GroupsNow { time, groups } = now;
+    let mut message = json!(view(groups, *time));
+    message["kind"] = "groups".into();
+    message["time"] = time.to_string().into();
+    message.to_string()
+}
+
+fn view(groups: &[GroupStatus], now: UnixMillis) -> ConsumerGroupsView {
+    ConsumerGroupsView { consumer_groups: groups.iter().map(|group| group_view(group, now)).collect() }
 }
 
 fn group_view(group: &GroupStatus, now: UnixMillis) -> ConsumerGroupView {

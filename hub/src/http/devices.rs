@@ -7,25 +7,29 @@ use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::authorization::{RegistryReader, RegistryWriter, SecretsReader};
 use super::body;
+use super::connections;
 use super::error::{ErrorDocument, Failure};
 use super::openapi::Refusals;
 use super::registry::{PathDevice, document};
 use crate::core::device_id::DeviceId;
-use crate::core::identity::Authentication;
+use crate::core::event::PartitionId;
+use crate::core::fleet::{DeviceState, Seen};
 use crate::core::identity::change::{Refused, StatusReason};
-use crate::ops::Hub;
+use crate::core::identity::{Authentication, DeviceStatus};
 use crate::ops::act_on_devices::{ActionRefused, DEVICES_MAX, DeviceAction, KeySlot, act_on_devices};
 use crate::ops::read_devices::get_device;
 use crate::ops::show_secrets::{ShowSecretsError, show_secrets};
+use crate::ops::{Hub, Session};
 
 /// A thousand ids of 128 characters, and some words.
 const ACTIONS_MAX_BYTES: usize = 256 * 1024;
 
-/// Handles `GET /api/v1/devices/{id}`: as `GET /devices/{id}`, without the keys.
+/// Handles `GET /api/v1/devices/{id}`: as `GET /devices/{id}`, without the keys; and how it is, who it is connected as, and whether it flaps.
 #[utoipa::path(
     get,
     path = "/api/v1/devices/{id}",
@@ -39,8 +43,25 @@ const ACTIONS_MAX_BYTES: usize = 256 * 1024;
     ),
 )]
 pub async fn get(State(hub): State<Arc<Hub>>, _: RegistryReader, PathDevice(id): PathDevice) -> Result<Response, Failure> {
-    let view = get_device(&hub, &id).await?.ok_or(Refused::NotFound(id))?;
-    Ok(body::json(StatusCode::OK, &document::without_keys(&view)))
+    let view = get_device(&hub, &id).await?.ok_or_else(|| Refused::NotFound(id.clone()))?;
+    let flapping = hub.presence.flapping.of(&id, hub.now());
+    let seen = Seen { connected: view.connected, since: view.connection_state_updated_time, ..Seen::default() };
+    let enabled = view.identity.status() == DeviceStatus::Enabled;
+    let mut device = document::without_keys(&view);
+    device["state"] = DeviceState::of(enabled, flapping.is_some(), seen).name().into();
+    device["flapping"] = json!(flapping.map(connections::flapping));
+    device["connections"] = hub.presence.sessions_of(&id).iter().filter(|session| session.ended().is_none()).map(connection).collect();
+    device["partition"] = PartitionId::of_device(&id, hub.events.partition_count()).0.into();
+    Ok(body::json(StatusCode::OK, &device))
+}
+
+fn connection(session: &Session) -> Value {
+    json!({
+        "connection": session.connection().to_string(),
+        "protocol": session.protocol().name(),
+        "address": session.peer().ip().to_string(),
+        "since": session.since().to_string(),
+    })
 }
 
 /// A device's keys.

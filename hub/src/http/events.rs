@@ -6,7 +6,7 @@
 //! whatever `from` says. A block with an `id` alone, which makes no event, moves it on while nothing comes.
 //! The end is the end of the response, or a block `event: problem` first when there was more to come.
 
-mod json;
+pub(super) mod json;
 
 use std::convert::Infallible;
 use std::str::FromStr;
@@ -132,7 +132,7 @@ fn selection(query: &EventsQuery, headers: &HeaderMap) -> Result<Selection, Fail
 }
 
 /// `None`: not one.
-fn start_position(text: &str) -> Option<StartPosition> {
+pub(super) fn start_position(text: &str) -> Option<StartPosition> {
     let inclusive = true;
     Some(match text.split_once(':') {
         None if text == "earliest" => StartPosition::Earliest,
@@ -149,7 +149,7 @@ impl From<ReadEventsError> for Failure {
         let text = error.to_string();
         match error {
             ReadEventsError::BehindTheEnd { .. } => Self::argument_invalid(text),
-            ReadEventsError::TooManyReaders => Self::new(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", text),
+            ReadEventsError::TooManyReaders(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", text),
             ReadEventsError::Log(ReadError::UnknownPartition(_)) => Self::new(StatusCode::NOT_FOUND, "PartitionNotFound", text),
             ReadEventsError::Log(ReadError::Io(_)) => {
                 tracing::error!(error = text, "events can't be read: {text}");

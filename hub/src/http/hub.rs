@@ -11,7 +11,7 @@ use super::authorization::RegistryReader;
 use super::error::Failure;
 use super::openapi::Refusals;
 use crate::ops::Hub;
-use crate::ops::describe_hub::{HubDescription, describe_hub};
+use crate::ops::describe_hub::{HubDescription, Storage, describe_hub};
 
 /// What a hub is.
 #[derive(Debug, Serialize, ToSchema)]
@@ -35,6 +35,32 @@ pub struct HubView {
     partitions: u16,
     /// How many devices it has.
     devices: DevicesView,
+    /// The certificate of the authority that clients have to trust, as PEM: the last of the chain that they are shown, if it has issued itself;
+    /// otherwise `null`, because everybody trusts it or the hub does not know it.
+    authority: Option<String>,
+    /// Where events are kept; `null` when they are not on a disk.
+    storage: Option<StorageView>,
+}
+
+/// What events take, and how much room there is.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StorageView {
+    /// What they take on disk.
+    events_bytes: u64,
+    /// What they may take before the oldest go.
+    retention_bytes: u64,
+    /// After how long they go.
+    retention_seconds: u64,
+    /// When the oldest was enqueued that is kept.
+    #[schema(format = DateTime)]
+    oldest_event_time: Option<String>,
+    /// How large the disk is; `null` when it does not say.
+    size_bytes: Option<u64>,
+    /// What is free there for the hub.
+    free_bytes: Option<u64>,
+    /// Whether events are refused because there is no room.
+    full: bool,
 }
 
 /// How many devices a hub has.
@@ -57,7 +83,7 @@ pub struct DevicesView {
     responses((status = 200, description = "The hub as it is now.", body = HubView), Refusals),
 )]
 pub async fn get_hub(_: RegistryReader, State(hub): State<Arc<Hub>>) -> Result<Json<HubView>, Failure> {
-    let HubDescription { host_names, boot, started_time, certificate_expiry_time, partitions, devices, connected } =
+    let HubDescription { host_names, boot, started_time, certificate_expiry_time, partitions, devices, connected, authority, storage } =
         describe_hub(&hub).await?;
     Ok(Json(HubView {
         host_name: hub.names.primary().to_owned(),
@@ -68,7 +94,22 @@ pub async fn get_hub(_: RegistryReader, State(hub): State<Arc<Hub>>) -> Result<J
         certificate_expiry_time: certificate_expiry_time.map(|time| time.to_string()),
         partitions,
         devices: DevicesView { total: devices.total, enabled: devices.enabled, connected },
+        authority,
+        storage: storage.map(storage_view),
     }))
+}
+
+fn storage_view(storage: Storage) -> StorageView {
+    let Storage { events_bytes, retention_bytes, retention, oldest_event_time, full, disk } = storage;
+    StorageView {
+        events_bytes,
+        retention_bytes,
+        retention_seconds: retention.as_secs(),
+        oldest_event_time: oldest_event_time.map(|time| time.to_string()),
+        size_bytes: disk.map(|(size, _)| size),
+        free_bytes: disk.map(|(_, free)| free),
+        full,
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, SecurityScheme};
 use utoipa::{IntoResponses, Modify, OpenApi};
 
 use super::error::ErrorDocument;
-use super::{audit, changes, commands, connections, consumer_groups, devices, events, hub, refusals, session};
+use super::{
+    audit, changes, commands, connections, consumer_groups, devices, events, fleet, hub, live, rates, refusals, session, timeline,
+};
 
 /// The document. Every operation of our own has its place in `paths`.
 #[derive(OpenApi)]
@@ -38,12 +40,16 @@ use super::{audit, changes, commands, connections, consumer_groups, devices, eve
         commands::get_content,
         commands::again,
         commands::purge_own,
+        fleet::list,
         devices::get,
+        timeline::get,
         devices::show_secrets_of,
         devices::act,
         events::get_events,
         consumer_groups::list_consumer_groups,
         hub::get_hub,
+        live::get_live,
+        rates::get_rates,
         refusals::list_refusals,
         refusals::list_device_refusals,
         session::get,

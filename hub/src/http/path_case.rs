@@ -1,11 +1,14 @@
 //! Azure's paths are compared without regard to case: its clients write `deviceBound` and `devicebound`, `serviceBound` and `servicebound`.
 //!
 //! Owns one rule: everything in them is lowered before it is looked up, but the id behind `devices`. Lock tokens read the same in any
-//! case. Our own paths, which begin with `/api/`, stay as they are.
+//! case. Our own paths, which begin with `/api/` or belong to the dashboard, stay as they are.
 
 use axum::extract::Request;
 use axum::http::Uri;
 use axum::http::uri::PathAndQuery;
+
+/// What our own paths begin with.
+const OURS: [&str; 3] = ["/api/", "/assets/", "/dashboard/"];
 
 /// The request with the path that the router knows.
 pub fn without_case(mut request: Request) -> Request {
@@ -22,7 +25,7 @@ pub fn without_case(mut request: Request) -> Request {
 
 /// `None`: it is as it has to be.
 fn lowered(path: &str) -> Option<String> {
-    if path.starts_with("/api/") || !path.bytes().any(|byte| byte.is_ascii_uppercase()) {
+    if OURS.iter().any(|ours| path.starts_with(ours)) || !path.bytes().any(|byte| byte.is_ascii_uppercase()) {
         return None;
     }
     let mut segments: Vec<String> = path.split('/').map(str::to_ascii_lowercase).collect();
@@ -46,6 +49,7 @@ mod tests {
             ("/messages/serviceBound/feedback", Some("/messages/servicebound/feedback")),
             ("/$iothub/websocket", None),
             ("/api/v1/devices/D", None),
+            ("/dashboard/devices/D", None),
             ("*", None),
         ] {
             assert_eq!(lowered(path).as_deref(), wanted, "{path}");

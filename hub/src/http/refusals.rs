@@ -65,7 +65,8 @@ pub async fn list_device_refusals(
     Ok(Json(hub.refusals.of(&name).iter().map(|refusal| view(name.clone(), refusal)).collect()))
 }
 
-fn view(claimed: String, refusal: &Refusal) -> RefusalView {
+/// One refusal of somebody who said to be that.
+pub(super) fn view(claimed: String, refusal: &Refusal) -> RefusalView {
     RefusalView {
         claimed,
         time: refusal.time.to_string(),

@@ -13,8 +13,8 @@ use super::device_bound::polls::Polls;
 use super::error::Failure;
 use super::websocket::Subprotocols;
 use super::{
-    audit, changes, commands, connections, consumer_groups, device_bound, device_messaging, devices, events, feedback, host, hub, openapi,
-    path_case, refusals, registry, session, websocket,
+    audit, changes, commands, connections, consumer_groups, dashboard, device_bound, device_messaging, devices, events, feedback, fleet,
+    host, hub, live, openapi, path_case, rates, refusals, registry, session, timeline, websocket,
 };
 use crate::ops::Hub;
 
@@ -24,9 +24,9 @@ pub fn azure(hub: Arc<Hub>, subprotocols: Subprotocols) -> Router {
     whole(routes, hub)
 }
 
-/// Port 8443: our own API, and the back ends' once more for a machine where 443 can't be bound.
+/// Port 8443: our own API and the dashboard, and the back ends' once more for a machine where 443 can't be bound.
 pub fn api(hub: Arc<Hub>) -> Router {
-    let routes = service().merge(own(&hub));
+    let routes = service().merge(own(&hub)).merge(dashboard::routes());
     whole(routes, hub)
 }
 
@@ -77,14 +77,18 @@ fn own(hub: &Arc<Hub>) -> Router<Arc<Hub>> {
         .route("/api/v1/commands/{id}/content", get(commands::get_content))
         .route("/api/v1/commands/{id}/send-again", post(commands::again))
         .route("/api/v1/audit", get(audit::list))
+        .route("/api/v1/devices", get(fleet::list))
         .route("/api/v1/devices/actions", post(devices::act))
         .route("/api/v1/devices/{id}", get(devices::get))
+        .route("/api/v1/devices/{id}/timeline", get(timeline::get))
         .route("/api/v1/devices/{id}/secrets", post(devices::show_secrets_of))
         .route("/api/v1/devices/{id}/commands", get(commands::list_of_device).post(commands::send).delete(commands::purge_own))
         .route("/api/v1/consumer-groups", get(consumer_groups::list_consumer_groups))
         .route("/api/v1/events", get(events::get_events))
         .route("/api/v1/hub", get(hub::get_hub))
+        .route("/api/v1/live", get(live::get_live))
         .route("/api/v1/presence", get(connections::get_presence))
+        .route("/api/v1/rates", get(rates::get_rates))
         .route("/api/v1/refusals", get(refusals::list_refusals))
         .route("/api/v1/devices/{id}/refusals", get(refusals::list_device_refusals))
         .route(session::openid::START, get(session::openid::begin))

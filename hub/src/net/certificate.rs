@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::{fs, io};
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -79,6 +81,7 @@ struct Current {
     /// What the files held, good or not: a damaged pair is reported once, not at every look.
     seen: Result<FileContents, ()>,
     not_after: Option<UnixMillis>,
+    authority: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -92,8 +95,8 @@ impl ReloadingCertificate {
     pub fn load(files: CertificateFiles) -> Result<Arc<Self>, CertificateError> {
         let contents = FileContents::read(&files)?;
         let key = contents.parse(&files)?;
-        let not_after = not_after(&key);
-        let current = RwLock::new(Current { key: Arc::new(key), seen: Ok(contents), not_after });
+        let (not_after, authority) = (not_after(&key), authority(&key));
+        let current = RwLock::new(Current { key: Arc::new(key), seen: Ok(contents), not_after, authority });
         Ok(Arc::new(Self { files, current }))
     }
 
@@ -115,6 +118,7 @@ impl ReloadingCertificate {
         current.seen = Ok(contents);
         let key = parsed?;
         current.not_after = not_after(&key);
+        current.authority = authority(&key);
         current.key = Arc::new(key);
         Ok(true)
     }
@@ -140,6 +144,13 @@ impl ReloadingCertificate {
     #[must_use]
     pub fn not_after(&self) -> Option<UnixMillis> {
         self.current.read().unwrap_or_else(PoisonError::into_inner).not_after
+    }
+
+    /// The authority's certificate, as PEM, if the chain that is shown ends with one that has issued itself: what clients have to trust who
+    /// do not trust it already.
+    #[must_use]
+    pub fn authority(&self) -> Option<String> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).authority.clone()
     }
 }
 
@@ -175,6 +186,18 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, CertificateError> {
 fn not_after(key: &CertifiedKey) -> Option<UnixMillis> {
     let (_, certificate) = x509_parser::parse_x509_certificate(key.end_entity_cert().ok()?).ok()?;
     Some(UnixMillis(certificate.validity().not_after.timestamp().saturating_mul(1000)))
+}
+
+fn authority(key: &CertifiedKey) -> Option<String> {
+    let last = key.cert.last()?;
+    let (_, certificate) = x509_parser::parse_x509_certificate(last).ok()?;
+    if certificate.subject() != certificate.issuer() {
+        return None;
+    }
+    let text = BASE64.encode(last);
+    // RFC 7468 §2: lines of 64 characters, which are ASCII.
+    let lines = text.as_bytes().chunks(64).map(|line| String::from_utf8_lossy(line) + "\n").collect::<String>();
+    Some(format!("-----BEGIN CERTIFICATE-----\n{lines}-----END CERTIFICATE-----\n"))
 }
 
 #[cfg(test)]
@@ -215,6 +238,30 @@ mod tests {
 
         fs::write(&files.key, good_key).unwrap();
         assert!(certificate.reload().unwrap());
+    }
+
+    #[test]
+    fn the_authority_is_the_one_that_has_issued_itself() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = write_pair(folder.path(), "one.example");
+        let own = fs::read_to_string(&files.certificate).unwrap();
+        let told = ReloadingCertificate::load(files.clone()).unwrap().authority().unwrap();
+        assert_eq!(told.lines().collect::<Vec<_>>(), own.lines().collect::<Vec<_>>(), "it is its own");
+
+        let mut issuer = rcgen::CertificateParams::new(Vec::new()).unwrap();
+        issuer.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        issuer.distinguished_name.push(rcgen::DnType::CommonName, "an authority");
+        let (issuer_key, key) = (rcgen::KeyPair::generate().unwrap(), rcgen::KeyPair::generate().unwrap());
+        let root = issuer.self_signed(&issuer_key).unwrap();
+        let issuer = rcgen::Issuer::new(issuer, issuer_key);
+        let leaf = rcgen::CertificateParams::new(["one.example".to_owned()]).unwrap().signed_by(&key, &issuer).unwrap();
+        fs::write(&files.key, key.serialize_pem()).unwrap();
+        for (chain, authority) in [(leaf.pem(), None), (leaf.pem() + &root.pem(), Some(root.pem()))] {
+            fs::write(&files.certificate, chain).unwrap();
+            let told = ReloadingCertificate::load(files.clone()).unwrap().authority();
+            let lines = |pem: Option<String>| pem.map(|pem| pem.lines().map(str::to_owned).collect::<Vec<_>>());
+            assert_eq!(lines(told), lines(authority));
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use prometheus_client::registry::Registry;
 use crate::core::command::Outcome;
 use crate::core::command::machine::Statistics;
 use crate::core::expectation::Expected;
+use crate::core::rates::{Counted, Totals};
 use crate::core::session::{DisconnectReason, Protocol};
 
 /// The hub's counters.
@@ -28,11 +29,16 @@ pub struct Metrics {
     change_watchers: Gauge,
     connection_records_lost: Counter,
     commands_enqueued: Counter,
+    command_bytes: Counter,
     command_deliveries: Family<ProtocolLabel, Counter>,
     commands_ended: Family<OutcomeLabel, Counter>,
     commands_pending: Gauge,
     commands_invisible: Gauge,
     receipts_waiting: Gauge,
+    receipts: Family<OutcomeLabel, Counter>,
+    receipts_read: Counter,
+    receipts_lost: Counter,
+    throttled: Counter,
     registry_failures: Counter,
     manifests: Family<StateLabel, Gauge>,
     manifest_problems: Gauge,
@@ -91,6 +97,9 @@ impl Drop for CountedWatcher {
 /// The classes of HTTP's status codes, from 1xx.
 const STATUS_CLASSES: [&str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
 
+/// HTTP's status for somebody who is to come again later.
+const TOO_MANY_REQUESTS: u16 = 429;
+
 /// How a device's status is called.
 const DEVICE_STATUSES: [&str; 2] = ["enabled", "disabled"];
 
@@ -138,6 +147,7 @@ impl Metrics {
         }
         for outcome in Outcome::ALL.map(Outcome::name) {
             drop(metrics.commands_ended.get_or_create(&OutcomeLabel { outcome }));
+            drop(metrics.receipts.get_or_create(&OutcomeLabel { outcome }));
         }
         for protocol in Protocol::CONNECTED.map(Protocol::name) {
             drop(metrics.connects.get_or_create(&ProtocolLabel { protocol }));
@@ -186,11 +196,17 @@ impl Metrics {
             self.connection_records_lost.clone(),
         );
         registry.register("commands_enqueued", "Commands taken for devices", self.commands_enqueued.clone());
+        registry.register("command_bytes", "Bytes of commands taken for devices, in their stored form", self.command_bytes.clone());
         registry.register("command_deliveries", "Commands handed to devices, each time", self.command_deliveries.clone());
         registry.register("commands_ended", "Commands that ended, by how", self.commands_ended.clone());
         registry.register("commands_pending", "Commands that have not ended now", self.commands_pending.clone());
         registry.register("commands_invisible", "Commands that are locked by a delivery now", self.commands_invisible.clone());
         registry.register("receipts_waiting", "Receipts in the feedback queue now", self.receipts_waiting.clone());
+        registry.register("receipts", "Receipts that came to be, by how their commands ended", self.receipts.clone());
+        registry.register("receipts_read", "Receipts that a back end took from the feedback queue", self.receipts_read.clone());
+        registry.register("receipts_lost", "Receipts that left the feedback queue without having been taken", self.receipts_lost.clone());
+        let help = "Requests answered 429, and commands refused because queues are full";
+        registry.register("throttled", help, self.throttled.clone());
         registry.register("registry_failures", "Calls of the registry that failed", self.registry_failures.clone());
         registry.register("manifests", "Devices of the manifest folder, by how they stand", self.manifests.clone());
         let help = "Files of the manifest folder that can't be taken as they are, and the folder itself if it can't be read";
@@ -210,6 +226,9 @@ impl Metrics {
     pub fn http_answered(&self, status: u16) {
         let class = STATUS_CLASSES.get(usize::from(status / 100).saturating_sub(1)).copied().unwrap_or("other");
         self.http_requests.get_or_create(&StatusLabel { status: class }).inc();
+        if status == TOO_MANY_REQUESTS {
+            self.throttled.inc();
+        }
     }
 
     /// Somebody reads events, until the answer is dropped.
@@ -231,9 +250,29 @@ impl Metrics {
         self.connection_records_lost.inc();
     }
 
-    /// A command was taken.
-    pub fn command_enqueued(&self) {
+    /// A command of so many bytes was taken.
+    pub fn command_enqueued(&self, bytes: u32) {
         self.commands_enqueued.inc();
+        self.command_bytes.inc_by(bytes.into());
+    }
+
+    /// A command was refused, because queues are full.
+    pub fn command_throttled(&self) {
+        self.throttled.inc();
+    }
+
+    /// There is a receipt of a command that ended so.
+    pub fn receipt_made(&self, outcome: Outcome) {
+        self.receipts.get_or_create(&OutcomeLabel { outcome: outcome.name() }).inc();
+    }
+
+    /// A receipt left the feedback queue, taken or not.
+    pub fn receipt_left(&self, taken: bool) {
+        if taken {
+            self.receipts_read.inc()
+        } else {
+            self.receipts_lost.inc()
+        };
     }
 
     /// A command was handed to its device.
@@ -300,6 +339,35 @@ impl Metrics {
     /// Somebody was refused.
     pub fn refused(&self, reason: &'static str) {
         self.refusals.get_or_create(&ReasonLabel { reason }).inc();
+    }
+
+    /// How far the counters are that rates are made of; `refusals` as in [`Self::new`].
+    #[must_use]
+    pub fn totals(&self, refusals: &[&'static str]) -> Totals {
+        let mut totals = Totals::default();
+        let protocols = Protocol::ALL.map(|protocol| ProtocolLabel { protocol: protocol.name() });
+        let of_all = |family: &Family<ProtocolLabel, Counter>| protocols.iter().filter_map(|label| Some(family.get(label)?.get())).sum();
+        let ended = |reason: DisconnectReason| {
+            let labels = protocols.iter().map(|label| DisconnectLabels { protocol: label.protocol, reason: reason.name() });
+            labels.filter_map(|labels| Some(self.disconnects.get(&labels)?.get())).sum()
+        };
+        let by_outcome = |family: &Family<OutcomeLabel, Counter>| {
+            Outcome::ALL.map(|outcome| family.get_or_create(&OutcomeLabel { outcome: outcome.name() }).get())
+        };
+        totals.set(Counted::Connects, [of_all(&self.connects)]);
+        totals.set(Counted::Disconnects, DisconnectReason::ALL.map(ended));
+        totals.set(Counted::EventMessages, [of_all(&self.telemetry_messages)]);
+        totals.set(Counted::EventBytes, [of_all(&self.telemetry_bytes)]);
+        totals.set(Counted::CommandsEnqueued, [self.commands_enqueued.get()]);
+        totals.set(Counted::CommandBytes, [self.command_bytes.get()]);
+        totals.set(Counted::CommandsDelivered, [of_all(&self.command_deliveries)]);
+        totals.set(Counted::CommandsEnded, by_outcome(&self.commands_ended));
+        totals.set(Counted::ReceiptsMade, by_outcome(&self.receipts));
+        totals.set(Counted::ReceiptsRead, [self.receipts_read.get()]);
+        totals.set(Counted::ReceiptsLost, [self.receipts_lost.get()]);
+        totals.set(Counted::Refusals, refusals.iter().map(|reason| self.refusals.get_or_create(&ReasonLabel { reason }).get()));
+        totals.set(Counted::Throttled, [self.throttled.get()]);
+        totals
     }
 }
 

@@ -32,6 +32,24 @@ pub enum AuthenticateError {
     Registry(#[from] RegistryError),
 }
 
+/// Nobody is let in; whoever asked may hear so no sooner than anybody else would, whatever the reason.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{why}")]
+pub struct NotLetIn {
+    /// Why.
+    pub why: AuthenticateError,
+    /// When they may hear it.
+    pub not_before: Instant,
+}
+
+impl NotLetIn {
+    /// Waits until it may be told.
+    pub async fn told(self) -> AuthenticateError {
+        sleep_until(self.not_before).await;
+        self.why
+    }
+}
+
 /// Where a question comes from.
 #[derive(Debug, Clone, Copy)]
 pub struct Origin {
@@ -64,15 +82,20 @@ pub struct Proof<'a> {
 /// Lets in somebody who says to be `claimed`: with a SAS token, the device's own, or a policy's with DeviceConnect that speaks for an
 /// existing, enabled device; or without one, with the device's certificate.
 pub async fn authenticate_device(hub: &Hub, claimed: &str, proof: Proof<'_>, origin: Origin) -> Result<DeviceRight, AuthenticateError> {
+    match device_right(hub, claimed, proof, origin).await {
+        Ok(right) => Ok(right),
+        Err(not_let_in) => Err(not_let_in.told().await),
+    }
+}
+
+/// The same, for whoever sees to it that a refusal is told in time, and has others to serve meanwhile.
+pub async fn device_right(hub: &Hub, claimed: &str, proof: Proof<'_>, origin: Origin) -> Result<DeviceRight, NotLetIn> {
     let asked = Instant::now();
     match judge_device(hub, claimed, proof).await {
         Ok(right) => Ok(right),
-        Err(Judgement::Registry(error)) => {
-            // A known name is refused from the cache while the registry is down; an unknown one must not be answered any sooner.
-            sleep_until(asked + REFUSED_AFTER).await;
-            Err(error.into())
-        }
-        Err(Judgement::Refused(reason)) => Err(refuse_since(hub, claimed, reason, origin, asked).await),
+        // A known name is refused from the cache while the registry is down; an unknown one must not be answered any sooner.
+        Err(Judgement::Registry(error)) => Err(NotLetIn { why: error.into(), not_before: asked + REFUSED_AFTER }),
+        Err(Judgement::Refused(reason)) => Err(refused_since(hub, claimed, reason, origin, asked)),
     }
 }
 
@@ -84,11 +107,16 @@ pub async fn authenticate_service(
     path: &str,
     origin: Origin,
 ) -> Result<ServiceRight, AuthenticateError> {
-    let asked = Instant::now();
-    match judge_service(hub, token, permission, path) {
+    match service_right(hub, token, permission, path, origin) {
         Ok(right) => Ok(right),
-        Err((policy, reason)) => Err(refuse_since(hub, &policy, reason, origin, asked).await),
+        Err(not_let_in) => Err(not_let_in.told().await),
     }
+}
+
+/// The same, for whoever sees to it that a refusal is told in time.
+pub fn service_right(hub: &Hub, token: Option<&str>, permission: Permission, path: &str, origin: Origin) -> Result<ServiceRight, NotLetIn> {
+    let asked = Instant::now();
+    judge_service(hub, token, permission, path).map_err(|(policy, reason)| refused_since(hub, &policy, reason, origin, asked))
 }
 
 /// Lets in a policy that has `permission`, with one of its keys itself, as Event Hubs' clients of old bring it: a right to all of the hub.
@@ -102,7 +130,7 @@ pub async fn authenticate_service_by_key(
     let asked = Instant::now();
     match judge_key(hub, policy, key, permission) {
         Ok(right) => Ok(right),
-        Err(reason) => Err(refuse_since(hub, policy, reason, origin, asked).await),
+        Err(reason) => Err(refused_since(hub, policy, reason, origin, asked).told().await),
     }
 }
 
@@ -114,6 +142,20 @@ pub async fn authenticate_service_for_any(
     path: &str,
     origin: Origin,
 ) -> Result<(ServiceRight, Vec<Permission>), AuthenticateError> {
+    match service_right_for_any(hub, token, permissions, path, origin) {
+        Ok(right) => Ok(right),
+        Err(not_let_in) => Err(not_let_in.told().await),
+    }
+}
+
+/// The same, for whoever sees to it that a refusal is told in time.
+pub fn service_right_for_any(
+    hub: &Hub,
+    token: Option<&str>,
+    permissions: &[Permission],
+    path: &str,
+    origin: Origin,
+) -> Result<(ServiceRight, Vec<Permission>), NotLetIn> {
     let asked = Instant::now();
     let (mut right, mut allowed, mut refused) = (None, Vec::new(), None);
     for permission in permissions {
@@ -127,14 +169,19 @@ pub async fn authenticate_service_for_any(
     }
     match (right, refused) {
         (Some(right), _) => Ok((right, allowed)),
-        (None, Some((policy, reason))) => Err(refuse_since(hub, &policy, reason, origin, asked).await),
-        (None, None) => Err(AuthenticateError::Refused),
+        (None, Some((policy, reason))) => Err(refused_since(hub, &policy, reason, origin, asked)),
+        (None, None) => Err(NotLetIn { why: AuthenticateError::Refused, not_before: asked + REFUSED_AFTER }),
     }
 }
 
 /// Refuses somebody for a reason that a protocol found, as all others are refused.
 pub async fn refuse(hub: &Hub, claimed: &str, reason: RefusalReason, origin: Origin) -> AuthenticateError {
-    refuse_since(hub, claimed, reason, origin, Instant::now()).await
+    refused(hub, claimed, reason, origin).told().await
+}
+
+/// The same, for whoever sees to it that the refusal is told in time.
+pub fn refused(hub: &Hub, claimed: &str, reason: RefusalReason, origin: Origin) -> NotLetIn {
+    refused_since(hub, claimed, reason, origin, Instant::now())
 }
 
 /// Asks again whether a right that was proven some time ago still holds: after a body has been read, say.
@@ -285,10 +332,9 @@ fn policy_key(hub: &Hub, name: &str, token: &SasToken<'_>, permission: Permissio
     Ok(key)
 }
 
-async fn refuse_since(hub: &Hub, claimed: &str, reason: RefusalReason, origin: Origin, asked: Instant) -> AuthenticateError {
+fn refused_since(hub: &Hub, claimed: &str, reason: RefusalReason, origin: Origin, asked: Instant) -> NotLetIn {
     hub.metrics.refused(reason.name());
     let refusal = Refusal { time: hub.now(), protocol: origin.protocol, peer: origin.peer, reason };
     hub.refusals.tell(claimed, refusal, asked.into_std(), &hub.changes);
-    sleep_until(asked + REFUSED_AFTER).await;
-    AuthenticateError::Refused
+    NotLetIn { why: AuthenticateError::Refused, not_before: asked + REFUSED_AFTER }
 }

@@ -38,6 +38,7 @@ pub struct Changes {
     ring: Mutex<Ring>,
     news: Notify,
     ended: AtomicBool,
+    over: Notify,
     /// Who watches now.
     pub(super) watchers: Seats,
 }
@@ -48,6 +49,7 @@ impl Default for Changes {
             ring: Mutex::default(),
             news: Notify::new(),
             ended: AtomicBool::new(false),
+            over: Notify::new(),
             watchers: Seats::new(WATCHERS_PER_POLICY_MAX, WATCHERS_MAX),
         }
     }
@@ -78,6 +80,17 @@ impl Changes {
     pub fn end(&self) {
         self.ended.store(true, Ordering::Release);
         self.news.notify_waiters();
+        self.over.notify_waiters();
+    }
+
+    /// Waits until nothing more will be published, for those who do other things beside watching.
+    pub async fn ended(&self) {
+        // Before looking, so that an end that comes while looking is heard of.
+        let mut over = std::pin::pin!(self.over.notified());
+        over.as_mut().enable();
+        if !self.ended.load(Ordering::Acquire) {
+            over.await;
+        }
     }
 
     /// Behind all that has happened.

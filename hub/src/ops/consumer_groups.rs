@@ -33,6 +33,8 @@ struct Shared {
     groups: Mutex<Groups>,
     /// Held while positions are kept, so that nothing older is written over something newer.
     stored: tokio::sync::Mutex<kept::Stored>,
+    /// Held while ages are looked up: a disk that does not answer has one look-up to wait for it, and not one for each who asks.
+    looking: Arc<tokio::sync::Mutex<()>>,
 }
 
 struct Groups {
@@ -53,6 +55,8 @@ struct Place {
     seats: ReaderSeats<Arc<Reader>>,
     /// Where the last reader was.
     kept: Option<ReaderPosition>,
+    /// Since when nobody sits here; who sat here in an earlier life of the hub left when this one began.
+    empty_since: UnixMillis,
     /// An event that was the oldest one not given when somebody last looked, and when it was enqueued.
     oldest_unread: Option<(SequenceNumber, UnixMillis)>,
 }
@@ -96,7 +100,7 @@ impl ConsumerGroups {
     pub fn new(partitions: NonZeroU16, clock: Arc<dyn Clock>) -> Self {
         let default = Group::new(ConsumerGroup::default(), partitions);
         let groups = Mutex::new(Groups { all: vec![default], last_reader: 0 });
-        Self(Arc::new(Shared { partitions, clock, groups, stored: tokio::sync::Mutex::default() }))
+        Self(Arc::new(Shared { partitions, clock, groups, stored: tokio::sync::Mutex::default(), looking: Arc::default() }))
     }
 
     /// All of them, `$Default` first.
@@ -153,11 +157,13 @@ impl Shared {
 
     /// A reader goes; it may have lost its seat before.
     fn leave(&self, group: &ConsumerGroup, partition: PartitionId, id: ReaderId) {
+        let now = self.clock.now();
         let mut groups = self.groups();
         let Some(place) = groups.place(group, partition) else { return };
         let stood = place.position();
         if place.seats.leave(id).is_some() {
             place.kept = stood;
+            place.empty_since = now;
         }
     }
 }

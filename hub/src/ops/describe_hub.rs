@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::core::session::BootId;
 use crate::core::time::UnixMillis;
@@ -31,6 +32,53 @@ impl fmt::Debug for CertificateExpiry {
     }
 }
 
+/// What the hub can't know of itself: told by whoever runs it, each time anew.
+pub trait Surroundings: Send + Sync + 'static {
+    /// How many connections were turned away at the edge for being too many, since the start.
+    fn turned_away(&self) -> u64;
+
+    /// The certificate of the authority that clients have to trust, as PEM; `None` when it is not known.
+    fn authority(&self) -> Option<String>;
+
+    /// Where events are kept; `None` when they are not on a disk.
+    fn storage(&self) -> Option<Storage>;
+}
+
+/// How much is kept, and how much room there is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// What events take, in bytes.
+    pub events_bytes: u64,
+    /// What they may take.
+    pub retention_bytes: u64,
+    /// How long they are kept.
+    pub retention: Duration,
+    /// When the oldest that is kept was enqueued.
+    pub oldest_event_time: Option<UnixMillis>,
+    /// Whether events are refused because the disk is full.
+    pub full: bool,
+    /// How large the disk is, and what is free there for the hub, in bytes; `None` when it does not say.
+    pub disk: Option<(u64, u64)>,
+}
+
+/// A hub with nothing around it.
+#[derive(Clone, Copy, Debug)]
+pub struct Alone;
+
+impl Surroundings for Alone {
+    fn turned_away(&self) -> u64 {
+        0
+    }
+
+    fn authority(&self) -> Option<String> {
+        None
+    }
+
+    fn storage(&self) -> Option<Storage> {
+        None
+    }
+}
+
 /// What the hub is.
 #[derive(Clone, Debug)]
 pub struct HubDescription {
@@ -48,6 +96,10 @@ pub struct HubDescription {
     pub devices: DeviceCount,
     /// How many of their devices are connected.
     pub connected: usize,
+    /// The authority that clients have to trust, as PEM.
+    pub authority: Option<String>,
+    /// Where events are kept.
+    pub storage: Option<Storage>,
 }
 
 /// Describes the hub as it is now.
@@ -60,5 +112,7 @@ pub async fn describe_hub(hub: &Hub) -> Result<HubDescription, RegistryError> {
         started_time: hub.started_time,
         certificate_expiry_time: hub.certificate_expiry.get(),
         partitions: hub.events.partition_count().get(),
+        authority: hub.surroundings.authority(),
+        storage: hub.surroundings.storage(),
     })
 }

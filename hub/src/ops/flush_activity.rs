@@ -47,7 +47,7 @@ async fn write(hub: &Hub, activity: Vec<DeviceActivity>) -> bool {
     let mut taken = Taken { hub, activity };
     match hub.registry.record_activity(taken.activity.clone()).await {
         Ok(()) => {
-            taken.activity.clear();
+            hub.fleet.active(&std::mem::take(&mut taken.activity)).await;
             true
         }
         Err(error) => {

@@ -38,16 +38,21 @@ pub mod describe_hub;
 pub mod device_authorities;
 pub mod end_expired;
 pub mod expected_devices;
+pub mod fleet_index;
 pub mod flush_activity;
+pub mod follow_devices;
 pub mod identities;
+pub mod live;
 pub mod open_session;
 pub mod policies;
 pub mod purge_commands;
+pub mod rates;
 pub mod read_commands;
 pub mod read_connections;
 pub mod read_devices;
 pub mod read_events;
 pub mod read_partition;
+pub mod read_timeline;
 pub mod receive_commands;
 pub mod receive_feedback;
 pub mod record_connections;
@@ -60,6 +65,7 @@ pub mod send_telemetry;
 pub mod settle_command;
 pub mod show_secrets;
 pub mod sign_in;
+pub mod tail_events;
 #[cfg(test)]
 mod tests;
 pub mod watch_changes;
@@ -102,10 +108,20 @@ pub struct Hub {
     pub consumer_groups: consumer_groups::ConsumerGroups,
     /// Who reads events now, in no group.
     pub readers: seats::Seats,
+    /// Who reads partitions now, in consumer groups.
+    pub partition_readers: seats::Seats,
     /// What has happened lately.
     pub changes: changes::Changes,
     /// Which devices are expected, and which of them are offline.
     pub expected_devices: expected_devices::ExpectedDevices,
+    /// All devices, as a list shows them.
+    pub fleet: fleet_index::FleetIndex,
+    /// How fast things happen.
+    pub rates: rates::Rates,
+    /// What is looked at for those who look all the time.
+    pub looks: live::Looks,
+    /// What is around the hub.
+    pub surroundings: Arc<dyn describe_hub::Surroundings>,
     /// Connections that are not in the log yet.
     pub unwritten_connections: record_connections::UnwrittenConnections,
     /// When the hub's earlier lives ended.
@@ -152,6 +168,8 @@ pub struct HubParts {
     pub sign_in: sign_in::SignIn,
     /// When the certificate ends that clients are shown.
     pub certificate_expiry: describe_hub::CertificateExpiry,
+    /// What is around the hub.
+    pub surroundings: Arc<dyn describe_hub::Surroundings>,
     /// Where `now` comes from.
     pub clock: Arc<dyn Clock>,
 }
@@ -174,6 +192,7 @@ impl Hub {
             audit,
             sign_in,
             certificate_expiry,
+            surroundings,
             clock,
         } = parts;
         let metrics = Arc::new(Metrics::new(&refusals::RefusalReason::NAMES));
@@ -197,7 +216,12 @@ impl Hub {
             identities: identities::IdentityCache::default(),
             refusals: refusals::Refusals::default(),
             readers: seats::Seats::new(read_events::READERS_PER_POLICY_MAX, usize::MAX),
+            partition_readers: seats::Seats::new(read_partition::PARTITION_READERS_PER_POLICY_MAX, usize::MAX),
             changes: changes::Changes::default(),
+            fleet: fleet_index::FleetIndex::default(),
+            rates: rates::Rates::default(),
+            looks: live::Looks::default(),
+            surroundings,
             unwritten_connections: record_connections::UnwrittenConnections::default(),
             earlier_boots: read_devices::EarlierBoots::default(),
             registry_changed: tokio::sync::Notify::new(),

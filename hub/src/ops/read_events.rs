@@ -7,11 +7,10 @@ use std::sync::Arc;
 
 use crate::core::device_id::DeviceId;
 use crate::core::event::{Offset, PartitionId, PartitionInfo, SequenceNumber, StartPosition, StreamPosition};
-use crate::core::message::Value;
-use crate::core::message::encoding::find_annotation;
+use crate::core::tail::is_from;
 use crate::observe::CountedReader;
 use crate::ops::Hub;
-use crate::ops::seats::Seat;
+use crate::ops::seats::{NoSeat, Seat};
 use crate::store::{Durability, EventLog, ReadError, StoredEvent};
 
 /// How much is read at once, in bytes of stored events; also how much a partition gives before the next one has its turn.
@@ -47,8 +46,8 @@ pub enum ReadEventsError {
         next: SequenceNumber,
     },
     /// Too many readers already.
-    #[error("the policy has {READERS_PER_POLICY_MAX} readers already")]
-    TooManyReaders,
+    #[error("too many readers: {0}")]
+    TooManyReaders(NoSeat),
     /// The log has no such partition, or does not answer.
     #[error(transparent)]
     Log(#[from] ReadError),
@@ -85,7 +84,7 @@ struct Cursor {
 
 /// Opens a reader for somebody, by this name among those who read, who may (with [`ServiceConnect`](crate::core::policy::Permission::ServiceConnect)).
 pub async fn read_events(hub: &Hub, reader: &str, selection: Selection) -> Result<EventReader, ReadEventsError> {
-    let seat = hub.readers.take(reader).map_err(|_| ReadEventsError::TooManyReaders)?;
+    let seat = hub.readers.take(reader).map_err(ReadEventsError::TooManyReaders)?;
     let count = hub.events.partition_count();
     let partitions = match (selection.partition, &selection.device) {
         (Some(partition), _) => vec![partition],
@@ -169,6 +168,23 @@ impl EventReader {
         StreamPosition(self.cursors.iter().map(passed).collect())
     }
 
+    /// How many events lie between where it stands and the end.
+    #[must_use]
+    pub fn behind(&self) -> u64 {
+        self.cursors.iter().map(|cursor| cursor.behind(&*self.log)).sum()
+    }
+
+    /// Goes to the end; says how many events it passes over.
+    pub fn skip_to_end(&mut self) -> u64 {
+        let mut skipped = 0;
+        for cursor in &mut self.cursors {
+            let behind = cursor.behind(&*self.log);
+            cursor.next = SequenceNumber(cursor.next.0 + behind);
+            skipped += behind;
+        }
+        skipped
+    }
+
     /// Reads on in the partition whose turn it is, where events are durable up to `limit`, and keeps what is wanted.
     async fn read_page(&mut self, limit: SequenceNumber) -> Result<Page, ReadError> {
         let cursor = &mut self.cursors[self.turn];
@@ -180,23 +196,23 @@ impl EventReader {
             events.retain(|event| event.sequence_number < end);
         }
         if let Some(device) = &self.device {
-            events.retain(|event| is_from(event, device));
+            events.retain(|event| is_from(&event.content, device));
         }
         Ok(Page { partition: cursor.partition, events })
     }
 }
 
 impl Cursor {
+    fn behind(&self, log: &dyn EventLog) -> u64 {
+        self.readable(log).map_or(0, |limit| limit.0.saturating_sub(self.next.0))
+    }
+
     /// The number before which there is something to read now; `None` when there is nothing.
     fn readable(&self, log: &dyn EventLog) -> Option<SequenceNumber> {
         let durable = log.partition(self.partition)?.next_sequence_number;
         let limit = self.end.map_or(durable, |end| end.min(durable));
         (self.next < limit).then_some(limit)
     }
-}
-
-fn is_from(event: &StoredEvent, device: &DeviceId) -> bool {
-    matches!(find_annotation(&event.content, "iothub-connection-device-id"), Ok(Some(Value::String(id))) if id == device.as_str())
 }
 
 #[cfg(test)]

@@ -9,13 +9,19 @@ use crate::core::event::{PartitionId, PartitionInfo, SequenceNumber, StartPositi
 use crate::observe::CountedReader;
 use crate::ops::Hub;
 use crate::ops::read_events::{PAGE_BYTES, ReadEventsError, must_be_here};
+use crate::ops::seats::Seat;
 use crate::store::{EventLog, ReadError, StoredEvent, locate_by_number};
+
+/// The most readers of partitions at a time with the keys of one policy: every partition of 20 groups on 32 partitions, and half as many again
+/// while they change hands. Each holds two pages at most, which is 128 MiB for all of a policy's.
+pub(super) const PARTITION_READERS_PER_POLICY_MAX: usize = 1024;
 
 /// Reads a partition until it is dropped.
 pub struct PartitionReader {
     log: Arc<dyn EventLog>,
     partition: PartitionId,
     next: Next,
+    _seat: Seat,
     _counted: CountedReader,
 }
 
@@ -37,12 +43,13 @@ pub struct PageRead {
 }
 
 /// Opens a reader for somebody who may (with [`ServiceConnect`](crate::core::policy::Permission::ServiceConnect)). The end is the end at
-/// this moment; asks no disk.
-pub fn read_partition(hub: &Hub, partition: PartitionId, from: StartPosition) -> Result<PartitionReader, ReadEventsError> {
+/// this moment; asks no disk. `policy` is the one that let the reader in.
+pub fn read_partition(hub: &Hub, policy: &str, partition: PartitionId, from: StartPosition) -> Result<PartitionReader, ReadEventsError> {
     let info = hub.events.partition(partition).ok_or(ReadError::UnknownPartition(partition))?;
     must_be_here(partition, &info, from)?;
     let next = locate_by_number(&info, from).map_or(Next::Searched(from), Next::Number);
-    Ok(PartitionReader { log: Arc::clone(&hub.events), partition, next, _counted: hub.metrics.reads_events() })
+    let seat = hub.partition_readers.take(policy).map_err(ReadEventsError::TooManyReaders)?;
+    Ok(PartitionReader { log: Arc::clone(&hub.events), partition, next, _seat: seat, _counted: hub.metrics.reads_events() })
 }
 
 impl PartitionReader {
@@ -112,7 +119,7 @@ mod tests {
     }
 
     fn open(world: &World, from: StartPosition) -> PartitionReader {
-        read_partition(&world.hub, PartitionId(1), from).unwrap()
+        read_partition(&world.hub, "service", PartitionId(1), from).unwrap()
     }
 
     async fn page(reader: PartitionReader) -> (PartitionReader, Vec<u64>) {
@@ -161,11 +168,40 @@ mod tests {
             assert_eq!(page(reader).await.1, expected, "{from:?}");
         }
         for beyond in [offset(2, false), number(3, true), number(u64::MAX, false)] {
-            let refused = read_partition(&world.hub, PartitionId(1), beyond).err();
+            let refused = read_partition(&world.hub, "service", PartitionId(1), beyond).err();
             assert!(matches!(refused, Some(ReadEventsError::BehindTheEnd { .. })), "{beyond:?}");
         }
-        let unknown = read_partition(&world.hub, PartitionId(4), StartPosition::Earliest).err();
+        let unknown = read_partition(&world.hub, "service", PartitionId(4), StartPosition::Earliest).err();
         assert!(matches!(unknown, Some(ReadEventsError::Log(ReadError::UnknownPartition(_)))));
+    }
+
+    #[tokio::test]
+    async fn a_policy_has_so_many_readers_and_others_are_not_meant() {
+        let world = World::new();
+        let mut readers: Vec<_> = (0..PARTITION_READERS_PER_POLICY_MAX).map(|_| open(&world, StartPosition::Latest)).collect();
+        let open_as = |policy| read_partition(&world.hub, policy, PartitionId(1), StartPosition::Latest);
+        assert!(matches!(open_as("service").err(), Some(ReadEventsError::TooManyReaders(_))));
+        assert!(open_as("iothubowner").is_ok());
+        readers.pop();
+        assert!(open_as("service").is_ok());
+    }
+
+    /// Retention takes no notice of readers: they go on at the oldest event that is kept.
+    #[tokio::test]
+    async fn a_reader_that_retention_overtakes_goes_on_where_events_begin() {
+        let world = World::new();
+        append(&world, &[(1, PAGE_BYTES); 5]);
+        let (reader, first) = page(open(&world, StartPosition::Earliest)).await;
+        world.log.drop_before(PartitionId(1), SequenceNumber(3));
+        let (reader, second) = page(reader).await;
+        assert_eq!((first, second), (vec![0], vec![3]));
+        let (late, begin) = page(open(&world, StartPosition::Offset { offset: Offset(0), inclusive: false })).await;
+        assert_eq!((begin, late.next()), (vec![3], Some(SequenceNumber(4))), "one that asks for what is gone");
+        world.log.drop_before(PartitionId(1), SequenceNumber(5));
+        let (reader, none) = page(reader).await;
+        assert_eq!((none, reader.next(), reader.is_behind()), (vec![], Some(SequenceNumber(5)), false), "nothing is left to give it");
+        append(&world, &[(1, 1)]);
+        assert_eq!((page(reader).await.1, page(late).await.1), (vec![5], vec![5]));
     }
 
     /// The end is the end when it was asked for, not when the first page is read.

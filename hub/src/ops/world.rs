@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use super::audit::{Audit, AuditLimits};
 use super::authenticate::{AuthenticateError, Origin, Proof, authenticate_device};
-use super::describe_hub::CertificateExpiry;
+use super::describe_hub::{Alone, CertificateExpiry};
 use super::sign_in::SignIn;
 use super::{Hub, HubParts};
 use crate::core::certificate::PresentedChain;
@@ -121,6 +121,7 @@ impl World {
             audit: Audit::new(Arc::clone(&audit) as _, None, AuditLimits::default()),
             sign_in: SignIn::default(),
             certificate_expiry: CertificateExpiry::told_by(|| Some(CERTIFICATE_EXPIRY_TIME)),
+            surroundings: Arc::new(Alone),
             clock: Arc::clone(&clock) as _,
         });
         let hub = Arc::new(hub);

@@ -23,6 +23,7 @@ use self::openid::OpenIdSetupError;
 use self::people::{FollowedPeople, PersonError};
 use self::policies::{FollowedPolicies, PolicyError};
 use self::stores::{StoreError, Stores};
+use self::surroundings::AroundTheHub;
 use crate::config::{Config, HostName, Source};
 use crate::core::consumer_group::ConsumerGroup;
 use crate::core::host::HubNames;
@@ -56,6 +57,7 @@ pub mod protocols;
 pub mod readiness;
 mod settling;
 pub mod stores;
+mod surroundings;
 #[cfg(test)]
 mod tests;
 pub mod trust;
@@ -172,6 +174,14 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
         certificate_expiry: CertificateExpiry::told_by({
             let certificate = Arc::clone(&certificate);
             move || certificate.not_after()
+        }),
+        surroundings: Arc::new(AroundTheHub {
+            admissions: Arc::clone(&admissions),
+            certificate: Arc::clone(&certificate),
+            journal: Arc::clone(&stores.journal),
+            data: config.data.clone(),
+            retention_bytes: config.events.retention_size.get(),
+            retention: config.events.retention_time.get(),
         }),
         clock,
     }));

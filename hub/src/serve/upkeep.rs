@@ -13,8 +13,10 @@ use crate::core::time::UnixMillis;
 use crate::ops::Hub;
 use crate::ops::consumer_groups::{keep_group_positions, look_up_ages};
 use crate::ops::end_expired::end_expired;
-use crate::ops::expected_devices::follow_devices;
 use crate::ops::flush_activity::flush_activity;
+use crate::ops::follow_devices::follow_devices;
+use crate::ops::live::{keep_fleet_told, keep_groups_told};
+use crate::ops::rates::keep_rates;
 use crate::ops::record_connections::{flush_connections, forget_boots, prune_connections};
 use crate::ops::registry_statistics::keep_count;
 
@@ -27,6 +29,9 @@ const HEARTBEAT_EVERY: Duration = Duration::from_secs(1);
 /// How often it is written where the consumer groups stand: what a crash may lose of that.
 const GROUP_POSITIONS_WRITTEN_EVERY: Duration = Duration::from_secs(2);
 
+/// How often the ages of what consumer groups have not read are looked up.
+const AGES_LOOKED_UP_EVERY: Duration = Duration::from_secs(2);
+
 /// How often connections are looked for that have been kept long enough.
 const CONNECTIONS_PRUNED_EVERY: Duration = Duration::from_secs(60);
 
@@ -38,8 +43,12 @@ pub(super) fn begin(hub: &Arc<Hub>, upkeep: &mut JoinSet<()>) {
     upkeep.spawn(keep_connections(Arc::clone(hub)));
     upkeep.spawn(keep_activity(Arc::clone(hub)));
     upkeep.spawn(keep_consumer_groups(Arc::clone(hub)));
+    upkeep.spawn(keep_ages(Arc::clone(hub)));
     upkeep.spawn(keep_count(Arc::clone(hub)));
-    upkeep.spawn(keep_expectations(Arc::clone(hub)));
+    upkeep.spawn(keep_pictures(Arc::clone(hub)));
+    upkeep.spawn(keep_rates(Arc::clone(hub)));
+    upkeep.spawn(keep_fleet_told(Arc::clone(hub)));
+    upkeep.spawn(keep_groups_told(Arc::clone(hub)));
 }
 
 /// Writes what is not written yet, once the tasks have ended.
@@ -87,7 +96,7 @@ async fn keep_connections(hub: Arc<Hub>) {
     }
 }
 
-/// Writes where the consumer groups stand, and keeps the ages of what they have not read.
+/// Writes where the consumer groups stand.
 async fn keep_consumer_groups(hub: Arc<Hub>) {
     let mut failing = false;
     loop {
@@ -98,8 +107,15 @@ async fn keep_consumer_groups(hub: Arc<Hub>) {
             _ => {}
         }
         failing = kept.is_err();
-        look_up_ages(&hub).await;
         time::sleep(GROUP_POSITIONS_WRITTEN_EVERY).await;
+    }
+}
+
+/// Keeps the ages of what the consumer groups have not read. Apart from the positions, for it reads from the disk of the events.
+async fn keep_ages(hub: Arc<Hub>) {
+    loop {
+        look_up_ages(&hub).await;
+        time::sleep(AGES_LOOKED_UP_EVERY).await;
     }
 }
 
@@ -118,7 +134,7 @@ async fn keep_activity(hub: Arc<Hub>) {
     }
 }
 
-/// Keeps count of the devices that are expected, and of those that are offline.
-async fn keep_expectations(hub: Arc<Hub>) {
+/// Keeps count of the devices that are expected, and of those that are offline; and the list of all devices.
+async fn keep_pictures(hub: Arc<Hub>) {
     follow_devices(&hub).await;
 }

@@ -148,6 +148,9 @@ pub trait EventLog: Send + Sync + 'static {
     /// Durable events from `from` on, in order, at most `max_bytes` of content but at least one event when there is one; empty at the end.
     /// Where events are gone (retention) or damaged (a hole), the first one after them comes: numbers tell.
     async fn read(&self, partition: PartitionId, from: SequenceNumber, max_bytes: usize) -> Result<Vec<StoredEvent>, ReadError>;
+
+    /// When the event was enqueued with which [`Self::read`] would begin from `from` on; `None` at the end. Leaves those who read in peace.
+    async fn enqueued_time(&self, partition: PartitionId, from: SequenceNumber) -> Result<Option<UnixMillis>, ReadError>;
 }
 
 /// Events to append: encoded messages back to back, reused from batch to batch.

@@ -14,11 +14,17 @@ use crate::load::{self, ClosedLoop, Pace, Tally};
 use crate::report::Metrics;
 use crate::sas::Device;
 use crate::scenario::publish::{Load, payload};
-use crate::server::{Kind, Stage};
+use crate::server::{Kind, Server, Stage};
 use crate::tls::HOST;
 
 pub fn run(stage: &Stage, kind: Kind, load: Load, pace: Pace) -> Result<Metrics> {
     let server = stage.start(kind, load.connections)?;
+    send(stage, &server, load, pace)
+}
+
+/// The same to a server that runs already, and knows the devices.
+pub fn send(stage: &Stage, server: &Server, load: Load, pace: Pace) -> Result<Metrics> {
+    let kind = server.kind();
     let client = stage.certificate.client(None)?;
     let address = server.addresses.amqp;
     let open = move |number| {

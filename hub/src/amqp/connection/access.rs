@@ -24,6 +24,8 @@ const POLICY_TOKENS_MAX: usize = 64;
 #[derive(Default)]
 pub struct Access {
     certificate: Option<PresentedChain>,
+    /// Whether it has let a device in. Anybody can make one, so before that it proves nothing.
+    certificate_counts: bool,
     devices: HashMap<DeviceId, Held>,
     policies: Vec<HeldPolicy>,
 }
@@ -53,6 +55,11 @@ impl Access {
     /// Whether a certificate was presented.
     pub fn has_certificate(&self) -> bool {
         self.certificate.is_some()
+    }
+
+    /// The certificate has let a device in.
+    pub fn certificate_let_in(&mut self) {
+        self.certificate_counts = true;
     }
 
     /// Keeps a device's token, in the place of an earlier one.
@@ -149,7 +156,7 @@ impl Access {
 
     /// Whether nothing is left that could prove anything.
     pub fn is_empty(&self) -> bool {
-        self.certificate.is_none() && !self.has_tokens()
+        !self.certificate_counts && !self.has_tokens()
     }
 }
 

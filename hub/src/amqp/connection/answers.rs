@@ -1,15 +1,24 @@
-//! Answers on their way to a peer's receivers: of `$cbs`, and of `$management`. Each waits for credit, and only so many wait.
+//! Answers on their way to a peer's receivers: of `$cbs`, and of `$management`. Each waits for its receiver and that one's credit, as long
+//! as the session of its request lasts, and only so many wait.
+
+use std::collections::VecDeque;
 
 use super::{Conversation, Place};
 use crate::amqp::engine::{DeliveryTag, LinkId, NotSent, Outgoing, SessionId};
-use crate::amqp::message;
-use crate::core::message::Message;
 
-/// The most answers that wait for their receiver's credit; a client that asks on without taking answers hears nothing of the rest.
-pub const ANSWERS_MAX: usize = 16;
+/// The most answers that wait; a client that asks on without taking answers hears nothing of the first ones.
+const ANSWERS_MAX: usize = 16;
+
+/// Those of a connection.
+#[derive(Default)]
+pub struct Answers {
+    waiting: VecDeque<Answer>,
+    /// Whether some of them found the output full, so that they may go once that has been written.
+    found_no_room: bool,
+}
 
 /// An answer, and for whom it is.
-pub struct Answer {
+struct Answer {
     /// In which session it was asked.
     session: SessionId,
     receiver: AnswerReceiver,
@@ -29,21 +38,42 @@ pub enum AnswerReceiver {
 
 impl Conversation<'_> {
     /// Answers on the receiver that the peer has for answers in the session of its request.
-    pub(super) fn answer(&mut self, session: SessionId, receiver: AnswerReceiver, answer: &Message<'_>) {
-        let mut bytes = Vec::new();
-        message::write(answer, &mut bytes);
-        if self.answers.len() < ANSWERS_MAX {
-            self.answers.push_back(Answer { session, receiver, bytes });
-        }
+    pub(super) fn answer(&mut self, session: SessionId, receiver: AnswerReceiver, bytes: Vec<u8>) {
+        self.answers.waiting.push_back(Answer { session, receiver, bytes });
         self.send_answers();
+        if self.answers.waiting.len() > ANSWERS_MAX {
+            self.answers.waiting.pop_front();
+        }
     }
 
     /// Sends the answers whose receivers have credit.
     pub(super) fn send_answers(&mut self) {
-        for answer in std::mem::take(&mut self.answers) {
+        self.answers.found_no_room = false;
+        for answer in std::mem::take(&mut self.answers.waiting) {
             if !self.send_answer(&answer) {
-                self.answers.push_back(answer);
+                self.answers.waiting.push_back(answer);
             }
+        }
+    }
+
+    /// The output has been written: sends the answers that found it full.
+    pub(super) fn send_held_answers(&mut self) {
+        if self.answers.found_no_room {
+            self.send_answers();
+        }
+    }
+
+    /// A session has ended: nobody hears the answers to what was asked in it.
+    pub(super) fn forget_answers_in(&mut self, session: SessionId) {
+        self.answers.waiting.retain(|answer| answer.session != session);
+    }
+
+    /// A link is about to go: nobody hears the answers that it was to bring.
+    pub(super) fn forget_answers_on(&mut self, link: LinkId) {
+        if matches!(self.links.get(&link), Some(Place::Answers | Place::Properties { .. })) {
+            let mut waiting = std::mem::take(&mut self.answers.waiting);
+            waiting.retain(|answer| self.receiver_of(answer) != Some(link));
+            self.answers.waiting = waiting;
         }
     }
 
@@ -57,8 +87,13 @@ impl Conversation<'_> {
                 self.next_tag += 1;
                 true
             }
-            Err(NotSent::NoLink | NotSent::NoCredit | NotSent::NoWindow | NotSent::OutputFull) => false,
-            Err(NotSent::Unsettled | NotSent::TooLarge) => true,
+            Err(NotSent::OutputFull) => {
+                self.answers.found_no_room = true;
+                false
+            }
+            // Credit is offered again when it is otherwise.
+            Err(NotSent::NoLink | NotSent::NoCredit | NotSent::NoWindow | NotSent::Unsettled) => false,
+            Err(NotSent::TooLarge) => true,
         }
     }
 

@@ -1,13 +1,13 @@
 //! Links that are asked for: where each leads, whether whoever asks may go there, and what it is granted.
 
-use fe2o3_amqp_types::definitions::Error;
-
 use super::attach_reader::Wanted;
+use super::held_back::{HeldBack, LinkRefused};
 use super::lasting_right::LastingRight;
+use super::place::Drain;
 use super::{Conversation, Place, conditions, sent_commands};
 use crate::amqp::address::Node;
 use crate::amqp::engine::{AttachRequest, Role};
-use crate::ops::authenticate::AuthenticateError;
+use crate::ops::authenticate::{AuthenticateError, NotLetIn};
 
 /// How many transfers a device may have sent that are not answered: as many as one connection may have waiting for the disk. What they take
 /// is bounded for the whole connection, by [`crate::amqp::receipts`].
@@ -32,19 +32,19 @@ impl Conversation<'_> {
         match address.and_then(Node::parse) {
             Some(Node::Partition { name, group, partition }) if request.peer == Role::Receiver => {
                 let wanted = Wanted { name: &name, group: &group, partition: &partition };
-                Box::pin(self.attach_reader(request, wanted)).await;
+                self.attach_reader(request, &wanted);
             }
-            Some(Node::Redirected { rest }) => self.redirect(request, &rest).await,
+            Some(Node::Redirected { rest }) => self.redirect(request, &rest),
             Some(node) => match self.place(request, node).await {
                 Ok((place, right)) => self.grant(request, place, right),
-                Err(error) => self.engine.refuse_link(request.link, error),
+                Err(refusal) => self.hold_back(refusal.not_before, HeldBack::Link { link: request.link, error: refusal.error }),
             },
             None => self.engine.refuse_link(request.link, conditions::no_such_node()),
         }
     }
 
     /// Where the link leads, once it is sure that it may.
-    async fn place(&mut self, request: &AttachRequest, node: Node<'_>) -> Result<(Place, Option<LastingRight>), Error> {
+    async fn place(&mut self, request: &AttachRequest, node: Node<'_>) -> Result<(Place, Option<LastingRight>), LinkRefused> {
         let place = match (node, request.peer) {
             (Node::Management, Role::Sender) => Place::ReadProperties,
             (Node::Management, Role::Receiver) => {
@@ -54,7 +54,7 @@ impl Conversation<'_> {
             (Node::Cbs, Role::Sender) => Place::PutToken,
             (Node::Cbs, Role::Receiver) => Place::Answers,
             (Node::DeviceEvents(device), Role::Sender) => Place::Events(device),
-            (Node::DeviceCommands(device), Role::Receiver) => Place::Commands { device, settled: request.snd_settle_mode == SETTLED },
+            (Node::DeviceCommands(device), Role::Receiver) => Place::Commands { device, settled: request.snd_settle_mode == SETTLED, drain: Drain::No },
             (Node::Commands, Role::Sender) => Place::SentCommands,
             (Node::Feedback, Role::Receiver) => Place::Feedback { settled: request.snd_settle_mode == SETTLED },
             (Node::FileNotifications, Role::Receiver) => Place::FileNotifications,
@@ -68,19 +68,19 @@ impl Conversation<'_> {
                 | Node::Partition { .. }
                 | Node::Redirected { .. },
                 _,
-            ) => return Err(conditions::wrong_direction()),
+            ) => return Err(conditions::wrong_direction().into()),
         };
         if let Some(device) = place.device() {
-            self.have_session(device).await.map_err(|error| match error {
-                AuthenticateError::Refused => conditions::unauthorized(),
+            self.have_session(device).await.map_err(|NotLetIn { why, not_before }| match why {
+                AuthenticateError::Refused => LinkRefused { not_before, error: conditions::unauthorized() },
                 AuthenticateError::Registry(error) => {
                     tracing::warn!(%device, %error, "device {device} can't be let in: {error}");
-                    conditions::unavailable()
+                    LinkRefused { not_before, error: conditions::unavailable() }
                 }
             })?;
         }
         let right = match place.resource() {
-            Some(resource) => Some(self.let_in_back_end(resource).await?),
+            Some(resource) => Some(self.let_in_back_end(resource)?),
             None => None,
         };
         Ok((place, right))

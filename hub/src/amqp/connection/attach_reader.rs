@@ -7,6 +7,7 @@ use fe2o3_amqp_types::definitions::Error;
 use fe2o3_amqp_types::primitives::{Array, Symbol};
 use serde_amqp::Value;
 
+use super::held_back::{HeldBack, LinkRefused};
 use super::lasting_right::LastingRight;
 use super::readers::Reader;
 use super::{Conversation, Place, conditions};
@@ -37,12 +38,12 @@ pub struct Wanted<'a> {
 
 impl Conversation<'_> {
     /// Answers a link that would read a partition.
-    pub(super) async fn attach_reader(&mut self, request: &AttachRequest, wanted: Wanted<'_>) {
-        let (right, reader) = match self.reader(request, &wanted).await {
+    pub(super) fn attach_reader(&mut self, request: &AttachRequest, wanted: &Wanted<'_>) {
+        let (right, reader) = match self.reader(request, wanted) {
             Ok(reader) => reader,
-            Err(error) => {
-                self.engine.accept_link(request.link, request.as_asked(0));
-                return self.engine.detach(request.link, Some(error));
+            Err(LinkRefused { error, not_before }) => {
+                let grant = Box::new(request.as_asked(0));
+                return self.hold_back(not_before, HeldBack::GrantedLink { link: request.link, grant, error });
             }
         };
         let mut acceptance = request.as_asked(0);
@@ -58,28 +59,28 @@ impl Conversation<'_> {
     }
 
     /// An old reader that asks at the hub's own address is told where events are read.
-    pub(super) async fn redirect(&mut self, request: &AttachRequest, rest: &str) {
-        let error = match self.let_in_back_end(management::EVENTS.to_owned()).await {
-            Ok(_) => conditions::redirect(self.host, rest),
-            Err(error) => error,
+    pub(super) fn redirect(&mut self, request: &AttachRequest, rest: &str) {
+        let LinkRefused { error, not_before } = match self.let_in_back_end(management::EVENTS.to_owned()) {
+            Ok(_) => conditions::redirect(self.host, rest).into(),
+            Err(refusal) => refusal,
         };
-        self.engine.refuse_link(request.link, error);
+        self.hold_back(not_before, HeldBack::Link { link: request.link, error });
     }
 
     /// The right first, so that a refusal tells nobody what there is; the seat last, so that nobody goes for a reader that is not let in.
-    async fn reader(&mut self, request: &AttachRequest, wanted: &Wanted<'_>) -> Result<(LastingRight, Reader), Error> {
+    fn reader(&mut self, request: &AttachRequest, wanted: &Wanted<'_>) -> Result<(LastingRight, Reader), LinkRefused> {
         let Wanted { name, group, partition } = *wanted;
         let resource = format!("{}/ConsumerGroups/{group}/Partitions/{partition}", management::EVENTS);
-        let right = self.let_in_back_end(resource).await?;
+        let right = self.let_in_back_end(resource)?;
         let hub = self.hub;
         if !management::is_event_hub(&hub.names, name) {
-            return Err(conditions::no_such_node());
+            return Err(conditions::no_such_node().into());
         }
         let partition = PartitionId::parse(partition).ok_or_else(conditions::no_such_partition)?;
         let filters = request.source.as_ref().and_then(|source| source.filter.as_ref());
-        let from = filter::start_position(filters).map_err(|error| conditions::not_implemented(&error.to_string()))?;
+        let from = filter::start_position(filters).map_err(|refusal| conditions::no_filter(&refusal))?;
         let epoch = epoch(request)?;
-        let source = read_partition(hub, partition, from).map_err(|error| conditions::not_read(&error))?;
+        let source = read_partition(hub, right.policy(), partition, from).map_err(|error| conditions::not_read(&error))?;
         let seat = hub.consumer_groups.sit(group, partition, epoch, self.bell.clone());
         let seat = seat.map_err(|refusal| conditions::no_seat(refusal, epoch))?;
         let called = match property(request, RECEIVER_NAME) {

@@ -5,10 +5,13 @@ use std::time::Instant;
 
 use super::{Conversation, Place, conditions, now};
 use crate::amqp::engine::LinkId;
+use crate::core::command::LockToken;
 use crate::core::device_id::DeviceId;
-use crate::core::session::{DeviceRight, DisconnectReason};
+use crate::core::session::{Credential, DeviceRight, DisconnectReason};
 use crate::core::telemetry::Stamps;
-use crate::ops::authenticate::{AuthenticateError, authenticate_device, refuse};
+use crate::core::time::UnixMillis;
+use crate::ops::RegistryError;
+use crate::ops::authenticate::{AuthenticateError, NotLetIn, device_right, refused};
 use crate::ops::open_session::{OpenSession, open_session, renew_session};
 use crate::ops::refusals::RefusalReason;
 use crate::ops::send_telemetry;
@@ -22,11 +25,40 @@ pub struct Device<'a> {
     pub links: Vec<LinkId>,
     /// Whether the command desk has been asked for commands.
     pub receives: bool,
+    /// Whether its commands are to be looked at.
+    pub is_concerned: bool,
+    /// Commands that have been sent, or begun to be, and that are still its own.
+    pub held: Vec<HeldCommand>,
+}
+
+/// A command at its device.
+pub struct HeldCommand {
+    /// On which link it was sent.
+    pub link: LinkId,
+    /// Under which number.
+    pub number: u32,
+    /// What settles it.
+    pub token: LockToken,
+    /// Until when that does; afterwards it is somebody else's.
+    pub locked_until: UnixMillis,
+}
+
+impl Device<'_> {
+    /// The command with this number, which is held no more; `None` when it is not any more.
+    pub fn take_held(&mut self, link: LinkId, number: u32) -> Option<HeldCommand> {
+        let place = self.held.iter().position(|held| held.link == link && held.number == number)?;
+        let held = self.held.swap_remove(place);
+        if self.held.is_empty() {
+            // Most of the time there are none.
+            self.held = Vec::new();
+        }
+        Some(held)
+    }
 }
 
 impl Conversation<'_> {
     /// Makes sure that the device has a session that has not ended: the one of its other links, or a new one by what was brought.
-    pub(super) async fn have_session(&mut self, id: &DeviceId) -> Result<(), AuthenticateError> {
+    pub(super) async fn have_session(&mut self, id: &DeviceId) -> Result<(), NotLetIn> {
         if let Some(device) = self.devices.get(id) {
             if device.session.ended().is_none() {
                 return Ok(());
@@ -35,24 +67,31 @@ impl Conversation<'_> {
         }
         let hub = self.hub;
         let Some(proof) = self.access.proof(id, &hub.names, hub.now()) else {
-            return Err(refuse(hub, id.as_str(), RefusalReason::NoToken, self.origin).await);
+            return Err(refused(hub, id.as_str(), RefusalReason::NoToken, self.origin));
         };
-        let right = authenticate_device(hub, id.as_str(), proof, self.origin).await?;
+        let right = device_right(hub, id.as_str(), proof, self.origin).await?;
         let (stamps, right_ends) = (send_telemetry::stamps(hub, &right), self.ends(&right));
-        let session = OpenSession::new(hub, open_session(hub, right, self.origin).await?);
+        let is_by_certificate = matches!(right.credential, Credential::SelfSigned(_) | Credential::Issued(_));
+        let at_once = |why| NotLetIn { why, not_before: tokio::time::Instant::now() };
+        let opened = open_session(hub, right, self.origin).await.map_err(|error| at_once(error.into()))?;
+        let session = OpenSession::new(hub, opened);
         session.wake_too(Arc::clone(&self.bell));
         if let Some(reason) = session.ended() {
             session.close(reason);
-            return Err(AuthenticateError::Refused);
+            return Err(at_once(AuthenticateError::Refused));
+        }
+        if is_by_certificate {
+            self.access.certificate_let_in();
         }
         self.trust();
-        self.devices.insert(id.clone(), Box::new(Device { session, stamps, right_ends, links: Vec::new(), receives: false }));
+        let device = Device { session, stamps, right_ends, links: Vec::new(), receives: false, is_concerned: false, held: Vec::new() };
+        self.devices.insert(id.clone(), Box::new(device));
         self.rights_changed();
         Ok(())
     }
 
     /// A device has proved itself again: if it has a session, that goes on with the new right, and its links with it.
-    pub(super) async fn renew(&mut self, right: DeviceRight) -> Result<(), AuthenticateError> {
+    pub(super) async fn renew(&mut self, right: DeviceRight) -> Result<(), RegistryError> {
         let right_ends = self.ends(&right);
         let Some(device) = self.devices.get_mut(&right.device_id) else { return Ok(()) };
         if device.session.ended().is_some() {
@@ -67,20 +106,35 @@ impl Conversation<'_> {
 
     /// A granted link has gone, and not by the hub.
     pub(super) fn detached(&mut self, link: LinkId) {
-        let Some(place) = self.links.remove(&link) else { return };
+        self.forget_answers_on(link);
+        let Some(place) = self.forget_link(link) else { return };
         self.rights.link_gone(link);
         self.back_ends.detached(link);
         self.remove_reader(link);
         let Some(id) = place.device() else { return };
-        self.give_back_deliveries(link, id);
         let Some(device) = self.devices.get_mut(id) else { return };
         device.links.retain(|other| *other != link);
         if device.links.is_empty() {
+            // What it had goes back with its session. Given back before, it would be handed out to the session once more, and count.
             device.session.close(DisconnectReason::ClientDisconnected);
             self.devices.remove(id);
-        } else if let Place::Commands { .. } = place {
-            self.is_woken = true;
+            return;
         }
+        self.give_back_commands(link, id);
+        if let Place::Commands { .. } = place {
+            let id = id.clone();
+            self.concerns(&id);
+        }
+    }
+
+    /// The link leads nowhere any more.
+    fn forget_link(&mut self, link: LinkId) -> Option<Place> {
+        let place = self.links.remove(&link);
+        if self.links.len() < self.links.capacity() / 4 {
+            // Down to half, so that one more and one less is not a copy each time.
+            self.links.shrink_to(self.links.capacity() / 2);
+        }
+        place
     }
 
     /// Ends the links of devices whose session has ended, and of no others. A connection that nobody may use any more ends, too.
@@ -115,8 +169,7 @@ impl Conversation<'_> {
         let reason = device.session.ended().unwrap_or(DisconnectReason::ConnectionLost);
         device.session.close(reason);
         for link in device.links {
-            self.links.remove(&link);
-            self.deliveries.retain(|(of, _), _| *of != link);
+            self.forget_link(link);
             self.engine.detach(link, Some(conditions::session_ended(reason)));
         }
     }

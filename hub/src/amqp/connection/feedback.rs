@@ -40,6 +40,8 @@ struct Receiver<'a> {
     at_once: usize,
     asked: Asked<'a>,
     unsettled: HashMap<u32, ReceiptsLock>,
+    /// With [`Self::settles_nothing`]: what has begun to leave, and its number.
+    sending: Option<(u32, ReceiptsLock)>,
 }
 
 /// What a receiver has asked the desk for.
@@ -77,7 +79,8 @@ impl<'a> FeedbackReceivers<'a> {
 
     /// The link has been granted.
     pub fn granted(&mut self, link: LinkId, settles_nothing: bool) {
-        let receiver = Receiver { settles_nothing, drains: false, at_once: RECEIPTS_MAX, asked: Asked::Nothing, unsettled: HashMap::new() };
+        let (asked, unsettled) = (Asked::Nothing, HashMap::new());
+        let receiver = Receiver { settles_nothing, drains: false, at_once: RECEIPTS_MAX, asked, unsettled, sending: None };
         self.links.insert(link, receiver);
     }
 
@@ -90,6 +93,12 @@ impl<'a> FeedbackReceivers<'a> {
     /// The link is gone; what it had and did not settle goes back.
     pub fn link_gone(&mut self, link: LinkId) {
         self.links.remove(&link);
+    }
+
+    /// What nobody settles is in the output, whole.
+    pub fn sent(&mut self, link: LinkId, number: u32) {
+        let sending = self.links.get_mut(&link).and_then(|receiver| receiver.sending.take_if(|(sent, _)| *sent == number));
+        self.unwritten.extend(sending.map(|(_, lock)| lock));
     }
 
     /// Everything has left: what is settled by that is read.
@@ -208,6 +217,7 @@ impl Receiver<'_> {
         let mut bytes = Vec::new();
         feedback::write(hub.names.primary(), batch, &mut bytes);
         match engine.send(link, &Outgoing { tag, message_format: 0, settled: self.settles_nothing, payload: &[&bytes] }) {
+            Ok(number) if self.settles_nothing && engine.is_sending(link) => self.sending = Some((number, receipts.into_lock())),
             Ok(_) if self.settles_nothing => unwritten.push(receipts.into_lock()),
             Ok(number) => drop(self.unsettled.insert(number, receipts.into_lock())),
             // Its credit was taken back: somebody else gets them.

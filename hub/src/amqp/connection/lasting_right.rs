@@ -10,12 +10,13 @@ use std::time::Instant;
 
 use fe2o3_amqp_types::definitions::Error;
 
+use super::held_back::LinkRefused;
 use super::{Conversation, conditions, now};
 use crate::amqp::engine::LinkId;
 use crate::core::policy::Permission;
 use crate::core::time::UnixMillis;
 use crate::ops::Hub;
-use crate::ops::authenticate::{AuthenticateError, ServiceRight, authenticate_service};
+use crate::ops::authenticate::{AuthenticateError, NotLetIn, ServiceRight, service_right};
 use crate::ops::policies::Replacements;
 
 /// What every back end needs, whatever its link leads to.
@@ -85,15 +86,20 @@ impl LastingRight {
 
 impl Conversation<'_> {
     /// Lets in a back end's link by what was brought on the connection; refuses it as all others are refused.
-    pub(super) async fn let_in_back_end(&mut self, resource: String) -> Result<LastingRight, Error> {
+    pub(super) fn let_in_back_end(&mut self, resource: String) -> Result<LastingRight, LinkRefused> {
         if let Some(right) = self.brought_for(&resource, None) {
             return Ok(LastingRight::new(self.hub, resource, right));
         }
         // The owner is told what is wrong with what was brought last.
-        match authenticate_service(self.hub, self.access.last_policys(), PERMISSION, &resource, self.origin).await {
+        match service_right(self.hub, self.access.last_policys(), PERMISSION, &resource, self.origin) {
             Ok(right) => Ok(LastingRight::new(self.hub, resource, right)),
-            Err(AuthenticateError::Refused) => Err(conditions::unauthorized()),
-            Err(AuthenticateError::Registry(_)) => Err(conditions::unavailable()),
+            Err(NotLetIn { why, not_before }) => Err(LinkRefused {
+                not_before,
+                error: match why {
+                    AuthenticateError::Refused => conditions::unauthorized(),
+                    AuthenticateError::Registry(_) => conditions::unavailable(),
+                },
+            }),
         }
     }
 

@@ -3,7 +3,7 @@
 //! Anybody may attach here, because there are clients that ask before they have shown a token anywhere else: they show it in the request. A
 //! stranger is held by a stranger's limits, and each request without a right is refused as everybody is.
 
-use fe2o3_amqp_types::messaging::{Accepted, DeliveryState};
+use tokio::time::Instant;
 
 use super::answers::AnswerReceiver;
 use super::{Conversation, conditions};
@@ -26,9 +26,10 @@ impl Conversation<'_> {
             }
         };
         let id = request.properties.message_id.clone();
+        let mut not_before = None;
         let (answer, reply_to) = match ReadProperties::read(&request) {
             Ok(read) => {
-                let answer = match self.properties(&read).await {
+                let answer = match self.properties(&read, &mut not_before).await {
                     Ok(body) => management::properties(id, body),
                     Err(refusal) => management::refusal(id, refusal),
                 };
@@ -36,19 +37,23 @@ impl Conversation<'_> {
             }
             Err(nothing) => (management::refusal(id, Refusal::BadRequest(nothing)), request.properties.reply_to.clone()),
         };
-        if !delivery.settled {
-            self.engine.settle(delivery.link, delivery.id, DeliveryState::Accepted(Accepted {}));
-        }
         let reply_to = reply_to.map(|name| name.into_owned().into());
-        self.answer(delivery.link.session, AnswerReceiver::Management { reply_to }, &answer);
+        self.answer_request(delivery, not_before, AnswerReceiver::Management { reply_to }, &answer);
     }
 
-    /// The properties that are asked for, encoded. A token in the request counts as one that was brought to `$cbs`.
-    async fn properties(&mut self, read: &ReadProperties<'_>) -> Result<Vec<u8>, Refusal> {
-        if let Some(token) = &read.security_token {
-            self.take_token(None, token).await.map_err(|_| Refusal::Unauthorized)?;
+    /// The properties that are asked for, encoded. A token in the request counts as one that was brought to `$cbs`. Whoever has no right
+    /// hears so `not_before` some time.
+    async fn properties(&mut self, read: &ReadProperties<'_>, not_before: &mut Option<Instant>) -> Result<Vec<u8>, Refusal> {
+        if let Some(token) = &read.security_token
+            && let Err(refused) = self.take_token(None, token).await
+        {
+            *not_before = refused.not_before();
+            return Err(Refusal::Unauthorized);
         }
-        self.let_in_back_end(RESOURCE.to_owned()).await.map_err(|_| Refusal::Unauthorized)?;
+        if let Err(refused) = self.let_in_back_end(RESOURCE.to_owned()) {
+            *not_before = Some(refused.not_before);
+            return Err(Refusal::Unauthorized);
+        }
         let hub = self.hub;
         if !management::is_event_hub(&hub.names, &read.name) {
             return Err(Refusal::NotFound);

@@ -17,6 +17,8 @@ pub enum Place {
         device: DeviceId,
         /// Whether it wants to settle none: what has left is done.
         settled: bool,
+        /// Whether it wants its credit used up, or back.
+        drain: Drain,
     },
     /// A back end sends commands.
     SentCommands,
@@ -36,6 +38,17 @@ pub enum Place {
     },
     /// A back end reads events.
     Partition,
+}
+
+/// How far the drain of a receiver is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drain {
+    /// It wants none, or has had it.
+    No,
+    /// It wants one.
+    Wanted,
+    /// All that waited at the desk has been handed out; what of that has not been sent is sent first.
+    HandedOut,
 }
 
 impl Place {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use fe2o3_amqp_types::messaging::{Accepted, DeliveryState};
+use tokio::time::{Instant, sleep_until};
 
 use super::access::TooManyTokens;
 use super::answers::AnswerReceiver;
@@ -15,8 +15,9 @@ use crate::core::device_id::DeviceId;
 use crate::core::policy::Permission;
 use crate::core::sas::SasToken;
 use crate::core::session::Credential;
+use crate::ops::RegistryError;
 use crate::ops::authenticate::{
-    AuthenticateError, Proof, authenticate_device, authenticate_service_by_key, authenticate_service_for_any, refuse,
+    AuthenticateError, NotLetIn, Proof, authenticate_service_by_key, device_right, refuse, service_right_for_any,
 };
 use crate::ops::refusals::RefusalReason;
 
@@ -28,9 +29,26 @@ const PERMISSIONS: [Permission; 4] =
 #[derive(Debug, thiserror::Error)]
 pub(super) enum TokenRefused {
     #[error(transparent)]
-    Authenticate(#[from] AuthenticateError),
+    NotLetIn(#[from] NotLetIn),
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     #[error(transparent)]
     TooMany(#[from] TooManyTokens),
+}
+
+impl TokenRefused {
+    /// When it may be told, if that is not at once.
+    pub(super) fn not_before(&self) -> Option<Instant> {
+        match self {
+            Self::NotLetIn(NotLetIn { not_before, .. }) => Some(*not_before),
+            Self::Registry(_) | Self::TooMany(_) => None,
+        }
+    }
+
+    /// Whether it can't be said now whether the token is good.
+    fn is_undecided(&self) -> bool {
+        matches!(self, Self::Registry(_) | Self::NotLetIn(NotLetIn { why: AuthenticateError::Registry(_), .. }))
+    }
 }
 
 impl Conversation<'_> {
@@ -67,11 +85,12 @@ impl Conversation<'_> {
             User::PolicyOrDevice(device) if !of_policy() => Some(device),
             User::Policy(_) | User::PolicyOrDevice(_) => None,
         };
-        match self.take_token(device, token).await {
-            Ok(()) => SaslOutcome::Ok,
-            Err(TokenRefused::Authenticate(AuthenticateError::Registry(_))) => SaslOutcome::SystemTemporary,
-            Err(TokenRefused::Authenticate(AuthenticateError::Refused) | TokenRefused::TooMany(_)) => SaslOutcome::Auth,
+        let Err(refused) = self.take_token(device, token).await else { return SaslOutcome::Ok };
+        // Nobody else is there yet to be kept waiting.
+        if let Some(not_before) = refused.not_before() {
+            sleep_until(not_before).await;
         }
+        if refused.is_undecided() { SaslOutcome::SystemTemporary } else { SaslOutcome::Auth }
     }
 
     /// A policy's key itself, as Event Hubs' clients have always been let in: good for all that back ends do, as long as it is the policy's.
@@ -97,32 +116,34 @@ impl Conversation<'_> {
             }
         };
         let message_id = request.properties.message_id.clone();
+        let mut not_before = None;
         let (code, description): (i32, Cow<'_, str>) = match PutToken::read(request) {
             Ok(put) => {
                 let device =
                     put.audience.as_deref().and_then(device_of).or_else(|| device_of(&SasToken::parse(&put.token).ok()?.resource()));
                 match self.take_token(device.as_deref(), &put.token).await {
                     Ok(()) => (200, "OK".into()),
-                    Err(TokenRefused::Authenticate(AuthenticateError::Refused)) => (401, "Unauthorized".into()),
-                    Err(TokenRefused::Authenticate(AuthenticateError::Registry(error))) => {
-                        tracing::warn!(%error, "a token can't be judged: {error}");
-                        (503, "the hub can't tell now who this is, try again later".into())
-                    }
                     Err(TokenRefused::TooMany(error)) => (403, error.to_string().into()),
+                    Err(refused) => {
+                        not_before = refused.not_before();
+                        if refused.is_undecided() {
+                            tracing::warn!(error = %refused, "a token can't be judged: {refused}");
+                            (503, "the hub can't tell now who this is, try again later".into())
+                        } else {
+                            (401, "Unauthorized".into())
+                        }
+                    }
                 }
             }
             Err(no_token) => (400, no_token.to_string().into()),
         };
-        if !delivery.settled {
-            self.engine.settle(delivery.link, delivery.id, DeliveryState::Accepted(Accepted {}));
-        }
-        self.answer(delivery.link.session, AnswerReceiver::Cbs, &answer(message_id, code, &*description));
+        self.answer_request(delivery, not_before, AnswerReceiver::Cbs, &answer(message_id, code, &*description));
     }
 
     /// Judges a token that is for `device`, or for whatever a policy may do, and keeps it.
     pub(super) async fn take_token(&mut self, device: Option<&str>, token: &str) -> Result<(), TokenRefused> {
         let Some(device) = device else { return self.take_policys(token).await };
-        let right = authenticate_device(self.hub, device, Proof { token: Some(token), certificate: None }, self.origin).await?;
+        let right = device_right(self.hub, device, Proof { token: Some(token), certificate: None }, self.origin).await?;
         self.access.keep_devices(&right.device_id, token, right.good_until, self.hub.now())?;
         self.trust();
         Ok(self.renew(right).await?)
@@ -131,7 +152,7 @@ impl Conversation<'_> {
     async fn take_policys(&mut self, token: &str) -> Result<(), TokenRefused> {
         // Where the token leads is asked when it is used; now, whether it is good.
         let path = SasToken::parse(token).ok().and_then(|token| token.path(&self.hub.names)).unwrap_or_default();
-        let (right, allowed) = authenticate_service_for_any(self.hub, Some(token), &PERMISSIONS, &path, self.origin).await?;
+        let (right, allowed) = service_right_for_any(self.hub, Some(token), &PERMISSIONS, &path, self.origin)?;
         let policy = right.policy.clone();
         self.access.keep_policys(token, right, self.hub.now())?;
         self.trust();
@@ -142,17 +163,17 @@ impl Conversation<'_> {
     }
 
     /// Devices that the policy speaks for go on with its new token.
-    async fn renew_by_policy(&mut self, policy: &str) -> Result<(), AuthenticateError> {
+    async fn renew_by_policy(&mut self, policy: &str) -> Result<(), TokenRefused> {
         let is_its = |credential: &Credential| matches!(credential, Credential::Policy { name, .. } if name == policy);
         let devices: Vec<DeviceId> =
             self.devices.iter().filter(|(_, device)| is_its(&device.session.right().credential)).map(|(id, _)| id.clone()).collect();
         for id in devices {
             let Some(proof) = self.access.proof(&id, &self.hub.names, self.hub.now()) else { continue };
-            match authenticate_device(self.hub, id.as_str(), proof, self.origin).await {
+            match device_right(self.hub, id.as_str(), proof, self.origin).await {
                 Ok(right) => self.renew(right).await?,
                 // It goes on with what it had.
-                Err(AuthenticateError::Refused) => {}
-                Err(error @ AuthenticateError::Registry(_)) => return Err(error),
+                Err(NotLetIn { why: AuthenticateError::Refused, .. }) => {}
+                Err(undecided) => return Err(undecided.into()),
             }
         }
         Ok(())

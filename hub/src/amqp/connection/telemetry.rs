@@ -2,7 +2,7 @@
 
 use fe2o3_amqp_types::messaging::{Accepted, DeliveryState};
 
-use super::{Conversation, Place};
+use super::{Conversation, Place, now};
 use crate::amqp::conditions::NotTaken;
 use crate::amqp::engine::Delivery;
 use crate::amqp::message;
@@ -62,8 +62,8 @@ impl Conversation<'_> {
                 let (link, messages) = (delivery.link, staged.batch.len() - messages);
                 if messages > 0 {
                     staged.device.get_or_insert_with(|| id.clone());
-                    let settled = delivery.settled;
-                    receipts.stage(Receipt { link, delivery: delivery.id, settled, messages, bytes: delivery.payload.len() });
+                    let (settled, bytes) = (delivery.settled, staged.batch.bytes.len() - bytes);
+                    receipts.stage(Receipt { link, delivery: delivery.id, settled, messages, bytes });
                 } else if !delivery.settled {
                     engine.settle(link, delivery.id, DeliveryState::Accepted(Accepted {}));
                 }
@@ -85,6 +85,10 @@ impl Conversation<'_> {
         let Some(id) = self.staged.device.take() else { return };
         let Some(device) = self.devices.get(&id) else { return self.not_appended() };
         let session = &device.session;
+        if device.right_ends <= now() {
+            // By the steady clock, whatever has been done to the other one.
+            session.end(DisconnectReason::TokenExpired);
+        }
         let appended = tokio::select! {
             biased;
             appended = send_telemetry::append(self.hub, session, &mut self.staged.batch) => appended,

@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::*;
 use crate::amqp::engine::tests::handshake::sasl_init;
-use crate::amqp::engine::tests::peer::words::{AnyTarget, Attach, Performative, Protocol as Header, Transfer};
-use crate::amqp::engine::tests::peer::{Heard, accepted, attach, begin, credit, delivery, detach, hear, said};
+use crate::amqp::engine::tests::peer::words::{AnyTarget, Attach, Flow, Performative, Protocol as Header, Transfer};
+use crate::amqp::engine::tests::peer::{self, Heard, accepted, attach, begin, delivery, detach, hear, said};
 use crate::amqp::engine::{Open, Role};
 use crate::amqp::message;
 use crate::core::event::{PartitionId, SequenceNumber};
@@ -22,9 +22,12 @@ use crate::core::session::Protocol;
 use crate::ops::world::{NOW, World, device_token, identity, key, origin, payload, policy_token};
 use crate::store::{EventLog as _, Expected};
 
+mod answers;
+mod any_order;
 mod back_ends;
 mod commands;
 mod devices;
+mod endings;
 mod feedback;
 mod management;
 mod proofs;
@@ -254,6 +257,11 @@ fn sender(address: &str, handle: u32) -> Attach {
 fn receiver(address: &str, handle: u32) -> Attach {
     let source = Box::new(Source { address: Some(address.into()), ..Source::default() });
     Attach { source: Some(source), target: None, ..attach(&format!("receiver {handle}"), handle, Role::Receiver) }
+}
+
+/// Credit for a link, from a client that counts its deliveries, and does not say how many transfers the session has had.
+fn credit(handle: u32, received: u32, more: u32) -> Flow {
+    Flow { next_incoming_id: None, ..peer::credit(handle, received, more) }
 }
 
 fn events(device: &str) -> String {

@@ -67,6 +67,13 @@ pub enum Event {
         /// Whether the peer wants its credit used or given back at once.
         drain: bool,
     },
+    /// A settled message that had to wait for the peer's window is in the output, whole.
+    Sent {
+        /// The link.
+        link: LinkId,
+        /// What [`Connection::send`] gave.
+        delivery: u32,
+    },
     /// A link is gone, with all its unsettled deliveries, and not by the caller.
     Detached {
         /// The link.
@@ -104,6 +111,18 @@ enum Phase {
     Over,
 }
 
+/// How many steps of a stranger's are waited for, each as long. A client for Python that listens to many connections in turn takes one step
+/// of one of them every few seconds.
+const STRANGER_STEPS: u8 = 5;
+
+/// Somebody who has proved nothing.
+#[derive(Debug)]
+struct Stranger {
+    until: Instant,
+    step_within: Duration,
+    steps_left: u8,
+}
+
 /// One connection, from its first byte to its last.
 #[derive(Debug)]
 pub struct Connection {
@@ -112,7 +131,7 @@ pub struct Connection {
     phase: Phase,
     sessions: Table<u16, Session>,
     load: Load,
-    /// The peer's highest channel, and so the highest that the hub may answer on.
+    /// The highest channel that the peer takes, and so the highest that the hub may answer on. The peer may use any up to the hub's own.
     channel_max: u16,
     /// Where the hub's own numbers begin.
     first_id: u32,
@@ -121,16 +140,17 @@ pub struct Connection {
     now: Instant,
     heard_at: Instant,
     sent_at: Instant,
-    /// Until when a stranger must have proved who they are.
-    trust_until: Option<Instant>,
+    /// What a stranger still has to do, and until when. Boxed, because hardly any connection is a stranger's for long.
+    stranger: Option<Box<Stranger>>,
     /// In how much silence of the hub's the peer wants an empty frame.
     heartbeat: Option<Duration>,
 }
 
 impl Connection {
-    /// A connection that has just been made. A stranger may take `trust_within` until [`Connection::trust`].
+    /// A connection that has just been made. A stranger may take `step_within` for each step on the way to [`Connection::trust`]: SASL, `open`,
+    /// the first `begin`, and the two links to `$cbs`.
     #[must_use]
-    pub fn new(terms: &'static Terms, trust_within: Duration, now: Instant) -> Self {
+    pub fn new(terms: &'static Terms, step_within: Duration, now: Instant) -> Self {
         Self {
             terms,
             limits: Limits::STRANGER,
@@ -144,7 +164,7 @@ impl Connection {
             now,
             heard_at: now,
             sent_at: now,
-            trust_until: Some(now + trust_within),
+            stranger: Some(Box::new(Stranger { until: now + step_within, step_within, steps_left: STRANGER_STEPS })),
             heartbeat: None,
         }
     }
@@ -156,6 +176,7 @@ impl Connection {
     pub fn receive(&mut self, input: &mut BytesMut) -> Option<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
+                self.note_step(&event);
                 return Some(event);
             }
             if !self.output.has_room() {
@@ -178,6 +199,16 @@ impl Connection {
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.phase == Phase::Over
+    }
+
+    /// A stranger who comes nearer to a proof has time for the next step; so often, and no more.
+    fn note_step(&mut self, event: &Event) {
+        let Some(stranger) = &mut self.stranger else { return };
+        let is_step = matches!(event, Event::SaslInit(_) | Event::Opened(_) | Event::SessionBegun(_) | Event::Attach(_));
+        if is_step && stranger.steps_left > 0 {
+            stranger.steps_left -= 1;
+            stranger.until = self.heard_at + stranger.step_within;
+        }
     }
 
     /// Takes what the input begins with; says whether there was something.

@@ -5,6 +5,7 @@ use fe2o3_amqp_types::messaging::DeliveryState;
 
 use super::limits::DELIVERY_TAG_MAX_BYTES;
 use super::link::LinkId;
+use super::session::SessionId;
 
 /// What a sender calls a delivery: up to 32 bytes (AMQP 2.8.7).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -36,7 +37,7 @@ impl std::fmt::Debug for DeliveryTag {
 }
 
 /// A message that has come whole.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Delivery {
     /// The link on which it came.
     pub link: LinkId,
@@ -52,6 +53,16 @@ pub struct Delivery {
     pub payload: Bytes,
 }
 
+impl std::fmt::Debug for Delivery {
+    /// Without the message: what somebody sends is nobody's business.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { link, id, tag, message_format, settled, payload } = self;
+        let mut fields = formatter.debug_struct("Delivery");
+        fields.field("link", link).field("id", id).field("tag", tag).field("message_format", message_format).field("settled", settled);
+        fields.field("payload_bytes", &payload.len()).finish()
+    }
+}
+
 /// What the peer says of deliveries that the hub sent.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Disposition {
@@ -63,8 +74,17 @@ pub struct Disposition {
     pub settled: bool,
 }
 
+impl Disposition {
+    /// What [`super::Connection::settle_sent`] wants to know: the session, the first of the deliveries and the last; there is one at least.
+    #[must_use]
+    pub fn range(&self) -> Option<(SessionId, u32, u32)> {
+        let (&(link, first), &(_, last)) = (self.deliveries.first()?, self.deliveries.last()?);
+        Some((link.session, first, last))
+    }
+}
+
 /// A message to send.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Outgoing<'a> {
     /// The hub's name for it.
     pub tag: DeliveryTag,

@@ -1,7 +1,6 @@
 //! A link: one direction of messages in a session (AMQP 2.6), from the peer's `attach` to the second `detach`.
 //!
-//! A peer's links are known by the handle that the peer chose, and the hub uses the same number: it is free on this side for as long as
-//! it is taken on the other, because the hub opens no links of its own.
+//! A peer's links are known by the handle that the peer chose. The hub opens no links of its own, so it can nearly always use the same number.
 
 use std::collections::VecDeque;
 
@@ -152,6 +151,8 @@ pub enum Stage {
 #[derive(Debug)]
 pub struct Link {
     pub id: LinkId,
+    /// The hub's own handle for it, which is the peer's too unless the peer takes none that high.
+    pub handle: u32,
     pub name: Box<str>,
     pub stage: Stage,
     pub end: End,
@@ -168,12 +169,12 @@ pub enum End {
 
 impl Link {
     /// The link that the peer asks for.
-    pub fn new(id: LinkId, attach: &Attach) -> Self {
+    pub fn new(id: LinkId, handle: u32, attach: &Attach) -> Self {
         let end = match attach.role {
             Role::Receiver => End::Sender(Sender::new(attach)),
             Role::Sender => End::Receiver(Receiver::new(attach)),
         };
-        Self { id, name: attach.name.as_str().into(), stage: Stage::Asked, end }
+        Self { id, handle, name: attach.name.as_str().into(), stage: Stage::Asked, end }
     }
 
     /// What the hub is.
@@ -224,7 +225,7 @@ impl Link {
         };
         Attach {
             name: self.name.to_string(),
-            handle: self.id.handle,
+            handle: self.handle,
             role: self.role(),
             snd_settle_mode,
             rcv_settle_mode,

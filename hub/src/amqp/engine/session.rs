@@ -1,6 +1,7 @@
 //! A session (AMQP 2.5): its windows, its delivery-ids, and its links from attach to detach.
 //!
-//! A peer's sessions are known by the channel that the peer chose, and the hub answers on the same one: the hub begins none of its own.
+//! A peer's sessions are known by the channel that the peer chose, and its links by the handle. The hub begins none of its own, and answers
+//! under the same numbers; but where the peer takes no numbers that high, under the lowest that is free.
 
 use std::collections::VecDeque;
 
@@ -17,7 +18,7 @@ use super::output::Output;
 use super::performative::{AnyTarget, Attach, Begin, Detach, Performative};
 use super::serial;
 use super::states::without_details;
-use super::table::Table;
+use super::table::{Table, shrink};
 
 mod incoming;
 mod outgoing;
@@ -66,7 +67,9 @@ pub struct Session {
     pub id: SessionId,
     /// The hub has ended it, the peer has not answered: what still comes is let fall.
     pub ending: bool,
-    /// The peer's highest handle, and so the highest that the hub may use.
+    /// The hub's side of the session.
+    channel: u16,
+    /// The highest handle that the peer takes, and so the highest that the hub may use. The peer may use any.
     handle_max: u32,
     next_incoming_id: u32,
     incoming_window: u32,
@@ -82,8 +85,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Answers the peer's `begin`. `first_id` is the first of the hub's numbers.
-    pub fn begin(id: SessionId, begin: &Begin, first_id: u32, output: &mut Output) -> Self {
+    /// Answers the peer's `begin`, on the hub's own `channel`. `first_id` is the first of the hub's numbers.
+    pub fn begin(id: SessionId, channel: u16, begin: &Begin, first_id: u32, output: &mut Output) -> Self {
         let answer = Begin {
             remote_channel: Some(id.channel),
             next_outgoing_id: first_id,
@@ -91,10 +94,11 @@ impl Session {
             outgoing_window: OUTGOING_WINDOW_TRANSFERS,
             ..Begin::default()
         };
-        output.performative(id.channel, &Performative::Begin(Box::new(answer)));
+        output.performative(channel, &Performative::Begin(Box::new(answer)));
         Self {
             id,
             ending: false,
+            channel,
             handle_max: begin.handle_max.unwrap_or(u32::MAX),
             next_incoming_id: begin.next_outgoing_id,
             incoming_window: INCOMING_WINDOW_TRANSFERS,
@@ -108,12 +112,14 @@ impl Session {
         }
     }
 
+    /// The hub's side of it.
+    pub fn channel(&self) -> u16 {
+        self.channel
+    }
+
     /// The peer wants a link.
     pub fn attach(&mut self, attach: Box<Attach>, shared: &mut Shared<'_>) -> Result<(), Fault> {
         let handle = attach.handle;
-        if handle > self.handle_max {
-            return Err(Fault::connection(AmqpError::NotAllowed, "a handle is above the handle-max of its own side"));
-        }
         if self.links.get(handle).is_some() {
             return Err(Fault::session(SessionError::HandleInUse, &format!("handle {handle} is taken")));
         }
@@ -121,7 +127,8 @@ impl Session {
             return Err(Fault::connection(AmqpError::InvalidField, "a link's name is too long"));
         }
         let id = LinkId { session: self.id, handle, birth: shared.load.birth() };
-        let link = Link::new(id, &attach);
+        let own = self.free_handle(handle).ok_or_else(|| Fault::session(AmqpError::ResourceLimitExceeded, "no handle is left"))?;
+        let link = Link::new(id, own, &attach);
         // The newer one wins (AMQP 2.6.1).
         let other = self.links.iter().find(|(_, other)| other.is_named_by(&attach)).map(|(handle, _)| handle);
         if let Some(other) = other {
@@ -144,8 +151,18 @@ impl Session {
         Ok(())
     }
 
+    /// The hub's own handle for a link to which the peer gave this one.
+    fn free_handle(&self, wanted: u32) -> Option<u32> {
+        let is_free = |handle: &u32| self.links.iter().all(|(_, link)| link.handle != *handle);
+        let same = Some(wanted).filter(|wanted| *wanted <= self.handle_max && is_free(wanted));
+        // One more than there are links is enough to find one.
+        let most = u32::try_from(self.links.len()).unwrap_or(u32::MAX).min(self.handle_max);
+        same.or_else(|| (0..=most).find(is_free))
+    }
+
     /// The caller grants a link; says whether it was still there to be granted.
     pub fn accept_link(&mut self, link: LinkId, acceptance: Acceptance, shared: &mut Shared<'_>) -> bool {
+        let channel = self.channel;
         let Some(found) = self.asked(link) else { return false };
         match &mut found.end {
             End::Sender(sender) => sender.snd_settle_mode = acceptance.snd_settle_mode.min(2),
@@ -154,14 +171,14 @@ impl Session {
         }
         let window = acceptance.window;
         let attach = Performative::Attach(Box::new(found.attach(Some(acceptance), shared.limits.message_bytes)));
-        if shared.output.performative_if_it_fits(link.session.channel, &attach).is_err() {
+        if shared.output.performative_if_it_fits(channel, &attach).is_err() {
             self.fail_link(link.handle, error(AmqpError::FrameSizeTooSmall, "the answer does not fit into a frame"), shared);
             return false;
         }
         found.stage = Stage::Attached;
         let offers = match &mut found.end {
             End::Receiver(receiver) => {
-                receiver.set_window(window);
+                receiver.open(window);
                 window > 0
             }
             End::Sender(_) => {
@@ -197,16 +214,16 @@ impl Session {
     /// The peer ends a link, or answers the hub's end of it. One that is not there has ended twice, which harms nobody.
     pub fn detach(&mut self, detach: Detach, shared: &mut Shared<'_>) {
         let Some(link) = self.links.remove(detach.handle) else { return };
-        self.let_go(&link, shared.load);
+        self.let_go(&link, shared);
         if link.stage == Stage::Detaching {
             return;
         }
         if link.stage == Stage::Asked {
             let attach = Performative::Attach(Box::new(link.attach(None, shared.limits.message_bytes)));
-            shared.output.performative(self.id.channel, &attach);
+            shared.output.performative(self.channel, &attach);
         }
-        let answer = Performative::Detach(Detach { handle: detach.handle, closed: detach.closed, error: None });
-        shared.output.performative(self.id.channel, &answer);
+        let answer = Performative::Detach(Detach { handle: link.handle, closed: detach.closed, error: None });
+        shared.output.performative(self.channel, &answer);
         shared.events.push_back(Event::Detached { link: link.id, error: detach.error });
     }
 
@@ -224,8 +241,9 @@ impl Session {
 
     /// It has ended on one side: its links are gone, and the caller is told of each.
     pub fn end_links(&mut self, error: Option<&Error>, shared: &mut Shared<'_>) {
+        self.unsettled = VecDeque::new();
         for (_, link) in std::mem::replace(&mut self.links, Table::new()) {
-            self.let_go(&link, shared.load);
+            self.let_go(&link, shared);
             if link.stage != Stage::Detaching {
                 shared.events.push_back(Event::Detached { link: link.id, error: error.cloned() });
             }
@@ -237,8 +255,7 @@ impl Session {
         let was_closed = self.remote_incoming_window == 0;
         self.next_incoming_id = flow.next_outgoing_id;
         let known = flow.next_incoming_id.unwrap_or(self.next_outgoing_id);
-        let window_end = known.wrapping_add(flow.incoming_window);
-        self.remote_incoming_window = u32::try_from(serial::distance(self.next_outgoing_id, window_end)).unwrap_or(0);
+        self.remote_incoming_window = serial::left_of(flow.incoming_window, known, self.next_outgoing_id);
         let mut echo = flow.echo;
         if let Some(handle) = flow.handle {
             let link = self.links.get_mut(handle).ok_or_else(|| Fault::unattached(handle))?;
@@ -263,18 +280,19 @@ impl Session {
         Ok(())
     }
 
-    /// Says how the session stands, and the link when `handle` is given; opens the window again.
+    /// Says how the session stands, and the link to which the peer gave `handle`; opens the window again.
     fn write_flow(&mut self, handle: Option<u32>, output: &mut Output) {
         self.incoming_window = INCOMING_WINDOW_TRANSFERS;
+        let link = handle.and_then(|handle| self.links.get(handle));
         let mut flow = Flow {
             next_incoming_id: Some(self.next_incoming_id),
             incoming_window: self.incoming_window,
             next_outgoing_id: self.next_outgoing_id,
             outgoing_window: OUTGOING_WINDOW_TRANSFERS,
-            handle,
+            handle: link.map(|link| link.handle),
             ..Flow::default()
         };
-        match handle.and_then(|handle| self.links.get(handle)).map(|link| &link.end) {
+        match link.map(|link| &link.end) {
             Some(End::Sender(sender)) => {
                 flow.delivery_count = Some(sender.delivery_count);
                 flow.link_credit = Some(sender.credit);
@@ -287,14 +305,14 @@ impl Session {
             }
             Some(End::Gone) | None => {}
         }
-        output.performative(self.id.channel, &Performative::Flow(flow));
+        output.performative(self.channel, &Performative::Flow(flow));
     }
 
     /// Refuses a link that was asked for: an attach with neither source nor target, and a detach (AMQP 2.6.3).
     fn refuse(&mut self, handle: u32, error: Error, shared: &mut Shared<'_>) {
         let Some(link) = self.links.get(handle) else { return };
         let attach = Performative::Attach(Box::new(link.attach(None, shared.limits.message_bytes)));
-        shared.output.performative(self.id.channel, &attach);
+        shared.output.performative(self.channel, &attach);
         self.write_detach(handle, Some(error), shared);
     }
 
@@ -302,25 +320,25 @@ impl Session {
         let Some(link) = self.links.get_mut(handle) else { return };
         shared.load.pieces_bytes = shared.load.pieces_bytes.saturating_sub(link.pieces_bytes());
         link.stage = Stage::Detaching;
-        let id = link.id;
+        let (id, own) = (link.id, link.handle);
         // Nothing of it is kept but its handle.
         link.name = Box::default();
         link.end = End::Gone;
-        self.unsettled.retain(|(_, link)| *link != id);
-        let mut detach = Detach { handle, closed: true, error: error.map(cut) };
-        if shared.output.performative_if_it_fits(self.id.channel, &Performative::Detach(detach.clone())).is_err() {
+        self.forget_unsettled(shared, |unsettled| unsettled.retain(|(_, owner)| *owner != id));
+        let mut detach = Detach { handle: own, closed: true, error: error.map(cut) };
+        if shared.output.performative_if_it_fits(self.channel, &Performative::Detach(detach.clone())).is_err() {
             // A redirect to a place that does not fit into the peer's frames.
             if let Some(error) = &mut detach.error {
                 error.info = None;
             }
-            shared.output.performative(self.id.channel, &Performative::Detach(detach));
+            shared.output.performative(self.channel, &Performative::Detach(detach));
         }
     }
 
-    fn let_go(&mut self, link: &Link, load: &mut Load) {
-        load.links = load.links.saturating_sub(1);
-        load.pieces_bytes = load.pieces_bytes.saturating_sub(link.pieces_bytes());
-        self.unsettled.retain(|(_, owner)| *owner != link.id);
+    fn let_go(&mut self, link: &Link, shared: &mut Shared<'_>) {
+        shared.load.links = shared.load.links.saturating_sub(1);
+        shared.load.pieces_bytes = shared.load.pieces_bytes.saturating_sub(link.pieces_bytes());
+        self.forget_unsettled(shared, |unsettled| unsettled.retain(|(_, owner)| *owner != link.id));
     }
 
     fn link(&mut self, id: LinkId) -> Option<&mut Link> {
@@ -346,15 +364,25 @@ impl Session {
         names + self.links.heap_bytes() + self.unsettled.capacity() * size_of::<(u32, LinkId)>()
     }
 
-    /// A disposition of the hub's for one delivery.
-    fn write_disposition(&self, role: Role, delivery: u32, settled: bool, state: Option<DeliveryState>, output: &mut Output) {
+    /// A disposition of the hub's for one delivery to it.
+    fn write_outcome(&self, delivery: u32, settled: bool, state: DeliveryState, output: &mut Output) {
         let said = |state| {
-            let disposition = Disposition { role, first: delivery, last: Some(delivery), settled, state, batchable: false };
-            Performative::Disposition(disposition)
+            let (role, first, last) = (Role::Receiver, delivery, Some(delivery));
+            Performative::Disposition(Disposition { role, first, last, settled, state: Some(state), batchable: false })
         };
-        // A state may be the peer's own, said in a larger frame than it takes.
-        if output.performative_if_it_fits(self.id.channel, &said(state.clone())).is_err() {
-            output.performative(self.id.channel, &said(state.map(without_details)));
+        if output.performative_if_it_fits(self.channel, &said(state.clone())).is_err() {
+            output.performative(self.channel, &said(without_details(state)));
+        }
+    }
+
+    /// Lets some of the deliveries go that were not settled. Links that waited because there were too many are offered their credit again.
+    fn forget_unsettled(&mut self, shared: &mut Shared<'_>, forget: impl FnOnce(&mut VecDeque<(u32, LinkId)>)) {
+        let most = shared.limits.unsettled_deliveries;
+        let was_full = self.unsettled.len() >= most;
+        forget(&mut self.unsettled);
+        shrink(&mut self.unsettled);
+        if was_full && self.unsettled.len() < most {
+            self.links.iter().for_each(|(_, link)| link.offer_credit(shared.events));
         }
     }
 }

@@ -1,5 +1,7 @@
 //! A small sorted map in one exact allocation: most connections have one or two sessions with two links each.
 
+use std::collections::VecDeque;
+
 /// Values by a number that the peer chose.
 #[derive(Debug)]
 pub struct Table<K, V>(Vec<(K, V)>);
@@ -36,7 +38,12 @@ impl<K: Ord + Copy, V> Table<K, V> {
     }
 
     pub fn remove(&mut self, key: K) -> Option<V> {
-        self.find(key).ok().map(|at| self.0.remove(at).1)
+        let removed = self.find(key).ok().map(|at| self.0.remove(at).1);
+        if self.0.len() < self.0.capacity() / 4 {
+            // Down to half, so that one more and one less is not a copy each time.
+            self.0.shrink_to(self.0.capacity() / 2);
+        }
+        removed
     }
 
     pub fn iter(&self) -> impl Iterator<Item = (K, &V)> {
@@ -54,6 +61,13 @@ impl<K: Ord + Copy, V> Table<K, V> {
 
     fn find(&self, key: K) -> Result<usize, usize> {
         self.0.binary_search_by_key(&key, |(key, _)| *key)
+    }
+}
+
+/// Gives back the room that a burst took, once three quarters of it are empty.
+pub fn shrink<T>(queue: &mut VecDeque<T>) {
+    if queue.len() < queue.capacity() / 4 {
+        queue.shrink_to(queue.capacity() / 2);
     }
 }
 

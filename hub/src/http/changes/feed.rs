@@ -59,14 +59,14 @@ impl Message {
         }
     }
 
-    /// All of it as one JSON object: position and kind first, then the data.
+    /// All of it as one JSON object: what is to stand first, with a comma behind it, then position and kind, then the data.
     #[must_use]
-    pub fn whole(&self) -> String {
+    pub fn whole(&self, first: &str) -> String {
         let position = self.position.map(|position| format!("\"position\":\"{position}\",")).unwrap_or_default();
         let data = self.data();
         let fields = data.strip_prefix('{').unwrap_or_default();
         let comma = if fields == "}" { "" } else { "," };
-        format!("{{{position}\"kind\":\"{}\"{comma}{fields}", self.kind)
+        format!("{{{first}{position}\"kind\":\"{}\"{comma}{fields}", self.kind)
     }
 }
 

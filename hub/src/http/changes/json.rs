@@ -16,8 +16,22 @@ use crate::ops::watch_changes::Standing;
 /// What of an identity changes without a change of the identity, and is told as what it is.
 const VOLATILE: [&str; 4] = ["connectionState", "connectionStateUpdatedTime", "lastActivityTime", "cloudToDeviceMessageCount"];
 
+#[cfg(test)]
+thread_local! {
+    /// How many texts of changes were made by this thread, which in tests has a hub for itself.
+    static TEXTS_MADE: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// How many texts of changes were made so far.
+#[cfg(test)]
+pub fn texts_made() -> u64 {
+    TEXTS_MADE.get()
+}
+
 /// The change's data: a JSON object on one line.
 pub fn render(change: &Change) -> String {
+    #[cfg(test)]
+    TEXTS_MADE.set(TEXTS_MADE.get() + 1);
     match change {
         Change::IdentityWritten(identity) => {
             json!({ "operation": "written", "deviceId": identity.device_id.as_str(), "device": device(identity) })

@@ -53,7 +53,7 @@ pub async fn tell(upgraded: TokioIo<Upgraded>, mut feed: Feed) {
 /// `None`: the client is gone, or takes nothing.
 async fn send(socket: &mut WebSocketStream<TokioIo<Upgraded>>, messages: &[Message]) -> Option<()> {
     for message in messages {
-        let text = tungstenite::Message::text(message.whole());
+        let text = tungstenite::Message::text(message.whole(""));
         timeout(WRITE_MAX, socket.feed(text)).await.ok()?.ok()?;
     }
     timeout(WRITE_MAX, socket.flush()).await.ok()?.ok()

@@ -9,14 +9,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::Deserialize;
 
 use crate::core::message::{Body, Message};
-use crate::core::telemetry::{self, MESSAGE_MAX_BYTES, Occasion, Stamps};
+use crate::core::telemetry::{self, BATCH_MAX_MESSAGES, MESSAGE_MAX_BYTES, Occasion, Stamps};
 use crate::http::error::Failure;
 use crate::http::message_headers;
 use crate::ops::EventBatch;
 use crate::ops::send_telemetry::stage;
-
-/// The most messages in a batch (Azure's limit).
-const MESSAGES_MAX: usize = 500;
 
 /// Whether the request is a batch.
 pub(super) fn is_batch(headers: &HeaderMap) -> bool {
@@ -35,8 +32,8 @@ pub(super) fn stage_all(body: &[u8], stamps: &Stamps, events: &mut EventBatch) -
     if entries.is_empty() {
         return Err(Failure::argument_invalid("the batch has no messages"));
     }
-    if entries.len() > MESSAGES_MAX {
-        return Err(too_large(format!("the batch has {} messages, more than {MESSAGES_MAX}", entries.len())));
+    if entries.len() > BATCH_MAX_MESSAGES {
+        return Err(too_large(format!("the batch has {} messages, more than {BATCH_MAX_MESSAGES}", entries.len())));
     }
     let mut size = 0;
     for (index, entry) in entries.iter().enumerate() {

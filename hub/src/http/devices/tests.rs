@@ -50,7 +50,7 @@ async fn the_audit_comes_page_by_page() {
     let mut ids: Vec<u64> = Vec::new();
     loop {
         let (_, page) = ask(&world, (Method::GET, &target), "registryRead", "").await;
-        ids.extend(page["entries"].as_array().unwrap().iter().map(|entry| entry["id"].as_str().unwrap().parse::<u64>().unwrap()));
+        ids.extend(page["entries"].as_array().unwrap().iter().map(|entry| entry["entryId"].as_str().unwrap().parse::<u64>().unwrap()));
         let Some(next) = page["next"].as_str() else { break };
         target = format!("/api/v1/audit?limit=2&who=registryRead&before={next}");
     }

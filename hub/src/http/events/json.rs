@@ -34,6 +34,23 @@ pub fn render(partition: PartitionId, event: &StoredEvent) -> String {
     if json.contains(['\n', '\r']) { json.replace(['\n', '\r'], " ") } else { json }
 }
 
+/// The same for somebody who may not read bodies: which event it is, and nothing of what a device has written.
+pub fn render_head(partition: PartitionId, event: &StoredEvent) -> String {
+    let device = match encoding::find_annotation(&event.content, "iothub-connection-device-id") {
+        Ok(Some(Value::String(id))) => Some(id),
+        _ => None,
+    };
+    serde_json::json!({
+        "partition": partition.0,
+        "offset": Offset::from(event.sequence_number).to_string(),
+        "sequenceNumber": event.sequence_number.0,
+        "enqueuedTime": event.enqueued_time.to_string(),
+        "deviceId": device,
+        "sizeBytes": event.content.len(),
+    })
+    .to_string()
+}
+
 /// One event.
 #[derive(serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]

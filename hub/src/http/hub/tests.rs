@@ -31,6 +31,8 @@ async fn the_hub_says_what_it_is_and_how_many_devices_it_has() {
             "certificateExpiryTime": "2027-01-15T08:00:00.000Z",
             "partitions": 4,
             "devices": { "total": 3, "enabled": 2, "connected": 1 },
+            "authority": null,
+            "storage": null,
         })
     );
     let refused = client.service("GET", "/api/v1/hub", &[], "").await;

@@ -194,7 +194,7 @@ impl Desk<'_> {
             return Err(SendRefused::UnknownDevice(draft.device_id));
         }
         let content = draft.content.clone();
-        let command = machine.send(draft, turn)?;
+        let command = machine.send(draft, turn).inspect_err(|_full| self.hub.metrics.command_throttled())?;
         self.contents.put(command.id, content);
         Ok(command)
     }
@@ -246,11 +246,18 @@ impl Desk<'_> {
         let (hub, now) = (self.hub, self.hub.now());
         for happening in happenings {
             match happening {
-                Happening::Receipt(receipt) => hub.changes.publish(now, Change::Receipt(receipt)),
-                Happening::ReceiptStep(receipt, step) => hub.changes.publish(now, Change::ReceiptStep(receipt, step)),
+                Happening::Receipt(receipt) => {
+                    hub.metrics.receipt_made(receipt.outcome);
+                    hub.changes.publish(now, Change::Receipt(receipt));
+                }
+                Happening::ReceiptStep(receipt, step) => {
+                    hub.metrics.receipt_left(step.kind == StepKind::ReceiptRead);
+                    hub.changes.publish(now, Change::ReceiptStep(receipt, step));
+                }
                 Happening::Step(command, step) => {
+                    hub.rates.command_step(&command, &step);
                     match &step.kind {
-                        StepKind::Enqueued => hub.metrics.command_enqueued(),
+                        StepKind::Enqueued => hub.metrics.command_enqueued(command.size_bytes),
                         StepKind::Delivered { receiver, .. } => hub.metrics.command_delivered(receiver.protocol),
                         StepKind::Ended { outcome, .. } => {
                             hub.metrics.command_ended(*outcome);

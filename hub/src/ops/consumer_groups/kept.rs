@@ -13,8 +13,9 @@ use crate::store::group_positions::{GroupPlace, GroupPosition, GroupPositionsErr
 
 use super::{ConsumerGroups, Place};
 
-/// For how long it is remembered where `$Default` was read, when nobody reads there: it can't be taken away, and who has looked into it once
-/// must not be missed for ever.
+/// For how long it is remembered where `$Default` was read, once nobody reads there any more: it can't be taken away, and who has looked into
+/// it once must not be missed for ever. Counted from the last reader's end, or from the hub's start, never from the last event: a partition may
+/// have been quiet for long.
 const DEFAULT_GROUP_KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
 /// What the store has; `None` until it was read.
@@ -29,7 +30,7 @@ pub async fn keep_group_positions(hub: &Hub) -> Result<(), GroupPositionsError> 
         Some(stored) => stored,
         none => {
             let loaded = hub.group_positions.load().await?;
-            groups.take_over(&loaded, &*hub.events);
+            groups.take_over(&loaded, &*hub.events, hub.now());
             none.insert(loaded.into_iter().map(|kept| ((kept.group, kept.partition), kept.position)).collect())
         }
     };
@@ -50,12 +51,13 @@ pub async fn keep_group_positions(hub: &Hub) -> Result<(), GroupPositionsError> 
 impl ConsumerGroups {
     /// Takes the places over that an earlier life of the hub has left, where groups have none of their own yet. One that can't be in this log
     /// is of another: where that group stands nobody knows.
-    fn take_over(&self, loaded: &[GroupPosition], log: &dyn EventLog) {
+    fn take_over(&self, loaded: &[GroupPosition], log: &dyn EventLog, now: UnixMillis) {
         let mut groups = self.0.groups();
         for GroupPosition { group, partition, position } in loaded {
             let fits = log.partition(*partition).is_some_and(|info| position.fits(&info));
-            if let Some(place) = groups.place(group, *partition).filter(|_| fits) {
-                place.kept.get_or_insert(*position);
+            if let Some(place) = groups.place(group, *partition).filter(|place| fits && place.kept.is_none()) {
+                place.kept = Some(*position);
+                place.empty_since = now;
             }
         }
     }
@@ -64,7 +66,7 @@ impl ConsumerGroups {
         let mut groups = self.0.groups();
         let default = groups.all.iter_mut().filter(|group| group.name.is_default());
         for place in default.flat_map(|group| &mut group.places).filter(|place| place.seats.is_empty()) {
-            place.kept = place.kept.filter(|kept| now.since(kept.time) < DEFAULT_GROUP_KEPT);
+            place.kept = place.kept.filter(|_| now.since(place.empty_since) < DEFAULT_GROUP_KEPT);
         }
     }
 

@@ -1,7 +1,10 @@
 //! How the groups stand: who reads, how far each has come, and what is behind that.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::time::timeout;
 
 use crate::core::consumer_group::ConsumerGroup;
 use crate::core::event::{PartitionId, PartitionInfo, SequenceNumber};
@@ -13,6 +16,9 @@ use crate::store::EventLog;
 
 use super::seat::{Reader, ReaderClient};
 use super::{ConsumerGroups, Place};
+
+/// How long an age is waited for: a disk that does not answer must not keep anybody from hearing the rest.
+const AGES_AWAITED: Duration = Duration::from_secs(1);
 
 /// How a group stands.
 #[derive(Clone, Debug)]
@@ -32,7 +38,8 @@ pub struct PlaceStatus {
     pub info: PartitionInfo,
     /// Where the group stands; `None` when nobody has read there, as far as is remembered.
     pub position: Option<ReaderPosition>,
-    /// When the oldest event was enqueued that is kept and was not given; `None` when there is none, or it is not known yet.
+    /// When the oldest event was enqueued that is kept and was not given; `None` when there is none, or it is not known yet: the group has moved
+    /// since somebody looked.
     pub oldest_unread_time: Option<UnixMillis>,
     /// Who reads now, the one that came first at the beginning.
     pub readers: Vec<ReaderStatus>,
@@ -66,19 +73,35 @@ impl PlaceStatus {
 }
 
 /// The groups as they stand, with ages that are looked up as far as they are not known.
-pub async fn describe_consumer_groups(hub: &Hub) -> Vec<GroupStatus> {
+pub async fn describe_consumer_groups(hub: &Arc<Hub>) -> Vec<GroupStatus> {
     look_up_ages(hub).await;
     hub.consumer_groups.status(&*hub.events)
 }
 
 /// Looks up when the oldest events were enqueued that were not given. It reads one event for each partition of a group that has moved and is
-/// behind, once; where nobody reads, nothing moves. What can't be read keeps the age that it had.
-pub async fn look_up_ages(hub: &Hub) {
+/// behind, once; where nobody reads, nothing moves. What can't be read has no age. One look-up is under way at a time; it is waited for one
+/// second, and goes on then.
+pub async fn look_up_ages(hub: &Arc<Hub>) {
+    let looking = async {
+        let turn = Arc::clone(&hub.consumer_groups.0.looking).lock_owned().await;
+        let hub = Arc::clone(hub);
+        let task = tokio::spawn(async move {
+            let _turn = turn;
+            look_up(&hub).await;
+        });
+        if let Err(error) = task.await {
+            tracing::error!(%error, "the look-up of ages has ended: {error}");
+        }
+    };
+    let _ = timeout(AGES_AWAITED, looking).await;
+}
+
+async fn look_up(hub: &Hub) {
     let mut times: BTreeMap<(PartitionId, SequenceNumber), Option<UnixMillis>> = BTreeMap::new();
     for (group, partition, oldest) in hub.consumer_groups.unknown_ages(&*hub.events) {
         let time = match times.get(&(partition, oldest)) {
             Some(time) => *time,
-            None => read_time(hub, partition, oldest).await,
+            None => enqueued_time(hub, partition, oldest).await,
         };
         times.insert((partition, oldest), time);
         if let Some(time) = time {
@@ -87,11 +110,9 @@ pub async fn look_up_ages(hub: &Hub) {
     }
 }
 
-/// When the event with this number was enqueued, or the first one after it that is there.
-async fn read_time(hub: &Hub, partition: PartitionId, number: SequenceNumber) -> Option<UnixMillis> {
-    let read = hub.events.read(partition, number, 1).await;
-    let events = read.inspect_err(|error| tracing::debug!(%error, "the age of an event can't be read: {error}")).ok()?;
-    events.first().map(|event| event.enqueued_time)
+async fn enqueued_time(hub: &Hub, partition: PartitionId, number: SequenceNumber) -> Option<UnixMillis> {
+    let time = hub.events.enqueued_time(partition, number).await;
+    time.inspect_err(|error| tracing::debug!(%error, "the age of an event can't be read: {error}")).ok()?
 }
 
 impl ConsumerGroups {
@@ -136,12 +157,13 @@ impl ConsumerGroups {
 impl Place {
     fn status(&self, partition: PartitionId, info: PartitionInfo) -> PlaceStatus {
         let position = self.position();
-        let is_behind = position.is_some_and(|position| position.oldest_unread(&info).is_some());
+        let oldest_unread = position.and_then(|position| position.oldest_unread(&info));
+        let known = self.oldest_unread.filter(|(number, _)| oldest_unread == Some(*number));
         PlaceStatus {
             partition,
             info,
             position,
-            oldest_unread_time: self.oldest_unread.filter(|_| is_behind).map(|(_, time)| time),
+            oldest_unread_time: known.map(|(_, time)| time),
             readers: self.seats.iter().map(reader_status).collect(),
         }
     }

@@ -224,16 +224,87 @@ mod kept {
         deliver(&sit(&world, "alerts"), 0);
         let seat = sit(&world, "$Default");
         deliver(&seat, 0);
-        let week = Duration::from_secs(7 * 24 * 3600);
-        world.clock.0.store(NOW.plus(week).0, Ordering::Relaxed);
+        // Nothing comes for a month, and then the reader dies.
+        let day = 24 * 3600 * 1000;
+        world.clock.0.fetch_add(30 * day, Ordering::Relaxed);
         keep_group_positions(&world.hub).await.unwrap();
         assert_eq!(stored(&world).await.len(), 2, "somebody reads");
         drop(seat);
         keep_group_positions(&world.hub).await.unwrap();
+        assert_eq!(stored(&world).await.len(), 2, "somebody has just read");
+        world.clock.0.fetch_add(7 * day - 1, Ordering::Relaxed);
+        keep_group_positions(&world.hub).await.unwrap();
+        assert_eq!(first_place(&world, "$Default").lag(), Some(2), "nearly a week");
+        world.clock.0.fetch_add(1, Ordering::Relaxed);
+        keep_group_positions(&world.hub).await.unwrap();
+        assert_eq!(first_place(&world, "$Default").lag(), None);
         assert_eq!(stored(&world).await, [("alerts".to_owned(), 0, 1)]);
         world.hub.consumer_groups.replace(vec![]);
         keep_group_positions(&world.hub).await.unwrap();
         assert_eq!(stored(&world).await, []);
+    }
+
+    /// While the hub was away nobody could come.
+    #[tokio::test(start_paused = true)]
+    async fn what_an_earlier_life_has_left_is_kept_for_a_week_from_the_start_on() {
+        let world = World::new();
+        enqueue(&world, 3).await;
+        deliver(&sit(&world, "$Default"), 0);
+        keep_group_positions(&world.hub).await.unwrap();
+        let week = 7 * 24 * 3600 * 1000;
+        let world = world.restarted();
+        let start = world.clock.0.fetch_add(2 * week, Ordering::Relaxed) + 2 * week;
+        keep_group_positions(&world.hub).await.unwrap();
+        assert_eq!(first_place(&world, "$Default").lag(), Some(2));
+        for (time, lag) in [(start + week - 1, Some(2)), (start + week, None)] {
+            world.clock.0.store(time, Ordering::Relaxed);
+            keep_group_positions(&world.hub).await.unwrap();
+            assert_eq!(first_place(&world, "$Default").lag(), lag, "at {time}");
+        }
+        assert_eq!(stored(&world).await, []);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_retention_takes_is_no_lag() {
+        let world = World::new();
+        for _ in 0..5 {
+            enqueue(&world, 1).await;
+            world.clock.0.fetch_add(10_000, Ordering::Relaxed);
+        }
+        deliver(&sit(&world, "$Default"), 0);
+        let stands = async || {
+            look_up_ages(&world.hub).await;
+            let place = first_place(&world, "$Default");
+            (place.lag(), place.lag_time(world.hub.now()).map(|age| age.as_secs()))
+        };
+        assert_eq!(stands().await, (Some(4), Some(40)));
+        world.log.drop_before(FIRST, SequenceNumber(3));
+        let place = first_place(&world, "$Default");
+        assert_eq!((place.lag(), place.lag_time(world.hub.now())), (Some(2), None), "the age was that of an event that is gone");
+        assert_eq!(stands().await, (Some(2), Some(20)));
+        world.log.drop_before(FIRST, SequenceNumber(5));
+        assert_eq!(stands().await, (Some(0), Some(0)));
+    }
+
+    /// What is told does not wait for it, and only one look-up does.
+    #[tokio::test(start_paused = true)]
+    async fn a_disk_that_does_not_answer_leaves_the_age_unknown_and_nothing_else() {
+        let world = World::new();
+        enqueue(&world, 3).await;
+        let seat = sit(&world, "$Default");
+        deliver(&seat, 0);
+        world.log.hold_reads();
+        for _ in 0..10 {
+            let groups = describe_consumer_groups(&world.hub).await;
+            let place = &groups[0].partitions[0];
+            assert_eq!((place.lag(), place.lag_time(world.hub.now())), (Some(2), None));
+        }
+        assert_eq!(world.log.reads_waiting(), 1);
+        keep_group_positions(&world.hub).await.unwrap();
+        assert_eq!(stored(&world).await, [("$default".to_owned(), 0, 1)]);
+        world.log.answer_reads();
+        let groups = describe_consumer_groups(&world.hub).await;
+        assert_eq!(groups[0].partitions[0].lag_time(world.hub.now()), Some(Duration::ZERO));
     }
 
     #[tokio::test(start_paused = true)]
@@ -252,6 +323,11 @@ mod kept {
         seat.begins(SequenceNumber(0));
         assert_eq!(age().await, Some(30));
         deliver(&seat, 0);
+        assert_eq!(
+            first_place(&world, "$Default").lag_time(world.hub.now()),
+            None,
+            "the age that is known is that of an event it has by now"
+        );
         assert_eq!(age().await, Some(20));
         deliver(&seat, 2);
         assert_eq!(age().await, Some(0));

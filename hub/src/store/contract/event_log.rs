@@ -48,6 +48,44 @@ pub async fn suite<L: EventLog>(make: impl Fn(NonZeroU16) -> L) {
     many_partitions(&make(32)).await;
 }
 
+/// What holds once retention has taken events. `retain` is called with the number of the next event, and has the log keep some twenty of the
+/// newest; one that does so by itself needs none.
+pub async fn retention<L: EventLog>(log: &L, retain: impl Fn(u64)) {
+    const PARTITION: PartitionId = PartitionId(0);
+    let mut next = 0;
+    while log.partition(PARTITION).expect("it exists").begin_sequence_number.0 < 10 {
+        assert!(next < 1000, "nothing was taken of {next} events");
+        append(log, i64::try_from(next).expect("small"), &[(0, &[7; 1000])]).await;
+        next += 1;
+        retain(next);
+    }
+    let info = log.partition(PARTITION).expect("it exists");
+    let begin = info.begin_sequence_number.0;
+    assert!(info.next_sequence_number.0 == next && begin < next, "{info:?}");
+    // Where a reader begins that asks for what is gone: at the oldest event that is kept.
+    let time = |time, inclusive| StartPosition::EnqueuedTime { time: UnixMillis(time), inclusive };
+    for position in [
+        StartPosition::Earliest,
+        StartPosition::Offset { offset: Offset(0), inclusive: false },
+        StartPosition::Offset { offset: Offset(begin - 1), inclusive: true },
+        StartPosition::SequenceNumber { number: SequenceNumber(begin - 1), inclusive: false },
+        time(0, true),
+        time(i64::try_from(begin - 1).expect("small"), false),
+    ] {
+        assert_eq!(log.locate(PARTITION, position).await.expect("it exists").0, begin, "{position:?}");
+    }
+    assert_eq!(log.locate(PARTITION, StartPosition::Latest).await.expect("it exists").0, next);
+    // What one is given that goes on there: the events that are kept, all of them and in order.
+    for from in [0, begin - 1, begin] {
+        let found = log.read(PARTITION, SequenceNumber(from), 1500).await.expect("the log can be read");
+        assert_eq!(found.first().map(|event| event.sequence_number.0), Some(begin), "from {from}");
+        let time = log.enqueued_time(PARTITION, SequenceNumber(from)).await.expect("the log can be read");
+        assert_eq!(time.map(|time| time.0), i64::try_from(begin).ok(), "from {from}");
+    }
+    let numbers: Vec<u64> = all(log, 0).await.iter().map(|event| event.0).collect();
+    assert_eq!(numbers, (begin..next).collect::<Vec<_>>());
+}
+
 async fn an_empty_log(log: &impl EventLog) {
     assert_eq!(log.partition_count().get(), 3);
     let info = log.partition(PartitionId(2)).expect("it has three partitions");
@@ -107,6 +145,13 @@ async fn positions(log: &impl EventLog) {
     }
     assert_eq!(log.read(PartitionId(0), SequenceNumber(4), 10).await.expect("the end"), []);
     assert_eq!(log.read(PartitionId(0), SequenceNumber(u64::MAX), 10).await.expect("beyond the end"), []);
+    for (number, time) in [(0, Some(10)), (1, Some(20)), (2, Some(20)), (3, Some(30)), (4, None), (u64::MAX, None)] {
+        let enqueued = log.enqueued_time(PartitionId(0), SequenceNumber(number)).await.expect("it exists");
+        assert_eq!(enqueued.map(|time| time.0), time, "of event {number}");
+    }
+    assert_eq!(log.enqueued_time(PartitionId(1), SequenceNumber(0)).await.expect("it exists"), None);
+    let unknown = log.enqueued_time(PartitionId(2), SequenceNumber(0)).await;
+    assert!(matches!(unknown, Err(ReadError::UnknownPartition(PartitionId(2)))));
 }
 
 async fn reads_are_bounded(log: &impl EventLog) {

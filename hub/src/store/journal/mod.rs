@@ -242,6 +242,10 @@ impl Shared {
         read::read(self, usize::from(partition.0), from.0, max_bytes).map_err(|error| ReadError::Io(Arc::new(error)))
     }
 
+    fn enqueued_time(&self, partition: PartitionId, from: SequenceNumber) -> Result<Option<UnixMillis>, ReadError> {
+        read::enqueued_time(self, usize::from(partition.0), from.0).map_err(|error| ReadError::Io(Arc::new(error)))
+    }
+
     fn locate_time(&self, partition: PartitionId, time: UnixMillis) -> Result<SequenceNumber, ReadError> {
         let number = read::locate_time(self, usize::from(partition.0), time).map_err(|error| ReadError::Io(Arc::new(error)))?;
         Ok(SequenceNumber(number))
@@ -314,6 +318,15 @@ impl EventLog for Journal {
         }
         let shared = self.shared.clone();
         blocking(move || shared.read(partition, from, max_bytes)).await
+    }
+
+    async fn enqueued_time(&self, partition: PartitionId, from: SequenceNumber) -> Result<Option<UnixMillis>, ReadError> {
+        let info = self.partition(partition).ok_or(ReadError::UnknownPartition(partition))?;
+        if from >= info.next_sequence_number {
+            return Ok(None);
+        }
+        let shared = self.shared.clone();
+        blocking(move || shared.enqueued_time(partition, from)).await
     }
 }
 

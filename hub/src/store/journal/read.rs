@@ -22,18 +22,18 @@ use crate::store::StoredEvent;
 /// Complete segments that stay open with their indexes: an index is below 200 KiB even with 32 partitions, so this is a few megabytes.
 const MAX_OPEN_SEGMENTS: usize = 32;
 
-/// How many readers' places are remembered: a few for each partition, for as many consumers.
-const MAX_BOOKMARKS: usize = 128;
+/// How many readers' places are remembered for each partition: the hundred of twenty consumer groups with five readers each, and some that
+/// no group has. At 24 bytes a place, 32 partitions have less than 100 KiB of them.
+const BOOKMARKS_PER_PARTITION: usize = 128;
 
-/// Where readers have stopped, the last one last. A reader that goes on there need not search from the index's entry, which may be
-/// a quarter of a megabyte before.
+/// Where readers have stopped, partition by partition, the last one last. A reader that goes on there need not search from the index's entry,
+/// which may be a quarter of a megabyte before.
 #[derive(Default)]
-pub struct Bookmarks(Mutex<Vec<Bookmark>>);
+pub struct Bookmarks(Mutex<Vec<Vec<Bookmark>>>);
 
 /// The frame to go on with.
 #[derive(Clone, Copy)]
 struct Bookmark {
-    partition: usize,
     number: u64,
     segment: u64,
     offset: u64,
@@ -67,12 +67,35 @@ pub fn read(shared: &Shared, partition: usize, from: u64, max_bytes: usize) -> i
             })?;
             if let Some(last) = batch.events.last() {
                 let number = last.sequence_number.next().0;
-                shared.bookmarks.put(Bookmark { partition, number, segment: find.segment, offset });
+                shared.bookmarks.put(partition, Bookmark { number, segment: find.segment, offset });
             }
         }
         from = find.until;
     }
     Ok(batch.events)
+}
+
+/// See [`crate::store::EventLog::enqueued_time`]. Readers' bookmarks stay where they are.
+///
+/// # Errors
+/// The disk's.
+pub fn enqueued_time(shared: &Shared, partition: usize, from: u64) -> io::Result<Option<UnixMillis>> {
+    let mut from = from;
+    let mut time = None;
+    while time.is_none() {
+        let Some(find) = shared.catalog().find_number(partition, from) else { break };
+        if let Some(mut walk) = start(shared, &find, None, |index| index.offset_of_number(partition, from))? {
+            let wanted = |block: &BlockHeader| usize::from(block.partition) == partition && block.end() > from;
+            each_event(shared, &mut walk, find.segment, wanted, |number, enqueued, _| {
+                if (from..find.until).contains(&number) {
+                    time = Some(enqueued);
+                }
+                number < from
+            })?;
+        }
+        from = find.until;
+    }
+    Ok(time)
 }
 
 /// The number of the first event enqueued at `time` or later, or of the next event to come.
@@ -172,16 +195,21 @@ impl Bookmarks {
     /// The frame in `segment` to go on with for the event `number`, if a reader stopped before it. The bookmark moves on with the reader.
     fn take(&self, partition: usize, number: u64, segment: u64) -> Option<u64> {
         let mut bookmarks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let at = bookmarks.iter().position(|mark| (mark.partition, mark.number, mark.segment) == (partition, number, segment))?;
-        Some(bookmarks.remove(at).offset)
+        let of_partition = bookmarks.get_mut(partition)?;
+        let at = of_partition.iter().position(|mark| (mark.number, mark.segment) == (number, segment))?;
+        Some(of_partition.remove(at).offset)
     }
 
-    fn put(&self, bookmark: Bookmark) {
+    fn put(&self, partition: usize, bookmark: Bookmark) {
         let mut bookmarks = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if bookmarks.len() >= MAX_BOOKMARKS {
-            bookmarks.remove(0);
+        if bookmarks.len() <= partition {
+            bookmarks.resize_with(partition + 1, Vec::new);
         }
-        bookmarks.push(bookmark);
+        let of_partition = &mut bookmarks[partition];
+        if of_partition.len() >= BOOKMARKS_PER_PARTITION {
+            of_partition.remove(0);
+        }
+        of_partition.push(bookmark);
     }
 }
 
@@ -235,4 +263,47 @@ fn rebuild(shared: &Shared, file: &Arc<dyn DiskFile>, segment: u64, end: u64) ->
         }
     }
     Ok(index)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::config;
+    use super::super::tests::disks::MemoryDisk;
+    use super::super::tests::rig::Rig;
+    use super::*;
+    use crate::core::event::PartitionId;
+
+    fn places(bookmarks: &Bookmarks, partition: usize) -> Vec<u64> {
+        bookmarks.0.lock().unwrap().get(partition).map_or_else(Vec::new, |marks| marks.iter().map(|mark| mark.number).collect())
+    }
+
+    #[test]
+    fn all_who_can_sit_on_a_partition_keep_their_places_and_other_partitions_do_not_take_them() {
+        let bookmarks = Bookmarks::default();
+        let mark = |number| Bookmark { number, segment: 0, offset: 10 * number };
+        for partition in 0..32 {
+            (0..100).for_each(|reader| bookmarks.put(partition, mark(reader)));
+        }
+        for (partition, number) in (0..32).flat_map(|partition| (0..100).map(move |number| (partition, number))) {
+            assert_eq!(bookmarks.take(partition, number, 0), Some(10 * number), "reader {number} of partition {partition}");
+        }
+        (0..1000).for_each(|reader| bookmarks.put(3, mark(reader)));
+        assert_eq!(places(&bookmarks, 3), (1000 - BOOKMARKS_PER_PARTITION as u64..1000).collect::<Vec<_>>());
+        assert_eq!((bookmarks.take(3, 0, 0), bookmarks.take(99, 0, 0)), (None, None));
+    }
+
+    #[test]
+    fn who_looks_up_a_time_takes_no_readers_place() {
+        let mut rig = Rig::open(Arc::new(MemoryDisk::default()), config(1)).unwrap();
+        for _ in 0..20 {
+            rig.append(&[(0, &[7; 100])]);
+        }
+        let read = rig.shared.read(PartitionId(0), SequenceNumber(0), 500).unwrap();
+        assert_eq!((read.len(), places(&rig.shared.bookmarks, 0)), (5, vec![5]));
+        for number in 0..20 {
+            assert!(rig.shared.enqueued_time(PartitionId(0), SequenceNumber(number)).unwrap().is_some());
+        }
+        assert_eq!(rig.shared.enqueued_time(PartitionId(0), SequenceNumber(20)).unwrap(), None);
+        assert_eq!(places(&rig.shared.bookmarks, 0), [5]);
+    }
 }

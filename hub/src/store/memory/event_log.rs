@@ -1,6 +1,6 @@
 //! An event log in memory: every event is durable at once, unless a test says otherwise.
 //!
-//! Owns its events for as long as it lives. Never keeps anything longer, and never drops anything.
+//! Owns its events for as long as it lives. Never keeps anything longer, and lets go of nothing that a test does not tell it to.
 
 use std::num::NonZeroU16;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,6 +27,8 @@ pub struct MemoryEventLog {
 #[derive(Debug)]
 struct State {
     durable: Vec<Vec<StoredEvent>>,
+    /// How many of each partition's first events are gone.
+    gone: Vec<usize>,
     /// Taken and not durable, in order.
     pending: Vec<(usize, UnixMillis, Bytes)>,
     last_times: Vec<UnixMillis>,
@@ -43,6 +45,7 @@ impl MemoryEventLog {
         let count = usize::from(partitions.get());
         let state = State {
             durable: vec![Vec::new(); count],
+            gone: vec![0; count],
             pending: Vec::new(),
             last_times: vec![UnixMillis(i64::MIN); count],
             ordinal: 0,
@@ -81,6 +84,11 @@ impl MemoryEventLog {
         self.reads.send_replace(true);
     }
 
+    /// How many reads wait for [`Self::answer_reads`].
+    pub fn reads_waiting(&self) -> usize {
+        self.reads.receiver_count()
+    }
+
     /// What waits is lost, and a new epoch begins, as after a failed write to disk.
     pub fn fail(&self) {
         let mut state = self.lock();
@@ -88,6 +96,16 @@ impl MemoryEventLog {
         state.epoch += 1;
         let epoch = state.epoch;
         self.watermark.send_modify(|watermark| watermark.epoch = epoch);
+    }
+
+    /// Retention takes the events of a partition before this one; their numbers are never used again.
+    pub fn drop_before(&self, partition: PartitionId, number: SequenceNumber) {
+        let mut state = self.lock();
+        let partition = usize::from(partition.0);
+        let gone = usize::try_from(number.0).unwrap_or(usize::MAX).min(state.durable[partition].len());
+        state.gone[partition] = state.gone[partition].max(gone);
+        // Their numbers stay taken, and what they held goes.
+        state.durable[partition][..gone].iter_mut().for_each(|event| event.content = Bytes::new());
     }
 
     /// Refuses events from now on, or takes them again.
@@ -157,7 +175,7 @@ impl EventLog for MemoryEventLog {
         let state = self.lock();
         let events = state.durable.get(usize::from(partition.0))?;
         Some(PartitionInfo {
-            begin_sequence_number: SequenceNumber(0),
+            begin_sequence_number: SequenceNumber(state.gone[usize::from(partition.0)] as u64),
             next_sequence_number: SequenceNumber(events.len() as u64),
             last_enqueued_time: events.last().map(|event| event.enqueued_time),
         })
@@ -166,8 +184,10 @@ impl EventLog for MemoryEventLog {
     async fn locate(&self, partition: PartitionId, position: StartPosition) -> Result<SequenceNumber, ReadError> {
         let info = self.partition(partition).ok_or(ReadError::UnknownPartition(partition))?;
         Ok(locate_by_number(&info, position).unwrap_or_else(|time| {
-            let events = &self.lock().durable[usize::from(partition.0)];
-            SequenceNumber(events.partition_point(|event| event.enqueued_time < time) as u64)
+            let state = self.lock();
+            let partition = usize::from(partition.0);
+            let earlier = state.durable[partition].partition_point(|event| event.enqueued_time < time);
+            SequenceNumber(earlier.max(state.gone[partition]) as u64)
         }))
     }
 
@@ -175,7 +195,7 @@ impl EventLog for MemoryEventLog {
         let _ = self.reads.subscribe().wait_for(|answered| *answered).await;
         let state = self.lock();
         let events = state.durable.get(usize::from(partition.0)).ok_or(ReadError::UnknownPartition(partition))?;
-        let start = usize::try_from(from.0).unwrap_or(usize::MAX).min(events.len());
+        let start = usize::try_from(from.0).unwrap_or(usize::MAX).max(state.gone[usize::from(partition.0)]).min(events.len());
         let mut room = max_bytes;
         let fitting = events[start..].iter().take_while(|event| {
             let fits = event.content.len() <= room;
@@ -185,17 +205,27 @@ impl EventLog for MemoryEventLog {
         let count = fitting.count().max(1);
         Ok(events[start..].iter().take(count).cloned().collect())
     }
+
+    async fn enqueued_time(&self, partition: PartitionId, from: SequenceNumber) -> Result<Option<UnixMillis>, ReadError> {
+        Ok(self.read(partition, from, 0).await?.first().map(|event| event.enqueued_time))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::store::Fate;
-    use crate::store::contract::event_log::{batch, suite};
+    use crate::store::contract::event_log::{batch, retention, suite};
 
     #[tokio::test]
     async fn keeps_the_contract() {
         suite(MemoryEventLog::new).await;
+    }
+
+    #[tokio::test]
+    async fn keeps_the_contract_of_retention() {
+        let log = MemoryEventLog::new(NonZeroU16::MIN);
+        retention(&log, |next| log.drop_before(PartitionId(0), SequenceNumber(next.saturating_sub(20)))).await;
     }
 
     #[test]

@@ -57,7 +57,20 @@ impl From<DbErr> for GroupPositionsError {
 impl GroupPositions for SqlGroupPositions {
     async fn load(&self) -> Result<Vec<GroupPosition>, GroupPositionsError> {
         let rows = self.0.readers().query_all_raw(self.statement(LOAD, [])).await?;
-        rows.iter().map(from_row).collect()
+        let readable = (1..).zip(&rows).filter_map(|(number, row)| match from_row(row) {
+            Ok(position) => Some(position),
+            Err(reason) => {
+                let place = place_of(row);
+                tracing::warn!(
+                    number,
+                    place,
+                    reason,
+                    "row {number} of the consumer groups' positions, {place}, is damaged and passed over: {reason}"
+                );
+                None
+            }
+        });
+        Ok(readable.collect())
     }
 
     async fn keep(&self, gone: &[GroupPlace], moved: &[GroupPosition]) -> Result<(), GroupPositionsError> {
@@ -89,18 +102,25 @@ fn written(moved: &GroupPosition) -> [Value; 5] {
     ]
 }
 
-fn from_row(row: &QueryResult) -> Result<GroupPosition, GroupPositionsError> {
-    let (name, partition): (String, i64) = (row.try_get_by_index(0)?, row.try_get_by_index(1)?);
-    let damaged =
-        || GroupPositionsError::Unavailable(format!("the row of the consumer group {name:?} and partition {partition} is damaged"));
-    let next: i64 = row.try_get_by_index(2)?;
+/// Whose row it is, as far as it says.
+fn place_of(row: &QueryResult) -> String {
+    let name = row.try_get_by_index::<String>(0).unwrap_or_else(|_| "?".to_owned());
+    let partition = row.try_get_by_index::<i64>(1).map_or_else(|_| "?".to_owned(), |partition| partition.to_string());
+    format!("group {name:?} and partition {partition}")
+}
+
+/// What a row says, or what is wrong with it: one that can't be read must not take the others away.
+fn from_row(row: &QueryResult) -> Result<GroupPosition, String> {
+    let number = |at| row.try_get_by_index::<i64>(at).map_err(|error| error.to_string());
+    let name: String = row.try_get_by_index(0).map_err(|error| error.to_string())?;
+    let enqueued: Option<i64> = row.try_get_by_index(3).map_err(|error| error.to_string())?;
     Ok(GroupPosition {
-        group: ConsumerGroup::parse(&name).map_err(|_| damaged())?,
-        partition: PartitionId(u16::try_from(partition).map_err(|_| damaged())?),
+        group: ConsumerGroup::parse(&name).map_err(|error| error.to_string())?,
+        partition: PartitionId(u16::try_from(number(1)?).map_err(|_| "there is no such partition".to_owned())?),
         position: ReaderPosition {
-            next: SequenceNumber(next.cast_unsigned()),
-            enqueued_time: row.try_get_by_index::<Option<i64>>(3)?.map(UnixMillis),
-            time: UnixMillis(row.try_get_by_index(4)?),
+            next: SequenceNumber(number(2)?.cast_unsigned()),
+            enqueued_time: enqueued.map(UnixMillis),
+            time: UnixMillis(number(4)?),
         },
     })
 }
@@ -126,4 +146,32 @@ mod tests {
     }
 
     group_positions_contract!(place);
+
+    #[tokio::test]
+    async fn a_damaged_row_takes_no_other_away() {
+        let folder = Folder::new();
+        let database = folder.database().await;
+        let positions = SqlGroupPositions::new(database.clone());
+        let at = |partition| GroupPosition {
+            group: ConsumerGroup::parse("alerts").unwrap(),
+            partition: PartitionId(partition),
+            position: ReaderPosition::at_beginning(SequenceNumber(7), UnixMillis(1)),
+        };
+        let all: Vec<_> = (0..6).map(at).collect();
+        positions.keep(&[], &all).await.unwrap();
+        for damage in [
+            "group_name = 'no such name!' WHERE partition_id = 0",
+            // What SQLite lets happen to a column of numbers, and to text.
+            "next_sequence_number = 'many' WHERE partition_id = 1",
+            "group_name = CAST(x'ff' AS TEXT) WHERE partition_id = 2",
+            "partition_id = -3 WHERE partition_id = 3",
+            "read_time = 'late' WHERE partition_id = 4",
+        ] {
+            let text = format!("UPDATE consumer_group_position SET {damage}");
+            database.write(&text, |transaction, text| Box::pin(transaction.execute_unprepared(text))).await.unwrap();
+        }
+        assert_eq!(positions.load().await.unwrap(), [at(5)]);
+        positions.keep(&[], &[at(4)]).await.unwrap();
+        assert_eq!(positions.load().await.unwrap(), [at(4), at(5)], "a reader that comes again mends its row");
+    }
 }

@@ -4,7 +4,6 @@ use fe2o3_amqp_types::messaging::{Modified, Rejected, Released};
 
 use super::*;
 use crate::amqp::engine::tests::peer::disposition;
-use crate::amqp::engine::tests::peer::words::Flow;
 use crate::core::command::{Acknowledgement, CommandId, Outcome, Settlement};
 use crate::ops::receive_feedback::{receive_feedback, settle_feedback};
 use crate::ops::send_command::{NewCommand, send_command};
@@ -176,4 +175,104 @@ async fn what_a_back_end_says_does_not_pass_for_what_the_hub_says() {
     let annotations = message::read(&bytes).unwrap().annotations;
     let counts: Vec<_> = annotations.iter().filter(|(name, _)| name == "iothub-deliverycount").map(|(_, value)| value.clone()).collect();
     assert_eq!(counts, [Value::Ubyte(1)]);
+}
+
+/// What its device can't take now does not come any nearer to its end by waiting: neither by locks that ran out, nor by rounds in which it
+/// never left.
+#[tokio::test(start_paused = true)]
+async fn a_command_is_delivered_once_for_each_credit_however_often_its_lock_runs_out() {
+    let world = World::with_device("D").await;
+    let mut client = receiving(&world, 1).await;
+    send(&world, "go").await;
+    let (late, _, count) = client.command().await;
+    assert_eq!(count, 1);
+    for _ in 0..30 {
+        world.clock.0.fetch_add(61_000, Ordering::Relaxed);
+        tokio::time::sleep(Duration::from_secs(61)).await;
+        assert_eq!(client.put_token("hub.example/devices/D", &long_token("D")).await, 200);
+    }
+    assert_eq!(receipts(&world).await, []);
+    client.say(&Performative::Flow(credit(2, 1, 1))).await;
+    let (number, payload, count) = client.command().await;
+    assert_eq!((&payload[..], count), (&b"go"[..], 2));
+    client.settle(late, accepted()).await;
+    assert_eq!(client.put_token("hub.example/devices/D", &long_token("D")).await, 200);
+    assert_eq!(receipts(&world).await, [], "what settles it has been lost");
+    client.settle(number, accepted()).await;
+    assert_eq!(client.put_token("hub.example/devices/D", &long_token("D")).await, 200);
+    assert_eq!(receipts(&world).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_drain_brings_all_that_waits_and_that_there_is_credit_for() {
+    let world = World::with_device("D").await;
+    for _ in 0..20 {
+        send(&world, "go").await;
+    }
+    let mut client = receiving(&world, 0).await;
+    let drain = |count, granted| Performative::Flow(Flow { drain: true, ..credit(2, count, granted) });
+    client.say(&drain(0, 20)).await;
+    for _ in 0..20 {
+        client.command().await;
+    }
+    assert_eq!(client.drained().await, (20, 0));
+    // What comes later waits for credit again.
+    send(&world, "later").await;
+    client.say(&drain(20, 5)).await;
+    assert_eq!(client.command().await.1, b"later");
+    assert_eq!(client.drained().await, (25, 0));
+}
+
+/// A client that settles nothing, and whose window lets a part of a large command through.
+async fn half_way(world: &World) -> (Client, CommandId) {
+    let properties = Properties { message_id: Some(MessageId::String("m".into())), ..Properties::default() };
+    let message = Message { properties, body: Body::Data(vec![vec![7; 6000].into()]), ..Message::default() };
+    let command = NewCommand { message, ack: Acknowledgement::Full, sent_by: "service".into(), again_of: None };
+    let id = send_command(&world.hub, identity("D").device_id, command).await.unwrap().id;
+    let mut client = Client::with_cbs(world).await;
+    assert_eq!(client.put_token("hub.example/devices/D", &long_token("D")).await, 200);
+    client.attach(Attach { snd_settle_mode: Some(1), ..receiver(&devicebound("D"), 2) }).await.unwrap();
+    // One transfer has been received: the answer to the token.
+    client.say(&Performative::Flow(Flow { next_incoming_id: Some(1), incoming_window: 1, ..credit(2, 0, 10) })).await;
+    let Some(Heard::Frame(0, Performative::Transfer(transfer), _)) = client.heard().await else { panic!("a transfer was due") };
+    assert!(transfer.more && transfer.settled == Some(true));
+    (client, id)
+}
+
+#[tokio::test]
+async fn what_nobody_settles_is_done_when_it_has_left_whole() {
+    let world = World::with_device("D").await;
+    let (mut client, id) = half_way(&world).await;
+    assert_eq!(receipts(&world).await, []);
+    client.say(&Performative::Flow(Flow { next_incoming_id: Some(2), incoming_window: 10, ..credit(2, 1, 10) })).await;
+    let Some(Heard::Frame(0, Performative::Transfer(transfer), _)) = client.heard().await else { panic!("a transfer was due") };
+    assert!(!transfer.more);
+    assert_eq!(client.put_token("hub.example/devices/D", &long_token("D")).await, 200);
+    assert_eq!(receipts(&world).await, [(id, Outcome::Completed)]);
+}
+
+#[tokio::test]
+async fn what_nobody_settles_and_left_in_part_waits_for_another_receiver() {
+    let world = World::with_device("D").await;
+    for is_lost in [true, false] {
+        let (mut client, _) = half_way(&world).await;
+        let mut other = if is_lost {
+            let Client { stream, served, .. } = client;
+            drop(stream);
+            served.await.unwrap();
+            receiving(&world, 0).await
+        } else {
+            client.say(&detach(2)).await;
+            assert_eq!(client.detached().await.0, 2);
+            client.attach(receiver(&devicebound("D"), 2)).await.unwrap();
+            client
+        };
+        assert_eq!(receipts(&world).await, []);
+        other.say(&Performative::Flow(credit(2, 0, 1))).await;
+        let (transfer, _) = other.hear_transfer().await;
+        let number = transfer.delivery_id.unwrap();
+        other.settle(number, accepted()).await;
+        assert_eq!(other.put_token("hub.example/devices/D", &long_token("D")).await, 200);
+        assert_eq!(receipts(&world).await.len(), 1);
+    }
 }

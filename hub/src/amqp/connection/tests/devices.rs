@@ -178,9 +178,46 @@ async fn a_connection_lasts_as_long_as_somebody_may_use_it() {
     assert_eq!(ended(&mut client, 3).await, AmqpError::UnauthorizedAccess.into());
     world.write(Expected::Version(Version(2)), Some(DeviceIdentity { version: Version(3), ..identity("E") })).await;
     assert_eq!(client.put_token("hub.example/devices/E", &long_token("E")).await, 200);
-    tokio::time::sleep(CLOSED_BY_PEER_WITHIN * 2).await;
+    tokio::time::sleep(ending::CLOSED_BY_PEER_WITHIN * 2).await;
     client.sender_of("E", 4).await;
     world.write(Expected::Version(Version(3)), Some(DeviceIdentity { version: Version(4), ..disabled("E") })).await;
     assert_eq!(ended(&mut client, 4).await, AmqpError::UnauthorizedAccess.into());
     client.is_closed_by(AmqpError::UnauthorizedAccess).await;
+}
+
+/// Whoever is refused waits, and nobody else on the connection does.
+#[tokio::test(start_paused = true)]
+async fn refusals_keep_nobody_else_waiting() {
+    let world = World::with_device("D").await;
+    let mut client = Client::sending(&world).await;
+    let asked = tokio::time::Instant::now();
+    for handle in 3..6 {
+        client.say(&Performative::Attach(Box::new(sender(&events("nobody"), handle)))).await;
+    }
+    let token = client.transfer(0, &put_token(Some(MessageId::Ulong(7)), HUB, "nonsense")).await;
+    let id = client.transfer(2, &text("a")).await;
+    client.is_accepted(id).await;
+    assert_eq!(asked.elapsed(), Duration::ZERO);
+    for handle in 3..6 {
+        assert!(matches!(client.hear().await, Performative::Attach(attach) if attach.handle == handle && attach.target.is_none()));
+        let (refused, error) = client.detached().await;
+        assert_eq!((refused, condition(error)), (handle, AmqpError::UnauthorizedAccess.into()));
+    }
+    client.is_accepted(token).await;
+    assert_eq!(asked.elapsed(), Duration::from_millis(100));
+}
+
+/// However many there are at once, all are told, and no more in any time than somebody who guesses may be.
+#[tokio::test(start_paused = true)]
+async fn many_refusals_are_told_a_few_at_a_time() {
+    let world = World::with_device("D").await;
+    let mut client = Client::sending(&world).await;
+    let asked = tokio::time::Instant::now();
+    let attaches = (3..43).map(|handle| said(0, &Performative::Attach(Box::new(sender(&events("nobody"), handle))), &[]));
+    client.send(&attaches.collect::<Vec<_>>().concat()).await;
+    for handle in 3..43 {
+        assert!(matches!(client.hear().await, Performative::Attach(attach) if attach.handle == handle));
+        assert_eq!(client.detached().await.0, handle);
+    }
+    assert_eq!(asked.elapsed(), Duration::from_millis(500));
 }

@@ -35,7 +35,7 @@ impl Connection {
     #[must_use]
     pub fn deadline(&self) -> Option<Instant> {
         let silent = self.heard_at + self.silence_max();
-        let soonest = self.trust_until.map_or(silent, |until| until.min(silent));
+        let soonest = self.stranger.as_ref().map_or(silent, |stranger| stranger.until.min(silent));
         match self.phase {
             Phase::Over => None,
             Phase::Closing { until } => Some(until),
@@ -57,7 +57,7 @@ impl Connection {
             }
             Phase::Header { .. } | Phase::SaslInit | Phase::SaslDecision | Phase::Open | Phase::Running => {}
         }
-        if self.trust_until.is_some_and(|until| until <= now) {
+        if self.stranger.as_ref().is_some_and(|stranger| stranger.until <= now) {
             self.say_last(AmqpError::UnauthorizedAccess, "nobody has proved in time who they are");
             self.finish(Ending::Late);
         } else if self.heard_at + self.silence_max() <= now {

@@ -101,7 +101,7 @@ impl Connection {
     }
 
     fn begin(&mut self, channel: u16, begin: &Begin) -> Result<(), Fault> {
-        if channel > CHANNEL_MAX.min(self.channel_max) {
+        if channel > CHANNEL_MAX {
             return Err(Fault::connection(ConnectionError::FramingError, "the channel is above channel-max"));
         }
         if begin.remote_channel.is_some() {
@@ -113,27 +113,35 @@ impl Connection {
         if self.sessions.len() >= self.limits.sessions {
             return Err(Fault::too_many("sessions"));
         }
+        let own = self.free_channel(channel).ok_or_else(|| Fault::too_many("sessions"))?;
         let id = SessionId { channel, birth: self.load.birth() };
-        self.sessions.insert(channel, Session::begin(id, begin, self.first_id, &mut self.output));
+        self.sessions.insert(channel, Session::begin(id, own, begin, self.first_id, &mut self.output));
         self.events.push_back(Event::SessionBegun(id));
         Ok(())
     }
 
+    /// The hub's own channel for a session that the peer has begun on this one.
+    fn free_channel(&self, wanted: u16) -> Option<u16> {
+        let is_free = |channel: &u16| self.sessions.iter().all(|(_, session)| session.channel() != *channel);
+        let same = Some(wanted).filter(|wanted| *wanted <= self.channel_max && is_free(wanted));
+        same.or_else(|| (0..=self.channel_max).find(is_free))
+    }
+
     fn ended_by_peer(&mut self, channel: u16, error: Option<Error>) {
         let Some((session, mut shared)) = self.session(channel) else { return };
-        let id = session.id;
+        let (id, own) = (session.id, session.channel());
         session.end_links(error.as_ref(), &mut shared);
         self.sessions.remove(channel);
-        self.output.performative(channel, &Performative::End(None));
+        self.output.performative(own, &Performative::End(None));
         self.events.push_back(Event::SessionEnded { session: id, error });
     }
 
     fn fail_session(&mut self, channel: u16, error: Error) {
         let Some((session, mut shared)) = self.session(channel) else { return };
-        let id = session.id;
+        let (id, own) = (session.id, session.channel());
         session.ending = true;
         session.end_links(Some(&error), &mut shared);
-        self.output.performative(channel, &Performative::End(Some(cut(error.clone()))));
+        self.output.performative(own, &Performative::End(Some(cut(error.clone()))));
         self.events.push_back(Event::SessionEnded { session: id, error: Some(error) });
     }
 }

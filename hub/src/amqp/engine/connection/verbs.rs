@@ -4,10 +4,8 @@ use fe2o3_amqp_types::definitions::Error;
 use fe2o3_amqp_types::messaging::DeliveryState;
 
 use super::super::delivery::{NotSent, Outgoing};
-use super::super::error::cut;
 use super::super::limits::Limits;
 use super::super::link::{Acceptance, LinkId};
-use super::super::performative::Performative;
 use super::super::session::{Session, SessionId, Shared};
 use super::{Connection, Phase};
 
@@ -15,7 +13,7 @@ impl Connection {
     /// Somebody has proved who they are: from now on the connection may take more, and as long as it likes.
     pub fn trust(&mut self) {
         self.limits = Limits::TRUSTED;
-        self.trust_until = None;
+        self.stranger = None;
     }
 
     /// Grants a link that was asked for; says whether it was still there. A source and a target go out with every acceptance, because
@@ -33,20 +31,6 @@ impl Connection {
     /// Ends a link, for good.
     pub fn detach(&mut self, link: LinkId, error: Option<Error>) {
         self.with_session(link.session, |session, shared| session.detach_link(link, error, shared));
-    }
-
-    /// Ends a session with all its links.
-    pub fn end(&mut self, session: SessionId, error: Option<Error>) {
-        let ended = self.with_session(session, |session, shared| {
-            session.ending = true;
-            let told = shared.events.len();
-            session.end_links(None, shared);
-            // The caller knows.
-            shared.events.truncate(told);
-        });
-        if ended.is_some() {
-            self.output.performative(session.channel, &Performative::End(error.map(cut)));
-        }
     }
 
     /// Closes the connection. [`super::Event::Closed`] follows when the peer has answered, or has not in two seconds.
@@ -67,23 +51,28 @@ impl Connection {
         self.with_session(link.session, |session, shared| session.settle(link, delivery, state, shared));
     }
 
-    /// How many messages the peer may have sent on a link that are not answered. Credit follows by itself; 0 stops the sender.
-    pub fn set_window(&mut self, link: LinkId, window: u32) {
-        self.with_session(link.session, |session, shared| session.set_window(link, window, shared));
-    }
-
     /// Sends a message if the peer can take it now, and gives its delivery-id.
     pub fn send(&mut self, link: LinkId, message: &Outgoing<'_>) -> Result<u32, NotSent> {
         self.with_session(link.session, |session, shared| session.send(link, message, shared)).unwrap_or(Err(NotSent::NoLink))
     }
 
-    /// How many messages may be sent on a link now, as far as the peer goes.
+    /// How many messages may be sent on a link now, as far as the peer goes: none while it leaves too many unsettled. When that changes,
+    /// [`super::Event::Credit`] comes.
     #[must_use]
     pub fn sendable(&self, link: LinkId) -> u32 {
         match self.sessions.get(link.session.channel) {
-            Some(session) if self.phase == Phase::Running && session.id == link.session && !session.ending => session.sendable(link),
+            Some(session) if self.phase == Phase::Running && session.id == link.session && !session.ending => {
+                session.sendable(link, &self.limits)
+            }
             Some(_) | None => 0,
         }
+    }
+
+    /// Whether a part of the message that was sent last on a link waits for the peer's window. If that message is settled,
+    /// [`super::Event::Sent`] follows when the rest has gone to the output; if the link goes before, it never does.
+    #[must_use]
+    pub fn is_sending(&self, link: LinkId) -> bool {
+        self.sessions.get(link.session.channel).is_some_and(|session| session.id == link.session && session.is_sending(link))
     }
 
     /// How many messages the peer has granted on a link, whether they may be sent now or not.
@@ -103,10 +92,10 @@ impl Connection {
         self.with_session(link.session, |session, shared| session.drained(link, shared));
     }
 
-    /// Forgets a delivery of the hub's: the answer to a peer that has not settled it, with the state that it gave, or the end of waiting
-    /// for one.
-    pub fn settle_sent(&mut self, link: LinkId, delivery: u32, state: Option<DeliveryState>) {
-        self.with_session(link.session, |session, shared| session.settle_sent(link, delivery, state, shared));
+    /// Forgets a range of deliveries of the hub's in a session: the answer to a peer that has not settled them, with the state that it
+    /// gave but for its details. One frame, however many they are.
+    pub fn settle_sent(&mut self, session: SessionId, first: u32, last: u32, state: Option<DeliveryState>) {
+        self.with_session(session, |session, shared| session.settle_sent(first, last, state, shared));
     }
 
     fn with_session<T>(&mut self, id: SessionId, verb: impl FnOnce(&mut Session, &mut Shared<'_>) -> T) -> Option<T> {

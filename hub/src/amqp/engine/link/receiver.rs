@@ -16,8 +16,6 @@ pub struct Receiver {
     pub delivery_count: u32,
     /// Deliveries that the peer may still send.
     pub credit: u32,
-    /// Deliveries that may be on their way although their credit was taken back.
-    grace: u32,
     /// How many the caller wants on their way or unanswered at most.
     pub window: u32,
     /// Deliveries that the caller has not answered, or that the peer has not settled after the hub's answer.
@@ -74,7 +72,6 @@ impl Receiver {
         Self {
             delivery_count: attach.initial_delivery_count.unwrap_or(0),
             credit: 0,
-            grace: 0,
             window: 0,
             unanswered: 0,
             snd_settle_mode: attach.snd_settle_mode.unwrap_or(2),
@@ -136,8 +133,8 @@ impl Receiver {
         let (Some(id), Some(tag)) = (transfer.delivery_id, transfer.delivery_tag) else {
             return Err(Fault::link(transfer.handle, AmqpError::InvalidField, "a delivery begins without its id or its tag"));
         };
-        let allowance = if self.credit > 0 { &mut self.credit } else { &mut self.grace };
-        *allowance = allowance
+        self.credit = self
+            .credit
             .checked_sub(1)
             .ok_or_else(|| Fault::link(transfer.handle, LinkError::TransferLimitExceeded, "a delivery came without credit"))?;
         self.delivery_count = self.delivery_count.wrapping_add(1);
@@ -180,11 +177,9 @@ impl Receiver {
         due
     }
 
-    /// Another window, which holds at once.
-    pub fn set_window(&mut self, window: u32) {
-        let credit = window.saturating_sub(self.unanswered);
-        self.grace = self.grace.saturating_add(self.credit.saturating_sub(credit));
-        (self.window, self.credit) = (window, credit);
+    /// The link is granted, with this window.
+    pub fn open(&mut self, window: u32) {
+        (self.window, self.credit) = (window, window);
     }
 }
 

@@ -61,8 +61,7 @@ impl Sender {
     /// The peer has spoken of its credit (AMQP 2.6.7). Before it knows the hub's count, that count is 0.
     pub fn granted(&mut self, flow: &Flow) {
         if let Some(credit) = flow.link_credit {
-            let end = flow.delivery_count.unwrap_or(0).wrapping_add(credit);
-            self.credit = u32::try_from(serial::distance(self.delivery_count, end)).unwrap_or(0);
+            self.credit = serial::left_of(credit, flow.delivery_count.unwrap_or(0), self.delivery_count);
         }
         self.draining = flow.drain;
         // A drain that was taken back is not answered.

@@ -7,7 +7,7 @@ use super::super::connection::Event;
 use super::super::delivery::Delivery;
 use super::super::error::{Fault, cut};
 use super::super::limits::INCOMING_WINDOW_TRANSFERS;
-use super::super::link::{End, LinkId, Payload, Role, Stage};
+use super::super::link::{End, LinkId, Payload, Stage};
 use super::super::serial;
 use super::super::transfer::Transfer;
 use super::{Session, Shared};
@@ -82,24 +82,14 @@ impl Session {
         let End::Receiver(receiver) = &mut found.end else { return };
         let settled = receiver.answered(delivery);
         match state {
-            DeliveryState::Accepted(_) if settled => shared.output.accept(self.id.channel, delivery),
+            DeliveryState::Accepted(_) if settled => shared.output.accept(self.channel, delivery),
             DeliveryState::Rejected(mut rejected) => {
                 rejected.error = rejected.error.map(cut);
-                let state = Some(DeliveryState::Rejected(rejected));
-                self.write_disposition(Role::Receiver, delivery, settled, state, shared.output);
+                self.write_outcome(delivery, settled, DeliveryState::Rejected(rejected), shared.output);
             }
-            state => self.write_disposition(Role::Receiver, delivery, settled, Some(state), shared.output),
+            state => self.write_outcome(delivery, settled, state, shared.output),
         }
         self.top_up(link, shared);
-    }
-
-    /// The caller wants another number of messages on their way.
-    pub fn set_window(&mut self, link: LinkId, window: u32, shared: &mut Shared<'_>) {
-        let Some(found) = self.attached(link) else { return };
-        if let End::Receiver(receiver) = &mut found.end {
-            receiver.set_window(window);
-            self.write_flow(Some(link.handle), shared.output);
-        }
     }
 
     fn top_up(&mut self, link: LinkId, shared: &mut Shared<'_>) {

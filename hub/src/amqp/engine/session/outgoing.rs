@@ -1,5 +1,7 @@
 //! Messages that go: transfers of the size that the peer takes, as far as its window reaches, and what it says of them.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use fe2o3_amqp_types::messaging::DeliveryState;
 
@@ -7,8 +9,11 @@ use super::super::codec::Writer;
 use super::super::connection::Event;
 use super::super::delivery::{Disposition, NotSent, Outgoing};
 use super::super::disposition::Disposition as DispositionFrame;
+use super::super::limits::Limits;
 use super::super::link::{End, Head, LinkId, Role, Sending, Stage};
+use super::super::performative::Performative;
 use super::super::serial;
+use super::super::states::without_details;
 use super::super::transfer::Transfer;
 use super::{Session, Shared};
 
@@ -16,11 +21,15 @@ use super::{Session, Shared};
 /// message-format 5 each, delivery-tag 34, and 7 of one byte.
 const TRANSFER_MAX_BYTES: usize = 8 + 6 + 3 * 5 + 34 + 7;
 
+/// The snd-settle-mode with which nothing is left unsettled (AMQP 2.8.2).
+const SETTLED: u8 = 1;
+
 impl Session {
     /// Sends a message, or as much of it as the window lets through, and gives its delivery-id.
     pub fn send(&mut self, link: LinkId, message: &Outgoing<'_>, shared: &mut Shared<'_>) -> Result<u32, NotSent> {
         let (window, unsettled, id) = (self.remote_incoming_window, self.unsettled.len(), self.next_delivery_id);
-        let Some(End::Sender(sender)) = self.attached(link).map(|link| &mut link.end) else { return Err(NotSent::NoLink) };
+        let Some(found) = self.attached(link) else { return Err(NotSent::NoLink) };
+        let (handle, End::Sender(sender)) = (found.handle, &mut found.end) else { return Err(NotSent::NoLink) };
         let mut rest = Pieces::new(message.payload);
         if sender.credit == 0 {
             return Err(NotSent::NoCredit);
@@ -33,10 +42,11 @@ impl Session {
         }
         let settled = match sender.snd_settle_mode {
             0 => false,
-            1 => true,
+            SETTLED => true,
             _ => message.settled,
         };
-        if !settled && unsettled >= shared.limits.unsettled_deliveries {
+        // By the link's mode alone, as in `sendable`: a message that leaves settled on a link of both kinds waits as well.
+        if sender.snd_settle_mode != SETTLED && unsettled >= shared.limits.unsettled_deliveries {
             return Err(NotSent::Unsettled);
         }
         if !shared.output.has_room() {
@@ -48,7 +58,7 @@ impl Session {
             self.unsettled.push_back((id, link));
         }
         let head = Head { id, tag: message.tag, message_format: message.message_format, settled };
-        if !self.send_pieces(link.handle, head, &mut rest, shared) {
+        if !self.send_pieces(handle, head, &mut rest, shared) {
             self.keep_rest(link, head, &rest);
         }
         Ok(id)
@@ -63,15 +73,19 @@ impl Session {
         let waits = |link: &super::Link| matches!(&link.end, End::Sender(sender) if sender.sending.is_some());
         let waiting: Vec<LinkId> = self.links.iter().filter(|(_, link)| waits(link)).map(|(_, link)| link.id).collect();
         for link in waiting {
-            let Some(End::Sender(sender)) = self.attached(link).map(|link| &mut link.end) else { continue };
+            let Some(found) = self.attached(link) else { continue };
+            let (handle, End::Sender(sender)) = (found.handle, &mut found.end) else { continue };
             let Some(sending) = sender.sending.take() else { continue };
             let Sending { head, rest } = *sending;
             let pieces = [&rest[..]];
             let mut rest = Pieces::new(&pieces);
-            if !self.send_pieces(link.handle, head, &mut rest, shared) {
+            if !self.send_pieces(handle, head, &mut rest, shared) {
                 // Those behind it wait as well.
                 self.keep_rest(link, head, &rest);
                 return;
+            }
+            if head.settled {
+                shared.events.push_back(Event::Sent { link, delivery: head.id });
             }
             let Some(End::Sender(sender)) = self.attached(link).map(|link| &mut link.end) else { continue };
             if sender.drained {
@@ -100,15 +114,24 @@ impl Session {
         }
     }
 
-    /// How many messages may be sent on a link now, as far as the peer goes.
-    pub fn sendable(&self, link: LinkId) -> u32 {
+    /// How many messages may be sent on a link now, as far as the peer goes: none while it leaves too many unsettled.
+    pub fn sendable(&self, link: LinkId, limits: &Limits) -> u32 {
+        let room = u32::try_from(limits.unsettled_deliveries.saturating_sub(self.unsettled.len())).unwrap_or(u32::MAX);
         match self.links.get(link.handle) {
             Some(found) if found.id == link && found.stage == Stage::Attached => match &found.end {
-                End::Sender(sender) if sender.is_ready() && self.remote_incoming_window > 0 => sender.credit,
-                End::Sender(_) | End::Receiver(_) | End::Gone => 0,
+                End::Sender(sender) if !sender.is_ready() || self.remote_incoming_window == 0 => 0,
+                End::Sender(sender) if sender.snd_settle_mode == SETTLED => sender.credit,
+                End::Sender(sender) => sender.credit.min(room),
+                End::Receiver(_) | End::Gone => 0,
             },
             Some(_) | None => 0,
         }
+    }
+
+    /// Whether a part of a message waits for the window.
+    pub fn is_sending(&self, link: LinkId) -> bool {
+        let found = self.links.get(link.handle).filter(|found| found.id == link);
+        matches!(found.map(|found| &found.end), Some(End::Sender(sender)) if sender.sending.is_some())
     }
 
     /// How many messages the peer has granted on a link.
@@ -123,31 +146,41 @@ impl Session {
     pub fn settled_by_receiver(&mut self, disposition: DispositionFrame, shared: &mut Shared<'_>) {
         let DispositionFrame { first, last, settled, state, .. } = disposition;
         let last = last.unwrap_or(first);
-        let Some(&(oldest, _)) = self.unsettled.front() else { return };
-        // They lie in the order of their ids, so the range is one stretch of them.
-        let start = self.unsettled.partition_point(|(id, _)| serial::distance(oldest, *id) < serial::distance(oldest, first));
-        let end = self.unsettled.partition_point(|(id, _)| serial::distance(oldest, *id) <= serial::distance(oldest, last));
-        if start >= end {
+        let range = self.unsettled_within(first, last);
+        if range.is_empty() {
             return;
         }
         let says_something = settled || state.as_ref().is_some_and(|state| !state.is_received());
         if !says_something {
             return;
         }
-        let deliveries = self.unsettled.range(start..end).map(|&(id, link)| (link, id)).collect();
-        if settled {
-            self.unsettled.drain(start..end);
-        }
+        let deliveries = self.unsettled.range(range.clone()).map(|&(id, link)| (link, id)).collect();
         shared.events.push_back(Event::Disposition(Disposition { deliveries, state, settled }));
+        if settled {
+            self.forget_unsettled(shared, |unsettled| drop(unsettled.drain(range)));
+        }
     }
 
-    /// The caller forgets a delivery, and tells the peer.
-    pub fn settle_sent(&mut self, link: LinkId, delivery: u32, state: Option<DeliveryState>, shared: &mut Shared<'_>) {
-        let before = self.unsettled.len();
-        self.unsettled.retain(|entry| *entry != (delivery, link));
-        if self.unsettled.len() < before {
-            self.write_disposition(Role::Sender, delivery, true, state, shared.output);
+    /// The caller forgets a range of deliveries, and tells the peer once for all of them. Whatever else the peer put into the state, it
+    /// knows: a state comes back without it.
+    pub fn settle_sent(&mut self, first: u32, last: u32, state: Option<DeliveryState>, shared: &mut Shared<'_>) {
+        let range = self.unsettled_within(first, last);
+        if range.is_empty() {
+            return;
         }
+        self.forget_unsettled(shared, |unsettled| drop(unsettled.drain(range)));
+        let state = state.map(without_details);
+        let said = DispositionFrame { role: Role::Sender, first, last: Some(last), settled: true, state, batchable: false };
+        shared.output.performative(self.channel, &Performative::Disposition(said));
+    }
+
+    /// Where the deliveries of a range lie: they are in the order of their ids, so it is one stretch of them.
+    fn unsettled_within(&self, first: u32, last: u32) -> Range<usize> {
+        let Some(&(oldest, _)) = self.unsettled.front() else { return 0..0 };
+        let behind = |id| serial::distance(oldest, id);
+        let start = self.unsettled.partition_point(|(id, _)| behind(*id) < behind(first));
+        let end = self.unsettled.partition_point(|(id, _)| behind(*id) <= behind(last));
+        start..end.max(start)
     }
 
     /// Writes transfers while the window is open and something is left; says whether nothing is.
@@ -168,7 +201,7 @@ impl Session {
                 more,
                 ..Transfer::default()
             };
-            shared.output.frame(self.id.channel, |body| {
+            shared.output.frame(self.channel, |body| {
                 transfer.write(&mut Writer(body));
                 rest.copy(size, body);
             });

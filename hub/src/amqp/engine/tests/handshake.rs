@@ -9,10 +9,11 @@ use super::super::codec::Writer;
 use super::super::error::error;
 use super::super::frame::{self, FrameKind, Protocol};
 use super::super::limits::Limits;
+use super::super::link::Role;
 use super::super::performative::{Open, Performative};
 use super::super::sasl::{SaslInit, SaslOutcome};
 use super::super::{Ending, Event};
-use super::peer::{Heard, Peer, TERMS, begin, open, said};
+use super::peer::{Heard, Peer, TERMS, attach, begin, open, said};
 
 pub fn sasl_init(mechanism: &str, response: Option<&[u8]>) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -174,6 +175,29 @@ fn strangers_have_fifteen_seconds() {
     silent.wait(Duration::from_secs(15));
     assert_eq!(silent.event(), Event::Closed(Ending::Late));
     silent.hears_nothing();
+}
+
+#[test]
+fn a_stranger_that_comes_nearer_has_as_long_for_the_next_step_and_not_for_ever() {
+    let mut peer = Peer::new();
+    peer.wait(Duration::from_secs(14));
+    peer.feed(&Protocol::Amqp.header());
+    peer.say(0, &open(65536));
+    peer.event();
+    peer.wait(Duration::from_secs(14));
+    peer.say(0, &Performative::Begin(Box::new(begin())));
+    peer.event();
+    for handle in 0..3 {
+        peer.wait(Duration::from_secs(14));
+        peer.say(0, &Performative::Attach(Box::new(attach(&format!("link-{handle}"), handle, Role::Sender))));
+        peer.event();
+    }
+    peer.wait(Duration::from_secs(14));
+    // Nobody needs so many links to bring a token.
+    peer.say(0, &Performative::Attach(Box::new(attach("one more", 3, Role::Sender))));
+    peer.event();
+    peer.wait(Duration::from_secs(1));
+    assert_eq!(peer.event(), Event::Closed(Ending::Late));
 }
 
 #[test]

@@ -71,9 +71,8 @@ fn talk<'a>(pieces: impl Iterator<Item = &'a [u8]>) -> (Vec<Event>, Vec<u8>) {
                         }
                     }
                     Event::Disposition(disposition) if !disposition.settled => {
-                        for (link, id) in &disposition.deliveries {
-                            engine.settle_sent(*link, *id, disposition.state.clone());
-                        }
+                        let (session, first, last) = disposition.range().unwrap();
+                        engine.settle_sent(session, first, last, disposition.state.clone());
                     }
                     Event::Credit { link, drain: true } => engine.drained(*link),
                     _ => {}

@@ -6,8 +6,8 @@ use fe2o3_amqp_types::messaging::{Source, Target};
 use super::super::error::error;
 use super::super::limits::Limits;
 use super::super::link::{LinkId, Role};
-use super::super::performative::{AnyTarget, Attach, Begin, Detach, Performative};
-use super::super::{Connection, Ending, Event};
+use super::super::performative::{AnyTarget, Attach, Begin, Detach, Open, Performative};
+use super::super::{Connection, DeliveryTag, Ending, Event, Outgoing};
 use super::peer::{Peer, accepted, attach, begin, credit, delivery, detach};
 
 /// The next attach of the hub's, which must be followed by a detach with an error.
@@ -184,7 +184,6 @@ fn the_peers_detach_is_answered_in_kind() {
         assert_eq!(detached(&mut peer), (link, None));
         // Late answers do nothing.
         peer.engine.settle(link, 0, accepted());
-        peer.engine.set_window(link, 5);
         peer.hears_nothing();
     }
 }
@@ -265,17 +264,40 @@ fn a_session_ends_with_its_links() {
     assert!(matches!(peer.event(), Event::Closed(Ending::Failed(error)) if error.condition == AmqpError::NotAllowed.into()));
 }
 
+/// Its numbers are its own: what it can't take is only told to the hub.
 #[test]
-fn the_hub_may_end_a_session() {
-    let mut peer = Peer::with_session(65536, 0);
-    let link = peer.sender(0, 0, 10);
-    peer.engine.end(link.session, Some(error(AmqpError::UnauthorizedAccess, "the token has ended")));
-    assert!(matches!(peer.hear(), (0, Performative::End(Some(_)))));
-    peer.no_event();
-    peer.engine.end(link.session, None);
-    peer.hears_nothing();
-    peer.say(0, &Performative::End(None));
-    peer.begin(0);
+fn a_peer_that_takes_low_numbers_may_use_high_ones() {
+    let mut peer = Peer::new();
+    peer.feed(&super::super::frame::Protocol::Amqp.header());
+    let open = Open { channel_max: Some(1), ..Open::default() };
+    peer.say(0, &Performative::Open(Box::new(open)));
+    peer.engine.trust();
+    peer.heard.clear();
+    peer.events.clear();
+    for (channel, own) in [(700, 0), (1, 1)] {
+        peer.say(channel, &Performative::Begin(Box::new(Begin { handle_max: Some(1), ..begin() })));
+        assert!(matches!(peer.hear(), (on, Performative::Begin(begin)) if on == own && begin.remote_channel == Some(channel)));
+        peer.event();
+    }
+    peer.say(700, &Performative::Attach(Box::new(attach("high", 90, Role::Receiver))));
+    let Event::Attach(request) = peer.event() else { panic!("asked") };
+    peer.engine.accept_link(request.link, request.as_asked(0));
+    assert!(matches!(peer.hear(), (0, Performative::Attach(attach)) if attach.handle == 0));
+    peer.say(700, &Performative::Attach(Box::new(attach("low", 0, Role::Sender))));
+    let Event::Attach(low) = peer.event() else { panic!("asked") };
+    peer.engine.accept_link(low.link, low.as_asked(4));
+    assert!(matches!(peer.hear(), (0, Performative::Attach(attach)) if attach.handle == 1));
+    assert!(matches!(peer.hear(), (0, Performative::Flow(flow)) if flow.handle == Some(1) && flow.link_credit == Some(4)));
+    peer.grant(700, credit(90, 0, 1));
+    let tag = DeliveryTag::new(b"t").unwrap();
+    peer.engine.send(request.link, &Outgoing { tag, message_format: 0, settled: false, payload: &[b"x"] }).unwrap();
+    assert_eq!(peer.hear_transfer().0.handle, 0);
+    // There is no third.
+    peer.say(700, &Performative::Attach(Box::new(attach("none", 5, Role::Sender))));
+    assert!(matches!(peer.hear(), (0, Performative::End(Some(error))) if error.condition == AmqpError::ResourceLimitExceeded.into()));
+    peer.say(700, &Performative::End(None));
+    peer.say(1, &Performative::End(None));
+    assert_eq!(peer.hear(), (1, Performative::End(None)));
 }
 
 #[test]
@@ -368,13 +390,11 @@ fn verbs_on_what_is_gone_do_nothing() {
     peer.events.clear();
     peer.begin(0);
     peer.sender(0, 0, 10);
-    let verbs: [fn(&mut Connection, LinkId); 6] = [
+    let verbs: [fn(&mut Connection, LinkId); 4] = [
         |engine, link| engine.settle(link, 0, accepted()),
-        |engine, link| engine.set_window(link, 1),
         |engine, link| engine.drained(link),
-        |engine, link| engine.settle_sent(link, 0, None),
+        |engine, link| engine.settle_sent(link.session, 0, 0, None),
         |engine, link| engine.detach(link, None),
-        |engine, link| engine.end(link.session, None),
     ];
     for verb in verbs {
         verb(&mut peer.engine, link);

@@ -1,4 +1,6 @@
-//! A client and the engine over a line that delays each direction as it likes and may break at any moment, with a clock of its own.
+//! The engine and a small client of its own over a line, with a clock of its own. The line is TCP's: it delays each direction as it likes,
+//! cuts what is said anywhere, and may break at any moment; but it loses nothing between, and changes no order.
+//!
 //! The laws: no credit or window is overdrawn, messages arrive once and in order each way, every answer reaches the delivery it is for,
 //! and a line that breaks is found out by silence.
 

@@ -93,9 +93,8 @@ fn act(engine: &mut Connection, event: &Event, waiting: &mut u8) {
             }
         }
         Event::Disposition(disposition) if !disposition.settled => {
-            for (link, delivery) in &disposition.deliveries {
-                engine.settle_sent(*link, *delivery, disposition.state.clone());
-            }
+            let (session, first, last) = disposition.range().unwrap();
+            engine.settle_sent(session, first, last, disposition.state.clone());
         }
         _ => {}
     }

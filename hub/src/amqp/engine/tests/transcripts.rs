@@ -105,6 +105,41 @@ fn java_device() {
     insta::assert_snapshot!(conversation([at_once, said(0, &Performative::Transfer(token), b"put-token"), links].into_iter()));
 }
 
+/// The C SDK (uamqp-c) says that it takes as many transfers as there are numbers, in `begin` and in every flow.
+#[test]
+fn c_device() {
+    let window = u32::MAX;
+    let begin = super::super::performative::Begin { incoming_window: window, outgoing_window: 1, ..begin() };
+    let node = |address: &str| Some(AnyTarget::Target(Box::new(Target { address: Some(address.into()), ..Target::default() })));
+    let from = |address: &str| Some(Box::new(Source { address: Some(address.into()), ..Source::default() }));
+    let cbs_sender = Attach { source: from("$cbs"), target: node("$cbs"), ..attach("$cbs-sender", 1, Role::Sender) };
+    let cbs_receiver = Attach { source: from("$cbs"), target: node("$cbs"), ..attach("$cbs-receiver", 0, Role::Receiver) };
+    let commands = Attach { source: from("/devices/D/messages/devicebound"), ..attach("link-rcv-D", 2, Role::Receiver) };
+    let frame = |performative: Performative| said(0, &performative, &[]);
+    let flow =
+        |handle, received| Performative::Flow(super::super::flow::Flow { incoming_window: window, ..credit(handle, received, 10_000) });
+    let open = Open { max_frame_size: Some(u32::MAX), channel_max: Some(65535), ..Open::default() };
+    let pieces = [
+        [Protocol::Sasl.header().to_vec(), sasl_init("MSSBCBS", None)].concat(),
+        [Protocol::Amqp.header().to_vec(), frame(Performative::Open(Box::new(open))), frame(Performative::Begin(Box::new(begin)))].concat(),
+        [frame(Performative::Attach(Box::new(cbs_receiver))), frame(Performative::Attach(Box::new(cbs_sender))), frame(flow(0, 0))]
+            .concat(),
+        said(0, &Performative::Transfer(super::peer::delivery(1, 0)), b"put-token"),
+        [
+            frame(super::peer::disposition(Role::Receiver, 0, 0, true, Some(super::peer::accepted()))),
+            frame(Performative::Attach(Box::new(commands))),
+            frame(Performative::Flow(super::super::flow::Flow {
+                next_incoming_id: Some(1),
+                incoming_window: window,
+                ..credit(2, 0, 10_000)
+            })),
+        ]
+        .concat(),
+        frame(super::peer::disposition(Role::Receiver, 1, 1, true, Some(super::peer::accepted()))),
+    ];
+    insta::assert_snapshot!(conversation(pieces.into_iter()));
+}
+
 /// Java's reader asks for the hub's properties before it has shown a token anywhere but in the request, with a settled message and one
 /// credit, and on a session of its own.
 #[test]
@@ -250,9 +285,8 @@ impl Caller {
                 }
             }
             Event::Disposition(disposition) if !disposition.settled => {
-                for (link, id) in disposition.deliveries {
-                    self.engine.settle_sent(link, id, disposition.state.clone());
-                }
+                let (session, first, last) = disposition.range().unwrap();
+                self.engine.settle_sent(session, first, last, disposition.state);
             }
             Event::Closed(ending) => self.ending = Some(ending),
             _ => {}

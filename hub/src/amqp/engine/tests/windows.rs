@@ -1,7 +1,7 @@
 //! Messages that go: frames that fit, windows, credit, drain, settlement.
 
 use fe2o3_amqp_types::definitions::AmqpError;
-use fe2o3_amqp_types::messaging::{DeliveryState, Rejected, Released};
+use fe2o3_amqp_types::messaging::{DeliveryState, Modified, Rejected, Released};
 use proptest::prelude::*;
 
 use super::super::disposition::Disposition as DispositionFrame;
@@ -294,26 +294,105 @@ fn a_receiver_that_settles_second_hears_when_the_hub_has() {
     assert_eq!(settled(&mut peer), Disposition { deliveries: vec![(link, id)], state: Some(released), settled: false });
     peer.hears_nothing();
     let state = Some(DeliveryState::Released(Released {}));
-    peer.engine.settle_sent(link, id, state.clone());
+    peer.engine.settle_sent(link.session, id, id, state.clone());
     let expected = DispositionFrame { role: Role::Sender, first: id, last: Some(id), settled: true, state, batchable: false };
     assert_eq!(peer.hear(), (0, Performative::Disposition(expected)));
-    peer.engine.settle_sent(link, id, None);
+    peer.engine.settle_sent(link.session, id, id, None);
     peer.hears_nothing();
 }
 
 #[test]
-fn a_state_that_the_peer_says_in_a_larger_frame_than_it_takes_goes_back_without_its_details() {
+fn a_state_goes_back_without_its_details() {
     let mut peer = Peer::with_session(512, 0);
     let (link, id) = sent_to_one_that_settles_second(&mut peer);
     let error = super::super::error::error(AmqpError::NotAllowed, &"no ".repeat(300));
     let rejected = Some(DeliveryState::Rejected(Rejected { error: Some(error) }));
     peer.say(0, &disposition(Role::Receiver, id, id, false, rejected.clone()));
     assert_eq!(settled(&mut peer), Disposition { deliveries: vec![(link, id)], state: rejected.clone(), settled: false });
-    peer.engine.settle_sent(link, id, rejected);
+    peer.engine.settle_sent(link.session, id, id, rejected);
     let state = Some(DeliveryState::Rejected(Rejected { error: None }));
     let expected = DispositionFrame { role: Role::Sender, first: id, last: Some(id), settled: true, state, batchable: false };
     assert_eq!(peer.hear(), (0, Performative::Disposition(expected)));
     assert!(peer.largest_frame <= 512);
+}
+
+/// However much somebody says of however many, the answer is one small frame.
+#[test]
+fn a_range_that_waits_for_the_hub_is_answered_at_once_and_in_few_bytes() {
+    let mut peer = Peer::with_session(65536, 0);
+    let (link, first) = sent_to_one_that_settles_second(&mut peer);
+    peer.grant(0, Flow { incoming_window: u32::MAX, next_incoming_id: Some(1), delivery_count: Some(1), ..credit(0, 0, u32::MAX) });
+    offered(&mut peer);
+    let count = u32::try_from(Limits::TRUSTED.unsettled_deliveries).unwrap();
+    for _ in 1..count {
+        send(&mut peer, link, &[b"x"]).unwrap();
+        peer.run();
+    }
+    peer.heard.clear();
+    let mut annotations = fe2o3_amqp_types::definitions::Fields::new();
+    annotations.insert("why".into(), serde_amqp::Value::String("no ".repeat(20_000)));
+    let modified = |message_annotations| {
+        Some(DeliveryState::Modified(Modified { delivery_failed: Some(true), undeliverable_here: None, message_annotations }))
+    };
+    peer.say(0, &disposition(Role::Receiver, first, first + count, false, modified(Some(annotations))));
+    let said = settled(&mut peer);
+    assert_eq!(said.deliveries.len(), count as usize);
+    let (session, first, last) = said.range().unwrap();
+    peer.largest_frame = 0;
+    peer.engine.settle_sent(session, first, last, said.state);
+    let expected = DispositionFrame { role: Role::Sender, first, last: Some(last), settled: true, state: modified(None), batchable: false };
+    assert_eq!(peer.hear(), (0, Performative::Disposition(expected)));
+    peer.hears_nothing();
+    assert!(peer.largest_frame < 100, "{}", peer.largest_frame);
+    // There is room for as many again, and the caller hears of it.
+    assert_eq!(offered(&mut peer), (link, false));
+    assert!(peer.engine.sendable(link) >= count);
+}
+
+/// The C SDK's windows and credit, and all others.
+#[test]
+fn windows_and_credit_may_be_as_large_as_numbers_are() {
+    let mut peer = Peer::opened(65536);
+    peer.say(0, &Performative::Begin(Box::new(super::super::performative::Begin { incoming_window: u32::MAX, ..begin() })));
+    peer.hear();
+    peer.event();
+    let mut settles_nothing = attach("all", 0, Role::Receiver);
+    settles_nothing.snd_settle_mode = Some(1);
+    let link = peer.receiver_by(0, settles_nothing);
+    peer.grant(0, Flow { incoming_window: u32::MAX, ..credit(0, 0, u32::MAX) });
+    assert_eq!(offered(&mut peer), (link, false));
+    assert_eq!(peer.engine.sendable(link), u32::MAX);
+    for _ in 0..3 {
+        send(&mut peer, link, &[b"x"]).unwrap();
+        peer.hear_transfer();
+    }
+    // Said before the last two had come.
+    peer.grant(0, Flow { incoming_window: u32::MAX, ..credit(0, 1, u32::MAX) });
+    assert_eq!(peer.engine.sendable(link), u32::MAX - 2);
+    peer.grant(0, Flow { incoming_window: 1 << 31, ..credit(0, 3, 1 << 31) });
+    assert_eq!(peer.engine.sendable(link), 1 << 31);
+}
+
+/// What nobody waits for is done when the last of it has left, and not before.
+#[test]
+fn a_settled_message_that_waits_for_the_window_is_told_to_be_sent_when_it_is() {
+    let mut peer = Peer::with_session(512, 0);
+    let mut settles_nothing = attach("all", 0, Role::Receiver);
+    settles_nothing.snd_settle_mode = Some(1);
+    let link = peer.receiver_by(0, settles_nothing);
+    peer.grant(0, Flow { incoming_window: 1, ..credit(0, 0, 5) });
+    offered(&mut peer);
+    let delivery = send(&mut peer, link, &[&[1; 1000]]).unwrap();
+    assert!(peer.engine.is_sending(link));
+    assert!(peer.hear_transfer().0.more);
+    peer.no_event();
+    peer.grant(0, Flow { next_incoming_id: Some(1), incoming_window: 1, handle: None, ..credit(0, 0, 0) });
+    assert!(peer.hear_transfer().0.more);
+    peer.no_event();
+    peer.grant(0, Flow { next_incoming_id: Some(2), incoming_window: 1, handle: None, ..credit(0, 0, 0) });
+    assert!(!peer.hear_transfer().0.more);
+    assert_eq!(peer.event(), Event::Sent { link, delivery });
+    assert!(!peer.engine.is_sending(link));
 }
 
 #[test]
@@ -360,8 +439,44 @@ fn deliveries_that_nobody_settles_are_bounded() {
         peer.run();
     }
     assert_eq!(send(&mut peer, link, &[]), Err(NotSent::Unsettled));
+    assert_eq!(peer.engine.sendable(link), 0, "the caller need not try");
+    assert!(peer.events.is_empty());
     peer.say(0, &disposition(Role::Receiver, 0, 0, true, Some(accepted())));
+    settled(&mut peer);
+    assert_eq!(offered(&mut peer), (link, false));
+    assert_eq!(peer.engine.sendable(link), 1);
     send(&mut peer, link, &[]).unwrap();
+    peer.run();
+    peer.heard.clear();
+    let other = peer.receiver_by(0, attach("other", 1, Role::Receiver));
+    peer.grant(0, Flow { incoming_window: u32::MAX / 2, delivery_count: Some(0), ..credit(1, max, 5) });
+    assert_eq!(peer.engine.sendable(other), 0);
+    peer.events.clear();
+    peer.say(0, &detach(0));
+    let told: Vec<Event> = std::mem::take(&mut peer.events).into();
+    assert!(told.contains(&Event::Credit { link: other, drain: false }), "what a link leaves is room for another: {told:?}");
+    assert_eq!(peer.engine.sendable(other), 5);
+}
+
+#[test]
+fn what_a_burst_took_is_given_back() {
+    let mut peer = Peer::with_session(65536, 0);
+    let before = peer.engine.heap_bytes();
+    let links: Vec<LinkId> = (0..1000).map(|handle| peer.receiver_by(0, attach(&handle.to_string(), handle, Role::Receiver))).collect();
+    peer.grant(0, credit(0, 0, 1000));
+    offered(&mut peer);
+    for _ in 0..1000 {
+        send(&mut peer, links[0], &[]).unwrap();
+    }
+    peer.run();
+    peer.heard.clear();
+    peer.say(0, &disposition(Role::Receiver, 0, 999, true, Some(accepted())));
+    for handle in 0..1000 {
+        peer.say(0, &detach(handle));
+    }
+    peer.events.clear();
+    peer.heard.clear();
+    assert!(peer.engine.heap_bytes() <= before + 1024, "{} bytes are kept", peer.engine.heap_bytes());
 }
 
 #[test]

@@ -33,7 +33,7 @@ use crate::mqtt::connection::{Stranger, serve_connection};
 use crate::mqtt::packet::{Connect, Delivery, Packet, PacketId, QoS, Subscribe};
 use crate::ops::audit::{Audit, AuditLimits};
 use crate::ops::authenticate::Origin;
-use crate::ops::describe_hub::CertificateExpiry;
+use crate::ops::describe_hub::{Alone, CertificateExpiry};
 use crate::ops::receive_feedback::{receive_feedback, settle_feedback};
 use crate::ops::send_command::{NewCommand, send_command};
 use crate::ops::sign_in::SignIn;
@@ -201,6 +201,7 @@ impl Outside {
             audit: Audit::new(Arc::<MemoryAuditLog>::default(), None, AuditLimits::default()),
             sign_in: SignIn::default(),
             certificate_expiry: CertificateExpiry::told_by(|| None),
+            surroundings: Arc::new(Alone),
             clock: Arc::new(SimulatedClock),
         }));
         // All in one task: the order in which a crash drops tasks depends on what other tests spawn, and a dropped stream throws dice.

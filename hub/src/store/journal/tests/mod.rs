@@ -1,10 +1,10 @@
 //! The journal against its contract, its model, and a disk that does its worst.
 
 mod damage;
-mod disks;
+pub mod disks;
 mod faults;
 mod golden;
-mod rig;
+pub mod rig;
 mod simulated;
 mod upkeep;
 
@@ -47,6 +47,14 @@ async fn keeps_the_contract() {
         open(&folder.path().join(made.get().to_string()), partitions.get()).unwrap()
     })
     .await;
+}
+
+#[tokio::test]
+async fn keeps_the_contract_of_retention() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = JournalConfig { retention_bytes: 64 * 1024, ..config(1) };
+    let log = Journal::open(folder.path().to_owned(), config, clock()).unwrap();
+    event_log::retention(&log, |_| ()).await;
 }
 
 #[tokio::test]

@@ -1,0 +1,5 @@
+//! The dashboard's page.
+
+fn main() {
+    mooring_dashboard::run();
+}

@@ -1,0 +1,269 @@
+//! What devices send, as the live tail has it: its rows, its filter, and what it says of what it does not show.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::format::{exact, number};
+use super::json::object;
+use super::payload::{from_base64, text};
+use super::time::Moment;
+use crate::link::ask::Tail;
+
+/// Rows that are kept: what nobody scrolls back to has its place in the hub.
+const ROWS_MAX: usize = 200;
+
+/// Letters of a payload in its row.
+const PREVIEW_MAX: usize = 240;
+
+/// A message of the live link's `events`.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Told {
+    /// How many fit the filter since the message before.
+    pub matched: u64,
+    /// How many of them are left out, because more fit than anybody can read.
+    pub sampled_out: u64,
+    /// How many did not fit.
+    pub passed_over: u64,
+    /// How many were not even looked at.
+    pub unread: u64,
+    /// Between here and the end.
+    pub behind: u64,
+    /// The rows.
+    pub events: Vec<Event>,
+}
+
+object!(Told {
+    matched: "matched",
+    sampled_out: "sampledOut",
+    passed_over: "passedOver",
+    unread: "unread",
+    behind: "behind",
+    events: "events"
+});
+
+/// An event.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Event {
+    /// Where it is.
+    pub partition: u64,
+    /// Which of that partition.
+    pub sequence_number: u64,
+    /// When the hub took it.
+    pub enqueued_time: Option<Moment>,
+    /// Who sent it.
+    pub device_id: String,
+    /// What the protocol knows of.
+    pub system_properties: BTreeMap<String, Value>,
+    /// The hub's stamps.
+    pub annotations: BTreeMap<String, Value>,
+    /// The device's own; nothing for those who may not read them.
+    pub properties: BTreeMap<String, Value>,
+    /// The payload; nothing for those who may not read it.
+    pub body_base64: Option<String>,
+}
+
+object!(Event {
+    partition: "partition",
+    sequence_number: "sequenceNumber",
+    enqueued_time: "enqueuedTime",
+    device_id: "deviceId",
+    system_properties: "systemProperties",
+    annotations: "annotations",
+    properties: "properties",
+    body_base64: "bodyBase64"
+});
+
+impl Event {
+    /// The payload.
+    #[must_use]
+    pub fn body(&self) -> Option<Vec<u8>> {
+        from_base64(self.body_base64.as_deref()?)
+    }
+
+    /// The payload in one line, or its first bytes.
+    #[must_use]
+    pub fn preview(&self) -> String {
+        let Some(body) = self.body() else { return String::new() };
+        match text(&body) {
+            Some(text) => text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(PREVIEW_MAX).collect(),
+            None => body.iter().take(12).fold("binary".to_owned(), |mut line, byte| {
+                let _ = write!(line, " {byte:02x}");
+                line
+            }),
+        }
+    }
+
+    /// How large the payload is.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        let text = self.body_base64.as_deref()?;
+        Some((text.trim_end_matches('=').len() * 3 / 4) as u64)
+    }
+
+    /// What there is to say of it beside its payload: names and values.
+    #[must_use]
+    pub fn facts(&self) -> Vec<(String, String)> {
+        let of = |prefix: &str, values: &BTreeMap<String, Value>| {
+            values.iter().map(|(name, value)| (format!("{prefix}{name}"), plain(value))).collect::<Vec<_>>()
+        };
+        [of("", &self.system_properties), of("property ", &self.properties), of("", &self.annotations)].concat()
+    }
+}
+
+/// A value as the API writes them: of types that JSON does not have, `{"int":5}`.
+fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Object(object) if object.len() == 1 => object.values().next().map(plain).unwrap_or_default(),
+        other => other.to_string(),
+    }
+}
+
+/// What somebody types to filter by: `device:pump`, `prop.level:high`, and anything else is looked for in the payload.
+#[must_use]
+pub fn filter(typed: &str, from: &str, partition: Option<u64>) -> Tail {
+    let mut tail = Tail { from: from.to_owned(), partition, ..Tail::default() };
+    let mut words = Vec::new();
+    for word in typed.split_whitespace() {
+        if let Some(device) = word.strip_prefix("device:") {
+            device.clone_into(&mut tail.device);
+        } else if let Some(property) = word.strip_prefix("prop.") {
+            tail.property = property.replacen(':', "=", 1);
+        } else {
+            words.push(word);
+        }
+    }
+    tail.text = words.join(" ");
+    tail
+}
+
+/// The rows of a tail, the newest first.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    rows: VecDeque<(u64, Arc<Event>)>,
+    numbered: u64,
+    /// The counts of the last second, by when they came.
+    counts: VecDeque<(Moment, Told)>,
+    behind: u64,
+}
+
+impl Rows {
+    /// Takes a message in.
+    pub fn take(&mut self, mut told: Told, now: Moment) {
+        for event in std::mem::take(&mut told.events) {
+            self.numbered += 1;
+            self.rows.push_front((self.numbered, Arc::new(event)));
+        }
+        self.rows.truncate(ROWS_MAX);
+        self.behind = told.behind;
+        self.counts.push_back((now, told));
+        while self.counts.front().is_some_and(|(at, _)| at.millis_until(now) >= 1_000) {
+            self.counts.pop_front();
+        }
+    }
+
+    /// The rows, each with a number of its own.
+    pub fn iter(&self) -> impl Iterator<Item = &(u64, Arc<Event>)> {
+        self.rows.iter()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// The number of the newest.
+    #[must_use]
+    pub fn newest(&self) -> u64 {
+        self.numbered
+    }
+
+    /// How many fit the filter in the last second.
+    #[must_use]
+    pub fn matched(&self) -> u64 {
+        self.sum(|told| told.matched)
+    }
+
+    /// How many of them are shown.
+    #[must_use]
+    pub fn shown(&self) -> u64 {
+        self.sum(|told| told.matched.saturating_sub(told.sampled_out))
+    }
+
+    /// What of the stream is not on the screen, in a sentence.
+    #[must_use]
+    pub fn note(&self) -> String {
+        let (matched, shown, unread, passed) =
+            (self.matched(), self.shown(), self.sum(|told| told.unread), self.sum(|told| told.passed_over));
+        let mut said = Vec::new();
+        if shown > 0 && matched > shown {
+            said.push(format!("Showing 1 in {}: this view takes 40 rows a second", number(matched.div_ceil(shown))));
+        }
+        if unread > 0 {
+            said.push(format!("{} a second not looked at: the filter had no time for them", number(unread)));
+        }
+        if passed > 0 {
+            said.push(format!("{} a second do not fit", number(passed)));
+        }
+        if self.behind > 0 {
+            said.push(format!("{} events before the end", exact(self.behind)));
+        }
+        said.join(" · ")
+    }
+
+    fn sum(&self, say: impl Fn(&Told) -> u64) -> u64 {
+        self.counts.iter().map(|(_, told)| say(told)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Moment = Moment(1_795_402_872_000);
+
+    #[test]
+    fn what_the_link_says_is_understood() {
+        let text = r#"{"id":5,"kind":"events","position":"0:18,1:4","matched":3,"sampledOut":0,"passedOver":120,"unread":0,"behind":0,"events":[
+            {"partition":0,"offset":"12","sequenceNumber":12,"enqueuedTime":"2026-11-23T03:00:00.000Z","deviceId":"d","systemProperties":{"message-id":"m"},
+             "annotations":{"x":{"long":"5"}},"properties":{"level":"high"},"bodyBase64":"eyJhIjoxfQ==","body":{"a":1}}]}"#;
+        let told: Told = crate::model::json::read(text).unwrap();
+        let event = &told.events[0];
+        assert_eq!((event.preview().as_str(), event.size(), told.passed_over), (r#"{"a":1}"#, Some(7), 120));
+        let facts: Vec<_> = event.facts().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
+        assert_eq!(facts, ["message-id=m", "property level=high", "x=5"]);
+    }
+
+    #[test]
+    fn a_payload_that_is_no_text_is_shown_as_bytes() {
+        let event = |body: &str| Event { body_base64: Some(body.to_owned()), ..Event::default() };
+        assert_eq!(event("AP+K").preview(), "binary 00 ff 8a");
+        assert_eq!(event("YQogIGI=").preview(), "a b", "in one line");
+        assert_eq!((Event::default().preview(), Event::default().size()), (String::new(), None));
+    }
+
+    #[test]
+    fn what_is_typed_says_what_is_looked_for() {
+        let tail = filter("device:pump prop.level:high over heat", "earliest", Some(1));
+        assert_eq!((tail.device.as_str(), tail.property.as_str(), tail.text.as_str()), ("pump", "level=high", "over heat"));
+        assert_eq!((tail.from.as_str(), tail.partition), ("earliest", Some(1)));
+        assert_eq!(filter(" prop.level ", "", None).property, "level");
+    }
+
+    #[test]
+    fn rows_are_few_and_what_is_not_shown_is_said() {
+        let mut rows = Rows::default();
+        for at in 0..100 {
+            let events = vec![Event::default(); 10];
+            rows.take(Told { matched: 1530, sampled_out: 1520, events, ..Told::default() }, NOW.plus(at * 250));
+        }
+        assert_eq!((rows.iter().count(), rows.newest(), rows.matched(), rows.shown()), (ROWS_MAX, 1000, 6120, 40));
+        assert_eq!(rows.note(), "Showing 1 in 153: this view takes 40 rows a second");
+        rows.take(Told { unread: 7, behind: 12, ..Told::default() }, NOW.plus(60_000));
+        assert_eq!(rows.note(), "7 a second not looked at: the filter had no time for them · 12 events before the end");
+    }
+}

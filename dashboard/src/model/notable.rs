@@ -1,0 +1,126 @@
+//! Changes as one-line facts for the stream of notable events: glyph, device, sentence.
+
+use super::change::{Change, Presence, Receipt, Refusal};
+use super::format::{duration, elapsed};
+use super::state::{DeviceState, Look, RECEIPT_LOST, REFUSED, REGISTRY, Tone, command_look, command_word};
+use super::time::Moment;
+use super::words::{disconnect_reason, protocol, sentence};
+
+/// A fact.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notable {
+    /// When.
+    pub time: Moment,
+    /// How it is shown.
+    pub look: Look,
+    /// Whom it is about.
+    pub device_id: String,
+    /// In words.
+    pub text: String,
+}
+
+/// The fact, if the change is one: steps on a command's way are not, its end is.
+#[must_use]
+pub fn of(change: &Change, away_since: Option<Moment>, now: Moment) -> Option<Notable> {
+    match change {
+        Change::Presence(presence) => Some(presence_fact(presence, away_since)),
+        Change::Refusal(refusal) => Some(refusal_fact(refusal)),
+        Change::Command(command, Some(step)) => {
+            let ended = command.ended_time? == step.time && command.state == step.step;
+            let tone = command_look(&step.step);
+            let took = command.enqueued_time.map(|at| at.millis_until(step.time)).unwrap_or_default();
+            let took = if step.step == "Completed" { format!(" in {}", duration(took)) } else { format!(" after {}", elapsed(took)) };
+            ended.then(|| Notable {
+                time: step.time,
+                look: tone,
+                device_id: command.device_id.clone(),
+                text: sentence(&format!("{} {}{took}", command.name(), command_word(&step.step))),
+            })
+        }
+        Change::Receipt(receipt) => receipt_fact(receipt),
+        Change::Deleted(id) => Some(Notable { time: now, look: REGISTRY, device_id: id.clone(), text: "Deleted".to_owned() }),
+        Change::Written(device) => {
+            let since = device.status_updated_time.filter(|since| since.millis_until(now) < 2_000);
+            let (look, text) = match (since, device.status.as_str(), &device.hold) {
+                (Some(_), "disabled", Some(hold)) => (DeviceState::Disabled.look(), format!("Disabled by {}", hold.by)),
+                (Some(_), "disabled", None) => (DeviceState::Disabled.look(), "Disabled by its manifest".to_owned()),
+                _ => (REGISTRY, "Identity written".to_owned()),
+            };
+            Some(Notable { time: since.unwrap_or(now), look, device_id: device.device_id.clone(), text })
+        }
+        Change::Command(_, None) | Change::Audit(_) => None,
+    }
+}
+
+/// What a connect or a disconnect comes to.
+#[must_use]
+pub fn presence_fact(presence: &Presence, away_since: Option<Moment>) -> Notable {
+    let (look, text) = if presence.is_connect() {
+        let away = away_since.map(|since| format!(" after {} away", elapsed(since.millis_until(presence.time)))).unwrap_or_default();
+        (DeviceState::Connected.look(), format!("Connected from {}{away}", presence.address))
+    } else {
+        let reason = disconnect_reason(presence.reason.as_deref().unwrap_or("for no reason that is known"));
+        let look =
+            if presence.device_connected { Look { tone: Tone::Mute, ..DeviceState::Offline.look() } } else { DeviceState::Offline.look() };
+        (look, format!("Disconnected: {reason}"))
+    };
+    Notable { time: presence.time, look, device_id: presence.device_id.clone(), text }
+}
+
+fn refusal_fact(refusal: &Refusal) -> Notable {
+    let text = format!("Refused: {} · {} from {}", refusal.text, protocol(&refusal.protocol), refusal.address);
+    Notable { time: refusal.time, look: REFUSED, device_id: refusal.claimed.clone(), text }
+}
+
+fn receipt_fact(receipt: &Receipt) -> Option<Notable> {
+    let lost = receipt.step.as_deref() == Some("ReceiptLost");
+    lost.then(|| Notable {
+        time: receipt.time.unwrap_or(receipt.enqueued_time_utc),
+        look: RECEIPT_LOST,
+        device_id: receipt.device_id.clone(),
+        text: format!("Receipt of command {} lost: {}", receipt.command_id, receipt.reason.as_deref().unwrap_or_default()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::change::{What, parse};
+
+    const NOW: Moment = Moment(1_795_402_872_000);
+
+    fn fact(text: &str) -> Option<Notable> {
+        let What::Change(change) = parse(text).unwrap().what else { panic!("a change") };
+        of(&change, Some(NOW.plus(-218_000)), NOW)
+    }
+
+    #[test]
+    fn what_happens_becomes_a_sentence() {
+        let text = format!(
+            r#"{{"kind":"presence","deviceId":"pump","connection":"17","protocol":"mqtt","address":"192.0.2.1","time":"{}","state":"connected","deviceConnected":true}}"#,
+            NOW.iso()
+        );
+        let connect = fact(&text).unwrap();
+        assert_eq!((connect.text.as_str(), connect.look.glyph), ("Connected from 192.0.2.1 after 3 m 38 s away", "connected"));
+        let text = text.replace(r#""connected","#, r#""disconnected","reason":"KeepAliveTimeout","#);
+        assert_eq!(fact(&text).unwrap().text, "Disconnected: keep-alive timeout");
+    }
+
+    #[test]
+    fn a_command_is_worth_a_line_when_it_has_ended() {
+        let text = r#"{"kind":"command","command":{"id":"12","deviceId":"valve","messageId":"open","state":"STATE","enqueuedTime":"2026-11-23T03:00:00.000Z",
+            "endedTime":ENDED},"step":{"time":"2026-11-23T03:00:00.212Z","step":"STATE"}}"#;
+        let ended = text.replace("STATE", "Completed").replace("ENDED", r#""2026-11-23T03:00:00.212Z""#);
+        assert_eq!(fact(&ended).unwrap().text, "Open completed in 212 ms");
+        assert_eq!(fact(&text.replace("STATE", "Delivered").replace("ENDED", "null")), None);
+    }
+
+    #[test]
+    fn receipts_are_worth_a_line_when_they_are_lost() {
+        let waits =
+            r#"{"kind":"receipt","commandId":"12","deviceId":"d","statusCode":"Success","enqueuedTimeUtc":"2026-11-23T03:00:07.2500000Z"}"#;
+        assert_eq!(fact(waits), None);
+        let lost = waits.replace('}', r#","time":"2026-11-23T03:00:08.000Z","step":"ReceiptLost","reason":"QueueFull"}"#);
+        assert_eq!(fact(&lost).unwrap().text, "Receipt of command 12 lost: QueueFull");
+    }
+}

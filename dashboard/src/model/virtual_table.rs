@@ -1,0 +1,226 @@
+//! A list of any length in a window that shows few of it: which rows are drawn, where they are, and which pages of a keyset hold them.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+/// Rows that are drawn beyond both edges, so that scrolling shows no gap.
+pub const OVERSCAN: usize = 10;
+
+/// Browsers lay out nothing taller than about 33 million pixels; Firefox stops at 17.8.
+const HEIGHT_MAX_PX: f64 = 15_000_000.0;
+
+/// A window on a list.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Window {
+    /// All rows.
+    pub rows: usize,
+    /// How tall each is, in pixels.
+    pub row_px: f64,
+    /// How tall the window is.
+    pub view_px: f64,
+}
+
+impl Window {
+    /// How tall the list is, as far as the scroll bar is concerned.
+    #[must_use]
+    pub fn height_px(&self) -> f64 {
+        (self.rows as f64 * self.row_px).min(HEIGHT_MAX_PX)
+    }
+
+    /// The rows to draw when so much is scrolled away, and where the first of them begins.
+    #[must_use]
+    pub fn rows_at(&self, scrolled_px: f64) -> (Range<usize>, f64) {
+        let first = self.first_at(scrolled_px);
+        let shown = (self.view_px / self.row_px.max(1.0)).ceil() as usize + 1;
+        let from = (first as usize).saturating_sub(OVERSCAN);
+        let to = (first as usize + shown + OVERSCAN).min(self.rows);
+        // Where the list is taller than a browser allows, rows stand where the window is, and not where they would be.
+        let top = scrolled_px - (first - from as f64) * self.row_px;
+        (from.min(to)..to, if self.is_cut() { top.max(0.0) } else { from as f64 * self.row_px })
+    }
+
+    /// The rows that are wholly to be seen, for people: from 1.
+    #[must_use]
+    pub fn shown_at(&self, scrolled_px: f64) -> (usize, usize) {
+        let first = self.first_at(scrolled_px).ceil() as usize;
+        let count = (self.view_px / self.row_px.max(1.0)).floor().max(1.0) as usize;
+        if self.rows == 0 { (0, 0) } else { ((first + 1).min(self.rows), (first + count).min(self.rows)) }
+    }
+
+    /// How much to scroll so that this row is in the window; nothing when it is.
+    #[must_use]
+    pub fn scroll_to(&self, row: usize, scrolled_px: f64) -> Option<f64> {
+        let (first, last) = self.shown_at(scrolled_px);
+        let row_at = |row: usize| row as f64 * self.row_px * self.ratio();
+        if row + 1 < first {
+            Some(row_at(row))
+        } else if row + 1 > last {
+            Some((row_at(row + 1) - self.view_px).max(0.0))
+        } else {
+            None
+        }
+    }
+
+    fn first_at(&self, scrolled_px: f64) -> f64 {
+        (scrolled_px.max(0.0) / (self.row_px.max(1.0) * self.ratio())).min(self.rows.saturating_sub(1) as f64)
+    }
+
+    fn is_cut(&self) -> bool {
+        self.rows as f64 * self.row_px > HEIGHT_MAX_PX
+    }
+
+    fn ratio(&self) -> f64 {
+        if self.is_cut() { HEIGHT_MAX_PX / (self.rows as f64 * self.row_px) } else { 1.0 }
+    }
+}
+
+/// Rows of a page of the API.
+pub const PAGE: usize = 500;
+
+/// Pages that are kept: what was looked at last.
+const PAGES_MAX: usize = 40;
+
+/// The rows of a list that have been fetched, by pages of a keyset: each page can be asked for with the key that the one before it gave.
+#[derive(Clone, Debug)]
+pub struct Pages<T> {
+    rows: BTreeMap<usize, Vec<T>>,
+    /// Behind what page the next begins; the first needs none. Kept for all pages: keys are small.
+    keys: Vec<Option<String>>,
+    /// The order in which pages were looked at, the latest last.
+    looked_at: Vec<usize>,
+    total: usize,
+}
+
+/// A page to fetch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its number, from 0.
+    pub page: usize,
+    /// The key behind which it begins.
+    pub after: Option<String>,
+}
+
+impl<T> Default for Pages<T> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), keys: vec![None], looked_at: Vec::new(), total: 0 }
+    }
+}
+
+impl<T> Pages<T> {
+    /// How many rows there are, as far as is known.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.total
+    }
+
+    /// A row, if it is here.
+    #[must_use]
+    pub fn row(&self, index: usize) -> Option<&T> {
+        self.rows.get(&(index / PAGE))?.get(index % PAGE)
+    }
+
+    /// Behind what a page begins; `None` when that is not known yet, or the page has not been fetched.
+    #[must_use]
+    pub fn key(&self, page: usize) -> Option<Option<String>> {
+        self.keys.get(page).filter(|_| self.rows.contains_key(&page)).cloned()
+    }
+
+    /// The first page that is missing of these rows. Far down it is the next whose key is known: pages in between are gone through.
+    #[must_use]
+    pub fn wanted(&self, rows: &Range<usize>) -> Option<Wanted> {
+        let pages = rows.start / PAGE..=rows.end.saturating_sub(1).max(rows.start) / PAGE;
+        let missing = pages.into_iter().find(|page| !self.rows.contains_key(page) && page * PAGE < self.total.max(1))?;
+        let page = missing.min(self.keys.len() - 1);
+        Some(Wanted { page, after: self.keys.get(page).cloned().flatten() })
+    }
+
+    /// Takes a page in, with the key of the one behind it (none: this was the last) and how many rows there are in all.
+    pub fn put(&mut self, page: usize, rows: Vec<T>, next: Option<String>, total: usize) {
+        let end = page * PAGE + rows.len();
+        self.total = if next.is_some() { total.max(end) } else { end };
+        if let (Some(next), true) = (next, page + 1 == self.keys.len()) {
+            self.keys.push(Some(next));
+        }
+        self.rows.insert(page, rows);
+        self.looked_at.retain(|looked| *looked != page);
+        self.looked_at.push(page);
+        while self.looked_at.len() > PAGES_MAX {
+            let oldest = self.looked_at.remove(0);
+            self.rows.remove(&oldest);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Window = Window { rows: 100_000, row_px: 38.0, view_px: 700.0 };
+
+    #[test]
+    fn few_rows_are_drawn_of_many() {
+        assert_eq!(ALL.rows_at(0.0), (0..30, 0.0));
+        let (rows, top) = ALL.rows_at(50_000.0 * 38.0);
+        assert_eq!((rows, top), (49_990..50_030, 49_990.0 * 38.0));
+        let (rows, _) = ALL.rows_at(ALL.height_px() - 700.0);
+        assert_eq!(rows.end, 100_000);
+        assert_eq!(ALL.rows_at(1e12).0.end, 100_000, "a browser that scrolls too far");
+        assert_eq!(ALL.rows_at(-50.0).0, 0..30, "or back");
+    }
+
+    #[test]
+    fn what_is_said_to_be_shown_is_shown() {
+        assert_eq!(ALL.shown_at(0.0), (1, 18));
+        assert_eq!(ALL.shown_at(19.0), (2, 19));
+        assert_eq!(Window { rows: 0, ..ALL }.shown_at(0.0), (0, 0));
+        assert_eq!(Window { rows: 3, ..ALL }.shown_at(0.0), (1, 3));
+        assert_eq!(Window { rows: 0, ..ALL }.rows_at(0.0).0, 0..0);
+    }
+
+    #[test]
+    fn a_list_that_is_too_tall_for_a_browser_can_be_scrolled_to_its_end() {
+        let window = Window { rows: 1_000_000, ..ALL };
+        assert_eq!(window.height_px(), HEIGHT_MAX_PX);
+        let (rows, top) = window.rows_at(HEIGHT_MAX_PX - 700.0);
+        assert!(rows.end > 999_960 && rows.len() <= 40, "{rows:?}");
+        assert!(top <= HEIGHT_MAX_PX - 700.0);
+    }
+
+    #[test]
+    fn a_row_is_scrolled_to_only_when_it_is_not_there() {
+        assert_eq!(ALL.scroll_to(5, 0.0), None);
+        assert_eq!(ALL.scroll_to(20, 0.0), Some(21.0 * 38.0 - 700.0));
+        assert_eq!(ALL.scroll_to(5, 3800.0), Some(5.0 * 38.0));
+    }
+
+    #[test]
+    fn pages_are_fetched_by_the_key_of_the_one_before() {
+        let mut pages = Pages::default();
+        assert_eq!(pages.wanted(&(0..30)), Some(Wanted { page: 0, after: None }));
+        pages.put(0, (0..PAGE).collect(), Some("k1".to_owned()), 2000);
+        assert_eq!((pages.wanted(&(0..30)), pages.total()), (None, 2000));
+        // Far down the keys in between are not known.
+        assert_eq!(pages.wanted(&(1900..1930)), Some(Wanted { page: 1, after: Some("k1".to_owned()) }));
+        pages.put(1, (PAGE..2 * PAGE).collect(), None, 2000);
+        assert_eq!((pages.total(), pages.row(2 * PAGE - 1), pages.row(2 * PAGE)), (2 * PAGE, Some(&(2 * PAGE - 1)), None));
+        assert_eq!(pages.wanted(&(390..900)), None);
+    }
+
+    #[test]
+    fn an_empty_list_is_asked_for_once() {
+        let mut pages = Pages::<u8>::default();
+        pages.put(0, Vec::new(), None, 0);
+        assert_eq!((pages.wanted(&(0..0)), pages.total()), (None, 0));
+    }
+
+    #[test]
+    fn pages_that_nobody_looks_at_are_let_go_of_and_can_be_fetched_again() {
+        let mut pages = Pages::default();
+        for page in 0..100 {
+            pages.put(page, vec![(); PAGE], Some(format!("k{}", page + 1)), 100_000);
+        }
+        assert_eq!(pages.rows.len(), PAGES_MAX);
+        assert_eq!(pages.wanted(&(10..20)), Some(Wanted { page: 0, after: None }));
+        assert_eq!(pages.wanted(&(PAGE * 5..PAGE * 5 + 1)), Some(Wanted { page: 5, after: Some("k5".to_owned()) }));
+    }
+}

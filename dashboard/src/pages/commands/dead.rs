@@ -1,0 +1,83 @@
+//! Commands that ended without effect, why, and the way to send them once more.
+
+use leptos::prelude::*;
+
+use super::Known;
+use super::list::send_again;
+use crate::app::Who;
+use crate::model::change::Command;
+use crate::model::format::count;
+use crate::model::state::{command_look, command_word};
+use crate::model::words::sentence;
+use crate::parts::id::DeviceLink;
+use crate::parts::notice::Empty;
+use crate::parts::panel::Panel;
+use crate::parts::sign::Badge;
+use crate::parts::toast::Toasts;
+use crate::parts::when::For as Since;
+use crate::routes::Route;
+
+/// Rows.
+const ROWS: usize = 6;
+
+/// The panel.
+#[component]
+pub fn Dead(known: Known) -> impl IntoView {
+    let rows = Memo::new(move |_| known.book.with(|book| book.dead(ROWS).into_iter().cloned().collect::<Vec<_>>()));
+    let aside = move || view! { <span class="panel__note">"latest first"</span> };
+    view! {
+        <Panel heading="Ended without effect".to_owned() class="col-8" aside>
+            {move || if rows.with(Vec::is_empty) {
+                view! { <Empty heading="None"><p>"Commands that expire, are rejected or are given up are here, to be sent once more."</p></Empty> }.into_any()
+            } else {
+                view! {
+                    <div class="table table--dead" role="table" aria-label="Commands that ended without effect">
+                        <div class="table__row table__row--head" role="row">
+                            <span role="columnheader">"Command"</span><span role="columnheader">"Device"</span><span role="columnheader">"Why"</span>
+                            <span role="columnheader">"When"</span><span role="columnheader">"What happened"</span><span role="columnheader"><span class="sr">"Action"</span></span>
+                        </div>
+                        {rows.get().into_iter().map(row).collect_view()}
+                    </div>
+                }
+                .into_any()
+            }}
+        </Panel>
+    }
+    .into_any()
+}
+
+fn row(command: Command) -> impl IntoView {
+    let who: Who = expect_context();
+    let toasts: Toasts = expect_context();
+    let (name, happened, look) = (command.name(), happened(&command), command_look(&command.state));
+    let Command { id, device_id, state, ended_time, .. } = command;
+    let word = match state.as_str() {
+        "Rejected" => "Rejected".to_owned(),
+        "DeliveryCountExceeded" => "Gave up".to_owned(),
+        other => sentence(command_word(other)),
+    };
+    let path = Route::Command(id.clone()).path();
+    let may = who.may("Commands");
+    view! {
+        <div class="table__row" role="row">
+            <span role="cell" data-col="cmd" class="table__clip"><a href=path title=name>{name.clone()}</a></span>
+            <span role="cell" data-col="dev"><DeviceLink id=device_id /></span>
+            <span role="cell" data-col="why"><Badge look word /></span>
+            <span role="cell" data-col="when" class="dim"><Since since=ended_time ago=true /></span>
+            <span role="cell" data-col="note" class="table__clip dim" title=happened>{happened.clone()}</span>
+            <span role="cell" data-col="act"><button class="btn btn--small" type="button" disabled=!may on:click=move |_| send_again(&id, toasts)>"Again"</button></span>
+        </div>
+    }
+}
+
+fn happened(command: &Command) -> String {
+    let deliveries = count(command.delivery_count, "delivery", "deliveries");
+    match (command.state.as_str(), command.delivery_count) {
+        ("Expired", 0) => "The device was not there to take it".to_owned(),
+        ("Expired", _) => format!("{deliveries}, none acknowledged in time"),
+        ("Rejected", _) => "The device refused it".to_owned(),
+        ("DeliveryCountExceeded", _) => format!("{deliveries}, none acknowledged"),
+        ("Purged", _) => "Its queue was emptied".to_owned(),
+        (state, _) => sentence(command_word(state)),
+    }
+}

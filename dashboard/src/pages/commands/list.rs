@@ -1,0 +1,180 @@
+//! The way of each command, the newest first. It stands still while somebody reads it: what has come meanwhile waits behind a count.
+
+use std::collections::HashSet;
+
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+
+use super::{Known, of_known};
+use crate::api::post;
+use crate::app::Who;
+use crate::browser::Place;
+use crate::model::book::Stage;
+use crate::model::change::Command;
+use crate::model::format::{duration, elapsed};
+use crate::model::state::{command_look, command_word};
+use crate::model::words::sentence;
+use crate::parts::id::Id;
+use crate::parts::notice::Empty;
+use crate::parts::panel::Panel;
+use crate::parts::sign::{Badge, Icon};
+use crate::parts::toast::Toasts;
+use crate::parts::waterfall::{Axis, Steps, Track};
+use crate::parts::when::use_now;
+use crate::routes::{Route, segment};
+
+/// Rows at first, and how many more each time.
+const ROWS: usize = 15;
+
+/// The panel.
+#[component]
+pub fn List(known: Known, stage: Memo<Option<Stage>>) -> impl IntoView {
+    let room = RwSignal::new(ROWS);
+    let reads = RwSignal::new(false);
+    let open = RwSignal::new(None::<u64>);
+    let asked = StoredValue::new(HashSet::<u64>::new());
+    let newest = Memo::new(move |_| {
+        let numbers = |book: &crate::model::book::Book| {
+            book.newest(stage.get(), room.get()).iter().filter_map(|command| command.id.parse().ok()).collect::<Vec<u64>>()
+        };
+        known.book.with(numbers)
+    });
+    // Another filter, or more room, is the operator's own act.
+    let shown = RwSignal::new(Vec::<u64>::new());
+    Effect::new(move |before: Option<(Option<Stage>, usize)>| {
+        let now = (stage.get(), room.get());
+        let rows = newest.get();
+        if !reads.get() || before.is_some_and(|before| before != now) {
+            shown.set(rows);
+        }
+        now
+    });
+    let waiting =
+        Memo::new(move |_| shown.with(|shown| newest.with(|newest| newest.iter().filter(|number| !shown.contains(number)).count())));
+    Effect::new(move |_| {
+        // Its own signal alone: what is learned must not ask again.
+        for number in shown.get() {
+            let bare = known.book.with_untracked(|book| book.get(number).is_some_and(|command| command.steps.is_empty()));
+            if bare && asked.try_update_value(|asked| asked.insert(number)) == Some(true) {
+                known.ask_steps(&number.to_string());
+            }
+        }
+    });
+    let aside = move || {
+        view! {
+            {move || (waiting.get() > 0).then(|| view! { <button class="btn btn--quiet btn--small" type="button" on:click=move |_| shown.set(newest.get_untracked())>{format!("{} new", waiting.get())}</button> })}
+            <div class="legend panel__note wide-only">
+                <span class="legend__item"><svg width="20" height="10" aria-hidden="true"><rect class="waterfall__queued" x=".5" y=".5" width="19" height="9" rx="2"></rect></svg>"in the queue"</span>
+                <span class="legend__item"><svg width="20" height="10" aria-hidden="true"><rect class="waterfall__flight" width="20" height="10" rx="2"></rect></svg>"with the device"</span>
+                <span class="legend__item"><svg width="26" height="10" aria-hidden="true"><line class="waterfall__receipt" x1="0" x2="20" y1="5" y2="5"></line><circle class="waterfall__read" cx="21" cy="5" r="3.5"></circle></svg>"receipt read"</span>
+            </div>
+        }
+    };
+    let older = move |_| {
+        let held = known.book.with_untracked(|book| book.newest(stage.get_untracked(), usize::MAX).len());
+        room.update(|room| *room += ROWS);
+        if held < room.get_untracked()
+            && let Some(before) = known.older.get_untracked()
+        {
+            known.ask(stage.get_untracked(), Some(before));
+        }
+    };
+    let more =
+        move || known.older.with(Option::is_some) || known.book.with(|book| book.newest(stage.get(), room.get() + 1).len() > room.get());
+    let foot = move || {
+        view! {
+            <span>{move || known.book.with(|book| of_known(shown.with(Vec::len), book))}</span>
+            {move || more().then(|| view! { <button class="btn btn--quiet btn--small" type="button" on:click=older>"Older"</button> })}
+            <span class="push wide-only">"Scale is logarithmic: time since the command was enqueued"</span>
+        }
+    };
+    view! {
+        <Panel heading="Where each command is".to_owned() aside foot=ViewFn::from(foot)>
+            <div class="waterfall" on:pointerenter=move |_| reads.set(true) on:pointerleave=move |_| reads.set(false)
+                on:focusin=move |_| reads.set(true) on:focusout=move |_| reads.set(false)>
+                <div class="waterfall__row waterfall__row--head">
+                    <span data-col="cmd">"Command"</span><span data-col="dev">"Device"</span><span data-col="state">"State"</span><span data-col="track"><Axis /></span><span data-col="total" class="num">"Age or total"</span>
+                </div>
+                {move || shown.with(Vec::is_empty).then(|| view! {
+                    <Empty heading="No commands"><p>"One is sent on a device's page, with "<code>"mooring-hub command send"</code>", or by a back end."</p></Empty>
+                })}
+                <For each=move || shown.get() key=|number| *number let(number)><Row known number open /></For>
+            </div>
+        </Panel>
+    }
+    .into_any()
+}
+
+#[component]
+fn Row(known: Known, number: u64, open: RwSignal<Option<u64>>) -> impl IntoView {
+    let now = use_now();
+    // It is in the book for as long as its row is there, unless a thousand newer ones came.
+    let command = Memo::new(move |_| known.book.with(|book| book.get(number).cloned()).unwrap_or_default());
+    let first = command.get_untracked();
+    let is_open = Memo::new(move |_| open.get() == Some(number));
+    let state = Memo::new(move |_| command.with(|command| command.state.clone()));
+    let word = move || match state.get().as_str() {
+        "Invisible" => "Awaiting ack".to_owned(),
+        "DeliveryCountExceeded" => "Gave up".to_owned(),
+        "Rejected" => "Rejected".to_owned(),
+        other => sentence(command_word(other)),
+    };
+    let took = move || {
+        command.with(|command| match (command.enqueued_time, command.ended_time) {
+            (Some(begun), Some(ended)) => duration(begun.millis_until(ended)),
+            (Some(begun), None) => elapsed(begun.millis_until(now.get())),
+            _ => String::new(),
+        })
+    };
+    let press = move |_| open.update(|open| *open = if *open == Some(number) { None } else { Some(number) });
+    view! {
+        <button class="waterfall__row" type="button" aria-expanded=move || is_open.get().to_string() on:click=press>
+            <span data-col="cmd"><span class="waterfall__name" title=first.name()>{first.name()}</span><span class="id dim">{format!("no. {number}")}</span></span>
+            <span data-col="dev"><Id id=first.device_id /></span>
+            <span data-col="state"><Badge look=Signal::derive(move || command_look(&state.get())) word=Signal::derive(word) /></span>
+            <span data-col="track"><Track command /></span>
+            <span data-col="total" class="num">{move || took()}</span>
+        </button>
+        {move || is_open.get().then(|| view! { <More command /> })}
+    }
+    .into_any()
+}
+
+#[component]
+fn More(command: Memo<Command>) -> impl IntoView {
+    let who: Who = expect_context();
+    let toasts: Toasts = expect_context();
+    let place: Place = expect_context();
+    let ids = command.with_untracked(|command| (command.id.clone(), command.device_id.clone()));
+    let again = move || command.with(|command| command.can_be_sent_again) && who.may("Commands");
+    let id = ids.0.clone();
+    let send = move |_| send_again(&id, toasts);
+    let (page, device) = (Route::Command(ids.0).path(), Route::Device(ids.1).path());
+    let key = move |event: leptos::ev::KeyboardEvent| {
+        if event.key() == "Enter" {
+            event.stop_propagation();
+        }
+    };
+    let _ = place;
+    view! {
+        <div class="waterfall__steps" on:keydown=key>
+            {move || command.with(|command| view! { <Steps steps=command.steps.clone() sent_by=command.sent_by.clone() /> })}
+            <div class="row row--wrap waterfall__acts">
+                <a class="btn btn--small" href=page>"Details"</a><a class="btn btn--small" href=device>"Device"</a>
+                {move || { let send = send.clone(); again().then(|| view! { <button class="btn btn--small" type="button" on:click=send><Icon name="refresh" />"Send again"</button> }) }}
+            </div>
+        </div>
+    }
+    .into_any()
+}
+
+/// Sends one once more, as a new command.
+pub fn send_again(id: &str, toasts: Toasts) {
+    let path = format!("/commands/{}/send-again", segment(id));
+    spawn_local(async move {
+        match post::<Command>(&path, &[], &[]).await {
+            Ok(sent) => toasts.say(command_look("Enqueued"), format!("Sent again as command {}", sent.id), "It is the newest in the list."),
+            Err(failure) => toasts.failed("Not sent again", failure.text),
+        }
+    });
+}

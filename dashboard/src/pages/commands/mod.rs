@@ -1,0 +1,179 @@
+//! Commands and receipts: how many are where, the way of each, how long they took, and those that ended without effect.
+
+mod dead;
+mod latency;
+mod list;
+
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+
+use crate::api::{Failure, get};
+use crate::browser::Place;
+use crate::model::book::{BOOK_MAX, Book, Stage};
+use crate::model::change::{Change, Command, Step};
+use crate::model::format::{NOTHING, count, elapsed, number, percent};
+use crate::model::hub::Commands as Page;
+use crate::model::state::{ALERT, command_look};
+use crate::parts::notice::Notice;
+use crate::parts::sign::{Glyph, Icon};
+use crate::parts::when::use_now;
+use crate::routes::{Query, Route, segment};
+use crate::world::World;
+use dead::Dead;
+use latency::Latency;
+use list::List;
+
+const DAY_MS: i64 = 86_400_000;
+
+/// What is known of commands, for the panels of this page.
+#[derive(Clone, Copy)]
+struct Known {
+    book: RwSignal<Book>,
+    failure: RwSignal<Option<Failure>>,
+    /// Behind what the list of a stage goes on.
+    older: RwSignal<Option<String>>,
+}
+
+/// The page.
+#[component]
+pub fn Commands() -> impl IntoView {
+    let world: World = expect_context();
+    let place: Place = expect_context();
+    let stage = Memo::new(move |_| place.query.with(|query| query.get("state").and_then(Stage::named)));
+    let known = Known { book: RwSignal::new(Book::default()), failure: RwSignal::new(None), older: RwSignal::new(None) };
+    Effect::new(move |_| {
+        world.missed.track();
+        known.ask(stage.get(), None);
+        known.ask_dead();
+    });
+    Effect::new(move |_| world.latest.with(|changes| known.hear(changes)));
+    let sub = move || {
+        let backlog = world.rates.with(|rates| rates.latest().backlog);
+        format!("{} on their way", count(backlog.enqueued + backlog.delivered, "command", "commands"))
+    };
+    view! {
+        <div class="page__head">
+            <div class="page__title"><h1>"Commands and receipts"</h1><p class="page__sub">{move || sub()}</p></div>
+            <a class="btn btn--primary" href=Route::Compose.path()><Icon name="commands" />"Compose"</a>
+        </div>
+        <div class="stack">
+            {move || known.failure.get().map(|failure| view! { <Notice look=ALERT text="The commands can't be shown".to_owned() more=failure.text /> })}
+            <Funnel stage />
+            <List known stage />
+            <div class="grid"><Latency known /><Dead known /></div>
+        </div>
+    }
+    .into_any()
+}
+
+impl Known {
+    /// Asks for the newest of a stage, or for those before.
+    fn ask(self, stage: Option<Stage>, before: Option<String>) {
+        let query = Query::default()
+            .with("limit", if before.is_some() { "100" } else { "200" })
+            .with("state", stage.map(Stage::asked).unwrap_or_default())
+            .with("before", before.unwrap_or_default());
+        spawn_local(async move {
+            match get::<Page>(&format!("/commands{}", query.text())).await {
+                Ok(page) => {
+                    let _ = self.failure.try_set(None);
+                    let _ = self.older.try_set(page.next);
+                    let _ = self.book.try_update(|book| page.commands.into_iter().for_each(|command| book.learn(command, None)));
+                }
+                Err(failure) => drop(self.failure.try_set(Some(failure))),
+            }
+        });
+    }
+
+    fn ask_dead(self) {
+        spawn_local(async move {
+            if let Ok(page) = get::<Page>("/commands?state=DeadLettered&limit=20").await {
+                let _ = self.book.try_update(|book| page.commands.into_iter().for_each(|command| book.learn(command, None)));
+            }
+        });
+    }
+
+    /// Asks for a command's steps, which lists do not have.
+    fn ask_steps(self, id: &str) {
+        let path = format!("/commands/{}", segment(id));
+        spawn_local(async move {
+            if let Ok(command) = get::<Command>(&path).await {
+                let _ = self.book.try_update(|book| book.learn(command, None));
+            }
+        });
+    }
+
+    fn hear(self, changes: &[Change]) {
+        let about = |change: &Change| matches!(change, Change::Command(..) | Change::Receipt(_));
+        if !changes.iter().any(about) {
+            return;
+        }
+        self.book.update(|book| {
+            for change in changes {
+                match change {
+                    Change::Command(command, step) => book.learn(Command::clone(command), step.clone()),
+                    Change::Receipt(receipt) => {
+                        if let (Some(time), Some(step)) = (receipt.time, receipt.step.clone()) {
+                            let step =
+                                Step { time, step, protocol: None, delivery_count: None, reason: receipt.reason.clone(), r#as: None };
+                            book.receipt(&receipt.command_id, step);
+                        }
+                    }
+                    _ => {}
+                }
+            }
+        });
+    }
+}
+
+/// How many are where; each is a filter.
+#[component]
+fn Funnel(stage: Memo<Option<Stage>>) -> impl IntoView {
+    let world: World = expect_context();
+    let place: Place = expect_context();
+    let now = use_now();
+    let backlog = Memo::new(move |_| world.rates.with(|rates| rates.latest().backlog));
+    let ended = Memo::new(move |_| {
+        let day_ago = now.get().plus(-DAY_MS);
+        world.rates.with_untracked(|rates| rates.by_reason(day_ago, now.get(), |sample| &sample.commands.ended))
+    });
+    let total = move || ended.with(|ended| ended.iter().map(|(_, count)| count).sum::<u64>());
+    let counted = move |of: Stage| match of {
+        Stage::Enqueued => backlog.get().enqueued,
+        Stage::Delivered => backlog.get().delivered,
+        ended_so => ended.with(|ended| ended.iter().filter(|(outcome, _)| Stage::of(outcome) == ended_so).map(|(_, count)| count).sum()),
+    };
+    let note = move |of: Stage| match of {
+        Stage::Enqueued => match backlog.get().oldest {
+            Some(oldest) => format!("oldest {}", elapsed(oldest.millis_until(now.get()))),
+            None => "none waits".to_owned(),
+        },
+        Stage::Delivered => "with their devices".to_owned(),
+        Stage::Completed if total() > 0 => format!("{} of ended, in 24 h", percent(counted(of), total())),
+        _ => "in 24 h".to_owned(),
+    };
+    let step = |of: Stage| {
+        let look = command_look(of.name());
+        let press = move |_| {
+            let next = if stage.get_untracked() == Some(of) { "" } else { of.name() };
+            place.filter(&Query::default().with("state", next));
+        };
+        view! {
+            <button class="funnel__step" type="button" data-tone=look.tone.name() aria-pressed=move || (stage.get() == Some(of)).to_string() on:click=press>
+                <span class="funnel__name"><Glyph look />{of.word()}</span>
+                <span class="funnel__n">{move || number(counted(of))}</span>
+                <span class="funnel__note">{move || note(of)}</span>
+            </button>
+        }
+    };
+    view! { <div class="funnel" role="group" aria-label="Filter by state">{Stage::ALL.map(step)}</div> }.into_any()
+}
+
+/// How many there are of so many, for a foot.
+fn of_known(shown: usize, book: &Book) -> String {
+    match book.len() {
+        0 => NOTHING.to_owned(),
+        BOOK_MAX.. => format!("{} of the {} newest", number(shown as u64), number(BOOK_MAX as u64)),
+        known => format!("{} of {} that this page knows", number(shown as u64), number(known as u64)),
+    }
+}

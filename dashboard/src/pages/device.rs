@@ -1,0 +1,336 @@
+//! One device: how it is, its whole story on an axis and as a list, its identity, and a command to send.
+
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+
+use super::compose::Compose;
+use super::credentials::Credentials;
+use super::device_actions::Actions;
+use crate::api::{Failure, get};
+use crate::browser::Place;
+use crate::link::ask::Ask;
+use crate::model::change::{Change, Device as Identity, Step, What, parse};
+use crate::model::format::{NOTHING, count, number};
+use crate::model::state::DeviceState;
+use crate::model::timeline::{Kind, Page, Story};
+use crate::model::words::{authentication, disconnect_reason};
+use crate::parts::control::{Chip, Copy, Seg};
+use crate::parts::lanes::Lanes;
+use crate::parts::notice::{Empty, Notice, Skeleton};
+use crate::parts::panel::{Fact, Panel};
+use crate::parts::payload::PayloadView;
+use crate::parts::sign::{Badge, Glyph};
+use crate::parts::timeline::{Row, Timeline};
+use crate::parts::when::{At, For, use_now};
+use crate::routes::{Query, Route, segment};
+use crate::world::{KINDS, World};
+
+const MINUTE_MS: i64 = 60_000;
+
+/// How long the axis is: as the address has it, in minutes, and in words.
+const SPANS: [(&str, i64, &str); 5] =
+    [("15m", 15, "15 min"), ("1h", 60, "1 h"), ("6h", 360, "6 h"), ("24h", 1440, "24 h"), ("7d", 10_080, "7 d")];
+
+/// Rows of the list at first, and how many more each time.
+const ROWS: usize = 60;
+
+/// Facts of its past that are asked for at once.
+const PAGE: &str = "200";
+
+/// What is known of it.
+#[derive(Clone, Copy)]
+struct Known {
+    identity: RwSignal<Option<Identity>>,
+    /// Whether the hub has said whether there is one.
+    asked: RwSignal<bool>,
+    connected: RwSignal<bool>,
+    /// Whether it comes and goes.
+    flapping: Memo<bool>,
+    /// Behind what its story goes on into the past.
+    older: RwSignal<Option<String>>,
+    story: RwSignal<Story>,
+    failure: RwSignal<Option<Failure>>,
+}
+
+/// The page.
+#[component]
+pub fn Device(
+    /// Which.
+    id: String,
+) -> impl IntoView {
+    let world: World = expect_context();
+    let who = id.clone();
+    let known = Known {
+        identity: RwSignal::new(None),
+        asked: RwSignal::new(false),
+        connected: RwSignal::new(false),
+        flapping: Memo::new(move |_| {
+            world.fleet.with(|fleet| fleet.as_ref().is_some_and(|fleet| fleet.flapping.iter().any(|flapping| flapping.device_id == who)))
+        }),
+        older: RwSignal::new(None),
+        story: RwSignal::new(Story::default()),
+        failure: RwSignal::new(None),
+    };
+    known.follow(&id);
+    known.recall(&id, None);
+    let gone = Memo::new(move |_| known.asked.get() && known.identity.with(Option::is_none));
+    let nothing = Memo::new(move |_| gone.get() && known.story.with(|story| story.entries().is_empty()));
+    let named = id.clone();
+    let whole = move || {
+        view! {
+            {gone.get().then(|| view! { <Notice look=DeviceState::Disabled.look() text="No device has this id now".to_owned() more="What is below is of one that had, or of somebody who said to be it.".to_owned() /> })}
+            <div class="grid">
+                <div class="stack col-8"><Timelines known id=named.clone() /></div>
+                <div class="stack col-4"><Compose id=named.clone() connected=known.connected pending=Signal::derive(move || known.story.with(Story::pending)) /><Credentials id=named.clone() kind=Signal::derive(move || known.identity.with(|identity| identity.as_ref().map(|identity| identity.authentication.r#type.clone()).unwrap_or_default())) /><IdentityPanel known /></div>
+            </div>
+        }
+        .into_any()
+    };
+    let unknown = || {
+        view! {
+            <section class="panel">
+                <Empty heading="This hub has no such device">
+                    <p>"Nobody has ever connected under this id, or it was so long ago that nothing is kept of it."</p>
+                    <p><a class="btn" href=Route::Devices.path()>"All devices"</a></p>
+                </Empty>
+            </section>
+        }
+        .into_any()
+    };
+    view! {
+        <Head id known />
+        <div class="stack">
+            {move || known.failure.get().map(|failure| view! { <Notice look=crate::model::state::ALERT text="Its past can't be shown".to_owned() more=failure.text /> })}
+            {move || if nothing.get() { unknown() } else { whole() }}
+        </div>
+    }
+    .into_any()
+}
+
+impl Known {
+    fn state(self) -> Option<DeviceState> {
+        let connected = self.connected.get();
+        let flapping = self.flapping.get();
+        let seen = self.story.with(|story| !story.spans().is_empty());
+        let disabled = self.identity.with(|identity| Some(identity.as_ref()?.status == "disabled"));
+        match (disabled, connected, flapping) {
+            (None, false, _) => None,
+            (Some(true), ..) => Some(DeviceState::Disabled),
+            (_, _, true) => Some(DeviceState::Flapping),
+            (_, true, _) => Some(DeviceState::Connected),
+            _ if seen => Some(DeviceState::Offline),
+            _ => Some(DeviceState::Never),
+        }
+    }
+
+    /// What happens to it from now on, and how things stand.
+    fn follow(self, id: &str) {
+        let world: World = expect_context();
+        let boot = move || world.hub.with_untracked(|hub| hub.as_ref().map(|hub| hub.boot.clone()).unwrap_or_default());
+        let ask = Ask::Changes { kinds: KINDS, device: Some(id.to_owned()), snapshot: true };
+        let subscription = world.subscribe(ask, None, move |_, text| match parse(text).map(|message| message.what) {
+            Some(What::SnapshotBegin) => {
+                self.connected.set(false);
+            }
+            Some(What::SnapshotEnd) => {
+                self.asked.set(true);
+            }
+            Some(What::Change(change)) => self.apply(change, &boot()),
+            _ => {}
+        });
+        // Ends with the page.
+        StoredValue::new_local(subscription);
+    }
+
+    fn apply(self, change: Change, boot: &str) {
+        match change {
+            Change::Written(device) => self.identity.set(Some(*device)),
+            Change::Deleted(_) => self.identity.set(None),
+            Change::Presence(presence) => {
+                self.connected.set(presence.device_connected);
+                self.story.update(|story| story.presence(&presence, boot));
+            }
+            Change::Audit(entry) => self.story.update(|story| story.recorded(*entry)),
+            Change::Refusal(refusal) => self.story.update(|story| story.refusal(refusal)),
+            Change::Command(command, step) => self.story.update(|story| story.command(*command, step)),
+            Change::Receipt(receipt) => {
+                if let (Some(time), Some(step)) = (receipt.time, receipt.step) {
+                    let step = Step { time, step, protocol: None, delivery_count: None, reason: receipt.reason, r#as: None };
+                    self.story.update(|story| story.receipt(&receipt.command_id, step));
+                }
+            }
+        }
+    }
+
+    /// What is kept of its past: the newest of it, or what came before.
+    fn recall(self, id: &str, before: Option<String>) {
+        let query = Query::default().with("limit", PAGE).with("before", before.unwrap_or_default());
+        let path = format!("/devices/{}/timeline{}", segment(id), query.text());
+        spawn_local(async move {
+            match get::<Page>(&path).await {
+                Ok(page) => {
+                    let _ = self.older.try_set(page.next);
+                    let _ = self.story.try_update(|story| page.entries.into_iter().for_each(|told| story.told(told)));
+                }
+                Err(failure) => drop(self.failure.try_set(Some(failure))),
+            }
+        });
+    }
+}
+
+#[component]
+fn Head(id: String, known: Known) -> impl IntoView {
+    let state = Memo::new(move |_| known.state());
+    let last = Memo::new(move |_| known.story.with(|story| story.spans().last().cloned()));
+    let since = Signal::derive(move || match (known.connected.get(), last.get()) {
+        (true, Some(last)) => Some(last.from),
+        (false, Some(last)) => last.until,
+        _ => None,
+    });
+    let why = move || {
+        last.get()
+            .filter(|_| !known.connected.get())
+            .and_then(|last| last.reason)
+            .map(|reason| format!(" · {}", disconnect_reason(&reason)))
+    };
+    let held = move || {
+        known
+            .identity
+            .with(|identity| identity.as_ref().and_then(|identity| identity.hold.clone()))
+            .map(|hold| format!(" · shut out by {}", hold.by))
+    };
+    let sentence = move || {
+        since.get().map(
+            |at| view! { <span>"for "<strong><For since /></strong>", since "<At time=at />" UTC"{move || why()}{move || held()}</span> },
+        )
+    };
+    let status = Memo::new(move |_| known.identity.with(|identity| identity.as_ref().map(|identity| identity.status.clone())));
+    let managed =
+        Signal::derive(move || known.identity.with(|identity| identity.as_ref().is_some_and(|identity| identity.managed_by.is_some())));
+    let named = id.clone();
+    let actions = move || {
+        let id = named.clone();
+        status.get().map(|status| view! { <Actions id disabled={status == "disabled"} managed connected=known.connected /> })
+    };
+    view! {
+        <div class="page__head">
+            <div class="page__title">
+                <p class="page__sub"><a href=Route::Devices.path()>"Devices"</a></p>
+                <div class="row"><h1 class="id id--title">{id.clone()}</h1><Copy text=id label="Copy the device id" /></div>
+                <p class="row row--wrap page__sub">
+                    {move || state.get().map(|state| view! { <Badge look=state.look() word=state.word().to_owned() /> })}{move || sentence()}
+                </p>
+            </div>
+            {move || actions()}
+        </div>
+    }
+    .into_any()
+}
+
+#[component]
+fn Timelines(known: Known, id: String) -> impl IntoView {
+    let place: Place = expect_context();
+    let now = use_now();
+    let span =
+        Memo::new(move |_| place.query.with(|query| SPANS.iter().position(|(name, ..)| query.get("span") == Some(name)).unwrap_or(1)));
+    let minutes = move || SPANS.get(span.get()).map_or(60, |(_, minutes, _)| *minutes);
+    let choose = Callback::new(move |index: usize| {
+        let name = SPANS.get(index).map_or("", |(name, ..)| name);
+        place.filter(&place.query.get_untracked().with("span", if name == "1h" { "" } else { name }));
+    });
+    let kind = Memo::new(move |_| place.query.with(|query| Kind::ALL.into_iter().find(|kind| query.get("kind") == Some(kind.name()))));
+    let entries = Memo::new(move |_| known.story.with(Story::entries));
+    let spans = Memo::new(move |_| known.story.with(Story::spans));
+    let from = Signal::derive(move || now.get().plus(-minutes() * MINUTE_MS));
+    let room = RwSignal::new(ROWS);
+    let rows = Memo::new(move |_| {
+        let mut day = None;
+        let chosen = entries.get().into_iter().filter(|entry| kind.get().is_none_or(|kind| kind == entry.kind));
+        let of = |entry: crate::model::timeline::Entry| {
+            let new_day = day.is_none_or(|day: crate::model::time::Moment| !day.is_day_of(entry.time));
+            day = Some(entry.time);
+            Row { connected: known.story.with(|story| story.was_connected(entry.time)), day: new_day, entry }
+        };
+        chosen.take(room.get()).map(of).collect::<Vec<_>>()
+    });
+    let label = Signal::derive(move || {
+        let inside = entries.with(|entries| entries.iter().filter(|entry| entry.time >= from.get()).count());
+        format!("{}: {}", SPANS.get(span.get()).map_or("", |(.., word)| word), count(inside as u64, "event", "events"))
+    });
+    let choices = SPANS.iter().map(|(_, _, word)| *word).collect::<Vec<_>>();
+    let link = Signal::derive(move || {
+        place.query.track();
+        window().location().href().unwrap_or_default()
+    });
+    let aside = move || view! { <span class="wide-only row dim">"Copy link "<Copy text=link label="Copy a link to this view" /></span><Seg label="Span" choices=choices.clone() chosen=span choose /> };
+    let chip = move |of: Option<Kind>| {
+        let press = Callback::new(move |()| place.filter(&place.query.get_untracked().with("kind", of.map_or("", Kind::name))));
+        view! {
+            <Chip pressed=Signal::derive(move || kind.get() == of) press>
+                {of.map(|kind| view! { <Glyph look=kind.look() /> })}{of.map_or("Everything", Kind::word)}
+            </Chip>
+        }
+    };
+    let older = Callback::new(move |()| {
+        room.update(|room| *room += ROWS);
+        if entries.with_untracked(Vec::len) < room.get_untracked()
+            && let Some(before) = known.older.get_untracked()
+        {
+            known.recall(&id, Some(before));
+        }
+    });
+    let foot = move || {
+        let all = entries.with(Vec::len);
+        view! {
+            <span>{format!("{} of {}", number(rows.with(Vec::len) as u64), count(all as u64, "fact", "facts"))}</span>
+            {(all > room.get() || known.older.with(Option::is_some)).then(|| view! { <button class="btn btn--quiet btn--small" type="button" on:click=move |_| older.run(())>"Older"</button> })}
+            <span class="push">"Connections are kept for 7 d"</span>
+        }
+    };
+    view! {
+        <Panel heading="Timeline".to_owned() aside foot=ViewFn::from(foot)>
+            <div class="panel__body"><Lanes spans entries from to=now label /></div>
+            <div class="filters"><div class="chips" role="group" aria-label="Kinds">{chip(None)}{Kind::ALL.map(|kind| chip(Some(kind)))}</div></div>
+            {move || rows.with(Vec::is_empty).then(|| view! { <Empty heading="Nothing is known yet"><p>"What happens to this device is here within a second."</p></Empty> })}
+            <Timeline rows />
+        </Panel>
+    }
+    .into_any()
+}
+
+#[component]
+fn IdentityPanel(known: Known) -> impl IntoView {
+    let identity = move || {
+        let Some(identity) = known.identity.get() else {
+            return if known.asked.get() {
+                view! { <p class="dim">"There is none now."</p> }.into_any()
+            } else {
+                view! { <Skeleton /> }.into_any()
+            };
+        };
+        let owner = match &identity.managed_by {
+            Some(managed) => [managed.namespace.as_deref(), managed.name.as_deref()].into_iter().flatten().collect::<Vec<_>>().join("/"),
+            None => String::new(),
+        };
+        let tags = identity.tags.as_ref().and_then(|tags| serde_json::to_vec(tags).ok());
+        view! {
+            <dl class="facts facts--rows">
+                <Fact name="Sign-in">{authentication(&identity.authentication.r#type).to_owned()}</Fact>
+                <Fact name="Status">{identity.status.clone()}</Fact>
+                <Fact name="Status since"><For since=identity.status_updated_time ago=true /></Fact>
+                <Fact name="Reason">{identity.status_reason.clone().unwrap_or_else(|| NOTHING.to_owned())}</Fact>
+                <Fact name="Managed by"><span class="id">{if owner.is_empty() { "nobody".to_owned() } else { owner }}</span></Fact>
+                <Fact name="Generation"><span class="id">{identity.generation_id.clone()}</span></Fact>
+            </dl>
+            {identity.hold.map(|hold| view! {
+                <Notice look=DeviceState::Disabled.look() text=format!("Shut out by {}", hold.by)
+                    more=hold.since.map(|since| format!("since {}, whatever its manifest says", since.absolute())).unwrap_or_default() />
+            })}
+            {tags.map(|tags| view! { <h3>"Tags"</h3><PayloadView content=tags /> })}
+        }
+        .into_any()
+    };
+    let reconnects = Memo::new(move |_| known.story.with(|story| story.spans().len()));
+    let aside = move || view! { <span class="panel__note">{count(reconnects.get() as u64, "connection", "connections")}" known"</span> };
+    view! { <Panel heading="Identity".to_owned() aside><div class="panel__body stack">{move || identity()}</div></Panel> }.into_any()
+}

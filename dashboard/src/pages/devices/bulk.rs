@@ -1,0 +1,242 @@
+//! What can be done to many devices at once. Each deed names their number, and is locked until somebody has typed it.
+
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+use serde_json::{Value, json};
+
+use super::Fleet;
+use crate::api::{get, post};
+use crate::app::Who;
+use crate::browser::now;
+use crate::model::device_filter::DeviceFilter;
+use crate::model::format::{count, exact, number};
+use crate::model::hub::FleetPage;
+use crate::model::selection::{Outcome, Selection};
+use crate::model::state::{ALERT, DeviceState, Tone};
+use crate::model::virtual_table::Pages;
+use crate::parts::chart::Meter;
+use crate::parts::dialog::Dialog;
+use crate::parts::id::Id;
+use crate::parts::notice::Notice;
+use crate::parts::sign::{Glyph, Icon};
+use crate::routes::{Query, Route};
+
+/// As many as the hub does in one request, and gives on one page.
+const AT_ONCE: usize = 1_000;
+
+/// Ids that a dialog shows.
+const SHOWN: usize = 6;
+
+/// Failures that are listed.
+const FAILED_MAX: usize = 100;
+
+/// Ids that fit into an address.
+const ADDRESSED_MAX: u64 = 100;
+
+/// A deed: for the hub, as a verb, how it is asked, what stays if it is not done, and what follows from it.
+#[derive(Clone, Copy)]
+struct Deed {
+    action: &'static str,
+    verb: &'static str,
+    stays: &'static str,
+    icon: &'static str,
+    follows: &'static str,
+}
+
+const DEEDS: [Deed; 4] = [
+    Deed {
+        action: "enable",
+        verb: "Enable",
+        stays: "Leave them",
+        icon: "check",
+        follows: "Those that were shut out can sign in again. What a manifest disables stays disabled.",
+    },
+    Deed {
+        action: "disable",
+        verb: "Disable",
+        stays: "Keep them enabled",
+        icon: "power",
+        follows: "Their connections close within a second, and they can't sign in until somebody enables them. Queued commands stay and may expire.",
+    },
+    Deed {
+        action: "rotate",
+        verb: "Rotate keys of",
+        stays: "Keep their keys",
+        icon: "key",
+        follows: "The secondary key of each is replaced. Connections that were opened with it close. Managed ones are refused: their manifests keep their keys.",
+    },
+    Deed {
+        action: "delete",
+        verb: "Delete",
+        stays: "Keep them",
+        icon: "close",
+        follows: "Their identities, keys and queued commands are gone, and their connections close. Managed ones are refused: delete their manifests.",
+    },
+];
+
+/// The bar, while something is chosen, and its dialogs.
+#[component]
+pub fn Bulk(fleet: Fleet, filter: Memo<DeviceFilter>) -> impl IntoView {
+    let who: Who = expect_context();
+    let total = Memo::new(move |_| fleet.pages.with(Pages::total) as u64);
+    let chosen = Memo::new(move |_| fleet.chosen.with(|chosen| chosen.count(total.get())));
+    let may = who.may("Devices");
+    let deed = RwSignal::new(None::<Deed>);
+    let open = RwSignal::new(false);
+    let start = move |next: Deed| {
+        deed.set(Some(next));
+        open.set(true);
+    };
+    let button = move |next: Deed| {
+        let word = if next.action == "rotate" { "Rotate keys…".to_owned() } else { format!("{}…", next.verb) };
+        view! { <button class="btn btn--small" type="button" disabled=!may on:click=move |_| start(next)><Icon name=next.icon />{word}</button> }
+    };
+    // Few fit into an address; for more, ids are pasted there.
+    let command = move || {
+        let ids = fleet.chosen.with(Selection::ids).filter(|ids| ids.len() as u64 <= ADDRESSED_MAX)?;
+        let to = format!("{}{}", Route::Compose.path(), Query::default().with("device", ids.join(",")).text());
+        Some(view! { <a class="btn btn--small" href=to><Icon name="commands" />"Send…"</a> })
+    };
+    let bar = move || {
+        view! {
+            <div class="bulkbar" role="region" aria-label="Selected devices">
+                <strong>{move || number(chosen.get())}" selected"</strong>
+                {move || (!fleet.chosen.with(Selection::is_all)).then(|| view! {
+                    <button class="btn btn--quiet btn--small bulkbar__all" type="button" on:click=move |_| fleet.chosen.set(Selection::all())>{move || format!("Select all {}", number(total.get()))}</button>
+                })}
+                <span class="bulkbar__sep"></span>
+                {DEEDS.map(button)}{move || command()}
+                <button class="btn btn--quiet btn--icon btn--small bulkbar__clear" type="button" aria-label="Clear the selection" on:click=move |_| fleet.chosen.set(Selection::default())><Icon name="close" /></button>
+            </div>
+        }
+    };
+    let is_shown = Memo::new(move |_| chosen.get() > 0);
+    view! {
+        {move || is_shown.get().then(bar)}
+        {move || deed.get().map(|deed| view! { <Ask fleet filter deed number=chosen.get_untracked() open /> })}
+    }
+    .into_any()
+}
+
+/// Asks whether it is meant, does it, and says what became of it.
+#[component]
+fn Ask(
+    fleet: Fleet,
+    filter: Memo<DeviceFilter>,
+    deed: Deed,
+    /// How many they are.
+    number: u64,
+    open: RwSignal<bool>,
+) -> impl IntoView {
+    let (reason, typed) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
+    let outcome = RwSignal::new(None::<Outcome>);
+    let devices = count(number, "device", "devices");
+    let matches =
+        Memo::new(move |_| typed.with(|typed| typed.chars().filter(char::is_ascii_digit).collect::<String>() == number.to_string()));
+    let act = move |_| {
+        outcome.set(Some(Outcome::of(number)));
+        let mut body = json!({ "action": deed.action });
+        if deed.action == "rotate" {
+            body["slot"] = "secondary".into();
+        } else if !reason.get_untracked().is_empty() {
+            body["reason"] = reason.get_untracked().into();
+        }
+        let chosen = fleet.chosen.get_untracked();
+        spawn_local(async move {
+            let broken = carry_out(&chosen, &filter.get_untracked(), body, outcome).await.err();
+            let _ = outcome.try_update(|outcome| {
+                let outcome = outcome.get_or_insert_default();
+                (outcome.broken, outcome.over) = (broken, true);
+            });
+        });
+    };
+    let asked = devices;
+    let ask = move || {
+        let shown = fleet.chosen.with_untracked(Selection::ids).unwrap_or_default();
+        let rest = number.saturating_sub(shown.len().min(SHOWN) as u64);
+        let all = fleet.chosen.with_untracked(Selection::is_all);
+        view! {
+            <p>{deed.follows}</p>
+            {(!all).then(|| view! { <ul class="dialog__list">{shown.iter().take(SHOWN).map(|id| view! { <li><Id id=id.clone() /></li> }).collect_view()}{(rest > 0).then(|| view! { <li class="dim">{format!("and {} more", exact(rest))}</li> })}</ul> })}
+            {all.then(|| view! { <Notice look=ALERT text="All that fit the filter, also those that are not on the screen".to_owned() /> })}
+            {(deed.action != "rotate").then(|| view! { <label class="field"><span class="field__label">"Reason, kept in the audit"</span><input class="input" maxlength="128" bind:value=reason /></label> })}
+            <label class="field"><span class="field__label">{format!("Type {number} to confirm")}</span><input class="input input--mono" inputmode="numeric" autocomplete="off" bind:value=typed /></label>
+        }
+        .into_any()
+    };
+    let body = move || {
+        let Some(outcome) = outcome.get() else { return ask() };
+        let row = |(id, why): &(String, String)| view! { <li><Id id=id.clone() /><span class="dim">{why.clone()}</span></li> };
+        let said = if outcome.over { outcome.sentence() } else { "Going on…".to_owned() };
+        view! {
+            <p role="status"><strong>{exact(outcome.done)}</strong>{format!(" of {} done. {said}", exact(outcome.of))}</p>
+            <Meter parts=vec![(if outcome.failed.is_empty() { Tone::Ok } else { Tone::Warn }, outcome.part(), false)] label="How much of it is done".to_owned() />
+            {outcome.broken.clone().map(|why| view! { <Notice look=ALERT text="It went no further".to_owned() more=why /> })}
+            {(!outcome.failed.is_empty()).then(|| view! { <ul class="dialog__list">{outcome.failed.iter().take(FAILED_MAX).map(row).collect_view()}</ul> })}
+        }
+        .into_any()
+    };
+    let foot = move || {
+        let is_over = outcome.with(|outcome| outcome.as_ref().map(|outcome| outcome.over));
+        let word = format!("{} {asked}", deed.verb);
+        match is_over {
+            None => view! {
+                <button class="btn" type="button" on:click=move |_| open.set(false)>{deed.stays}</button>
+                <button class=if deed.action == "enable" { "btn btn--primary" } else { "btn btn--danger" } type="button" disabled=move || !matches.get() on:click=act><Icon name=deed.icon />{word}</button>
+            }
+            .into_any(),
+            Some(is_over) => {
+                let close = move |_| {
+                    fleet.chosen.set(Selection::default());
+                    open.set(false);
+                };
+                view! { <button class="btn" type="button" disabled=!is_over on:click=close><Glyph look=DeviceState::Connected.look() />"Done"</button> }.into_any()
+            }
+        }
+    };
+    let heading = match deed.action {
+        "enable" => "Enable these devices?",
+        "disable" => "Disable these devices?",
+        "rotate" => "Rotate the keys of these devices?",
+        _ => "Delete these devices?",
+    };
+    view! { <Dialog open heading content=body foot=ViewFn::from(foot) /> }.into_any()
+}
+
+/// Goes through the chosen ones, a request for each thousand. Those of a filter are read page by page: a device that ceases to fit by what is done to
+/// it is on none of the later ones.
+async fn carry_out(chosen: &Selection, filter: &DeviceFilter, body: Value, outcome: RwSignal<Option<Outcome>>) -> Result<(), String> {
+    if let Some(ids) = chosen.ids() {
+        for some in ids.chunks(AT_ONCE) {
+            act(some, &body, outcome).await?;
+        }
+        return Ok(());
+    }
+    // By id, so that nobody is passed over because its place has changed.
+    let question =
+        DeviceFilter { sort: "id".to_owned(), descending: false, ..filter.clone() }.question(now()).with("limit", AT_ONCE.to_string());
+    let mut after = None::<String>;
+    loop {
+        let page: FleetPage = get(&format!("/devices{}", question.clone().with("after", after.unwrap_or_default()).text()))
+            .await
+            .map_err(|failure| failure.text)?;
+        let ids: Vec<_> = page.devices.into_iter().map(|row| row.device_id).filter(|id| chosen.contains(id)).collect();
+        if !ids.is_empty() {
+            act(&ids, &body, outcome).await?;
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
+}
+
+async fn act(ids: &[String], body: &Value, outcome: RwSignal<Option<Outcome>>) -> Result<(), String> {
+    let mut body = body.clone();
+    body["ids"] = ids.into();
+    let json = [("content-type", "application/json".to_owned())];
+    let results = post("/devices/actions", &json, body.to_string().as_bytes()).await.map_err(|failure| failure.text)?;
+    let going = outcome.try_update(|outcome| outcome.get_or_insert_default().add(results));
+    // Whoever leaves the page ends it.
+    going.ok_or_else(|| "The page was left.".to_owned())
+}

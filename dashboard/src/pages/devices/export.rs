@@ -1,0 +1,93 @@
+//! The devices that fit, as a file: a table, or manifests.
+
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+
+use crate::api::{Failure, get};
+use crate::browser::{now, save};
+use crate::model::device_filter::DeviceFilter;
+use crate::model::export::{CSV_HEAD, csv, manifest};
+use crate::model::format::{count, exact};
+use crate::model::hub::{FleetPage, FleetRow};
+use crate::model::state::{Look, Tone};
+use crate::parts::sign::Icon;
+use crate::parts::toast::Toasts;
+use crate::world::World;
+
+/// Rows on a page of the hub's.
+const PAGE: &str = "1000";
+
+const SAVED: Look = Look { glyph: "completed", tone: Tone::Ok };
+
+/// The buttons.
+#[component]
+pub fn Export(filter: Memo<DeviceFilter>) -> impl IntoView {
+    let world: World = expect_context();
+    let toasts: Toasts = expect_context();
+    let got = RwSignal::new(None::<u64>);
+    let table = move |_| {
+        fetch(filter, got, toasts, move |rows| {
+            let text = rows.iter().fold(CSV_HEAD.to_owned(), |text, row| text + &csv(row));
+            save("devices.csv", "text/csv", &text);
+            toasts.say(
+                SAVED,
+                format!("{} in devices.csv", count(rows.len() as u64, "device", "devices")),
+                "What fits the filter now, in the list's order.",
+            );
+        });
+    };
+    let manifests = move |_| {
+        let hub = world.hub.with_untracked(|hub| hub.as_ref().map(|hub| hub.host_name.clone()).unwrap_or_default());
+        let hub = hub.split('.').next().unwrap_or_default().to_owned();
+        fetch(filter, got, toasts, move |rows| {
+            let made: Vec<_> = rows.iter().filter_map(|row| manifest(row, &hub)).collect();
+            save("devices.yaml", "application/yaml", &made.concat());
+            let left_out = rows.len() - made.len();
+            let more = if left_out == 0 {
+                "Each adopts the identity that is there.".to_owned()
+            } else {
+                format!("{} left out: they have manifests, or certificates that only their owners know.", exact(left_out as u64))
+            };
+            toasts.say(SAVED, format!("{} in devices.yaml", count(made.len() as u64, "manifest", "manifests")), more);
+        });
+    };
+    let busy = move || got.with(Option::is_some);
+    let word = move |word: &'static str| {
+        move || got.get().filter(|got| *got > 0).map_or_else(|| word.to_owned(), |got| format!("{} rows…", exact(got)))
+    };
+    view! {
+        <button class="btn" type="button" disabled=move || busy() on:click=table><Icon name="download" />{word("CSV")}</button>
+        <button class="btn" type="button" disabled=move || busy() on:click=manifests><Icon name="download" />"Manifests"</button>
+    }
+    .into_any()
+}
+
+/// All that fit, page by page.
+fn fetch(filter: Memo<DeviceFilter>, got: RwSignal<Option<u64>>, toasts: Toasts, then: impl FnOnce(Vec<FleetRow>) + 'static) {
+    got.set(Some(0));
+    let question = filter.get_untracked().question(now()).with("limit", PAGE);
+    spawn_local(async move {
+        let (mut rows, mut after) = (Vec::new(), String::new());
+        loop {
+            let answer: Result<FleetPage, Failure> = get(&format!("/devices{}", question.clone().with("after", after).text())).await;
+            let page = match answer {
+                Ok(page) => page,
+                Err(failure) => {
+                    toasts.failed("The devices can't be fetched", failure.text);
+                    break;
+                }
+            };
+            rows.extend(page.devices);
+            // Whoever leaves the page ends it.
+            if got.try_set(Some(rows.len() as u64)).is_some() {
+                return;
+            }
+            let Some(next) = page.next else {
+                then(rows);
+                break;
+            };
+            after = next;
+        }
+        let _ = got.try_set(None);
+    });
+}

@@ -1,0 +1,140 @@
+//! All devices: found by the beginning of their ids, filtered, sorted, and as many as there are.
+
+mod bulk;
+mod export;
+mod filters;
+mod table;
+
+use std::ops::Range;
+use std::time::Duration;
+
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+
+use crate::api::{Failure, get};
+use crate::browser::Place;
+use crate::model::device_filter::DeviceFilter;
+use crate::model::format::number;
+use crate::model::hub::{FleetPage, FleetRow};
+use crate::model::selection::Selection;
+use crate::model::state::ALERT;
+use crate::model::virtual_table::{PAGE, Pages};
+use crate::parts::notice::Notice;
+use crate::world::World;
+use bulk::Bulk;
+use export::Export;
+use filters::Filters;
+use table::Table;
+
+/// How often rows in view are asked for anew.
+const FRESH: Duration = Duration::from_secs(2);
+
+/// The rows that are here.
+#[derive(Clone, Copy)]
+struct Fleet {
+    pages: RwSignal<Pages<FleetRow>>,
+    exact: RwSignal<bool>,
+    /// Which question the rows answer: what comes late to another one is thrown away.
+    question: RwSignal<u32>,
+    wanted: RwSignal<Range<usize>>,
+    asking: RwSignal<bool>,
+    failure: RwSignal<Option<Failure>>,
+    /// The rows that somebody has chosen.
+    chosen: RwSignal<Selection>,
+}
+
+/// The page.
+#[component]
+pub fn Devices() -> impl IntoView {
+    let world: World = expect_context();
+    let place: Place = expect_context();
+    let filter = Memo::new(move |_| place.query.with(DeviceFilter::of));
+    let fleet = Fleet {
+        pages: RwSignal::new(Pages::default()),
+        exact: RwSignal::new(true),
+        question: RwSignal::new(0),
+        wanted: RwSignal::new(0..1),
+        asking: RwSignal::new(false),
+        failure: RwSignal::new(None),
+        chosen: RwSignal::new(Selection::default()),
+    };
+    Effect::new(move |_| {
+        filter.with(|_| ());
+        fleet.question.update(|question| *question += 1);
+        fleet.pages.set(Pages::default());
+        fleet.chosen.set(Selection::default());
+        fleet.asking.set(false);
+        fleet.fill(filter);
+    });
+    let fresh = set_interval_with_handle(move || fleet.refresh(filter), FRESH).ok();
+    on_cleanup(move || fresh.into_iter().for_each(|timer| timer.clear()));
+    let sub = move || {
+        world
+            .fleet
+            .with(|fleet| fleet.as_ref().map(|fleet| format!("{} registered · {} connected", number(fleet.total), number(fleet.connected))))
+    };
+    view! {
+        <div class="page__head"><div class="page__title"><h1>"Devices"</h1><p class="page__sub">{move || sub()}</p></div><Export filter /></div>
+        <section class="panel" aria-label="Devices">
+            <Filters filter />
+            {move || fleet.failure.get().map(|failure| view! {
+                <div class="panel__body panel__body--first"><Notice look=ALERT text="The list can't be shown".to_owned() more=failure.text /></div>
+            })}
+            <Table fleet filter />
+        </section>
+        <Bulk fleet filter />
+    }
+    .into_any()
+}
+
+impl Fleet {
+    /// Asks for the next page that is missing of what is looked at.
+    fn fill(self, filter: Memo<DeviceFilter>) {
+        let Some(wanted) = self.pages.with_untracked(|pages| pages.wanted(&self.wanted.get_untracked())) else { return };
+        if !self.asking.get_untracked() {
+            self.ask(filter, wanted.page, wanted.after, true);
+        }
+    }
+
+    /// Asks once more for the page in view: values change in place.
+    fn refresh(self, filter: Memo<DeviceFilter>) {
+        let page = self.wanted.get_untracked().start / PAGE;
+        let hidden = document().hidden();
+        if hidden
+            || self.asking.get_untracked()
+            || self.failure.with_untracked(|failure| failure.as_ref().is_some_and(|failure| failure.status == 404))
+        {
+            return;
+        }
+        let key = self.pages.with_untracked(|pages| pages.key(page));
+        if let Some(after) = key {
+            self.ask(filter, page, after, false);
+        }
+    }
+
+    fn ask(self, filter: Memo<DeviceFilter>, page: usize, after: Option<String>, more: bool) {
+        self.asking.set(true);
+        let question = self.question.get_untracked();
+        let query =
+            filter.get_untracked().question(crate::browser::now()).with("limit", PAGE.to_string()).with("after", after.unwrap_or_default());
+        spawn_local(async move {
+            let answer = get::<FleetPage>(&format!("/devices{}", query.text())).await;
+            if self.question.try_get_untracked() != Some(question) {
+                return;
+            }
+            self.asking.set(false);
+            match answer {
+                Ok(found) => {
+                    let (total, exact) = found.total.count();
+                    self.exact.set(exact);
+                    self.failure.set(None);
+                    self.pages.update(|pages| pages.put(page, found.devices, found.next, total as usize));
+                    if more {
+                        self.fill(filter);
+                    }
+                }
+                Err(failure) => self.failure.set(Some(failure)),
+            }
+        });
+    }
+}

@@ -1,0 +1,259 @@
+//! The live tail: where it begins, what it is filtered by, whether it goes on, and its rows. It stands still while somebody points at it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use leptos::prelude::*;
+
+use crate::browser::{Place, now};
+use crate::link::ask::{Ask, Tail as Wanted};
+use crate::link::client::Subscription;
+use crate::model::event::{Event, Rows, Told, filter};
+use crate::model::format::{NOTHING, exact};
+use crate::model::json::read;
+use crate::model::time::Moment;
+use crate::parts::control::Seg;
+use crate::parts::id::Id;
+use crate::parts::notice::Empty;
+use crate::parts::sign::Icon;
+use crate::world::World;
+
+/// How long somebody types before the hub is asked.
+const TYPED: Duration = Duration::from_millis(400);
+
+/// A tail that is followed.
+#[derive(Clone, Copy)]
+pub struct Following {
+    world: World,
+    place: Place,
+    /// What came.
+    pub rows: RwSignal<Rows>,
+    /// Why the hub does not say.
+    problem: RwSignal<Option<String>>,
+    paused: RwSignal<bool>,
+    /// What is followed now, and where it stopped.
+    subscription: StoredValue<Option<Subscription>, LocalStorage>,
+    stopped_at: StoredValue<Option<String>>,
+    /// Which tail: what comes late of another one is thrown away.
+    turn: StoredValue<u32>,
+}
+
+impl Following {
+    /// Follows what the address says, for as long as the page is there.
+    pub fn begin(world: World, place: Place) -> Self {
+        let following = Self {
+            world,
+            place,
+            rows: RwSignal::new(Rows::default()),
+            problem: RwSignal::new(None),
+            paused: RwSignal::new(false),
+            subscription: StoredValue::new_local(None),
+            stopped_at: StoredValue::new(None),
+            turn: StoredValue::new(0),
+        };
+        let wanted = Memo::new(move |_| following.wanted());
+        Effect::new(move |_| {
+            // A memo that nobody reads is never made.
+            let wanted = wanted.get();
+            following.stopped_at.set_value(None);
+            following.rows.set(Rows::default());
+            following.paused.set(false);
+            following.go_on(wanted);
+        });
+        following
+    }
+
+    fn wanted(self) -> Wanted {
+        self.place.query.with(|query| {
+            let partition = query.get("partition").and_then(|partition| partition.parse().ok());
+            filter(query.get("filter").unwrap_or_default(), query.get("from").unwrap_or_default(), partition)
+        })
+    }
+
+    fn go_on(self, wanted: Wanted) {
+        self.problem.set(None);
+        self.turn.update_value(|turn| *turn += 1);
+        let turn = self.turn.get_value();
+        let heard = move |kind: &str, text: &str| {
+            if self.turn.try_get_value() != Some(turn) {
+                return;
+            }
+            if kind == "problem" {
+                let said =
+                    serde_json::from_str::<serde_json::Value>(text).ok().and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
+                self.problem.set(said);
+            } else if let Ok(told) = read::<Told>(text) {
+                self.rows.update(|rows| rows.take(told, now()));
+            }
+        };
+        let from = self.stopped_at.get_value();
+        // The one before ends only now: it has told where it stands.
+        self.subscription.set_value(self.world.subscribe(Ask::Events(wanted), from, heard));
+    }
+
+    fn pause(self) {
+        self.turn.update_value(|turn| *turn += 1);
+        let position = self.subscription.with_value(|subscription| subscription.as_ref().and_then(Subscription::position));
+        self.stopped_at.set_value(position);
+        self.subscription.set_value(None);
+    }
+
+    fn turn(self) {
+        self.paused.update(|paused| *paused = !*paused);
+        if self.paused.get_untracked() { self.pause() } else { self.go_on(untrack(|| self.wanted())) }
+    }
+}
+
+/// Where a tail can begin, as it is chosen among.
+const FROM: [&str; 4] = ["Latest", "Earliest", "Time", "Sequence"];
+const EARLIEST: usize = 1;
+const TIME: usize = 2;
+const SEQUENCE: usize = 3;
+
+/// What is followed.
+#[component]
+pub fn Toolbar(following: Following, bodies: bool) -> impl IntoView {
+    let place = following.place;
+    let from = Memo::new(move |_| {
+        place.query.with(|query| match query.get("from").unwrap_or_default() {
+            "earliest" => EARLIEST,
+            text if text.starts_with("time:") => TIME,
+            text if text.starts_with("sequence:") || text.starts_with("offset:") => SEQUENCE,
+            _ => 0,
+        })
+    });
+    let go = move |name: &str, value: String| place.filter(&place.query.get_untracked().with(name, value));
+    let choose = Callback::new(move |chosen: usize| {
+        let from = match chosen {
+            EARLIEST => "earliest".to_owned(),
+            TIME => format!("time:{}", now().plus(-600_000).iso()),
+            SEQUENCE => "sequence:0".to_owned(),
+            _ => String::new(),
+        };
+        go("from", from);
+    });
+    let typed = RwSignal::new(place.query.with_untracked(|query| query.get("filter").unwrap_or_default().to_owned()));
+    let timer = StoredValue::new(None::<TimeoutHandle>);
+    let input = move |event| {
+        typed.set(event_target_value(&event));
+        if let Some(timer) = timer.get_value() {
+            timer.clear();
+        }
+        timer.set_value(set_timeout_with_handle(move || go("filter", typed.get_untracked()), TYPED).ok());
+    };
+    let value = move |prefix: &'static str| {
+        move || place.query.with(|query| query.get("from").and_then(|from| from.strip_prefix(prefix)).unwrap_or_default().to_owned())
+    };
+    let place_field = move || match from.get() {
+        TIME => {
+            let at = value("time:");
+            // The field speaks of local time, and means UTC here: as everywhere on this page.
+            let shown = move || at().trim_end_matches('Z').chars().take(19).collect::<String>();
+            let change = move |event| {
+                if let Some(moment) = Moment::parse(&format!(
+                    "{}{}Z",
+                    event_target_value(&event),
+                    if event_target_value(&event).len() == 16 { ":00" } else { "" }
+                )) {
+                    go("from", format!("time:{}", moment.iso()));
+                }
+            };
+            view! { <label class="row"><span class="sr">"From, in UTC"</span><input class="input input--mono input--fit" type="datetime-local" step="1" prop:value=move || shown() on:change=change /><span class="dim">"UTC"</span></label> }.into_any()
+        }
+        SEQUENCE => {
+            let at = value("sequence:");
+            let change = move |event| go("from", format!("sequence:{}", event_target_value(&event).trim()));
+            view! { <label class="row"><span class="dim">"Sequence number"</span><input class="input input--mono input--fit" inputmode="numeric" prop:value=at on:change=change /></label> }.into_any()
+        }
+        _ => ().into_any(),
+    };
+    let choices = FROM.to_vec();
+    let hint = if bodies { "device:pump prop.region:eu-west text" } else { "device:pump" };
+    let partition = move || place.query.with(|query| query.get("partition").map(str::to_owned));
+    view! {
+        <div class="filters">
+            <button class="btn btn--primary btn--steady" type="button" on:click=move |_| following.turn()>
+                <Icon name=Signal::derive(move || if following.paused.get() { "play" } else { "pause" }) /><span>{move || if following.paused.get() { "Go on" } else { "Pause" }}</span>
+            </button>
+            <Seg label="Start from" choices chosen=from choose />
+            {move || place_field()}
+            <span class="filters__sep"></span>
+            <label class="search search--wide">
+                <span class="sr">"Filter by device, property or text"</span><Icon name="filter" />
+                <input class="input input--mono" type="search" autocomplete="off" spellcheck="false" placeholder=hint data-page-search prop:value=move || typed.get() on:input=input />
+            </label>
+            {move || partition().map(|partition| view! {
+                <button class="chip" type="button" aria-pressed="true" on:click=move |_| go("partition", String::new())>{format!("Partition {partition}")}<Icon name="close" /></button>
+            })}
+            <span class="filters__note" title=move || following.rows.with(Rows::note)>{move || following.rows.with(Rows::note)}</span>
+        </div>
+    }
+    .into_any()
+}
+
+/// The rows.
+#[component]
+pub fn Tail(following: Following, chosen: RwSignal<Option<Arc<Event>>>) -> impl IntoView {
+    let reads = RwSignal::new(false);
+    let shown = RwSignal::new(Rows::default());
+    Effect::new(move |_| {
+        following.rows.track();
+        // Another tail is the operator's own act.
+        if !reads.get() || following.rows.with(Rows::is_empty) {
+            shown.set(following.rows.get_untracked());
+        }
+    });
+    let waiting = Memo::new(move |_| following.rows.with(Rows::newest).saturating_sub(shown.with(Rows::newest)));
+    let row = move |(_, event): (u64, Arc<Event>)| {
+        let (one, other) = (Arc::clone(&event), Arc::clone(&event));
+        let selected = move || chosen.with(|chosen| chosen.as_ref().is_some_and(|chosen| Arc::ptr_eq(chosen, &other))).to_string();
+        let time = event
+            .enqueued_time
+            .map(|time| view! { <time datetime=time.iso() title=time.absolute()>{time.clock()}{time.fraction()}</time> });
+        view! {
+            <div class="table__row" role="row" aria-selected=move || selected() on:click=move |_| chosen.set(Some(Arc::clone(&one)))>
+                <span role="cell" data-col="time" class="dim mono">{time}</span>
+                <span role="cell" data-col="p" class="dim num">{event.partition}</span>
+                <span role="cell" data-col="id"><Id id=event.device_id.clone() /></span>
+                <span role="cell" data-col="size" class="dim num">{event.size().map_or_else(|| NOTHING.to_owned(), exact)}</span>
+                <span role="cell" data-col="text" class="mono table__clip">{event.preview()}</span>
+            </div>
+        }
+    };
+    // From row to row: what is chosen is what the side shows.
+    let pressed = move |event: leptos::ev::KeyboardEvent| {
+        let by: i64 = match event.key().as_str() {
+            "j" | "ArrowDown" => 1,
+            "k" | "ArrowUp" => -1,
+            _ => return,
+        };
+        event.prevent_default();
+        reads.set(true);
+        let rows: Vec<_> = shown.with_untracked(|rows| rows.iter().map(|(_, event)| Arc::clone(event)).collect());
+        let at = chosen.get_untracked().and_then(|chosen| rows.iter().position(|event| Arc::ptr_eq(event, &chosen)));
+        let next = at.map_or(0, |at| (at as i64 + by).clamp(0, rows.len().max(1) as i64 - 1) as usize);
+        if let Some(event) = rows.get(next) {
+            chosen.set(Some(Arc::clone(event)));
+        }
+    };
+    let empty = move || {
+        match following.problem.get() {
+        Some(problem) => view! { <Empty heading="The hub does not show this"><p>{problem}</p></Empty> }.into_any(),
+        None => view! { <Empty heading="Nothing yet"><p>"What fits is here as soon as a device sends it. Begin earlier, or take the filter away."</p></Empty> }.into_any(),
+    }
+    };
+    view! {
+        <div class="table table--tail" role="table" aria-label="Messages" on:pointerenter=move |_| reads.set(true) on:pointerleave=move |_| reads.set(false)>
+            <div class="table__view" tabindex="0" role="rowgroup" aria-label="Message rows" on:keydown=pressed on:blur=move |_| reads.set(false)>
+                <div class="table__row table__row--head" role="row">
+                    <span role="columnheader" data-col="time">"Enqueued"</span><span role="columnheader" data-col="p" class="num" title="Partition">"P"</span><span role="columnheader" data-col="id">"Device"</span>
+                    <span role="columnheader" data-col="size" class="num">"Bytes"</span>
+                    <span role="columnheader" data-col="text" class="row">"Payload"<span class="push dim">{move || (waiting.get() > 0).then(|| format!("{} new while you look", exact(waiting.get())))}</span></span>
+                </div>
+                {move || shown.with(Rows::is_empty).then(empty)}
+                <For each=move || shown.with(|rows| rows.iter().cloned().collect::<Vec<_>>()) key=|(number, _)| *number children=row />
+            </div>
+        </div>
+    }
+    .into_any()
+}

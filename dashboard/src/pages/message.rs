@@ -1,0 +1,131 @@
+//! What a command says and asks for: the fields of a form, and the request that they come to.
+
+use leptos::prelude::*;
+
+use crate::api::{Failure, post};
+use crate::browser::now;
+use crate::model::change::Command;
+use crate::model::format::bytes;
+use crate::parts::sign::Icon;
+use crate::routes::segment;
+
+/// As large as a command's content may be.
+const PAYLOAD_MAX_BYTES: usize = 64 * 1024;
+
+/// After how many minutes it expires, and in words.
+const EXPIRIES: [(i64, &str); 5] = [(10, "10 min"), (60, "1 hour"), (360, "6 hours"), (1440, "1 day"), (2879, "2 days")];
+
+/// Which receipts there are, and in words.
+const RECEIPTS: [(&str, &str); 4] = [("full", "Always (full)"), ("positive", "On success"), ("negative", "On failure"), ("none", "None")];
+
+/// A property's number in the form, its name and its value.
+type Property = (u32, RwSignal<String>, RwSignal<String>);
+
+/// A command that is being written.
+#[derive(Clone, Copy)]
+pub struct Message {
+    payload: RwSignal<String>,
+    name: RwSignal<String>,
+    /// In minutes.
+    expiry: RwSignal<i64>,
+    receipt: RwSignal<String>,
+    properties: RwSignal<Vec<Property>>,
+}
+
+impl Message {
+    /// An example.
+    pub fn new() -> Self {
+        Self {
+            payload: RwSignal::new("{\n  \"open\": true\n}".to_owned()),
+            name: RwSignal::new(String::new()),
+            expiry: RwSignal::new(60),
+            receipt: RwSignal::new("full".to_owned()),
+            properties: RwSignal::new(vec![(0, RwSignal::new(String::new()), RwSignal::new(String::new()))]),
+        }
+    }
+
+    /// Whether no hub would take it.
+    pub fn is_too_large(self) -> bool {
+        self.payload.with(String::len) > PAYLOAD_MAX_BYTES
+    }
+
+    fn is_json(self) -> bool {
+        self.payload.with(|text| serde_json::from_str::<serde_json::Value>(text).is_ok())
+    }
+
+    /// Sends it, as it is written now.
+    pub async fn send(self, device: &str) -> Result<Command, Failure> {
+        let mut headers = vec![
+            ("iothub-ack".to_owned(), self.receipt.get_untracked()),
+            ("iothub-expiry".to_owned(), now().plus(self.expiry.get_untracked() * 60_000).iso()),
+            ("iothub-contentencoding".to_owned(), "utf-8".to_owned()),
+        ];
+        if self.is_json() {
+            headers.push(("iothub-contenttype".to_owned(), "application/json".to_owned()));
+        }
+        let called = self.name.get_untracked();
+        if !called.is_empty() {
+            headers.push(("iothub-messageid".to_owned(), called));
+        }
+        let own = self.properties.get_untracked().into_iter().map(|(_, name, value)| (name.get_untracked(), value.get_untracked()));
+        headers.extend(own.filter(|(name, _)| !name.is_empty()).map(|(name, value)| (format!("iothub-app-{name}"), value)));
+        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        post(&format!("/devices/{}/commands", segment(device)), &headers, self.payload.get_untracked().as_bytes()).await
+    }
+
+    /// The fields.
+    pub fn fields(self) -> impl IntoView {
+        let size = move || self.payload.with(String::len) as u64;
+        let kind = Memo::new(move |_| if self.is_json() { "JSON" } else { "Text" });
+        let too_large = move || self.is_too_large();
+        let pair = move |(number, name, value): (u32, RwSignal<String>, RwSignal<String>)| {
+            let last = move || self.properties.with(|all| all.last().is_some_and(|(last, ..)| *last == number));
+            let press = move |_| {
+                if last() {
+                    self.properties.update(|all| all.push((number + 1, RwSignal::new(String::new()), RwSignal::new(String::new()))));
+                } else {
+                    self.properties.update(|all| all.retain(|(found, ..)| *found != number));
+                }
+            };
+            view! {
+                <div class="pairs">
+                    <input class="input input--mono" aria-label="Property name" autocomplete="off" bind:value=name />
+                    <input class="input input--mono" aria-label="Property value" autocomplete="off" bind:value=value />
+                    <button class="btn btn--quiet btn--icon" type="button" aria-label=move || if last() { "Add a property" } else { "Remove this property" } on:click=press>
+                        <Icon name=Signal::derive(move || if last() { "plus" } else { "close" }) />
+                    </button>
+                </div>
+            }
+        };
+        view! {
+            <label class="field">
+                <span class="field__label">"Payload"</span>
+                <textarea class="input input--mono" rows="4" spellcheck="false" aria-invalid=move || too_large().to_string() bind:value=self.payload></textarea>
+                <span class="field__hint">{move || format!("{}, UTF-8 · {} of {}", kind.get(), bytes(size()), bytes(PAYLOAD_MAX_BYTES as u64))}</span>
+            </label>
+            <label class="field">
+                <span class="field__label">"Message id"</span>
+                <input class="input input--mono" autocomplete="off" maxlength="128" placeholder="what receipts will call it" bind:value=self.name />
+            </label>
+            <fieldset class="field">
+                <legend class="field__label">"Properties"</legend>
+                <For each=move || self.properties.get() key=|(number, ..)| *number children=pair />
+            </fieldset>
+            <div class="form__row">
+                <label class="field">
+                    <span class="field__label">"Expires after"</span>
+                    <select class="input" on:change=move |event| self.expiry.set(event_target_value(&event).parse().unwrap_or(60))>
+                        {EXPIRIES.map(|(minutes, word)| view! { <option value=minutes.to_string() selected={minutes == 60}>{word}</option> })}
+                    </select>
+                </label>
+                <label class="field">
+                    <span class="field__label">"Receipt"</span>
+                    <select class="input" on:change=move |event| self.receipt.set(event_target_value(&event))>
+                        {RECEIPTS.map(|(name, word)| view! { <option value=name>{word}</option> })}
+                    </select>
+                </label>
+            </div>
+        }
+        .into_any()
+    }
+}

@@ -1,0 +1,112 @@
+//! A table of any length, of which only the rows in view are drawn.
+
+use std::ops::Range;
+
+use leptos::html;
+use leptos::prelude::*;
+use wasm_bindgen::JsCast as _;
+
+use crate::browser::width_of;
+use crate::model::virtual_table::Window;
+
+/// A row's height before any is drawn: `--row` of the style, 48 under a coarse pointer.
+const ROW_PX: f64 = 38.0;
+const COARSE_ROW_PX: f64 = 48.0;
+/// A phone's rows have two lines.
+const PHONE_ROW_PX: f64 = 68.0;
+
+/// The rows of a table, under a head that stays.
+#[component]
+pub fn VirtualRows(
+    /// How many there are.
+    #[prop(into)]
+    rows: Signal<usize>,
+    /// What it is a table of.
+    label: &'static str,
+    /// Which are drawn, whenever that changes.
+    looked_at: Callback<Range<usize>>,
+    /// Which are to be seen, for people: from 1.
+    seen: WriteSignal<(usize, usize)>,
+    /// The row that the keyboard is on.
+    chosen: RwSignal<Option<usize>>,
+    /// Somebody wants to see more of this row.
+    open: Callback<usize>,
+    /// Somebody chooses this row, or lets it go.
+    select: Callback<usize>,
+    /// The head.
+    #[prop(into)]
+    head: ViewFn,
+    /// A row.
+    row: Callback<usize, AnyView>,
+) -> impl IntoView {
+    let view = NodeRef::<html::Div>::new();
+    let width = width_of(move || Some(view.get()?.unchecked_into()));
+    let scrolled = RwSignal::new(0.0);
+    let matches = |query: &str| window().match_media(query).ok().flatten().is_some_and(|media| media.matches());
+    let row_px = Memo::new(move |_| {
+        width.track();
+        if matches("(max-width: 47.99rem)") {
+            PHONE_ROW_PX
+        } else if matches("(pointer: coarse)") {
+            COARSE_ROW_PX
+        } else {
+            ROW_PX
+        }
+    });
+    let frame = Memo::new(move |_| {
+        width.track();
+        let view_px = view.get().map_or(600.0, |view| f64::from(view.client_height()).max(200.0));
+        Window { rows: rows.get(), row_px: row_px.get(), view_px }
+    });
+    let drawn = Memo::new(move |_| frame.get().rows_at(scrolled.get()));
+    Effect::new(move |_| {
+        looked_at.run(drawn.get().0);
+        seen.set(frame.get().shown_at(scrolled.get()));
+    });
+    let above = move || format!("{}px", drawn.get().1);
+    let below = move || {
+        let (range, top) = drawn.get();
+        let left = frame.get().height_px() - top - range.len() as f64 * row_px.get();
+        format!("{}px", left.max(0.0))
+    };
+    let choose = move |index: usize| {
+        chosen.set(Some(index));
+        if let (Some(to), Some(view)) = (frame.get_untracked().scroll_to(index, scrolled.get_untracked()), view.get_untracked()) {
+            view.set_scroll_top(to as i32);
+        }
+    };
+    let pressed = move |event: leptos::ev::KeyboardEvent| {
+        let last = rows.get_untracked().saturating_sub(1);
+        let at = chosen.get_untracked();
+        match event.key().as_str() {
+            "j" | "ArrowDown" => choose(at.map_or(0, |at| (at + 1).min(last))),
+            "k" | "ArrowUp" => choose(at.map_or(0, |at| at.saturating_sub(1))),
+            "Home" => choose(0),
+            "End" => choose(last),
+            "Enter" => at.into_iter().for_each(|at| open.run(at)),
+            "x" => at.into_iter().for_each(|at| select.run(at)),
+            "Escape" => chosen.set(None),
+            _ => return,
+        }
+        event.prevent_default();
+    };
+    let line = move |index: usize| {
+        let height = move || format!("{}px", row_px.get());
+        view! {
+            <div class="table__row" role="row" aria-rowindex=index + 2 aria-selected=move || (chosen.get() == Some(index)).to_string() style:height=move || height()>
+                {row.run(index)}
+            </div>
+        }
+    };
+    view! {
+        <div class="table__view" tabindex="0" role="rowgroup" aria-label=label node_ref=view on:keydown=pressed
+            on:scroll=move |_| if let Some(view) = view.get_untracked() { scrolled.set(f64::from(view.scroll_top())) }
+        >
+            {head.run()}
+            <div role="none" style:height=move || above()></div>
+            <For each=move || drawn.get().0 key=|index| *index children=line />
+            <div role="none" style:height=move || below()></div>
+        </div>
+    }
+    .into_any()
+}

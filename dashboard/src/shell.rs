@@ -1,0 +1,362 @@
+//! What surrounds every page: the rail or the bar to go elsewhere by, the hub's name, the live link, the theme, the search, the keyboard.
+
+use leptos::html;
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+
+use crate::api::sign_out;
+use crate::app::Who;
+use crate::browser::{Place, keep, kept};
+use crate::link::state::Phase;
+use crate::model::format::{duration, elapsed, number};
+use crate::parts::dialog::Dialog;
+use crate::parts::sign::Icon;
+use crate::parts::when::{At, use_now};
+use crate::routes::Route;
+use crate::world::World;
+
+/// The pages about what goes on, with their icons.
+const PAGES: [(Route, &str); 5] = [
+    (Route::Overview, "overview"),
+    (Route::Devices, "devices"),
+    (Route::Connectivity, "grid"),
+    (Route::Flow, "flow"),
+    (Route::Commands, "commands"),
+];
+
+/// The pages about the hub.
+const HUB_PAGES: [(Route, &str); 2] = [(Route::Audit, "audit"), (Route::GetStarted, "start")];
+
+/// The rail at the side.
+#[component]
+pub fn Nav() -> impl IntoView {
+    let world: World = expect_context();
+    let who: Who = expect_context();
+    let leave = move || {
+        spawn_local(async move {
+            // Whatever the hub says: it is asked who is signed in.
+            let _ = sign_out().await;
+            who.ask();
+        });
+    };
+    let count = move |route: &Route| match route {
+        Route::Devices => world.fleet.with(|fleet| fleet.as_ref().map(|fleet| number(fleet.total))),
+        Route::Commands => {
+            let backlog = world.rates.with(|rates| rates.latest().backlog);
+            Some(backlog.enqueued + backlog.delivered).filter(|waiting| *waiting > 0).map(number)
+        }
+        _ => None,
+    };
+    let link = move |(route, icon): (Route, &'static str)| {
+        let (counted, path, title) = (route.clone(), route.path(), route.title());
+        view! {
+            <li>
+                <a class="nav__link" href=path title=title aria-current=current(route)>
+                    <Icon name=icon /><span class="nav__text">{title.clone()}</span><span class="nav__count">{move || count(&counted)}</span>
+                </a>
+            </li>
+        }
+    };
+    view! {
+        <nav class="nav" aria-label="Main">
+            <a class="nav__brand" href=Route::Overview.path()>
+                <svg class="icon brand__mark" viewBox="0 0 24 24" aria-hidden="true"><use href="#mark"></use></svg>
+                <span class="brand__name">"Mooring"</span>
+            </a>
+            <ul class="nav__list">{PAGES.map(link)}</ul>
+            <div><p class="nav__label">"Hub"</p><ul class="nav__list">{HUB_PAGES.map(link)}</ul></div>
+            <div class="nav__foot">
+                <span class="nav__who"><Icon name="user" /><span class="nav__text table__clip">{move || who.name()}</span></span>
+                <span class="nav__more">
+                    {move || world.hub.with(|hub| hub.as_ref().map(|hub| format!("Mooring {} · ", hub.version)))}<a href="/openapi.json" target="_blank">"API"</a>" · "
+                    <button class="nav__out" type="button" on:click=move |_| leave()>"Sign out"</button>
+                </span>
+            </div>
+        </nav>
+    }
+    .into_any()
+}
+
+/// `page` for the one that is shown.
+fn current(route: Route) -> impl Fn() -> Option<&'static str> + Clone + Send + Sync + 'static {
+    let place: Place = expect_context();
+    move || (place.route.with(Route::section) == route).then_some("page")
+}
+
+/// The line at the top.
+#[component]
+pub fn TopBar(
+    /// Opens the search.
+    search: RwSignal<bool>,
+) -> impl IntoView {
+    let world: World = expect_context();
+    let now = use_now();
+    view! {
+        <header class="topbar">
+            <a class="topbar__mark" href=Route::Overview.path() aria-label="Mooring, overview">
+                <svg class="icon brand__mark" viewBox="0 0 24 24" aria-hidden="true"><use href="#mark"></use></svg>
+            </a>
+            <span class="topbar__hub"><code>{move || world.hub.with(|hub| hub.as_ref().map(|hub| hub.host_name.clone()))}</code></span>
+            <span class="topbar__space"></span>
+            <SearchField autofocus=false done=Callback::new(|()| ()) />
+            <button class="btn btn--quiet btn--icon phone-only" type="button" aria-label="Search" on:click=move |_| search.set(true)><Icon name="search" /></button>
+            <LinkState />
+            <span class="topbar__clock dim mono">
+                <time datetime=move || now.get().iso() title=move || now.get().absolute()>{move || now.get().clock()}</time>" UTC"
+            </span>
+            <Theme />
+        </header>
+    }
+    .into_any()
+}
+
+/// The rope: taut, slack or parted.
+#[component]
+fn LinkState() -> impl IntoView {
+    let world: World = expect_context();
+    let now = use_now();
+    let state = Memo::new(move |_| match world.status.with(|status| status.phase.clone()) {
+        Phase::Live => "live",
+        Phase::Opening | Phase::CatchingUp => "wait",
+        Phase::Waiting { .. } | Phase::Retrying => "down",
+    });
+    let text = move || match (state.get(), world.status.with(|status| status.down_since)) {
+        ("live", _) => "Live".to_owned(),
+        ("wait", None) => "Connecting".to_owned(),
+        ("wait", Some(_)) => "Catching up".to_owned(),
+        (_, since) => format!("Down {}", elapsed(since.map(|since| since.millis_until(now.get())).unwrap_or_default())),
+    };
+    let latency = move || (state.get() == "live").then(|| world.latency_ms.get().map(duration)).flatten();
+    view! {
+        <span class="livelink" data-state=move || state.get() role="status">
+            <svg class="icon livelink__rope" viewBox="0 0 28 12" aria-hidden="true"><use href=move || format!("#rope-{}", state.get())></use></svg>
+            <span>{move || text()}</span>
+            <span class="livelink__ms num" title="How long the hub took to answer">{move || latency()}</span>
+        </span>
+    }
+    .into_any()
+}
+
+/// Below the top while the link is down, and for a moment after it came back.
+#[component]
+pub fn LinkBar() -> impl IntoView {
+    let world: World = expect_context();
+    let now = use_now();
+    let status = world.status;
+    let down = move || {
+        let since = status.with(|status| status.down_since)?;
+        // What a hub that restarts needs is not worth a banner that comes and goes.
+        (since.millis_until(now.get()) >= 1_500).then_some(since)
+    };
+    let next = move || match status.with(|status| (status.phase.clone(), status.attempts)) {
+        (Phase::Waiting { until }, attempts) => format!("Attempt {} in {}", attempts + 1, elapsed(now.get().millis_until(until) + 999)),
+        (_, attempts) => format!("Attempt {attempts} …"),
+    };
+    let why = move || status.with(|status| status.problem.clone()).map(|problem| format!(" The hub said: {problem}."));
+    let bar = move |since| {
+        view! {
+            <div class="linkbar" role="alert">
+                <svg class="icon linkbar__rope" viewBox="0 0 28 12" aria-hidden="true"><use href="#rope-down"></use></svg>
+                <p class="linkbar__text">
+                    <strong>"Live link down since "<At time=since />" UTC"</strong>
+                    {move || format!(" ({}). ", elapsed(since.millis_until(now.get())))}
+                    "These numbers are from that moment. What you miss is fetched when the link is back."{move || why()}
+                </p>
+                <span class="linkbar__next num">{move || next()}</span>
+                <button class="btn btn--small" type="button" on:click=move |_| world.try_now()><Icon name="refresh" />"Try now"</button>
+            </div>
+        }
+    };
+    let shown = Memo::new(move |_| down());
+    let back = Memo::new(move |_| status.with(|status| status.back_after).filter(|after| *after >= 1_500));
+    let back_bar = move |after| {
+        view! {
+            <div class="linkbar" data-state="back" role="status">
+                <svg class="icon linkbar__rope" viewBox="0 0 28 12" aria-hidden="true"><use href="#rope-live"></use></svg>
+                <p class="linkbar__text"><strong>"Live again"</strong>{format!(" after {}. What happened meanwhile is here.", elapsed(after))}</p>
+            </div>
+        }
+    };
+    view! { {move || shown.get().map(bar)}{move || back.get().map(back_bar)} }.into_any()
+}
+
+/// System, light, dark, and round again.
+#[component]
+fn Theme() -> impl IntoView {
+    let theme = RwSignal::new(kept("theme").filter(|theme| theme == "light" || theme == "dark"));
+    let word = move || theme.get().unwrap_or_else(|| "system".to_owned());
+    let turn = move |_| {
+        let next = match theme.get_untracked().as_deref() {
+            None => Some("light"),
+            Some("light") => Some("dark"),
+            _ => None,
+        };
+        keep("theme", next);
+        if let Some(root) = document().document_element() {
+            let _ = match next {
+                Some(next) => root.set_attribute("data-theme", next),
+                None => root.remove_attribute("data-theme"),
+            };
+        }
+        theme.set(next.map(str::to_owned));
+    };
+    let icon = Signal::derive(move || if theme.get().as_deref() == Some("dark") { "moon" } else { "sun" });
+    view! {
+        <button
+            class="btn btn--quiet btn--icon" type="button" title=move || format!("Theme: {}", word())
+            aria-label=move || format!("Theme: {}. Change", word()) on:click=turn
+        ><Icon name=icon /></button>
+    }
+    .into_any()
+}
+
+/// The bar at the bottom of a phone, with a menu for what has no room.
+#[component]
+pub fn TabBar() -> impl IntoView {
+    let place: Place = expect_context();
+    let open = RwSignal::new(false);
+    Effect::new(move |_| {
+        place.route.track();
+        open.set(false);
+    });
+    let tab = |(route, icon, word): (Route, &'static str, &'static str)| {
+        view! { <a class="tabbar__link" href=route.path() aria-current=current(route)><Icon name=icon />{word}</a> }
+    };
+    let tabs = [
+        (Route::Overview, "overview", "Overview"),
+        (Route::Devices, "devices", "Devices"),
+        (Route::Flow, "flow", "Flow"),
+        (Route::Commands, "commands", "Commands"),
+    ];
+    let rest = [(Route::Connectivity, "grid"), (Route::Audit, "audit"), (Route::GetStarted, "start")];
+    let item = |(route, icon): (Route, &'static str)| {
+        let (path, title) = (route.path(), route.title());
+        view! { <a class="nav__link" href=path aria-current=current(route)><Icon name=icon />{title}</a> }
+    };
+    let elsewhere =
+        move || place.route.with(|route| matches!(route, Route::Connectivity | Route::Audit | Route::GetStarted)).then_some("page");
+    view! {
+        <nav class="tabbar" aria-label="Main, phone">
+            {tabs.map(tab)}
+            <button class="tabbar__link" type="button" aria-haspopup="menu" aria-expanded=move || open.get().to_string() aria-current=elsewhere
+                on:click=move |_| open.update(|open| *open = !*open)
+                on:keydown=move |event| if event.key() == "Escape" { open.set(false) }
+            ><Icon name="menu" />"More"</button>
+            {move || open.get().then(|| view! { <div class="tabbar__more">{rest.clone().map(item)}</div> })}
+        </nav>
+    }
+    .into_any()
+}
+
+/// Where an id is typed. A number is a command's, anything else a device's.
+#[component]
+fn SearchField(
+    /// Whether it takes the keyboard at once.
+    autofocus: bool,
+    /// It has led somewhere.
+    done: Callback<()>,
+) -> impl IntoView {
+    let place: Place = expect_context();
+    let field = NodeRef::<html::Input>::new();
+    Effect::new(move |_| {
+        if let Some(field) = field.get().filter(|_| autofocus) {
+            let _ = field.focus();
+        }
+    });
+    let typed = move |event: leptos::ev::KeyboardEvent| {
+        let Some(field) = field.get_untracked() else { return };
+        match event.key().as_str() {
+            "Enter" => {
+                let id = field.value().trim().to_owned();
+                if id.is_empty() {
+                    return;
+                }
+                let is_number = id.bytes().all(|byte| byte.is_ascii_digit());
+                place.go(&if is_number { Route::Command(id) } else { Route::Device(id) }.path());
+                field.set_value("");
+                let _ = field.blur();
+                done.run(());
+            }
+            "Escape" => {
+                field.set_value("");
+                let _ = field.blur();
+                done.run(());
+            }
+            _ => {}
+        }
+    };
+    view! {
+        <label class="search">
+            <span class="sr">"Go to a device or command"</span><Icon name="search" />
+            <input class="input" type="search" placeholder="Device or command id" autocomplete="off" spellcheck="false" data-search node_ref=field on:keydown=typed />
+            <kbd class="kbd">"/"</kbd>
+        </label>
+    }
+    .into_any()
+}
+
+/// The search of a phone, and of whoever presses the key there.
+#[component]
+pub fn Search(
+    /// Whether it is open.
+    open: RwSignal<bool>,
+) -> impl IntoView {
+    let field = move || view! { <SearchField autofocus=true done=Callback::new(move |()| open.set(false)) /> };
+    view! { <Dialog open heading="Go to a device or command" content=field /> }.into_any()
+}
+
+/// What the keyboard can do.
+const KEYS: [(&str, &str); 8] = [
+    ("/", "Search for a device or command"),
+    ("g o", "Overview"),
+    ("g d", "Devices"),
+    ("g f", "Message flow"),
+    ("g c", "Commands"),
+    ("j k", "Move in a list"),
+    ("Enter", "Open what is chosen"),
+    ("?", "This help"),
+];
+
+/// Listens for keys that mean something everywhere, and says which there are.
+#[component]
+pub fn Shortcuts(
+    /// Opens the search.
+    search: RwSignal<bool>,
+    /// Opens the help.
+    help: RwSignal<bool>,
+) -> impl IntoView {
+    use wasm_bindgen::JsCast as _;
+    let place: Place = expect_context();
+    let going = RwSignal::new(false);
+    let pressed = move |event: leptos::ev::KeyboardEvent| {
+        let target = event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok());
+        let typing = target.is_some_and(|target| target.closest("input, textarea, select, dialog[open]").ok().flatten().is_some());
+        if typing || event.ctrl_key() || event.meta_key() || event.alt_key() {
+            return;
+        }
+        let was_going = going.get_untracked();
+        going.set(event.key() == "g");
+        match (was_going, event.key().as_str()) {
+            (false, "/") => {
+                event.prevent_default();
+                let field = document().query_selector(".topbar [data-search]").ok().flatten();
+                let field =
+                    field.and_then(|field| field.dyn_into::<web_sys::HtmlElement>().ok()).filter(|field| field.offset_parent().is_some());
+                match field {
+                    Some(field) => drop(field.focus()),
+                    None => search.set(true),
+                }
+            }
+            (false, "?") => help.set(true),
+            (true, "o") => place.go(&Route::Overview.path()),
+            (true, "d") => place.go(&Route::Devices.path()),
+            (true, "f") => place.go(&Route::Flow.path()),
+            (true, "c") => place.go(&Route::Commands.path()),
+            _ => {}
+        }
+    };
+    let listener = window_event_listener(leptos::ev::keydown, pressed);
+    on_cleanup(move || listener.remove());
+    let rows = || KEYS.map(|(key, what)| view! { <dt><kbd class="kbd">{key}</kbd></dt><dd>{what}</dd> });
+    view! { <Dialog open=help heading="Keyboard" content=move || view! { <dl class="keys">{rows()}</dl> } /> }.into_any()
+}

@@ -1,0 +1,207 @@
+//! What is known of the hub now: fed by the live link with what happens, and by the REST API with how things stand. One for all pages.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use leptos::prelude::*;
+use leptos::task::spawn_local;
+
+use crate::api::{Failure, get};
+use crate::browser::now;
+use crate::link::ask::Ask;
+use crate::link::client::{Live, Subscription};
+use crate::link::state::{Phase, Status};
+use crate::model::change::{Change, What};
+use crate::model::hub::{Fleet, Hub};
+use crate::model::json::{FromJson, read};
+use crate::model::notable::{Notable, of};
+use crate::model::rates::{Columns, Rates, Told};
+use crate::model::time::Moment;
+
+/// How often what has come is shown: four times a second is as fast as anybody reads.
+const FRAME: Duration = Duration::from_millis(250);
+
+/// How many notable events are kept.
+const EVENTS_MAX: usize = 50;
+
+/// Of how many devices the page remembers when they left.
+const AWAY_MAX: usize = 20_000;
+
+/// How often the hub is asked what it is: its certificate and its disk, which nobody announces.
+const ASK_MS: u64 = 15_000;
+
+/// What is asked for.
+pub const KINDS: &str = "registry,presence,refusal,command,receipt,audit";
+
+/// What is known.
+#[derive(Clone, Copy)]
+pub struct World {
+    /// The hub itself.
+    pub hub: RwSignal<Option<Hub>>,
+    /// How its devices are.
+    pub fleet: RwSignal<Option<Fleet>>,
+    /// What has been going on, in numbers.
+    pub rates: RwSignal<Rates>,
+    /// What has just happened, a frame at a time.
+    pub latest: RwSignal<Arc<Vec<Change>>>,
+    /// Counts how often something was missed for good, so that everything has to be asked for anew.
+    pub missed: RwSignal<u32>,
+    /// What is worth a line, the newest first, each with a number of its own.
+    pub events: RwSignal<VecDeque<(u64, Notable)>>,
+    /// How long the hub took to answer.
+    pub latency_ms: RwSignal<Option<u64>>,
+    /// Why it does not.
+    pub failure: RwSignal<Option<Failure>>,
+    /// The live link.
+    pub status: RwSignal<Status>,
+    live: StoredValue<Live, LocalStorage>,
+}
+
+/// What has come and is not shown yet.
+#[derive(Default)]
+struct Inbox {
+    changes: RefCell<Vec<Change>>,
+    told: RefCell<Vec<Told>>,
+    missed: Cell<bool>,
+    away: RefCell<HashMap<String, Moment>>,
+    numbered: Cell<u64>,
+    asked: Cell<Moment>,
+}
+
+impl World {
+    /// Begins to watch.
+    pub fn watch() -> Self {
+        let inbox = Rc::new(Inbox::default());
+        let taken = Rc::clone(&inbox);
+        let live = Live::open(Ask::Changes { kinds: KINDS, device: None, snapshot: false }, move |what| match what {
+            What::Change(change) => taken.changes.borrow_mut().push(change),
+            // Something is not known, and never will be by this way.
+            _ => taken.missed.set(true),
+        });
+        let world = Self {
+            hub: RwSignal::new(None),
+            fleet: RwSignal::new(None),
+            rates: RwSignal::new(Rates::default()),
+            latest: RwSignal::new(Arc::default()),
+            missed: RwSignal::new(0),
+            events: RwSignal::new(VecDeque::new()),
+            latency_ms: RwSignal::new(None),
+            failure: RwSignal::new(None),
+            status: live.status(),
+            live: StoredValue::new_local(live),
+        };
+        let heard = Rc::clone(&inbox);
+        world.hear(Ask::Rates, move |told: Told| heard.told.borrow_mut().push(told));
+        world.hear(Ask::Fleet, move |fleet: Fleet| world.fleet.set(Some(fleet)));
+        // What is not known of the time before: when the page opens, and whenever the link was down.
+        let is_up = Memo::new(move |_| world.status.with(|status| status.phase == Phase::Live));
+        Effect::new(move |_| {
+            if is_up.get() {
+                spawn_local(world.recall());
+            }
+        });
+        let frames = set_interval_with_handle(move || world.frame(&inbox), FRAME).ok();
+        on_cleanup(move || frames.into_iter().for_each(|timer| timer.clear()));
+        world
+    }
+
+    /// Asks the live link for something more, as long as whoever asks is there.
+    pub fn hear<T: FromJson>(self, ask: Ask, told: impl Fn(T) + 'static) {
+        let subscription = self.subscribe(ask, None, move |kind, text| {
+            if kind != "problem"
+                && let Ok(message) = read(text)
+            {
+                told(message);
+            }
+        });
+        if let Some(subscription) = subscription {
+            StoredValue::new_local(subscription);
+        }
+    }
+
+    /// The same for those who end it themselves, and want to know the kind of each message.
+    pub fn subscribe(self, ask: Ask, from: Option<String>, told: impl Fn(&str, &str) + 'static) -> Option<Subscription> {
+        self.live.try_with_value(|live| live.subscribe(ask, from, told))
+    }
+
+    /// For somebody who does not want to wait for the link.
+    pub fn try_now(self) {
+        self.live.with_value(Live::try_now);
+    }
+
+    /// Whether what is shown is from before the link went down.
+    pub fn is_stale(self) -> bool {
+        self.status.with(|status| status.down_since.is_some())
+    }
+
+    fn frame(self, inbox: &Rc<Inbox>) {
+        let now = now();
+        let told = std::mem::take(&mut *inbox.told.borrow_mut());
+        if !told.is_empty() {
+            self.rates.update(|rates| told.into_iter().for_each(|told| rates.hear(told)));
+        }
+        if inbox.missed.take() {
+            self.missed.update(|missed| *missed += 1);
+        }
+        let changes = std::mem::take(&mut *inbox.changes.borrow_mut());
+        if !changes.is_empty() {
+            self.take(&changes, inbox, now);
+            self.latest.set(Arc::new(changes));
+        }
+        let is_down = self.status.with_untracked(|status| matches!(status.phase, Phase::Waiting { .. } | Phase::Retrying));
+        if !is_down && inbox.asked.get().millis_until(now) >= ASK_MS {
+            inbox.asked.set(now);
+            spawn_local(self.ask());
+        }
+    }
+
+    fn take(self, changes: &[Change], inbox: &Inbox, now: Moment) {
+        let mut away = inbox.away.borrow_mut();
+        let mut facts = Vec::new();
+        for change in changes {
+            let mut left = None;
+            match change {
+                Change::Presence(presence) if presence.is_connect() => left = away.remove(&presence.device_id),
+                Change::Presence(presence) if !presence.device_connected && away.len() < AWAY_MAX => {
+                    away.insert(presence.device_id.clone(), presence.time);
+                }
+                _ => {}
+            }
+            if let Some(fact) = of(change, left, now) {
+                inbox.numbered.set(inbox.numbered.get() + 1);
+                facts.push((inbox.numbered.get(), fact));
+            }
+        }
+        if !facts.is_empty() {
+            self.events.update(|events| {
+                facts.into_iter().for_each(|fact| events.push_front(fact));
+                events.truncate(EVENTS_MAX);
+            });
+        }
+    }
+
+    async fn ask(self) {
+        let begun = now();
+        match get::<Hub>("/hub").await {
+            Ok(hub) => {
+                self.latency_ms.set(Some(begun.millis_until(now())));
+                self.hub.set(Some(hub));
+                self.failure.set(None);
+            }
+            Err(failure) => self.failure.set(Some(failure)),
+        }
+    }
+
+    /// The last day in steps of 20 s, then the last quarter of an hour by the second.
+    async fn recall(self) {
+        let day_ago = now().plus(-86_400_000).iso();
+        for path in [format!("/rates?since={day_ago}"), "/rates".to_owned()] {
+            if let Ok(columns) = get::<Columns>(&path).await {
+                self.rates.update(|rates| rates.recall(&columns));
+            }
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! The files of the page: which name the others, and so have to be written last; each but the first named by what it says.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result, ensure};
+use sha2::{Digest as _, Sha256};
+
+/// Brotli's best, which takes 2 s and is done once.
+const QUALITY: u32 = 11;
+
+/// As large as brotli's standard allows: all of the module.
+const WINDOW_BITS: u32 = 24;
+
+/// The page, complete.
+pub struct Page {
+    index: String,
+    assets: Vec<Asset>,
+}
+
+struct Asset {
+    name: String,
+    text: Vec<u8>,
+}
+
+/// How large a file is, in bytes.
+pub struct Size {
+    pub name: String,
+    pub raw: usize,
+    pub packed: usize,
+}
+
+impl Page {
+    /// From the sources of the page, and what wasm-bindgen has made.
+    pub fn gather(sources: &Path, bound: &Path) -> Result<Self> {
+        let mut page = Self { index: String::new(), assets: Vec::new() };
+        let style = [read(&sources.join("style/tokens.css"))?, read(&sources.join("style/components.css"))?].concat();
+        let style = page.keep("style", "css", style);
+        let mark = page.keep("mark", "svg", read(&sources.join("mark.svg"))?);
+        let theme = page.keep("theme", "js", read(&sources.join("theme.js"))?);
+        let module = page.keep("dashboard", "wasm", read(&bound.join("dashboard_bg.wasm"))?);
+        let glue = page.keep("dashboard", "js", read(&bound.join("dashboard.js"))?);
+        let boot = String::from_utf8(read(&sources.join("boot.js"))?)?;
+        let boot = page.keep("boot", "js", filled(&boot, &[("module", &module), ("glue", &glue)])?.into_bytes());
+        let index = String::from_utf8(read(&sources.join("index.html"))?)?;
+        let names = [("style", &style), ("mark", &mark), ("theme", &theme), ("boot", &boot), ("module", &module), ("glue", &glue)];
+        page.index = filled(&index, &names)?;
+        Ok(page)
+    }
+
+    /// Says the name under which it is served.
+    fn keep(&mut self, stem: &str, kind: &str, text: Vec<u8>) -> String {
+        let hash = Sha256::digest(&text).iter().take(6).map(|byte| format!("{byte:02x}")).collect::<String>();
+        let name = format!("{stem}-{hash}.{kind}");
+        self.assets.push(Asset { name: name.clone(), text });
+        name
+    }
+
+    /// Replaces what is in the folder.
+    pub fn write(&self, folder: &Path) -> Result<Vec<Size>> {
+        if folder.exists() {
+            fs::remove_dir_all(folder)?;
+        }
+        let assets = folder.join("assets");
+        fs::create_dir_all(&assets)?;
+        let index = packed(self.index.as_bytes())?;
+        let mut sizes = vec![Size { name: "index.html".to_owned(), raw: self.index.len(), packed: index.len() }];
+        for Asset { name, text } in &self.assets {
+            let packed = packed(text)?;
+            fs::write(assets.join(format!("{name}.br")), &packed)?;
+            sizes.push(Size { name: name.clone(), raw: text.len(), packed: packed.len() });
+        }
+        // Last: whoever sees it finds everything that it names.
+        fs::write(folder.join("index.html.br"), &index)?;
+        Ok(sizes)
+    }
+}
+
+fn packed(text: &[u8]) -> Result<Vec<u8>> {
+    let mut packed = Vec::new();
+    let mut writer = brotli::CompressorWriter::new(&mut packed, 4096, QUALITY, WINDOW_BITS);
+    writer.write_all(text)?;
+    drop(writer);
+    Ok(packed)
+}
+
+/// The text with a name in each `{{place}}`.
+fn filled(text: &str, names: &[(&str, &String)]) -> Result<String> {
+    let whole = names.iter().fold(text.to_owned(), |text, (place, name)| text.replace(&format!("{{{{{place}}}}}"), name));
+    ensure!(!whole.contains("{{"), "a place without a name: {whole}");
+    Ok(whole)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("{} can't be read", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_named_by_what_it_says() {
+        let mut page = Page { index: String::new(), assets: Vec::new() };
+        let first = page.keep("style", "css", b"a".to_vec());
+        assert_eq!(first, "style-ca978112ca1b.css");
+        assert_ne!(page.keep("style", "css", b"b".to_vec()), first);
+    }
+
+    #[test]
+    fn every_place_is_filled() {
+        assert_eq!(filled("<a href={{style}}>", &[("style", &"s.css".to_owned())]).unwrap(), "<a href=s.css>");
+        assert!(filled("{{other}}", &[("style", &"s.css".to_owned())]).is_err());
+    }
+
+    #[test]
+    fn what_is_packed_is_what_was_said() {
+        let text = b"mooring ".repeat(1000);
+        let packed = packed(&text).unwrap();
+        assert!(packed.len() < 100);
+        let mut back = Vec::new();
+        brotli::BrotliDecompress(&mut packed.as_slice(), &mut back).unwrap();
+        assert_eq!(back, text);
+    }
+}
