@@ -11,10 +11,13 @@ use std::{fs, io};
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreJwsSigningAlgorithm, CoreProviderMetadata};
+use openidconnect::core::{
+    CoreAuthenticationFlow, CoreClient, CoreClientAuthMethod, CoreIdToken, CoreIdTokenClaims, CoreIdTokenVerifier, CoreJwsSigningAlgorithm,
+    CoreProviderMetadata,
+};
 use openidconnect::{
-    AsyncHttpClient, AuthorizationCode, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse, IssuerUrl, Nonce, PkceCodeChallenge,
-    PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, TokenResponse as _,
+    AsyncHttpClient, AuthType, AuthorizationCode, ClaimsVerificationError, ClientId, ClientSecret, CsrfToken, HttpRequest, HttpResponse,
+    IssuerUrl, Nonce, PkceCodeChallenge, PkceCodeVerifier, RedirectUrl, RequestTokenError, Scope, TokenResponse as _,
 };
 use reqwest::Client;
 use secrecy::{ExposeSecret as _, SecretString};
@@ -38,6 +41,9 @@ const DESCRIPTION_MAX_AGE: Duration = Duration::from_secs(5 * 60);
 
 /// How long an issuer is left alone that has not described itself: whoever waits meanwhile gets the same answer.
 const FAILURE_MAX_AGE: Duration = Duration::from_secs(5);
+
+/// How old its keys have to be for one that is not among them to be looked for again.
+const KEYS_MIN_AGE: Duration = Duration::from_secs(5);
 
 /// The largest file with a secret.
 const SECRET_FILE_MAX_BYTES: u64 = 4 * 1024;
@@ -84,6 +90,7 @@ struct HttpsIssuer {
     secret_file: Option<PathBuf>,
     scopes: Vec<Scope>,
     http: Bounded,
+    keys_min_age: Duration,
     described: Mutex<Option<(Instant, Result<CoreProviderMetadata, IssuerError>)>>,
 }
 
@@ -124,17 +131,16 @@ impl HttpsIssuer {
             secret_file: settings.client_secret_file.clone(),
             scopes: settings.scopes.iter().cloned().map(Scope::new).collect(),
             http: Bounded(http),
+            keys_min_age: KEYS_MIN_AGE,
             described: Mutex::default(),
         })
     }
 
-    /// What the issuer says of itself, with its keys.
-    async fn described(&self) -> Result<CoreProviderMetadata, IssuerError> {
+    /// What the issuer says of itself, with its keys, if that was read so lately; otherwise what it says now.
+    async fn described(&self, max_age: Duration) -> Result<CoreProviderMetadata, IssuerError> {
         // One asks, and others wait for the same answer.
         let mut described = self.described.lock().await;
-        let is_new = |(read_at, said): &&(Instant, Result<_, _>)| {
-            read_at.elapsed() < if said.is_ok() { DESCRIPTION_MAX_AGE } else { FAILURE_MAX_AGE }
-        };
+        let is_new = |(read_at, said): &&(Instant, Result<_, _>)| read_at.elapsed() < if said.is_ok() { max_age } else { FAILURE_MAX_AGE };
         if let Some((_, said)) = described.as_ref().filter(is_new) {
             return said.clone();
         }
@@ -142,6 +148,23 @@ impl HttpsIssuer {
         let said = said.map_err(|error| IssuerError::Unavailable(format!("its description can't be had: {}", whole(&error))));
         *described = Some((Instant::now(), said.clone()));
         said
+    }
+
+    /// What a token says, if it is good: the issuer's, for us and for nobody else, in time, with the nonce.
+    fn judged<'t>(
+        &self,
+        token: &'t CoreIdToken,
+        nonce: &Nonce,
+        said: &CoreProviderMetadata,
+    ) -> Result<&'t CoreIdTokenClaims, ClaimsVerificationError> {
+        let verifier = CoreIdTokenVerifier::new_public_client(self.client_id.clone(), self.url.clone(), said.jwks().clone());
+        let claims = token.claims(&verifier.set_allowed_algs(ALGORITHMS), nonce)?;
+        match claims.authorized_party() {
+            Some(party) if *party != self.client_id => {
+                Err(ClaimsVerificationError::InvalidAudience("another client has asked for it".to_owned()))
+            }
+            _ => Ok(claims),
+        }
     }
 
     async fn secret(&self) -> Result<Option<ClientSecret>, IssuerError> {
@@ -190,7 +213,7 @@ impl Issuer for HttpsIssuer {
     }
 
     async fn begin(&self, redirect: &str) -> Result<Begun, IssuerError> {
-        let client = CoreClient::from_provider_metadata(self.described().await?, self.client_id.clone(), None);
+        let client = CoreClient::from_provider_metadata(self.described(DESCRIPTION_MAX_AGE).await?, self.client_id.clone(), None);
         let client = client.set_redirect_uri(redirect_url(redirect)?);
         let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
         let request = client.authorize_url(CoreAuthenticationFlow::AuthorizationCode, CsrfToken::new_random, Nonce::new_random);
@@ -200,8 +223,9 @@ impl Issuer for HttpsIssuer {
     }
 
     async fn finish(&self, redirect: &str, code: SecretString, kept: &Kept) -> Result<Claims, IssuerError> {
-        let client = CoreClient::from_provider_metadata(self.described().await?, self.client_id.clone(), self.secret().await?);
-        let client = client.set_redirect_uri(redirect_url(redirect)?);
+        let said = self.described(DESCRIPTION_MAX_AGE).await?;
+        let client = CoreClient::from_provider_metadata(said.clone(), self.client_id.clone(), self.secret().await?);
+        let client = client.set_redirect_uri(redirect_url(redirect)?).set_auth_type(auth_type(&said));
         let request = client.exchange_code(AuthorizationCode::new(code.expose_secret().to_owned()));
         let request = request.map_err(|error| IssuerError::Unavailable(error.to_string()))?;
         let request = request.set_pkce_verifier(PkceCodeVerifier::new(kept.verifier.expose_secret().to_owned()));
@@ -213,11 +237,28 @@ impl Issuer for HttpsIssuer {
             RequestTokenError::Other(said) => IssuerError::Unavailable(said),
         })?;
         let token = answer.id_token().ok_or_else(|| IssuerError::Unavailable("it gives no ID token for a code".to_owned()))?;
-        let verifier = client.id_token_verifier().set_allowed_algs(ALGORITHMS);
-        let claims = token.claims(&verifier, &Nonce::new(kept.nonce.expose_secret().to_owned()));
-        let claims = claims.map_err(|error| IssuerError::Refused(format!("the issuer's token is not good here: {error}")))?;
+        let nonce = Nonce::new(kept.nonce.expose_secret().to_owned());
+        let claims = match self.judged(token, &nonce, &said) {
+            // It may sign with a new key already.
+            Err(ClaimsVerificationError::SignatureVerification(_)) => self.judged(token, &nonce, &self.described(self.keys_min_age).await?),
+            judged => judged,
+        };
+        let claims = claims.map_err(|error| IssuerError::Refused(format!("the issuer's token is not good here: {}", whole(&error))))?;
         let all = payload(&token.to_string()).ok_or_else(|| IssuerError::Unavailable("its ID token has no claims".to_owned()))?;
-        Ok(Claims { ends: UnixMillis(claims.expiration().timestamp_millis()), all })
+        let [issued, ends] = [claims.issue_time(), claims.expiration()].map(|time| UnixMillis(time.timestamp_millis()));
+        Ok(Claims { issued, ends, all })
+    }
+}
+
+/// How the secret is brought to an issuer that says this of itself.
+fn auth_type(said: &CoreProviderMetadata) -> AuthType {
+    match said.token_endpoint_auth_methods_supported() {
+        Some(ways)
+            if !ways.contains(&CoreClientAuthMethod::ClientSecretBasic) && ways.contains(&CoreClientAuthMethod::ClientSecretPost) =>
+        {
+            AuthType::RequestBody
+        }
+        _ => AuthType::BasicAuth,
     }
 }
 

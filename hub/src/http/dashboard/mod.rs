@@ -74,10 +74,6 @@ fn asset(bundle: Option<Bundle>, name: &str) -> Response {
     let Some((asset, kind)) = bundle.and_then(|bundle| bundle.find(name)) else {
         return (StatusCode::NOT_FOUND, HEADERS, [(header::CACHE_CONTROL, ASK_AGAIN)]).into_response();
     };
-    let about = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(kind)),
-        BROTLI,
-        (header::CACHE_CONTROL, FOR_EVER),
-    ];
+    let about = [(header::CONTENT_TYPE, HeaderValue::from_static(kind)), BROTLI, (header::CACHE_CONTROL, FOR_EVER)];
     (HEADERS, about, asset.packed).into_response()
 }

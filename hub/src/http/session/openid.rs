@@ -7,9 +7,8 @@ use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::SecretString;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -34,6 +33,9 @@ const SIGN_IN_PAGE: &str = "/sign-in";
 /// The cookie of a browser that is at the issuer.
 const BROWSER: &str = "__Host-mooring-openid";
 
+/// What a browser wants an answer for.
+const FETCH_DESTINATION: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
 /// Handles `GET /api/v1/session/openid`: sends a browser to the issuer.
 #[utoipa::path(
     get,
@@ -42,15 +44,24 @@ const BROWSER: &str = "__Host-mooring-openid";
     tag = "session",
     security(()),
     responses(
-        (status = 303, description = "To the issuer's page.", headers(("Location" = String), ("Set-Cookie" = String))),
-        (status = 403, description = "SignInRefused: this hub has no issuer.", body = ErrorDocument),
-        (status = 429, description = "ThrottlingException: too many attempts; the header Retry-After says when to come again.", body = ErrorDocument),
-        (status = 503, description = "ServiceUnavailable: the issuer does not answer.", body = ErrorDocument),
+        (
+            status = 303,
+            description = "To the issuer's page. Else to `/sign-in#problem=…`, as below.",
+            headers(("Location" = String), ("Set-Cookie" = String)),
+        ),
+        (status = 403, description = "OtherOrigin: as a part of a page.", body = ErrorDocument),
     ),
 )]
 pub async fn begin(State(hub): State<Arc<Hub>>, parts: Parts) -> Result<Response, Failure> {
+    // As a picture on somebody else's page, say, it would use up the attempts of those who look at it.
+    if parts.headers.get(FETCH_DESTINATION).is_some_and(|destination| destination != "document") {
+        return Err(Failure::new(StatusCode::FORBIDDEN, "OtherOrigin", "a person signs in here, by going to this address"));
+    }
     let host = cookie::asked(&parts).ok_or_else(|| Failure::argument_invalid("the request names no host"))?;
-    let (url, browser) = begin_openid(&hub, format!("https://{host}{BACK}"), origin(&parts).peer.ip()).await?;
+    let (url, browser) = match begin_openid(&hub, format!("https://{host}{BACK}"), origin(&parts).peer.ip()).await {
+        Ok(begun) => begun,
+        Err(refused) => return Ok(go_to_sign_in(&refused, [])),
+    };
     // It comes back from another site's page, so it can't be Strict.
     let cookie = format!("{BROWSER}={browser}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600");
     let cookie = HeaderValue::try_from(cookie).expect("what the hub makes for it is visible ASCII");
@@ -79,35 +90,41 @@ pub struct BackQuery {
     responses(
         (
             status = 303,
-            description = "Signed in: to `/`, with the session's cookie. Else to `/sign-in#problem=…`, with what is to be said.",
+            description = "Signed in: to `/`, with the session's cookie. Else to `/sign-in#problem=…`: Refused, NoRights, TooOften or Unavailable.",
             headers(("Location" = String), ("Set-Cookie" = String)),
         ),
     ),
 )]
 pub async fn come_back(State(hub): State<Arc<Hub>>, query: Result<Query<BackQuery>, QueryRejection>, parts: Parts) -> Response {
     let query = query.map(|Query(query)| query).unwrap_or_default();
-    let browser = cookie::named(&parts.headers, BROWSER).map(str::to_owned);
+    let browser = cookie::named(&parts.headers, BROWSER).map(SecretString::from);
     let gone = HeaderValue::from_static("__Host-mooring-openid=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0");
     let signed_in = match (query.code, query.state, browser) {
         (Some(code), Some(state), Some(browser)) => {
             let brought = Credentials::OpenId(BroughtBack { code, state, browser });
             sign_in(&hub, brought, origin(&parts).peer.ip(), cookie::secret(&parts.headers)).await
         }
-        // What it says instead is in the address, and anybody could have written it there.
-        _ => Err(SignInRefused::Explained(
-            "the issuer has let nobody in, or signing in was begun in another browser; begin again".to_owned(),
-        )),
+        _ => Err(SignInRefused::Explained("the issuer has let nobody in, or this was not begun here".to_owned())),
     };
     match signed_in {
         Ok((_, secret)) => {
             tell_authenticated(&parts);
             go_on(PAGE, [cookie::set(&secret), gone])
         }
-        Err(refused) => {
-            let problem = utf8_percent_encode(&refused.to_string(), NON_ALPHANUMERIC).to_string();
-            go_on(&format!("{SIGN_IN_PAGE}#problem={problem}"), [gone])
-        }
+        Err(refused) => go_to_sign_in(&refused, [gone]),
     }
+}
+
+/// To where she can begin again. The address has a word for why, which the page knows, and no text: anybody could write one into a link, and
+/// the page would say it as its own.
+fn go_to_sign_in<const N: usize>(refused: &SignInRefused, cookies: [HeaderValue; N]) -> Response {
+    let problem = match refused {
+        SignInRefused::TooOften(_) => "TooOften",
+        SignInRefused::NoRights(_) => "NoRights",
+        SignInRefused::Unavailable(_) => "Unavailable",
+        SignInRefused::Link | SignInRefused::Password | SignInRefused::Explained(_) => "Refused",
+    };
+    go_on(&format!("{SIGN_IN_PAGE}#problem={problem}"), cookies)
 }
 
 /// To another page, which is not told where the browser has been: the code is in that address.
@@ -119,6 +136,8 @@ fn go_on<const N: usize>(url: &str, cookies: [HeaderValue; N]) -> Response {
     };
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    cookies.into_iter().for_each(|cookie| drop(headers.append(header::SET_COOKIE, cookie)));
+    for cookie in cookies {
+        headers.append(header::SET_COOKIE, cookie);
+    }
     (StatusCode::SEE_OTHER, headers, Body::empty()).into_response()
 }

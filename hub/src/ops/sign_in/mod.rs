@@ -157,8 +157,7 @@ pub async fn sign_in(
     former: Option<&str>,
 ) -> Result<(Session, String), SignInRefused> {
     let (method, claimed) = (credentials.method(), credentials.name().to_owned());
-    // Whoever comes back from an issuer was counted when she went there.
-    if method != SignInMethod::OpenId {
+    if !was_counted(hub, &credentials) {
         hub.sign_in.attempts.take(address, &claimed, hub.now()).map_err(|TooOften(wait)| SignInRefused::TooOften(wait))?;
     }
     let by = |name: String| By { principal: Principal::Person(name, method), door: Door::Dashboard, address: Some(address) };
@@ -191,6 +190,12 @@ pub async fn sign_in(
             Err(refused)
         }
     }
+}
+
+/// Whether this is the end of an attempt that was counted when it began: of somebody who comes back from an issuer.
+fn was_counted(hub: &Hub, credentials: &Credentials) -> bool {
+    let Credentials::OpenId(brought) = credentials else { return false };
+    hub.sign_in.openid.get().is_some_and(|door| door.expects(brought, hub.now()))
 }
 
 /// Signs somebody out.

@@ -28,7 +28,7 @@ use crate::ops::Hub;
 const UNDER_WAY_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// How many may be under way; the one that is longest makes room.
-const UNDER_WAY_AT_ONCE: NonZeroUsize = NonZeroUsize::new(1000).expect("not 0");
+const UNDER_WAY_AT_ONCE: NonZeroUsize = NonZeroUsize::new(10_000).expect("not 0");
 
 /// The longest code.
 const CODE_MAX_BYTES: usize = 8 * 1024;
@@ -54,6 +54,8 @@ pub struct Kept {
 /// What a token says whose signature, issuer, audience, time and nonce are right.
 #[derive(Clone, Debug, Default)]
 pub struct Claims {
+    /// When it was made.
+    pub issued: UnixMillis,
     /// Its end.
     pub ends: UnixMillis,
     /// All of it.
@@ -117,7 +119,7 @@ pub struct BroughtBack {
     /// The state.
     pub state: String,
     /// What the browser was given when it began.
-    pub browser: String,
+    pub browser: SecretString,
 }
 
 impl fmt::Debug for OpenIdDoor {
@@ -139,18 +141,22 @@ impl OpenIdDoor {
         self.issuer.name()
     }
 
+    /// Whether somebody who brings this back is under way.
+    pub(super) fn expects(&self, brought: &BroughtBack, now: UnixMillis) -> bool {
+        self.under_way().peek(&digest(&brought.state)).is_some_and(|begun| begun.is_of(brought, now))
+    }
+
     pub(super) async fn check(&self, brought: BroughtBack, now: UnixMillis) -> Result<SignedIn, SignInRefused> {
-        let BroughtBack { code, state, browser } = brought;
         // Good once, whatever becomes of it.
-        let begun = self.under_way().pop(&digest(&state)).filter(|begun| now < begun.ends && begun.browser == digest(&browser));
+        let begun = self.under_way().pop(&digest(&brought.state)).filter(|begun| begun.is_of(&brought, now));
         let Some(UnderWay { redirect, kept, .. }) = begun else {
             return Err(SignInRefused::Explained("signing in has taken too long, or was begun in another browser; begin again".to_owned()));
         };
-        if code.expose_secret().len() > CODE_MAX_BYTES {
+        if brought.code.expose_secret().len() > CODE_MAX_BYTES {
             return Err(SignInRefused::Explained(format!("a code has at most {CODE_MAX_BYTES} bytes")));
         }
-        let claims = self.issuer.finish(&redirect, code, &kept).await?;
-        self.rules.judge(&claims)
+        let claims = self.issuer.finish(&redirect, brought.code, &kept).await?;
+        self.rules.judge(&claims, now)
     }
 
     fn under_way(&self) -> MutexGuard<'_, LruCache<Digest, UnderWay>> {
@@ -158,17 +164,29 @@ impl OpenIdDoor {
     }
 }
 
+impl UnderWay {
+    fn is_of(&self, brought: &BroughtBack, now: UnixMillis) -> bool {
+        now < self.ends && self.browser == digest(brought.browser.expose_secret())
+    }
+}
+
 impl ClaimRules {
-    fn judge(&self, claims: &Claims) -> Result<SignedIn, SignInRefused> {
+    fn judge(&self, claims: &Claims, now: UnixMillis) -> Result<SignedIn, SignInRefused> {
         let name = claims.all.get(&self.name_claim).and_then(Value::as_str).filter(|name| (1..=NAME_MAX_BYTES).contains(&name.len()));
         let name = name.map(|name| plain(name.to_owned())).ok_or_else(|| {
             SignInRefused::Explained(format!("the issuer's token does not say who you are: it has no claim {}", self.name_claim))
         })?;
+        // Some issuers let people write down whichever address they like.
+        if self.name_claim == "email" && claims.all.get("email_verified") == Some(&Value::Bool(false)) {
+            return Err(SignInRefused::Explained(format!("the issuer does not know whether {name} is your address")));
+        }
         let rights = self.rights(claims.all.get(&self.groups_claim));
         if rights.is_empty() {
             return Err(SignInRefused::NoRights(name));
         }
-        Ok(SignedIn { name, method: SignInMethod::OpenId, rights, ends: Some(claims.ends), proof: Proof::Once })
+        // Nor longer than the token lasts by the issuer's clock, where the hub's is behind.
+        let ends = claims.ends.min(now.plus(claims.ends.since(claims.issued)));
+        Ok(SignedIn { name, method: SignInMethod::OpenId, rights, ends: Some(ends), proof: Proof::Once })
     }
 
     fn rights(&self, groups: Option<&Value>) -> Rights {

@@ -213,7 +213,7 @@ impl Issuer for Believing {
         if code.expose_secret() != "good" {
             return Err(IssuerError::Refused("the issuer has refused the code".to_owned()));
         }
-        Ok(Claims { ends: NOW.plus(Duration::from_secs(600)), all: self.says.as_object().unwrap().clone() })
+        Ok(Claims { issued: NOW, ends: NOW.plus(Duration::from_secs(600)), all: self.says.as_object().unwrap().clone() })
     }
 }
 
@@ -231,7 +231,7 @@ fn believing(says: serde_json::Value) -> (World, Arc<Believing>) {
 async fn begun(world: &World, issuer: &Believing) -> BroughtBack {
     let (url, browser) = begin_openid(&world.hub, "https://hub/back".to_owned(), HERE).await.unwrap();
     assert_eq!(url, "https://issuer.example/in?to=https://hub/back");
-    BroughtBack { code: "good".into(), state: issuer.state.lock().unwrap().clone(), browser }
+    BroughtBack { code: "good".into(), state: issuer.state.lock().unwrap().clone(), browser: browser.into() }
 }
 
 async fn come_back(world: &World, brought: BroughtBack) -> Result<Session, SignInRefused> {
@@ -262,12 +262,26 @@ async fn whoever_comes_back_is_whoever_began_once_and_in_time() {
     let (mine, theirs) = (begun(&world, &issuer).await, begun(&world, &issuer).await);
     assert!(explained(come_back(&world, BroughtBack { browser: mine.browser, ..theirs.clone() }).await), "in another browser");
     assert!(explained(come_back(&world, theirs).await), "nor afterwards: a state is good once");
-    assert!(explained(come_back(&world, BroughtBack { state: "guess".into(), ..good }).await));
+    assert!(explained(come_back(&world, BroughtBack { state: "guess".into(), ..good.clone() }).await));
     let refused = come_back(&world, BroughtBack { code: "bad".into(), ..begun(&world, &issuer).await }).await.unwrap_err();
     assert_eq!(refused.to_string(), "the issuer has refused the code");
     let late = begun(&world, &issuer).await;
     world.clock.0.fetch_add(600_000, Ordering::Relaxed);
     assert!(explained(come_back(&world, late).await), "too late");
+    let guess = || come_back(&world, BroughtBack { state: "guess".into(), ..good.clone() });
+    let mut refused = Vec::new();
+    for _ in 0..11 {
+        refused.push(guess().await.unwrap_err());
+    }
+    assert!(matches!(refused.last(), Some(SignInRefused::TooOften(_))), "whoever is not expected is counted: {refused:?}");
+}
+
+#[tokio::test]
+async fn a_hub_whose_clock_is_behind_makes_no_longer_session() {
+    let (world, issuer) = believing(serde_json::json!({ "email": "ada@example.com", "groups": ["operators"] }));
+    world.clock.0.fetch_sub(3_600_000, Ordering::Relaxed);
+    let session = come_back(&world, begun(&world, &issuer).await).await.unwrap();
+    assert_eq!(session.ends(), world.hub.now().plus(Duration::from_secs(600)));
 }
 
 #[tokio::test]
@@ -277,6 +291,7 @@ async fn who_has_no_name_or_no_group_of_ours_is_not_let_in() {
         (serde_json::json!({ "email": 1, "groups": ["operators"] }), "it has no claim email"),
         (serde_json::json!({ "email": "bob", "groups": ["others", 1] }), "bob may not do anything here"),
         (serde_json::json!({ "email": "bob" }), "bob may not do anything here"),
+        (serde_json::json!({ "email": "bob", "email_verified": false, "groups": ["operators"] }), "whether bob is your address"),
     ] {
         let (world, issuer) = believing(says);
         let said = come_back(&world, begun(&world, &issuer).await).await.unwrap_err().to_string();

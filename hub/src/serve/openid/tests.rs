@@ -22,6 +22,8 @@ const KEY: &str =
     "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f\n-----END PRIVATE KEY-----\n";
 const OTHER_KEY: &str =
     "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8g\n-----END PRIVATE KEY-----\n";
+const NEW_KEY: &str =
+    "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2VwBCIEIAIDBAUGBwgJCgsMDQ4PEBESExQVFhcYGRobHB0eHyAh\n-----END PRIVATE KEY-----\n";
 const BACK: &str = "https://hub.example:8443/api/v1/session/openid/back";
 
 /// An issuer that gives a token for the code `good`.
@@ -30,12 +32,21 @@ struct Pretended {
     /// What is to be in the next token, over what belongs there.
     claims: std::sync::Mutex<Map<String, Value>>,
     key: std::sync::Mutex<&'static str>,
+    /// The key that it says it has.
+    shown: std::sync::Mutex<&'static str>,
+    /// How it wants to be told the client's secret.
+    ways: std::sync::Mutex<&'static str>,
     /// Whom it expects: the challenge.
     challenge: std::sync::Mutex<String>,
 }
 
 fn signing(pem: &str) -> CoreEdDsaPrivateSigningKey {
-    CoreEdDsaPrivateSigningKey::from_ed25519_pem(pem, Some(JsonWebKeyId::new("k".to_owned()))).unwrap()
+    CoreEdDsaPrivateSigningKey::from_ed25519_pem(pem, Some(JsonWebKeyId::new(name(pem).to_owned()))).unwrap()
+}
+
+/// What a key is called.
+fn name(pem: &str) -> &'static str {
+    if pem == NEW_KEY { "new" } else { "k" }
 }
 
 fn encoded(value: &Value) -> String {
@@ -47,24 +58,31 @@ async fn describe(State(issuer): State<Arc<Pretended>>) -> Json<Value> {
     Json(json!({
         "issuer": issuer.url, "authorization_endpoint": at("/in"), "token_endpoint": at("/token"), "jwks_uri": at("/keys"),
         "response_types_supported": ["code"], "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["EdDSA", "HS256", "none"],
+        "token_endpoint_auth_methods_supported": [*issuer.ways.lock().unwrap()],
     }))
 }
 
-async fn keys() -> Json<Value> {
-    Json(json!({ "keys": [signing(KEY).as_verification_key()] }))
+async fn keys(State(issuer): State<Arc<Pretended>>) -> Json<Value> {
+    Json(json!({ "keys": [signing(*issuer.shown.lock().unwrap()).as_verification_key()] }))
 }
 
 async fn exchange(State(issuer): State<Arc<Pretended>>, headers: HeaderMap, body: String) -> Response {
     let form: HashMap<String, String> = openidconnect::url::form_urlencoded::parse(body.as_bytes()).into_owned().collect();
     let proven = URL_SAFE_NO_PAD.encode(Sha256::digest(&form["code_verifier"])) == *issuer.challenge.lock().unwrap();
     let client = format!("Basic {}", base64::engine::general_purpose::STANDARD.encode("mooring:s3cret"));
-    if form["code"] != "good" || form["redirect_uri"] != BACK || headers["authorization"] != client.as_str() || !proven {
+    let known = match *issuer.ways.lock().unwrap() {
+        "client_secret_post" => form["client_secret"] == "s3cret" && !headers.contains_key("authorization"),
+        _ => headers["authorization"] == client.as_str() && !form.contains_key("client_secret"),
+    };
+    if form["code"] != "good" || form["redirect_uri"] != BACK || !known || !proven {
         return (StatusCode::BAD_REQUEST, Json(json!({ "error": "invalid_grant", "error_description": "s3cret" }))).into_response();
     }
     let token = |alg: &str| {
-        format!("{}.{}", encoded(&json!({ "alg": alg, "kid": "k" })), encoded(&Value::Object(issuer.claims.lock().unwrap().clone())))
+        let kid = name(*issuer.key.lock().unwrap());
+        format!("{}.{}", encoded(&json!({ "alg": alg, "kid": kid })), encoded(&Value::Object(issuer.claims.lock().unwrap().clone())))
     };
-    let token = match *issuer.key.lock().unwrap() {
+    let key = *issuer.key.lock().unwrap();
+    let token = match key {
         "none" => format!("{}.", token("none")),
         pem => {
             let text = token("EdDSA");
@@ -78,7 +96,9 @@ async fn exchange(State(issuer): State<Arc<Pretended>>, headers: HeaderMap, body
 async fn pretended() -> (Arc<Pretended>, HttpsIssuer, tempfile::TempDir) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
-    let issuer = Arc::new(Pretended { url: url.clone(), claims: Default::default(), key: KEY.into(), challenge: Default::default() });
+    let (claims, challenge) = Default::default();
+    let (key, shown, ways) = (KEY.into(), KEY.into(), "client_secret_basic".into());
+    let issuer = Arc::new(Pretended { url: url.clone(), claims, key, shown, ways, challenge });
     let routes = Router::new().route("/.well-known/openid-configuration", get(describe)).route("/keys", get(keys));
     let routes = routes.route("/token", post(exchange)).with_state(Arc::clone(&issuer));
     tokio::spawn(async move { axum::serve(listener, routes).await });
@@ -142,7 +162,9 @@ async fn a_token_that_is_wrong_in_any_way_is_none() {
         (json!({ "aud": "another" }), "audience"),
         (json!({ "aud": ["mooring", "another"] }), "audience"),
         (json!({ "iss": "https://another.example" }), "issuer"),
+        (json!({ "azp": "another" }), "audience"),
         (json!({ "nonce": "another" }), "nonce"),
+        (json!({ "nonce": null }), "nonce"),
         (json!({ "exp": long_ago }), "expired"),
     ] {
         let refused = come_back(&issuer, &hub, wrong.clone(), "good").await.unwrap_err();
@@ -156,6 +178,45 @@ async fn a_token_that_is_wrong_in_any_way_is_none() {
     let refused = come_back(&issuer, &hub, json!({}), "bad").await.unwrap_err();
     assert!(refused.contains("has refused the code: invalid_grant") && !refused.contains("s3cret"), "{refused}");
     assert!(come_back(&issuer, &hub, json!({}), "good").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_new_key_of_the_issuer_is_looked_for() {
+    let (issuer, mut hub, _folder) = pretended().await;
+    assert!(come_back(&issuer, &hub, json!({}), "good").await.is_ok());
+    *issuer.key.lock().unwrap() = NEW_KEY;
+    *issuer.shown.lock().unwrap() = NEW_KEY;
+    let refused = come_back(&issuer, &hub, json!({}), "good").await.unwrap_err();
+    assert!(refused.contains("not good here"), "its keys were read a moment ago: {refused}");
+    hub.keys_min_age = Duration::ZERO;
+    assert!(come_back(&issuer, &hub, json!({}), "good").await.is_ok());
+    *issuer.key.lock().unwrap() = OTHER_KEY;
+    assert!(come_back(&issuer, &hub, json!({}), "good").await.is_err(), "one that it does not show is none of its own");
+}
+
+#[tokio::test]
+async fn an_issuer_is_told_the_secret_as_it_wants_to_be() {
+    let (issuer, hub, _folder) = pretended().await;
+    *issuer.ways.lock().unwrap() = "client_secret_post";
+    assert!(come_back(&issuer, &hub, json!({}), "good").await.is_ok());
+}
+
+#[tokio::test]
+async fn an_issuer_that_says_too_much_or_is_another_is_not_believed() {
+    for (description, said) in [
+        (" ".repeat(ANSWER_MAX_BYTES + 1), "too large"),
+        (json!({ "issuer": "https://another.example" }).to_string(), "description"),
+        ("<html>".to_owned(), "description"),
+    ] {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let routes = Router::new().fallback(move || std::future::ready(([("content-type", "application/json")], description)));
+        tokio::spawn(async move { axum::serve(listener, routes).await });
+        let (_, hub, _folder) = pretended().await;
+        let hub = HttpsIssuer { url: IssuerUrl::new(url).unwrap(), ..hub };
+        let refused = hub.begin(BACK).await.err().unwrap();
+        assert!(matches!(&refused, IssuerError::Unavailable(text) if text.contains(said)), "{refused}");
+    }
 }
 
 #[tokio::test]
