@@ -35,6 +35,7 @@ mod revocation;
 mod serve;
 mod sessions;
 mod sign_in;
+mod sign_in_openid;
 mod strangers;
 mod whole;
 mod x509;
