@@ -23,6 +23,7 @@ use crate::model::timeline::{Kind, Page, Story};
 use crate::model::words::{authentication, disconnect_reason};
 use crate::parts::brush::Brush;
 use crate::parts::control::{Chip, Copy, Seg};
+use crate::parts::id::Id;
 use crate::parts::lanes::Lanes;
 use crate::parts::notice::{Empty, Notice, Skeleton};
 use crate::parts::panel::{Fact, Panel};
@@ -330,7 +331,7 @@ fn Timelines(known: Known, id: String, counts: RwSignal<Counts>) -> impl IntoVie
         place.query.track();
         window().location().href().unwrap_or_default()
     });
-    let aside = move || view! { <span class="wide-only row dim">"Copy link "<Copy text=link label="Copy a link to this view" /></span><Seg label="Span" choices=choices.clone() chosen=span choose /> };
+    let aside = move || view! { <span class="wide-only row panel__note">"Copy link"<Copy text=link label="Copy a link to this view" /></span><Seg label="Span" choices=choices.clone() chosen=span choose /> };
     let chip = move |of: Option<Kind>| {
         let press = Callback::new(move |()| place.filter(&place.query.get_untracked().with("kind", of.map_or("", Kind::name))));
         view! {
@@ -388,7 +389,7 @@ fn IdentityPanel(known: Known) -> impl IntoView {
                 <Fact name="Status since">{match identity.status_updated_time { Some(since) => view! { <For since=Some(since) ago=true /> }.into_any(), None => NOTHING.into_any() }}</Fact>
                 <Fact name="Reason">{identity.status_reason.as_deref().map_or_else(|| NOTHING.to_owned(), harmless)}</Fact>
                 <Fact name="Managed by"><span class="id">{if owner.is_empty() { "nobody".to_owned() } else { harmless(&owner) }}</span></Fact>
-                <Fact name="Generation"><span class="id">{identity.generation_id.clone()}</span></Fact>
+                <Fact name="Generation"><Id id=identity.generation_id.clone() /></Fact>
             </dl>
             {identity.hold.map(|hold| view! {
                 <Notice look=DeviceState::Disabled.look() text=format!("Shut out by {}", hold.by)
