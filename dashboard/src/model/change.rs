@@ -92,6 +92,10 @@ pub struct Device {
     pub managed_by: Option<ManagedBy>,
     /// Who shut it out.
     pub hold: Option<Hold>,
+    /// What its manifest wants, or whoever wrote it last: a hold is not in it.
+    pub wanted_status: String,
+    /// What is watched about it.
+    pub monitoring: Option<Value>,
 }
 
 object!(Device {
@@ -104,7 +108,9 @@ object!(Device {
     authentication: "authentication",
     tags: "tags",
     managed_by: "managedBy",
-    hold: "hold"
+    hold: "hold",
+    wanted_status: "wantedStatus",
+    monitoring: "monitoring"
 });
 
 /// How a device proves itself.
@@ -112,9 +118,22 @@ object!(Device {
 pub struct Authentication {
     /// `sas`, `selfSigned` or `certificateAuthority`.
     pub r#type: String,
+    /// Of `selfSigned`: its certificates'.
+    pub thumbprints: Option<Thumbprints>,
 }
 
-object!(Authentication { r#type: "type" });
+object!(Authentication { r#type: "type", thumbprints: "x509Thumbprint" });
+
+/// By what a certificate is known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Thumbprints {
+    /// Of the first.
+    pub primary: Option<String>,
+    /// Of the second.
+    pub secondary: Option<String>,
+}
+
+object!(Thumbprints { primary: "primaryThumbprint", secondary: "secondaryThumbprint" });
 
 /// Where an identity comes from.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -66,7 +66,7 @@ pub fn manifest(row: &FleetRow, hub: &str) -> Option<String> {
 }
 
 /// A name as Kubernetes has them, which is the id where that is one.
-fn object_name(id: &str) -> String {
+pub(super) fn object_name(id: &str) -> String {
     let letter = |letter: char| {
         let small = letter.to_ascii_lowercase();
         if small.is_ascii_alphanumeric() || small == '-' || small == '.' { small } else { '-' }
