@@ -146,6 +146,16 @@ impl<T> Pages<T> {
         Wanted { page, skip: if after.is_some() { 0 } else { page * PAGE }, after }
     }
 
+    /// Takes what is new of a page's rows, each where it is: somebody may be about to press one.
+    pub fn renew(&mut self, page: usize, rows: Vec<T>, is_same: impl Fn(&T, &T) -> bool) {
+        let Some(known) = self.rows.get_mut(&page) else { return };
+        for row in rows {
+            if let Some(known) = known.iter_mut().find(|known| is_same(known, &row)) {
+                *known = row;
+            }
+        }
+    }
+
     /// Takes a page in, with the key of the one behind it (none: this was the last) and how many rows there are in all.
     pub fn put(&mut self, page: usize, rows: Vec<T>, next: Option<String>, total: usize) {
         // A page without rows says nothing of where the end is: the list has become shorter.
@@ -225,6 +235,14 @@ mod tests {
         assert_eq!((pages.total(), pages.row(2 * PAGE - 1), pages.row(2 * PAGE)), (2 * PAGE, Some(&(2 * PAGE - 1)), None));
         assert_eq!(pages.wanted(&(390..900)), None);
         assert!(pages.any(&(10..20), |row| *row == 19) && !pages.any(&(10..20), |row| *row == 20) && !pages.any(&(5000..5010), |_| true));
+    }
+
+    #[test]
+    fn rows_that_somebody_points_at_stay_where_they_are() {
+        let mut pages = Pages::default();
+        pages.put(0, vec![("pump", 1), ("valve", 1)], None, 2);
+        pages.renew(0, vec![("valve", 2), ("gate", 2), ("pump", 2)], |one, other| one.0 == other.0);
+        assert_eq!((pages.row(0), pages.row(1), pages.row(2)), (Some(&("pump", 2)), Some(&("valve", 2)), None));
     }
 
     #[test]

@@ -8,7 +8,7 @@ const named = encodeURIComponent(device);
 
 // Below `/dashboard`.
 const PAGES = {
-  overview: { path: '/' },
+  overview: { path: '/?range=15m' },
   devices: { path: '/devices' },
   filters: { path: '/devices', open: (page) => page.getByRole('button', { name: /^Filter/ }).click() },
   chosen: {
@@ -27,7 +27,7 @@ const PAGES = {
       await page.getByRole('dialog').waitFor();
     },
   },
-  connectivity: { path: '/connectivity' },
+  connectivity: { path: '/connectivity?range=15m' },
   flow: { path: '/flow?from=earliest', open: (page) => page.getByLabel('Message rows').getByRole('row').nth(1).click() },
   commands: { path: '/commands', open: (page) => page.locator('button.waterfall__row').first().click() },
   command: { path: `/commands/${process.env.COMPLETED || '1'}` },

@@ -120,7 +120,7 @@ fn what_ill_meaning_devices_say_is_shown_and_never_run() -> Result<()> {
 
 /// How often somebody looks how much the browser holds, and how many connections begin before each time: about a minute in all.
 const MARKS: usize = 5;
-const CONNECTIONS: usize = 400;
+const CONNECTIONS: usize = 300;
 
 #[test]
 fn a_page_that_is_left_open_while_all_flap_stays_as_large_as_it_is() -> Result<()> {

@@ -48,6 +48,8 @@ struct Fleet {
     asked: StoredValue<Moment>,
     heard: StoredValue<bool>,
     failure: RwSignal<Option<Failure>>,
+    /// Whether rows stay where they are: somebody points at one.
+    still: RwSignal<bool>,
     /// The rows that somebody has chosen.
     chosen: RwSignal<Selection>,
 }
@@ -67,6 +69,7 @@ pub fn Devices() -> impl IntoView {
         asked: StoredValue::new(Moment(0)),
         heard: StoredValue::new(false),
         failure: RwSignal::new(None),
+        still: RwSignal::new(false),
         chosen: RwSignal::new(Selection::default()),
     };
     Effect::new(move |_| {
@@ -159,6 +162,10 @@ impl Fleet {
             }
             self.asking.set(false);
             match answer {
+                Ok(found) if !more && self.still.get_untracked() => {
+                    self.failure.set(None);
+                    self.pages.update(|pages| pages.renew(page, found.devices, |one, other| one.device_id == other.device_id));
+                }
                 Ok(found) => {
                     let (total, exact) = found.total.count();
                     self.exact.set(exact);

@@ -37,7 +37,10 @@ pub fn Table(fleet: Fleet, filter: Memo<DeviceFilter>) -> impl IntoView {
     let place: Place = expect_context();
     let rows = Memo::new(move |_| fleet.pages.with(Pages::total));
     let (seen, set_seen) = signal((0, 0));
-    let chosen = RwSignal::new(None);
+    let chosen = RwSignal::new(None::<usize>);
+    let pointed = RwSignal::new(false);
+    // Nothing moves away under a pointer, or from where the keyboard is.
+    Effect::new(move |_| fleet.still.set(pointed.get() || chosen.with(Option::is_some)));
     let looked_at = Callback::new(move |range: Range<usize>| {
         fleet.wanted.set(range);
         fleet.fill(filter);
@@ -95,13 +98,14 @@ pub fn Table(fleet: Fleet, filter: Memo<DeviceFilter>) -> impl IntoView {
     };
     let of = move || format!("{}{}", if fleet.exact.get() { "" } else { "at least " }, count(rows.get() as u64, "device", "devices"));
     view! {
-        <div class="table table--devices table--fleet" role="group" aria-label="Devices">
+        <div class="table table--devices table--fleet" role="group" aria-label="Devices"
+            on:pointerenter=move |_| pointed.set(true) on:pointerleave=move |_| pointed.set(false)>
             {move || nobody.get().then(empty)}
             <VirtualRows rows label="Device rows" looked_at seen=set_seen chosen open select selected head row />
         </div>
         <div class="panel__foot">
             <span>{move || if rows.get() == 0 { NOTHING.to_owned() } else { format!("Rows {}–{} of ", number(seen.get().0 as u64), number(seen.get().1 as u64)) }}<strong>{move || of()}</strong></span>
-            <span>{move || filter.with(|filter| if filter.sort.is_empty() { "Newest change first" } else { "" })}</span>
+            <span>{move || filter.with(|filter| if filter.sort.is_empty() { "Newest change first" } else { "" })}{move || fleet.still.get().then_some(" · nothing moves while you are here")}</span>
             <span class="push wide-only"><kbd class="kbd">"j"</kbd>" "<kbd class="kbd">"k"</kbd>" move · "<kbd class="kbd">"x"</kbd>" select · "<kbd class="kbd">"Enter"</kbd>" open"</span>
         </div>
     }
