@@ -97,7 +97,7 @@ pub const BROWSER_COLUMNS: &[Column] = &[
     Column { metric: "server_cpu_us", heading: "server µs each", decimals: 2 },
     Column { metric: "of_nobodys", heading: "÷ while nobody looks", decimals: 3 },
     Column { metric: "per_second", heading: "per s", decimals: 0 },
-    Column { metric: "told_per_second", heading: "told to browsers per s", decimals: 0 },
+    Column { metric: "told_per_second", heading: "told to browsers per s, changes apart", decimals: 0 },
     Column { metric: "p50_ms", heading: "p50 ms", decimals: 2 },
     Column { metric: "p99_ms", heading: "p99 ms", decimals: 2 },
     Column { metric: "server_cores", heading: "server cores", decimals: 2 },

@@ -218,6 +218,8 @@ impl Fleet {
     pub fn page(&self, query: &FleetQuery, flapping: &HashSet<DeviceId>) -> FleetPage {
         let FleetQuery { filter, sort, descending, after, skip, limit } = query;
         let (mut total, mut found) = (0, Vec::new());
+        // As they lie there: whoever comes behind the page need only be counted.
+        let (in_row, enough) = (*sort == Sort::Id && !descending, skip.saturating_add(*limit));
         for (id, row) in self.rows.range::<str, _>((Bound::Included(filter.prefix.as_str()), Bound::Unbounded)) {
             if !id.as_str().starts_with(&filter.prefix) {
                 break;
@@ -227,6 +229,9 @@ impl Fleet {
                 continue;
             }
             total += 1;
+            if in_row && found.len() > enough {
+                continue;
+            }
             let key = sort.key(row, row.state(flaps));
             if after.as_ref().is_none_or(|after| order::compare((key, id), (after.key, &after.id), *descending).is_gt()) {
                 found.push((key, id, row));
