@@ -32,13 +32,17 @@ object!(Session { signed_in: "signedIn", name: "name", rights: "rights", csrf: "
 /// A way to sign in.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Method {
-    /// `link`, `password` or `kubernetes`.
+    /// `link`, `password`, `kubernetes` or `openid`.
     pub method: String,
     /// What makes a token, for people to copy.
     pub command: Option<String>,
+    /// Where to go instead, to come back signed in.
+    pub start: Option<String>,
+    /// Who knows people there.
+    pub issuer: Option<String>,
 }
 
-object!(Method { method: "method", command: "command" });
+object!(Method { method: "method", command: "command", start: "start", issuer: "issuer" });
 
 impl Session {
     /// Whether they may.

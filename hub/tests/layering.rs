@@ -21,13 +21,14 @@ const MAY_NAME: [(&str, &[&str]); 13] = [
 ];
 
 /// Crates that only the named places may use.
-const STAYS_IN: [(&str, &[&str]); 14] = [
+const STAYS_IN: [(&str, &[&str]); 15] = [
     ("sea_orm", &["store/sql"]),
     ("sea_orm_migration", &["store/sql"]),
     ("axum", &["http", "serve"]),
     ("rustls", &["net", "serve", "cli"]),
     ("clap", &["cli"]),
-    ("reqwest", &["cli", "serve/cluster"]),
+    ("reqwest", &["cli", "serve/cluster", "serve/openid"]),
+    ("openidconnect", &["serve/openid"]),
     ("rumqttc", &["cli/simulate"]),
     ("argon2", &["ops/sign_in"]),
     ("rcgen", &["serve"]),

@@ -35,6 +35,20 @@ pub fn disconnect_tone(reason: &str) -> Tone {
     }
 }
 
+/// Why somebody came back from an OpenID Connect issuer without being signed in.
+#[must_use]
+pub fn sign_in_problem(problem: &str) -> &'static str {
+    match problem {
+        "NoRights" => "You may not do anything here: none of your groups has a right to this hub. Ask whoever runs it.",
+        "TooOften" => "There were too many attempts to sign in from where you are. Come again in a minute.",
+        "Unavailable" => "Nobody can be signed in this way now: the hub can't ask the issuer. Its log says why. Try again.",
+        // Whatever else stands there: anybody may have written it.
+        _ => {
+            "You were not signed in. It took too long, was begun in another browser, or the issuer did not want to; the hub's audit says which. Begin again."
+        }
+    }
+}
+
 /// Why somebody was refused.
 #[must_use]
 pub fn refusal_reason(reason: &str) -> &str {
@@ -118,6 +132,12 @@ mod tests {
     fn a_reason_that_is_not_known_yet_is_said_as_it_is() {
         assert_eq!((disconnect_reason("Eclipse"), refusal_reason("Eclipse"), protocol("coap")), ("Eclipse", "Eclipse", "coap"));
         assert_eq!((disconnect_tone("Eclipse"), disconnect_tone("TakenOver")), (Tone::Bad, Tone::Mute));
+    }
+
+    #[test]
+    fn what_stands_in_a_link_is_not_said() {
+        let said = ["Refused", "Call 555-0100", ""].map(sign_in_problem);
+        assert!(said.iter().all(|text| *text == said[0]) && said[0] != sign_in_problem("NoRights"));
     }
 
     #[test]

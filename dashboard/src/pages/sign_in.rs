@@ -8,11 +8,15 @@ use crate::api::{Failure, Method, sign_in};
 use crate::app::Who;
 use crate::browser::take_fragment;
 use crate::model::state::{ALERT, command_look};
+use crate::model::words::sign_in_problem;
 use crate::parts::control::Copy;
 use crate::parts::notice::Notice;
 
 /// What a link has in front of its code.
 const LINK: &str = "link=";
+
+/// What stands in front of the word for why somebody comes back from an issuer and is not signed in.
+const PROBLEM: &str = "problem=";
 
 /// The ropes of the drawing: each a path, where it ends, and whether it hangs.
 const ROPES: [(&str, &str, &str, bool); 11] = [
@@ -47,8 +51,11 @@ pub fn SignIn() -> impl IntoView {
             let _ = busy.try_set(false);
         });
     });
-    if let Some(code) = take_fragment().and_then(|fragment| Some(fragment.strip_prefix(LINK)?.to_owned())) {
+    let fragment = take_fragment().unwrap_or_default();
+    if let Some(code) = fragment.strip_prefix(LINK) {
         enter.run(json!({ "method": "link", "code": code }));
+    } else if let Some(problem) = fragment.strip_prefix(PROBLEM) {
+        refused.set(Some(Failure { status: 403, text: sign_in_problem(problem).to_owned() }));
     }
     let methods = move || match who.answer() {
         Some(Ok(session)) => session.methods,
@@ -140,6 +147,11 @@ fn Way(
                 </form>
             }
             .into_any()
+        }
+        ("openid", _) => {
+            let issuer = method.issuer.unwrap_or_default();
+            let host = issuer.strip_prefix("https://").and_then(|rest| rest.split('/').next()).unwrap_or(&issuer).to_owned();
+            view! { <a class="btn btn--primary" href=method.start title=issuer.clone()>"Sign in at "{host}</a> }.into_any()
         }
         ("link", _) => {
             view! { <p class="field__hint">"Or open the link that "<code>"mooring-hub dev"</code>" has printed: it is good once."</p> }

@@ -31,6 +31,7 @@ mod revocation;
 mod serve;
 mod sessions;
 mod sign_in;
+mod sign_in_openid;
 mod strangers;
 mod whole;
 mod x509;

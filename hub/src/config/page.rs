@@ -23,6 +23,7 @@ pub fn configuration_page() -> String {
     page.push_str(POLICIES);
     page.push_str(DEVICE_AUTHORITIES);
     page.push_str(PEOPLE);
+    page.push_str(OPENID);
     page
 }
 
@@ -103,6 +104,24 @@ another password is signed out. A file that can't be used leaves the password as
 |---|---|---|---|
 | `password_hash_file` | A file with the hash of the password. Required. | a path; the file holds what `mooring-hub password-hash` prints, a PHC string of Argon2id | – |
 | `rights` | What she may do. Required. | a list, each Read, Bodies, Commands, Devices or Secrets; whoever has another right has Read too | – |
+";
+
+const OPENID: &str = "
+## `[openid]`
+
+An OpenID Connect issuer whose word is taken on people ([sign-in.md](sign-in.md#openid-connect)). Only in the file. There the hub is a client
+with the redirect URI `https://HOST:8443/api/v1/session/openid/back`, for each name and port that people open the dashboard by.
+
+| key | what it decides | form | default |
+|---|---|---|---|
+| `issuer` | The issuer, as it says it itself. Required. | a URL with https | – |
+| `client_id` | What this hub is called there. Required. | text | – |
+| `client_secret_file` | A file with the hub's secret there; it is read whenever somebody signs in. | a path | no secret |
+| `scopes` | What is asked for beside `openid`. | a list | `[\"email\", \"profile\"]` |
+| `name_claim` | The claim that people are called by. | text | `email` |
+| `groups_claim` | The claim with people's groups: a text, or a list of texts. | text | `groups` |
+| `authority_file` | Who may vouch for the issuer's certificate. | a path of a PEM file | whoever the machine trusts |
+| `groups` | What each group may do. Required. Whoever is in none of them is not let in. | a table, such as `groups = { operators = [\"Read\", \"Devices\"] }` | – |
 ";
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use serde::Deserialize;
 
 use super::host_name::HostName;
-pub use super::named::{AuthoritySettings, PersonSettings, PolicySettings};
+pub use super::named::{AuthoritySettings, GroupRights, OpenIdSettings, PersonSettings, PolicySettings};
 use super::value::{self, Count, GroupNames, InvalidValue, Listen, LogFormat, Size, Span, Value};
 use crate::core::hub_place::HubPlace;
 
@@ -285,6 +285,8 @@ pub struct Settings {
     pub device_authorities: BTreeMap<String, AuthoritySettings>,
     /// `[people.NAME]`
     pub people: BTreeMap<String, PersonSettings>,
+    /// `[openid]`
+    pub openid: Option<OpenIdSettings>,
 }
 
 impl Settings {
@@ -373,6 +375,8 @@ pub(super) struct File {
     device_authorities: BTreeMap<String, AuthoritySettings>,
     #[serde(default)]
     people: BTreeMap<String, PersonSettings>,
+    #[serde(default)]
+    openid: Option<OpenIdSettings>,
 }
 
 impl From<File> for Settings {
@@ -398,6 +402,7 @@ impl From<File> for Settings {
             policies,
             device_authorities,
             people,
+            openid,
         } = file;
         let general = General { host_name, other_host_names, aliases, data, devices };
         Self {
@@ -417,6 +422,7 @@ impl From<File> for Settings {
             policies,
             device_authorities,
             people,
+            openid,
         }
     }
 }

@@ -7,8 +7,8 @@ use std::{fs, io};
 
 use super::host_name::HostName;
 use super::settings::{
-    Audit, AuthoritySettings, Commands, Events, Feedback, File, Limits, Listeners, Log, PersonSettings, PolicySettings, Setting, Settings,
-    SignIn,
+    Audit, AuthoritySettings, Commands, Events, Feedback, File, Limits, Listeners, Log, OpenIdSettings, PersonSettings, PolicySettings,
+    Setting, Settings, SignIn,
 };
 use super::value::{InvalidValue, Span};
 use crate::core::command::CommandLimits;
@@ -87,6 +87,8 @@ pub struct Config {
     pub device_authorities: BTreeMap<String, AuthoritySettings>,
     /// People with passwords, by name.
     pub people: BTreeMap<String, PersonSettings>,
+    /// The issuer that people come from, if there is one.
+    pub openid: Option<OpenIdSettings>,
 }
 
 /// The configuration does not hold. Displays what to change, and where.
@@ -199,6 +201,7 @@ impl Config {
             policies,
             device_authorities,
             people,
+            openid,
         } = settings;
         let config = Self {
             host_name: general.host_name.ok_or_else(|| missing("host_name"))?,
@@ -221,12 +224,14 @@ impl Config {
             policies,
             device_authorities,
             people,
+            openid,
         };
         config.check_listeners()?;
         config.check_limits()?;
         config.check_policies()?;
         config.check_device_authorities()?;
         config.check_people()?;
+        config.check_openid()?;
         Ok(config)
     }
 
@@ -298,6 +303,20 @@ impl Config {
             return Err(ConfigError::Contradiction(format!("people.{name:?}: {problem}")));
         }
         Ok(())
+    }
+
+    fn check_openid(&self) -> Result<(), ConfigError> {
+        let Some(openid) = &self.openid else { return Ok(()) };
+        let problem = if !openid.issuer.starts_with("https://") {
+            "issuer: its URL begins with https://"
+        } else if openid.client_id.is_empty() {
+            "client_id is empty"
+        } else if openid.groups.is_empty() || openid.groups.values().any(|group| group.0.is_empty()) {
+            "groups are missing, each with rights: Read, Bodies, Commands, Devices, Secrets"
+        } else {
+            return Ok(());
+        };
+        Err(ConfigError::Contradiction(format!("openid.{problem}")))
     }
 }
 
@@ -418,6 +437,8 @@ mod tests {
             (policy("service", "permissions = [\"RegistryWrite\"]\n"), "leave permissions out"),
             (policy("\"a b\"", ""), "its name may have"),
             ("[people.ada]\npassword_hash_file = \"f\"\nrights = []".to_owned(), "people.\"ada\": rights are missing"),
+            ("[openid]\nissuer = \"http://i\"\nclient_id = \"m\"".to_owned(), "openid.issuer: its URL begins with https://"),
+            ("[openid]\nissuer = \"https://i\"\nclient_id = \"m\"".to_owned(), "openid.groups are missing"),
             ("[people.\"\"]\npassword_hash_file = \"f\"\nrights = [\"Read\"]".to_owned(), "a name has 1 to 128 bytes"),
             ("[device_authorities.\"a b\"]\nfile = \"f\"".to_owned(), "device_authorities.a b: its name may have"),
             ("[device_authorities.plant]\nfile = \"f\"\nid_prefix = \"a b\"".to_owned(), "no device id begins with its id_prefix"),

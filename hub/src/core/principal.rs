@@ -14,11 +14,13 @@ pub enum SignInMethod {
     Password,
     /// By a token of the cluster that the hub runs in.
     Kubernetes,
+    /// By the word of an OpenID Connect issuer.
+    OpenId,
 }
 
 impl SignInMethod {
     /// Every one.
-    pub const ALL: [Self; 3] = [Self::Link, Self::Password, Self::Kubernetes];
+    pub const ALL: [Self; 4] = [Self::Link, Self::Password, Self::Kubernetes, Self::OpenId];
 
     /// The name in answers and tables.
     #[must_use]
@@ -27,6 +29,7 @@ impl SignInMethod {
             Self::Link => "link",
             Self::Password => "password",
             Self::Kubernetes => "kubernetes",
+            Self::OpenId => "openid",
         }
     }
 }

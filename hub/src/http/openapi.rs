@@ -55,6 +55,8 @@ use super::{
         session::get,
         session::post,
         session::delete,
+        session::openid::begin,
+        session::openid::come_back,
     ),
     tags(
         (name = "changes", description = "What happens, live."),

@@ -91,6 +91,8 @@ fn own(hub: &Arc<Hub>) -> Router<Arc<Hub>> {
         .route("/api/v1/rates", get(rates::get_rates))
         .route("/api/v1/refusals", get(refusals::list_refusals))
         .route("/api/v1/devices/{id}/refusals", get(refusals::list_device_refusals))
+        .route(session::openid::START, get(session::openid::begin))
+        .route(session::openid::BACK, get(session::openid::come_back))
         .route("/api/v1/session", get(session::get).post(session::post).delete(session::delete))
         .layer(from_fn_with_state(Arc::clone(hub), session::cookie::welcome))
 }

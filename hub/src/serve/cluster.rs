@@ -11,13 +11,11 @@ use std::{env, fs, io};
 
 use async_trait::async_trait;
 use reqwest::Client;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject as _;
-use rustls::{ClientConfig, RootCertStore};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::trust::{TrustError, trusting};
 use crate::core::access::Right;
 use crate::core::hub_place::HubPlace;
 use crate::ops::sign_in::kubernetes::{Cluster, ClusterDoor, ClusterError, ClusterUser, TokenReviewed};
@@ -54,15 +52,9 @@ pub enum ClusterSetupError {
         /// Why.
         source: io::Error,
     },
-    /// The authority.
-    #[error("{path} holds no certificate of an authority")]
-    Authority {
-        /// Which file.
-        path: PathBuf,
-    },
-    /// TLS.
-    #[error("TLS to the cluster can't be set up")]
-    Tls(#[from] rustls::Error),
+    /// The API server's authority.
+    #[error("whom to trust for the cluster's API server is not known")]
+    Trust(#[from] TrustError),
     /// The client.
     #[error("the client of the cluster can't be made")]
     Client(#[from] reqwest::Error),
@@ -85,26 +77,13 @@ pub fn door(hub: HubPlace) -> Result<ClusterDoor, ClusterSetupError> {
     };
     let folder = env::var_os(ACCOUNT_FOLDER_VARIABLE).map_or_else(|| Path::new(ACCOUNT_FOLDER).to_path_buf(), PathBuf::from);
     let (authority, token) = (folder.join(AUTHORITY_FILE), folder.join(TOKEN_FILE));
-    let tls = trusting(&authority)?;
+    let tls = trusting(Some(&authority))?;
     // Now rather than when somebody signs in.
     fs::read_to_string(&token).map_err(|source| ClusterSetupError::Account { path: token.clone(), source })?;
     let client = Client::builder().use_preconfigured_tls(tls).no_proxy().timeout(ANSWER_MAX).https_only(true);
     // Whoever could send us elsewhere would be sent the tokens that people bring.
     let client = client.redirect(reqwest::redirect::Policy::none()).build()?;
     Ok(ClusterDoor::new(hub, Arc::new(ApiServer { url: format!("https://{host}:{port}"), token, client })))
-}
-
-/// TLS with whoever has a certificate of the cluster's own authority, and with nobody else.
-fn trusting(authority: &Path) -> Result<ClientConfig, ClusterSetupError> {
-    let pem = fs::read(authority).map_err(|source| ClusterSetupError::Account { path: authority.to_path_buf(), source })?;
-    let mut roots = RootCertStore::empty();
-    roots.add_parsable_certificates(CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok));
-    if roots.is_empty() {
-        return Err(ClusterSetupError::Authority { path: authority.to_path_buf() });
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
 }
 
 #[derive(Deserialize)]

@@ -19,6 +19,7 @@ use self::following::LookNow;
 use self::health::Health;
 use self::listeners::{Addresses, BoundPorts, Edge, Ports};
 use self::manifests::{Manifests, ManifestsError};
+use self::openid::OpenIdSetupError;
 use self::people::{FollowedPeople, PersonError};
 use self::policies::{FollowedPolicies, PolicyError};
 use self::stores::{StoreError, Stores};
@@ -48,6 +49,7 @@ pub mod http_server;
 pub mod listeners;
 pub mod logs;
 pub mod manifests;
+pub mod openid;
 pub mod people;
 pub mod policies;
 pub mod private_file;
@@ -58,6 +60,7 @@ pub mod stores;
 mod surroundings;
 #[cfg(test)]
 mod tests;
+pub mod trust;
 mod upkeep;
 
 /// How often sessions are told to end while the hub waits for them: one may have begun after the last time.
@@ -87,6 +90,9 @@ pub enum StartError {
     /// The cluster whose tokens are taken.
     #[error("the cluster whose tokens people sign in with can't be asked")]
     Cluster(#[from] ClusterSetupError),
+    /// The issuer whose word is taken.
+    #[error("the OpenID Connect issuer can't be asked")]
+    OpenId(#[from] OpenIdSetupError),
     /// The stores.
     #[error("the hub's data can't be opened")]
     Stores(#[from] StoreError),
@@ -150,6 +156,7 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
     let policies = FollowedPolicies::load(&config.data, &config.policies)?;
     let people = FollowedPeople::load(&config.people)?;
     let cluster = config.sign_in.kubernetes_hub.clone().map(cluster::door).transpose()?;
+    let issuer = config.openid.as_ref().map(openid::door).transpose()?;
     let admissions = Admissions::new(stranger_limits(config), Arc::clone(&clock));
     let hub = Arc::new(Hub::new(HubParts {
         names: hub_names(config),
@@ -182,6 +189,7 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
     hub.consumer_groups.replace(config.events.consumer_groups.get().to_vec());
     replace_people(&hub, people.current());
     cluster.into_iter().for_each(|door| drop(hub.sign_in.cluster.set(door)));
+    issuer.into_iter().for_each(|door| drop(hub.sign_in.openid.set(door)));
     let health = Health::new(&hub, &stores.journal, &admissions, &certificate);
 
     let mut running = RunningHub {
@@ -289,6 +297,7 @@ pub fn check(config: &Config) -> Result<String, StartError> {
     }
     FollowedAuthorities::load(&config.device_authorities)?;
     FollowedPeople::load(&config.people)?;
+    config.openid.as_ref().map(openid::door).transpose()?;
     let mut text = String::new();
     let _ = describe(&mut text, config, &certificate);
     Ok(text)
@@ -353,6 +362,9 @@ fn describe(text: &mut String, config: &Config, certificate: &ReloadingCertifica
     }
     if let Some(place) = &config.sign_in.kubernetes_hub {
         writeln!(text, "  let people sign in with tokens of the cluster for the audience {}", place.audience())?;
+    }
+    if let Some(openid) = &config.openid {
+        writeln!(text, "  let people sign in whom {} knows, in the groups {}", openid.issuer, list(openid.groups.keys()))?;
     }
     let own: Vec<_> = config.policies.keys().collect();
     writeln!(

@@ -77,9 +77,15 @@ pub fn session(parts: &Parts, hub: &Arc<Hub>) -> Result<Option<Session>, Failure
 /// The text of the cookie.
 #[must_use]
 pub fn secret(headers: &HeaderMap) -> Option<&str> {
+    named(headers, NAME)
+}
+
+/// The text of the cookie of this name.
+#[must_use]
+pub fn named<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     let texts = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.filter(|(name, _)| *name == NAME).map(|(_, value)| value).next()
+    pairs.filter(|(found, _)| *found == name).map(|(_, value)| value).next()
 }
 
 /// The header that sets it.
@@ -107,13 +113,18 @@ pub fn comes_from_our_page(parts: &Parts) -> Result<(), Failure> {
 
 /// Whether the origin is the one that was asked, which is one of this hub's names by then.
 fn is_ours(origin: &HeaderValue, parts: &Parts) -> bool {
-    let asked = match parts.uri.authority() {
-        Some(authority) => Some(authority.as_str()),
-        None => parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
-    };
     let plain = |host: &str| host.strip_suffix(":443").unwrap_or(host).to_ascii_lowercase();
     let origin = origin.to_str().ok().and_then(|origin| origin.strip_prefix("https://"));
-    matches!((origin, asked), (Some(origin), Some(asked)) if plain(origin) == plain(asked))
+    matches!((origin, asked(parts)), (Some(origin), Some(asked)) if plain(origin) == plain(asked))
+}
+
+/// The host and port that were asked.
+#[must_use]
+pub fn asked(parts: &Parts) -> Option<&str> {
+    match parts.uri.authority() {
+        Some(authority) => Some(authority.as_str()),
+        None => parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()),
+    }
 }
 
 fn ended() -> Failure {

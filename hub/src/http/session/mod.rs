@@ -1,6 +1,7 @@
 //! `/api/v1/session`: who is signed in, and how to sign in and out. docs/sign-in.md.
 
 pub mod cookie;
+pub mod openid;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,7 +39,7 @@ pub struct SessionDocument {
     /// Who that is.
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
-    /// How it was proven: `link`, `password` or `kubernetes`.
+    /// How it was proven: `link`, `password`, `kubernetes` or `openid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'static str>,
     /// Of `Read`, `Bodies`, `Commands`, `Devices` and `Secrets`, those that the person has.
@@ -62,8 +63,14 @@ pub struct SessionDocument {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct MethodDocument {
-    /// `link`, `password` or `kubernetes`: what the body of a POST says as `method`.
+    /// `link`, `password` or `kubernetes`: what the body of a POST says as `method`; or `openid`.
     method: &'static str,
+    /// Of `openid`: where a browser goes instead.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    start: Option<&'static str>,
+    /// Of `openid`: who knows people.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    issuer: Option<String>,
     /// Of `kubernetes`: the command that makes a token.
     #[serde(skip_serializing_if = "Option::is_none")]
     command: Option<String>,
@@ -107,10 +114,12 @@ impl From<CredentialsDocument> for Credentials {
 
 impl SessionDocument {
     fn of(hub: &Hub, session: Option<&Session>) -> Self {
-        let cluster = hub.sign_in.cluster.get();
+        let (cluster, issuer) = (hub.sign_in.cluster.get(), hub.sign_in.openid.get());
         let methods = hub.sign_in.methods(hub.now()).into_iter().map(|method| MethodDocument {
             method: method.name(),
             command: cluster.filter(|_| method == SignInMethod::Kubernetes).map(|cluster| cluster.command()),
+            start: (method == SignInMethod::OpenId).then_some(openid::START),
+            issuer: issuer.filter(|_| method == SignInMethod::OpenId).map(|door| door.issuer().to_owned()),
         });
         Self {
             signed_in: session.is_some(),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use axum::extract::ConnectInfo;
 use axum::http::{Method, Request};
 use http_body_util::BodyExt as _;
+use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
@@ -14,6 +15,7 @@ use crate::core::access::{Right, Rights};
 use crate::core::principal::SignInMethod;
 use crate::http::router;
 use crate::http::websocket::Subprotocols;
+use crate::ops::sign_in::openid::{Begun, ClaimRules, Claims, Issuer, IssuerError, Kept, OpenIdDoor};
 use crate::ops::sign_in::sessions::{Proof, SignedIn};
 use crate::ops::world::{NOW, World, policy_token};
 
@@ -194,6 +196,77 @@ async fn what_somebody_sends_is_read_before_it_is_refused_and_what_a_stranger_se
     assert_eq!(read(&viewer.cookie, OURS).await, (403, true));
     assert_eq!(read(&viewer.cookie, "https://evil.example").await, (403, false));
     assert_eq!(read("__Host-mooring=guess", OURS).await, (401, false));
+}
+
+/// An issuer that knows one code.
+struct Known;
+
+#[async_trait::async_trait]
+impl Issuer for Known {
+    fn name(&self) -> &str {
+        "https://issuer.example"
+    }
+
+    async fn begin(&self, redirect: &str) -> Result<Begun, IssuerError> {
+        let kept = Kept { nonce: "n".into(), verifier: "v".into() };
+        Ok(Begun { url: format!("https://issuer.example/in?to={redirect}"), state: "s".to_owned(), kept })
+    }
+
+    async fn finish(&self, _: &str, code: SecretString, _: &Kept) -> Result<Claims, IssuerError> {
+        let all = json!({ "email": "ada@example.com", "groups": ["operators"] }).as_object().unwrap().clone();
+        let known = Claims { issued: NOW, ends: NOW.plus(Duration::from_secs(600)), all };
+        if code.expose_secret() == "good" { Ok(known) } else { Err(IssuerError::Refused("no such code; begin again".to_owned())) }
+    }
+}
+
+#[tokio::test]
+async fn a_browser_goes_to_the_issuer_and_comes_back_signed_in() {
+    let world = World::new();
+    let mut browser = Browser { world: &world, cookie: String::new(), csrf: String::new(), origin: "" };
+    let to = browser.ask(Method::GET, "/api/v1/session/openid", json!({})).await.1["location"].clone();
+    assert_eq!(to, "/sign-in#problem=Refused", "without an issuer");
+    let rights = [("operators".to_owned(), [Right::Devices].into_iter().collect())].into();
+    let rules = ClaimRules { name_claim: "email".into(), groups_claim: "groups".into(), rights };
+    world.hub.sign_in.openid.set(OpenIdDoor::new(Arc::new(Known), rules)).unwrap();
+    let methods = browser.ask(Method::GET, "/api/v1/session", json!({})).await.2["methods"].clone();
+    assert_eq!(methods, json!([{ "method": "openid", "start": "/api/v1/session/openid", "issuer": "https://issuer.example" }]));
+
+    let (back, wrong) = ("/api/v1/session/openid/back?state=s&code=good", "/api/v1/session/openid/back?state=s&code=bad");
+    let guessed = "/api/v1/session/openid/back?state=guess&code=good";
+    let nobody = "/api/v1/session/openid/back?error=access_denied&error_description=text&state=s";
+    for (target, begins) in [(wrong, true), (back, false), (guessed, true), (nobody, true), (back, true)] {
+        let (status, headers, _) = browser.ask(Method::GET, "/api/v1/session/openid", json!({})).await;
+        let to = headers["location"].to_str().unwrap();
+        assert_eq!((status, to), (303, "https://issuer.example/in?to=https://hub.example:8443/api/v1/session/openid/back"));
+        let given = headers["set-cookie"].to_str().unwrap();
+        assert!(given.ends_with("; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600"), "{given}");
+        browser.cookie = if begins { given.split(';').next().unwrap().to_owned() } else { String::new() };
+        let (status, headers, _) = browser.ask(Method::GET, target, json!({})).await;
+        let to = headers["location"].to_str().unwrap();
+        assert_eq!((status, &headers["referrer-policy"]), (303, &HeaderValue::from_static("no-referrer")));
+        let session = headers.get_all("set-cookie").into_iter().find(|cookie| cookie.to_str().unwrap().starts_with("__Host-mooring="));
+        match session {
+            None => assert_eq!((to, target == back && begins), ("/sign-in#problem=Refused", false)),
+            Some(session) => {
+                assert_eq!((to, target, begins), ("/", back, true));
+                browser.cookie = session.to_str().unwrap().split(';').next().unwrap().to_owned();
+            }
+        }
+    }
+    browser.origin = OURS;
+    let document = browser.ask(Method::GET, "/api/v1/session", json!({})).await.2;
+    assert_eq!((&document["name"], &document["rights"]), (&json!("ada@example.com"), &json!(["Read", "Devices"])));
+}
+
+#[tokio::test]
+async fn a_picture_on_anothers_page_begins_nothing() {
+    let world = World::new();
+    let browser = Browser { world: &world, cookie: String::new(), csrf: String::new(), origin: "" };
+    for (destination, status) in [("image", 403), ("iframe", 403), ("empty", 403), ("document", 303)] {
+        let request = Request::get(openid::START).header("host", "hub.example:8443").header("sec-fetch-dest", destination);
+        let request = request.body(Body::empty()).unwrap();
+        assert_eq!(browser.send(request, router::api(Arc::clone(&world.hub))).await.0, status, "{destination}");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use self::attempts::{Attempts, TooOften};
 use self::kubernetes::{ClusterDoor, ClusterError};
 use self::one_time_link::{LINK_NAME, OneTimeLinks};
+use self::openid::{BroughtBack, OpenIdDoor};
 use self::password::{Passwords, TooManyChecks};
 use self::sessions::{Proof, Session, SessionEnd, SessionTimes, Sessions, SignedIn};
 use crate::core::access::Rights;
@@ -23,6 +24,7 @@ use crate::ops::audit::{record, record_done};
 mod attempts;
 pub mod kubernetes;
 pub mod one_time_link;
+pub mod openid;
 pub mod password;
 mod secret;
 pub mod sessions;
@@ -43,6 +45,8 @@ pub struct SignIn {
     pub passwords: Passwords,
     /// Those whom the cluster knows, if the hub is in one and asks it.
     pub cluster: OnceLock<ClusterDoor>,
+    /// Those whom an OpenID Connect issuer knows, if the hub takes its word.
+    pub openid: OnceLock<OpenIdDoor>,
     attempts: Attempts,
 }
 
@@ -65,6 +69,7 @@ impl SignIn {
             SignInMethod::Link => self.links.any(now),
             SignInMethod::Password => !self.passwords.current().is_empty(),
             SignInMethod::Kubernetes => self.cluster.get().is_some(),
+            SignInMethod::OpenId => self.openid.get().is_some(),
         };
         SignInMethod::ALL.into_iter().filter(there).collect()
     }
@@ -84,6 +89,8 @@ pub enum Credentials {
     },
     /// A token of the cluster.
     Kubernetes(SecretString),
+    /// What somebody brings back from an OpenID Connect issuer.
+    OpenId(BroughtBack),
 }
 
 impl Credentials {
@@ -92,12 +99,13 @@ impl Credentials {
             Self::Link(_) => SignInMethod::Link,
             Self::Password { .. } => SignInMethod::Password,
             Self::Kubernetes(_) => SignInMethod::Kubernetes,
+            Self::OpenId(_) => SignInMethod::OpenId,
         }
     }
 
     fn name(&self) -> &str {
         match self {
-            Self::Link(_) | Self::Kubernetes(_) => "",
+            Self::Link(_) | Self::Kubernetes(_) | Self::OpenId(_) => "",
             Self::Password { name, .. } => name,
         }
     }
@@ -149,7 +157,9 @@ pub async fn sign_in(
     former: Option<&str>,
 ) -> Result<(Session, String), SignInRefused> {
     let (method, claimed) = (credentials.method(), credentials.name().to_owned());
-    hub.sign_in.attempts.take(address, &claimed, hub.now()).map_err(|TooOften(wait)| SignInRefused::TooOften(wait))?;
+    if !was_counted(hub, &credentials) {
+        hub.sign_in.attempts.take(address, &claimed, hub.now()).map_err(|TooOften(wait)| SignInRefused::TooOften(wait))?;
+    }
     let by = |name: String| By { principal: Principal::Person(name, method), door: Door::Dashboard, address: Some(address) };
     match check(hub, credentials).await {
         Ok(person) => {
@@ -182,6 +192,12 @@ pub async fn sign_in(
     }
 }
 
+/// Whether this is the end of an attempt that was counted when it began: of somebody who comes back from an issuer.
+fn was_counted(hub: &Hub, credentials: &Credentials) -> bool {
+    let Credentials::OpenId(brought) = credentials else { return false };
+    hub.sign_in.openid.get().is_some_and(|door| door.expects(brought, hub.now()))
+}
+
 /// Signs somebody out.
 pub async fn sign_out(hub: &Arc<Hub>, session: &Session, address: IpAddr) {
     hub.sign_in.sessions.end(session, SessionEnd::SignedOut);
@@ -210,6 +226,10 @@ async fn check(hub: &Arc<Hub>, credentials: Credentials) -> Result<SignedIn, Sig
         Credentials::Kubernetes(token) => match hub.sign_in.cluster.get() {
             Some(door) => door.check(token).await,
             None => Err(SignInRefused::Explained("this hub does not take tokens of a cluster".to_owned())),
+        },
+        Credentials::OpenId(brought) => match hub.sign_in.openid.get() {
+            Some(door) => door.check(brought, hub.now()).await,
+            None => Err(openid::no_issuer()),
         },
     }
 }

@@ -9,6 +9,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
 use super::kubernetes::{Cluster, ClusterUser, TokenReviewed, review_cluster_sessions};
+use super::openid::{Begun, ClaimRules, Claims, Issuer, IssuerError, Kept, begin_openid};
 use super::password::{PasswordHashText, PersonAccount, replace_people};
 use super::*;
 use crate::core::access::Right;
@@ -187,4 +188,113 @@ async fn the_cluster_is_asked_again() {
     assert_eq!(session.lost(Rights::NONE).await, Some(SessionEnd::Revoked));
     let reviews = audit(&world).await.into_iter().filter(|entry| entry.action == AuditAction::SessionReviewed).count();
     assert_eq!(reviews, 3);
+}
+
+/// An issuer that believes whoever brings `good`.
+struct Believing {
+    says: serde_json::Value,
+    state: Mutex<String>,
+}
+
+#[async_trait]
+impl Issuer for Believing {
+    fn name(&self) -> &str {
+        "https://issuer.example"
+    }
+
+    async fn begin(&self, redirect: &str) -> Result<Begun, IssuerError> {
+        let state = secret::fresh();
+        self.state.lock().unwrap().clone_from(&state);
+        Ok(Begun { url: format!("https://issuer.example/in?to={redirect}"), state, kept: Kept { nonce: "n".into(), verifier: "v".into() } })
+    }
+
+    async fn finish(&self, redirect: &str, code: SecretString, kept: &Kept) -> Result<Claims, IssuerError> {
+        assert_eq!((redirect, kept.nonce.expose_secret(), kept.verifier.expose_secret()), ("https://hub/back", "n", "v"));
+        if code.expose_secret() != "good" {
+            return Err(IssuerError::Refused("the issuer has refused the code".to_owned()));
+        }
+        Ok(Claims { issued: NOW, ends: NOW.plus(Duration::from_secs(600)), all: self.says.as_object().unwrap().clone() })
+    }
+}
+
+/// A world with an issuer that says this of whoever comes.
+fn believing(says: serde_json::Value) -> (World, Arc<Believing>) {
+    let (world, issuer) = (World::new(), Arc::new(Believing { says, state: Mutex::default() }));
+    let rights = [("operators", Right::Devices), ("readers", Right::Bodies)];
+    let rights = rights.into_iter().map(|(group, right)| (group.to_owned(), [right].into_iter().collect())).collect();
+    let rules = ClaimRules { name_claim: "email".into(), groups_claim: "groups".into(), rights };
+    world.hub.sign_in.openid.set(OpenIdDoor::new(Arc::clone(&issuer) as _, rules)).unwrap();
+    (world, issuer)
+}
+
+/// Begins, and answers with what the browser that began brings back.
+async fn begun(world: &World, issuer: &Believing) -> BroughtBack {
+    let (url, browser) = begin_openid(&world.hub, "https://hub/back".to_owned(), HERE).await.unwrap();
+    assert_eq!(url, "https://issuer.example/in?to=https://hub/back");
+    BroughtBack { code: "good".into(), state: issuer.state.lock().unwrap().clone(), browser: browser.into() }
+}
+
+async fn come_back(world: &World, brought: BroughtBack) -> Result<Session, SignInRefused> {
+    sign_in(&world.hub, Credentials::OpenId(brought), HERE, None).await.map(|(session, _)| session)
+}
+
+#[tokio::test]
+async fn an_issuers_word_makes_a_session_as_long_as_its_token() {
+    let (world, issuer) = believing(serde_json::json!({ "email": "ada@example.com", "groups": ["operators", "readers", "others"] }));
+    assert_eq!(world.hub.sign_in.methods(NOW), [SignInMethod::OpenId]);
+    let session = come_back(&world, begun(&world, &issuer).await).await.unwrap();
+    assert_eq!(session.principal(), Principal::Person("ada@example.com".into(), SignInMethod::OpenId));
+    assert_eq!((session.rights().to_string().as_str(), session.ends()), ("Read, Bodies, Devices", NOW.plus(Duration::from_secs(600))));
+}
+
+#[tokio::test]
+async fn whoever_comes_back_is_whoever_began_once_and_in_time() {
+    let (world, issuer) = believing(serde_json::json!({ "email": "ada@example.com", "groups": "operators" }));
+    let good = begun(&world, &issuer).await;
+    let explained =
+        |refused: Result<Session, SignInRefused>| matches!(refused, Err(SignInRefused::Explained(text)) if text.contains("again"));
+    assert!(come_back(&world, good.clone()).await.is_ok());
+    for _ in 0..100 {
+        let again = begun(&world, &issuer).await;
+        assert!(come_back(&world, again).await.is_ok(), "what succeeds does not count");
+    }
+    assert!(explained(come_back(&world, good.clone()).await), "a second time");
+    let (mine, theirs) = (begun(&world, &issuer).await, begun(&world, &issuer).await);
+    assert!(explained(come_back(&world, BroughtBack { browser: mine.browser, ..theirs.clone() }).await), "in another browser");
+    assert!(explained(come_back(&world, theirs).await), "nor afterwards: a state is good once");
+    assert!(explained(come_back(&world, BroughtBack { state: "guess".into(), ..good.clone() }).await));
+    let refused = come_back(&world, BroughtBack { code: "bad".into(), ..begun(&world, &issuer).await }).await.unwrap_err();
+    assert_eq!(refused.to_string(), "the issuer has refused the code");
+    let late = begun(&world, &issuer).await;
+    world.clock.0.fetch_add(600_000, Ordering::Relaxed);
+    assert!(explained(come_back(&world, late).await), "too late");
+    let guess = || come_back(&world, BroughtBack { state: "guess".into(), ..good.clone() });
+    let mut refused = Vec::new();
+    for _ in 0..11 {
+        refused.push(guess().await.unwrap_err());
+    }
+    assert!(matches!(refused.last(), Some(SignInRefused::TooOften(_))), "whoever is not expected is counted: {refused:?}");
+}
+
+#[tokio::test]
+async fn a_hub_whose_clock_is_behind_makes_no_longer_session() {
+    let (world, issuer) = believing(serde_json::json!({ "email": "ada@example.com", "groups": ["operators"] }));
+    world.clock.0.fetch_sub(3_600_000, Ordering::Relaxed);
+    let session = come_back(&world, begun(&world, &issuer).await).await.unwrap();
+    assert_eq!(session.ends(), world.hub.now().plus(Duration::from_secs(600)));
+}
+
+#[tokio::test]
+async fn who_has_no_name_or_no_group_of_ours_is_not_let_in() {
+    for (says, refused) in [
+        (serde_json::json!({ "sub": "1", "groups": ["operators"] }), "it has no claim email"),
+        (serde_json::json!({ "email": 1, "groups": ["operators"] }), "it has no claim email"),
+        (serde_json::json!({ "email": "bob", "groups": ["others", 1] }), "bob may not do anything here"),
+        (serde_json::json!({ "email": "bob" }), "bob may not do anything here"),
+        (serde_json::json!({ "email": "bob", "email_verified": false, "groups": ["operators"] }), "whether bob is your address"),
+    ] {
+        let (world, issuer) = believing(says);
+        let said = come_back(&world, begun(&world, &issuer).await).await.unwrap_err().to_string();
+        assert!(said.contains(refused), "{said}");
+    }
 }

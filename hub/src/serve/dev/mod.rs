@@ -242,6 +242,7 @@ fn configuration(options: &DevOptions, data: &Path) -> Config {
         policies: BTreeMap::new(),
         device_authorities: authorities.collect(),
         people: BTreeMap::new(),
+        openid: None,
     }
 }
 

@@ -1,0 +1,198 @@
+//! People sign in at an OpenID Connect issuer that others wrote, with curl for a browser: its jar keeps the cookies, and the issuer's own pages
+//! are what it fills in.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail, ensure};
+use e2e::hub::{Hub, Options};
+use e2e::namespace::isolated;
+use e2e::program::{Actor, Program};
+use e2e::rest::Rest;
+use reqwest::Method;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::serve::{fleet, serve, until_ready, write_configuration};
+
+/// Where the issuer is: on the hub's machine, with the hub's certificate.
+const ISSUER: &str = "https://hub.mooring.test:9443";
+const START: &str = "/api/v1/session/openid";
+const BACK: &str = "/api/v1/session/openid/back";
+/// A page of the issuer that wants to be filled in.
+const INTERACTION: &str = ":9443/interaction/";
+/// Where the hub sends whoever is not signed in.
+const PROBLEM: &str = "/sign-in#problem=";
+const SECRET: &str = "what-only-the-two-know";
+/// How long its ID tokens last.
+const TOKEN_S: i64 = 600;
+
+/// A browser, more or less.
+struct Browser<'h> {
+    hub: &'h Hub,
+    folder: TempDir,
+}
+
+impl<'h> Browser<'h> {
+    fn of(hub: &'h Hub) -> Result<Self> {
+        Ok(Self { hub, folder: tempfile::tempdir()? })
+    }
+
+    fn curl(&self) -> Program {
+        let jar = self.folder.path().join("jar");
+        let curl = Program::named("curl").args(["-sS", "--cookie"]).arg(&jar).arg("--cookie-jar").arg(&jar);
+        curl.arg("--cacert").arg(self.hub.ca_file())
+    }
+
+    fn here(&self, path: &str) -> String {
+        format!("{}{path}", self.hub.ready.endpoints.api)
+    }
+
+    /// Goes there, with a form or without, and on to wherever it is sent: up to a page of the issuer, or to where the hub sends people in the
+    /// end, or to an address that has `end` in it; it does not go to these.
+    async fn go(&self, url: &str, form: Option<&str>, end: &str) -> Result<String> {
+        let (mut url, mut form) = (url.to_owned(), form);
+        for _ in 0..10 {
+            let page = self.folder.path().join("page");
+            let curl = form.take().into_iter().fold(self.curl(), |curl, form| curl.args(["--data", form]));
+            let curl = curl.arg("--output").arg(&page).args(["--write-out", "%{http_code} %{redirect_url}", &url]);
+            let printed = String::from_utf8(curl.output().await?)?;
+            match printed.split_once(' ') {
+                Some(("200", _)) => return Ok(url),
+                Some(("302" | "303", next)) => next.clone_into(&mut url),
+                _ => bail!("{url} is answered {printed}: {}", std::fs::read_to_string(page).unwrap_or_default()),
+            }
+            if url == self.here("/") || url.starts_with(&self.here(PROBLEM)) || url.contains(end) {
+                return Ok(url);
+            }
+        }
+        bail!("sent on and on, last to {url}")
+    }
+
+    /// Begins at the hub, and says at the issuer that it is this person; up to an address with `end` in it.
+    async fn sign_in(&self, name: &str, end: &str) -> Result<String> {
+        let login = self.go(&self.here(START), None, INTERACTION).await?;
+        let consent = self.go(&login, Some(&format!("prompt=login&login={name}&password=any")), INTERACTION).await?;
+        ensure!(login.contains(INTERACTION) && consent.contains(INTERACTION), "{login}, {consent}");
+        self.go(&consent, Some("prompt=consent"), end).await
+    }
+
+    async fn get(&self, path: &str) -> Result<Value> {
+        let printed = self.curl().args(["--header", "Sec-Fetch-Site: same-origin", &self.here(path)]).output().await?;
+        serde_json::from_slice(&printed).with_context(|| String::from_utf8_lossy(&printed).into_owned())
+    }
+
+    async fn is_signed_in(&self) -> Result<bool> {
+        Ok(self.get("/api/v1/session").await?["signedIn"] == true)
+    }
+}
+
+/// A hub that takes the issuer's word, which is not there yet.
+async fn believing(hub: &Hub, folder: &Path) -> Result<Actor> {
+    let (configuration, secret) = (write_configuration(hub, folder, "")?, folder.join("openid.secret"));
+    std::fs::write(&secret, SECRET)?;
+    let openid = format!(
+        "[openid]\nissuer = \"{ISSUER}\"\nclient_id = \"mooring\"\nclient_secret_file = \"{}\"\nscopes = [\"email\", \"groups\"]\n\
+         authority_file = \"{}\"\ngroups = {{ operators = [\"Read\", \"Devices\"], viewers = [\"Read\"] }}\n",
+        secret.display(),
+        hub.ca_file().display(),
+    );
+    std::fs::write(&configuration, std::fs::read_to_string(&configuration)? + &openid)?;
+    let mut server = serve(&configuration)?.start()?;
+    until_ready(hub, &mut server).await?;
+    Ok(server)
+}
+
+async fn issuer(hub: &Hub) -> Result<Actor> {
+    let tls = hub.data().join("tls");
+    let members = json!({ "ada": ["operators", "painters"], "bob": ["painters"] });
+    let program = Program::node("issuer.js", hub)?.env("ISSUER", ISSUER).env("MEMBERS", members.to_string());
+    let program = program.env("CLIENT", format!("mooring {SECRET} {}{BACK}", hub.ready.endpoints.api));
+    let mut issuer = program.env("TLS_CERTIFICATE", tls.join("server.pem")).env("TLS_KEY", tls.join("server.key")).start()?;
+    issuer.until("listening").await?;
+    Ok(issuer)
+}
+
+#[test]
+fn an_issuer_signs_people_in() -> Result<()> {
+    isolated(async || {
+        let mut hub = Options::default().start().await?;
+        hub.stop().await?;
+        let folder = tempfile::tempdir()?;
+        let server = believing(&hub, folder.path()).await?;
+        let mut issuer = issuer(&hub).await?;
+
+        let ada = Browser::of(&hub)?;
+        let end = ada.sign_in("ada", PROBLEM).await?;
+        ensure!(end == ada.here("/"), "{end}");
+        let session = ada.get("/api/v1/session").await?;
+        ensure!(session["name"] == "ada@example.com" && session["method"] == "openid", "{session}");
+        ensure!(session["rights"] == json!(["Read", "Devices"]), "{session}");
+        let time = |field: &str| anyhow::Ok(session[field].as_str().context("no time")?.parse::<jiff::Timestamp>()?.as_second());
+        let lasts = time("expiryTime")? - time("beganTime")?;
+        ensure!((TOKEN_S - 60..=TOKEN_S).contains(&lasts), "the session lasts {lasts} s");
+
+        // A second time the issuer knows her, and asks nothing.
+        let end = ada.go(&ada.here(START), None, INTERACTION).await?;
+        ensure!(end == ada.here("/") && ada.is_signed_in().await?, "{end}");
+        let entry = ada.get("/api/v1/audit?limit=1").await?["entries"][0].clone();
+        ensure!(entry["action"] == "SignIn" && entry["outcome"] == "Done" && entry["door"] == "dashboard", "{entry}");
+        ensure!(entry["who"] == json!({ "kind": "person", "name": "ada@example.com", "method": "openid" }), "{entry}");
+        // Who is in stays in.
+        issuer.kill9().await?;
+        ensure!(ada.is_signed_in().await?, "signed out with the issuer");
+        ensure!(!server.standard_error().contains(SECRET), "the log has the client's secret");
+        Ok(())
+    })
+}
+
+#[test]
+fn an_issuer_signs_nobody_else_in() -> Result<()> {
+    isolated(async || {
+        let mut hub = Options::default().start().await?;
+        hub.stop().await?;
+        let folder = tempfile::tempdir()?;
+        let mut server = believing(&hub, folder.path()).await?;
+        let refused = |end: &str, problem: &str| {
+            let as_it_should = end.strip_prefix(&hub.ready.endpoints.api).and_then(|path| path.strip_prefix(PROBLEM)) == Some(problem);
+            if as_it_should { Ok(()) } else { Err(anyhow!("not {problem}: {end}")) }
+        };
+        let early = Browser::of(&hub)?;
+        refused(&early.go(&early.here(START), None, INTERACTION).await?, "Unavailable").context("before there is an issuer")?;
+        // It would not ask again at once.
+        server.kill9().await?;
+        let mut issuer = issuer(&hub).await?;
+        let _server = believing(&hub, folder.path()).await?;
+
+        let bob = Browser::of(&hub)?;
+        refused(&bob.sign_in("bob", PROBLEM).await?, "NoRights")?;
+
+        let (ada, thief) = (Browser::of(&hub)?, Browser::of(&hub)?);
+        let way = ada.sign_in("ada", BACK).await?;
+        ensure!(way.contains("code="), "{way}");
+        thief.go(&thief.here(START), None, INTERACTION).await?;
+        refused(&thief.go(&way, None, PROBLEM).await?, "Refused").context("in a browser that did not begin it")?;
+        refused(&ada.go(&way, None, PROBLEM).await?, "Refused").context("after a thief had it")?;
+
+        let nobody = Browser::of(&hub)?;
+        let login = nobody.go(&nobody.here(START), None, INTERACTION).await?;
+        refused(&nobody.go(&format!("{login}/abort"), None, PROBLEM).await?, "Refused")?;
+
+        let late = Browser::of(&hub)?;
+        let way = late.sign_in("ada", BACK).await?;
+        issuer.kill9().await?;
+        refused(&late.go(&way, None, PROBLEM).await?, "Unavailable")?;
+        for browser in [bob, ada, thief, nobody, late] {
+            ensure!(!browser.is_signed_in().await?, "somebody is signed in");
+        }
+        let audit = Rest::api(&hub, fleet()?)?.call(Method::GET, "/api/v1/audit?limit=100", &[], Vec::new()).await?.expect(200)?.json()?;
+        let entries = audit["entries"].as_array().context("no entries")?;
+        let refusals: Vec<&str> = entries
+            .iter()
+            .filter(|entry| entry["action"] == "SignIn" && entry["outcome"] == "Refused")
+            .filter_map(|entry| entry["who"]["name"].as_str())
+            .collect();
+        // The latest first; who was nobody to the issuer is nobody to the audit, and when it does not answer nobody was refused.
+        ensure!(refusals == ["", "", "bob@example.com"], "{audit}");
+        Ok(())
+    })
+}
