@@ -35,7 +35,14 @@ pub async fn tell(upgraded: TokioIo<Upgraded>, mut feed: Feed) {
         tokio::select! {
             messages = feed.next() => {
                 let Some(messages) = messages else { break };
-                if send(&mut socket, &messages).await.is_none() {
+                let patience = if feed.is_over() { CLOSE_MAX } else { WRITE_MAX };
+                let sent = tokio::select! {
+                    biased;
+                    // Whatever of these messages is not on its way yet is not told any more; the feed says why.
+                    () = feed.lost() => continue,
+                    sent = send(&mut socket, &messages, patience) => sent,
+                };
+                if sent.is_none() {
                     return;
                 }
             }
@@ -50,11 +57,11 @@ pub async fn tell(upgraded: TokioIo<Upgraded>, mut feed: Feed) {
     let _ = timeout(CLOSE_MAX, socket.close(Some(goodbye))).await;
 }
 
-/// `None`: the client is gone, or takes nothing.
-async fn send(socket: &mut WebSocketStream<TokioIo<Upgraded>>, messages: &[Message]) -> Option<()> {
+/// `None`: the client is gone, or takes nothing for so long. Messages are sent whole or not at all, also when this is dropped.
+async fn send(socket: &mut WebSocketStream<TokioIo<Upgraded>>, messages: &[Message], patience: Duration) -> Option<()> {
     for message in messages {
         let text = tungstenite::Message::text(message.whole(""));
-        timeout(WRITE_MAX, socket.feed(text)).await.ok()?.ok()?;
+        timeout(patience, socket.feed(text)).await.ok()?.ok()?;
     }
-    timeout(WRITE_MAX, socket.flush()).await.ok()?.ok()
+    timeout(patience, socket.flush()).await.ok()?.ok()
 }

@@ -67,12 +67,23 @@ impl Link {
     /// `None`: the browser is gone, or takes nothing.
     async fn run(&mut self) -> Option<()> {
         let mut right = self.browser.right();
+        let lost = tokio::select! {
+            biased;
+            // Also while the browser does not take what it is told: whatever of that is not on its way yet is not told any more.
+            lost = right.lost() => lost,
+            gone = self.talk() => return gone,
+        };
+        let farewell = self.send(vec![problem(LINK, None, &lost.to_string())]);
+        timeout(CLOSE_MAX, farewell).await.ok()?
+    }
+
+    /// As [`Self::run`], whatever right there is. Messages are sent whole or not at all, also when this is dropped.
+    async fn talk(&mut self) -> Option<()> {
         self.send(vec![HEARTBEAT.to_owned()]).await?;
         loop {
             let quiet = Instant::now() + HEARTBEAT_EVERY;
             let next = tokio::select! {
                 biased;
-                lost = right.lost() => Next::Over(lost.to_string()),
                 heard = self.socket.next() => Next::Heard(heard),
                 messages = self.subscriptions.next() => Next::Told(messages),
                 // Behind what is told, so that the last things are told before the end.
