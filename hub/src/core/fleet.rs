@@ -215,7 +215,11 @@ impl Fleet {
     #[must_use]
     pub fn page(&self, query: &FleetQuery, flapping: &HashSet<DeviceId>) -> FleetPage {
         let FleetQuery { filter, sort, descending, after, limit } = query;
-        let (mut total, mut found) = (0, Vec::new());
+        let in_order =
+            |one: &(i64, &DeviceId, &Row), other: &(i64, &DeviceId, &Row)| order::compare((one.0, one.1), (other.0, other.1), *descending);
+        // One more than is wanted tells that there are more.
+        let kept = limit + 1;
+        let (mut total, mut found) = (0, Vec::with_capacity(2 * kept));
         for (id, row) in self.rows.range::<str, _>((Bound::Included(filter.prefix.as_str()), Bound::Unbounded)) {
             if !id.as_str().starts_with(&filter.prefix) {
                 break;
@@ -228,11 +232,14 @@ impl Fleet {
             let key = sort.key(row, row.state(flaps));
             if after.as_ref().is_none_or(|after| order::compare((key, id), (after.key, &after.id), *descending).is_gt()) {
                 found.push((key, id, row));
+                // Never more than twice as many, however many fit.
+                if found.len() == 2 * kept {
+                    found.select_nth_unstable_by(*limit, in_order);
+                    found.truncate(kept);
+                }
             }
         }
         let more = found.len() > *limit;
-        let in_order =
-            |one: &(i64, &DeviceId, &Row), other: &(i64, &DeviceId, &Row)| order::compare((one.0, one.1), (other.0, other.1), *descending);
         if more {
             found.select_nth_unstable_by(*limit, in_order);
             found.truncate(*limit);
