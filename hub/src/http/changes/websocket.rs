@@ -18,6 +18,9 @@ use super::feed::{Feed, Message};
 /// How long a client may take nothing of what it is sent; beyond that its connection counts as dead.
 const WRITE_MAX: Duration = Duration::from_secs(30);
 
+/// How much is collected before it is sent: what may still go out after the right to it is lost.
+const COLLECTED_BYTES: usize = 8 * 1024;
+
 /// How long the farewell may take.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
@@ -28,6 +31,7 @@ const HEARD_MAX_BYTES: usize = 4 * 1024;
 pub async fn tell(upgraded: TokioIo<Upgraded>, mut feed: Feed) {
     let config = WebSocketConfig::default()
         .read_buffer_size(HEARD_MAX_BYTES)
+        .write_buffer_size(COLLECTED_BYTES)
         .max_message_size(Some(HEARD_MAX_BYTES))
         .max_frame_size(Some(HEARD_MAX_BYTES));
     let mut socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await;

@@ -33,6 +33,9 @@ pub const TOKEN_MAX_BYTES: usize = 16 * 1024;
 /// How many sessions are asked about at once. When as many in a row get no answer, the others are not asked about in that round.
 const REVIEWS_AT_ONCE: usize = 8;
 
+/// How many ends of sessions are written down at once.
+const WRITTEN_AT_ONCE: usize = 100;
+
 /// Somebody, as the cluster knows her.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterUser {
@@ -215,10 +218,13 @@ pub async fn review_cluster_sessions(hub: &Arc<Hub>) {
 
 /// Ends the sessions whose time is over, and those for which the cluster has not answered for too long.
 pub async fn end_old_sessions(hub: &Arc<Hub>) {
-    for session in hub.sign_in.sessions.end_old(hub.now()) {
+    let ended = stream::iter(hub.sign_in.sessions.end_old(hub.now()));
+    // Together, so that they are written together: these may be all that there are.
+    let write_down = |session: Session| async move {
         let by = By { principal: session.principal(), door: Door::Dashboard, address: None };
         record_done(hub, &by, Deed::done(AuditAction::SessionReviewed).saying("ended: the cluster does not answer")).await;
-    }
+    };
+    ended.for_each_concurrent(WRITTEN_AT_ONCE, write_down).await;
 }
 
 /// Says whether the cluster has answered.
