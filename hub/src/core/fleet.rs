@@ -217,9 +217,13 @@ impl Fleet {
     #[must_use]
     pub fn page(&self, query: &FleetQuery, flapping: &HashSet<DeviceId>) -> FleetPage {
         let FleetQuery { filter, sort, descending, after, skip, limit } = query;
-        let (mut total, mut found) = (0, Vec::new());
+        let in_order =
+            |one: &(i64, &DeviceId, &Row), other: &(i64, &DeviceId, &Row)| order::compare((one.0, one.1), (other.0, other.1), *descending);
+        // One more than is wanted tells that there are more.
+        let kept = skip.saturating_add(*limit).saturating_add(1);
         // As they lie there: whoever comes behind the page need only be counted.
-        let (in_row, enough) = (*sort == Sort::Id && !descending, skip.saturating_add(*limit));
+        let in_row = *sort == Sort::Id && !descending;
+        let (mut total, mut found) = (0, Vec::new());
         for (id, row) in self.rows.range::<str, _>((Bound::Included(filter.prefix.as_str()), Bound::Unbounded)) {
             if !id.as_str().starts_with(&filter.prefix) {
                 break;
@@ -229,16 +233,19 @@ impl Fleet {
                 continue;
             }
             total += 1;
-            if in_row && found.len() > enough {
+            if in_row && found.len() == kept {
                 continue;
             }
             let key = sort.key(row, row.state(flaps));
             if after.as_ref().is_none_or(|after| order::compare((key, id), (after.key, &after.id), *descending).is_gt()) {
                 found.push((key, id, row));
+                // Never more than twice as many, however many fit.
+                if found.len() == kept.saturating_mul(2) {
+                    found.select_nth_unstable_by(kept - 1, in_order);
+                    found.truncate(kept);
+                }
             }
         }
-        let in_order =
-            |one: &(i64, &DeviceId, &Row), other: &(i64, &DeviceId, &Row)| order::compare((one.0, one.1), (other.0, other.1), *descending);
         if *skip < found.len() {
             found.select_nth_unstable_by(*skip, in_order);
         }

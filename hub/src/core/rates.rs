@@ -244,8 +244,8 @@ impl History {
     /// The counters stand so at `now`, and things stand so. To be called [`LOOKS_PER_SECOND`] times a second.
     pub fn look(&mut self, now: UnixMillis, totals: Totals, gauges: Gauges) -> Look {
         let (counts, middle) = match &self.before {
-            // What was counted between two looks belongs to the step in which most of that time lies.
-            Some((before, earlier)) => (totals.since(earlier), UnixMillis(before.0.midpoint(now.0))),
+            // What was counted between two looks belongs to the step in which most of that time lies. The clock may have been set back.
+            Some((before, earlier)) => (totals.since(earlier), UnixMillis(before.0.midpoint(now.0)).min(now)),
             None => (totals.since(&Totals::default()), now),
         };
         self.before = Some((now, totals));
@@ -282,9 +282,10 @@ impl Ring {
         Self { resolution, newest: i64::MIN, steps: VecDeque::new() }
     }
 
-    /// Adds to the step of this time, or to the newest when the clock has gone back. Answers with the step that is over by it.
+    /// Adds to the step of this time, or to the newest when the clock has gone back a little. Answers with the step that is over by it.
     fn record(&mut self, at: UnixMillis, counts: &Counts, gauges: Gauges) -> Option<(UnixMillis, Step)> {
         let number = at.0.div_euclid(self.resolution.step_ms());
+        self.forget_what_is_to_come(number);
         let mut finished = None;
         if self.steps.is_empty() || number > self.newest {
             finished = self.steps.back().map(|step| (self.start_of(self.newest), step.clone()));
@@ -300,6 +301,15 @@ impl Ring {
             step.gauges = gauges;
         }
         finished
+    }
+
+    /// When the clock was set back: steps that lie ahead of it would have to take all that is counted until it is there again.
+    fn forget_what_is_to_come(&mut self, number: i64) {
+        if !self.steps.is_empty() && self.newest.saturating_sub(number) > 1 {
+            while self.newest > number && self.steps.pop_back().is_some() {
+                self.newest -= 1;
+            }
+        }
     }
 
     /// Steps in which nobody has looked: nothing is known to have happened, and things stood as before.

@@ -2,6 +2,8 @@
 //!
 //! Owns the filter and the pace. Never reads a log and never looks at a clock: a window is what its caller makes of time.
 
+use memchr::memmem::Finder;
+
 use super::device_id::DeviceId;
 use super::message::encoding::{decode, find_annotation};
 use super::message::{Body, Message, Value};
@@ -44,28 +46,45 @@ impl TailFilter {
     pub fn looks_inside(&self) -> bool {
         self.property.is_some() || self.text.is_some()
     }
+}
 
+/// A filter that many events are held against.
+#[derive(Clone, Debug)]
+pub struct Sieve {
+    filter: TailFilter,
+    /// Looks for the text, in a time that grows with the payload alone.
+    finder: Option<Finder<'static>>,
+}
+
+impl From<TailFilter> for Sieve {
+    fn from(filter: TailFilter) -> Self {
+        let finder = filter.text.as_ref().map(|text| Finder::new(text.as_bytes()).into_owned());
+        Self { filter, finder }
+    }
+}
+
+impl Sieve {
     /// Whether the stored event fits. One that can't be read fits only where nothing has to be read.
     #[must_use]
     pub fn fits(&self, content: &[u8]) -> bool {
-        if self.device.as_ref().is_some_and(|device| !is_from(content, device)) {
+        if self.filter.device.as_ref().is_some_and(|device| !is_from(content, device)) {
             return false;
         }
-        if !self.looks_inside() {
+        if !self.filter.looks_inside() {
             return true;
         }
         decode(content).is_ok_and(|message| self.has_property(&message) && self.has_text(&message))
     }
 
     fn has_property(&self, message: &Message<'_>) -> bool {
-        let Some((name, value)) = &self.property else { return true };
+        let Some((name, value)) = &self.filter.property else { return true };
         let is_it = |found: &Value<'_>| value.as_ref().is_none_or(|value| found.to_text().as_deref() == Some(value.as_str()));
         message.application_properties.iter().any(|(found, value)| found == name && is_it(value))
     }
 
     fn has_text(&self, message: &Message<'_>) -> bool {
-        let Some(text) = &self.text else { return true };
-        let contains = |bytes: &[u8]| bytes.windows(text.len().max(1)).any(|part| part == text.as_bytes());
+        let Some(finder) = &self.finder else { return true };
+        let contains = |bytes: &[u8]| finder.find(bytes).is_some();
         match &message.body {
             Body::Data(sections) | Body::Sequence(sections) => sections.iter().any(|section| contains(section)),
             Body::Value(encoded) => contains(encoded),
@@ -150,12 +169,12 @@ mod tests {
         bytes
     }
 
-    fn filter(device: Option<&str>, property: Option<&str>, text: Option<&str>) -> TailFilter {
-        TailFilter {
+    fn filter(device: Option<&str>, property: Option<&str>, text: Option<&str>) -> Sieve {
+        Sieve::from(TailFilter {
             device: device.map(|id| DeviceId::parse(id).unwrap()),
             property: property.map(TailFilter::property),
             text: text.map(str::to_owned),
-        }
+        })
     }
 
     #[test]
@@ -185,7 +204,7 @@ mod tests {
 
     #[test]
     fn what_can_not_be_read_is_shown_to_who_shows_everything() {
-        assert!(TailFilter::default().fits(b"\xff"));
+        assert!(filter(None, None, None).fits(b"\xff"));
         assert!(!filter(None, None, Some("a")).fits(b"\xff") && !filter(Some("D"), None, None).fits(b"\xff"));
     }
 

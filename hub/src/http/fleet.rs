@@ -3,6 +3,7 @@
 pub mod json;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
@@ -11,17 +12,23 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::authorization::RegistryReader;
-use super::error::Failure;
+use super::error::{ErrorDocument, Failure};
 use super::openapi::Refusals;
 use crate::core::fleet::tags::Tag;
 use crate::core::fleet::{Credentials, DeviceState, FleetDevice, FleetPage, FleetQuery, Sort, Source};
 use crate::core::session::DisconnectReason;
 use crate::core::time::UnixMillis;
 use crate::ops::Hub;
-use crate::ops::fleet_index::{PAGE_MAX, list_fleet};
+use crate::ops::fleet_index::{PAGE_MAX, TooManyPages, list_fleet};
 
 /// How many devices a page has that does not say.
 const PAGE_DEFAULT: usize = 100;
+
+/// The most tags that are asked for at once: each is looked for on every device.
+const TAGS_MAX: usize = 16;
+
+/// When somebody for whom there was no turn is to come again.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
 
 /// Some of the fleet.
 #[derive(Debug, Serialize, ToSchema)]
@@ -114,7 +121,11 @@ pub struct SourceView {
         ("skip" = Option<usize>, Query, description = "Leave out so many first, as whoever goes to the middle of the list does; behind `after`, if that is there."),
         ("limit" = Option<usize>, Query, description = "How many, 1 to 1000; 100 when absent."),
     ),
-    responses((status = 200, description = "A page of the list.", body = FleetPageView), Refusals),
+    responses(
+        (status = 200, description = "A page of the list.", body = FleetPageView),
+        (status = 429, description = "ThrottlingException: too many ask for it; the header Retry-After says when to come again.", body = ErrorDocument),
+        Refusals,
+    ),
 )]
 pub async fn list(
     _: RegistryReader,
@@ -123,7 +134,13 @@ pub async fn list(
 ) -> Result<Json<FleetPageView>, Failure> {
     let Query(pairs) = query.map_err(|rejection| Failure::argument_invalid(rejection.body_text()))?;
     let query = parse(&pairs)?;
-    Ok(Json(page(list_fleet(&hub, query).await)))
+    Ok(Json(page(list_fleet(&hub, query).await?)))
+}
+
+impl From<TooManyPages> for Failure {
+    fn from(busy: TooManyPages) -> Self {
+        Self::throttled(busy.to_string(), RETRY_AFTER)
+    }
 }
 
 fn parse(pairs: &[(String, String)]) -> Result<FleetQuery, Failure> {
@@ -151,6 +168,7 @@ fn parse(pairs: &[(String, String)]) -> Result<FleetQuery, Failure> {
             "seenBefore" => filter.seen_before = time()?,
             "seenAfter" => filter.seen_after = time()?,
             "queueMin" => filter.queue_min = text.parse().map_err(|_| wrong("it is a number"))?,
+            "tag" if filter.tags.len() == TAGS_MAX => return Err(wrong(&format!("a list is asked for with {TAGS_MAX} tags at most"))),
             "tag" => filter.tags.push(Tag::wanted(text)),
             "sort" => {
                 sort = Some(Sort::named(text).ok_or_else(|| wrong("the list is sorted by id, state, since, lastSeen, queue or reason"))?)
@@ -171,8 +189,16 @@ fn parse(pairs: &[(String, String)]) -> Result<FleetQuery, Failure> {
     Ok(query)
 }
 
-fn words<T>(text: &str, named: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
-    text.split(',').map(|word| named(word.trim())).collect()
+/// What is named, each once.
+fn words<T: PartialEq>(text: &str, named: impl Fn(&str) -> Option<T>) -> Option<Vec<T>> {
+    let mut found = Vec::new();
+    for word in text.split(',') {
+        let word = named(word.trim())?;
+        if !found.contains(&word) {
+            found.push(word);
+        }
+    }
+    Some(found)
 }
 
 fn credentials(name: &str) -> Option<Credentials> {

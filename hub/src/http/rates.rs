@@ -147,7 +147,7 @@ pub async fn get_rates(
         None => UnixMillis(now.0.saturating_sub_unsigned(u64::try_from(FINE.reach().as_millis()).unwrap_or(u64::MAX))),
     };
     let nothing_yet = || Span { start: now, step: FINE.step, steps: Vec::new() };
-    Ok(Json(view(&rates_since(&hub, since).unwrap_or_else(nothing_yet), now)))
+    Ok(Json(view(&rates_since(&hub, since, now).unwrap_or_else(nothing_yet), now)))
 }
 
 fn view(span: &Span, now: UnixMillis) -> RatesView {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::StatusCode;
-use axum::middleware::{Next, from_fn_with_state, map_request};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state, map_request, map_response};
 use axum::response::Response;
 use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
@@ -95,6 +95,13 @@ fn own(hub: &Arc<Hub>) -> Router<Arc<Hub>> {
         .route(session::openid::BACK, get(session::openid::come_back))
         .route("/api/v1/session", get(session::get).post(session::post).delete(session::delete))
         .layer(from_fn_with_state(Arc::clone(hub), session::cookie::welcome))
+        .layer(map_response(async |answer| not_to_be_kept(answer)))
+}
+
+/// Bodies, keys and who is signed in are for whoever asked, and for no cache on her disk.
+fn not_to_be_kept(mut answer: Response) -> Response {
+    answer.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
+    answer
 }
 
 /// What back ends call. Facts §7.4.
@@ -128,7 +135,23 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
+    use crate::http::client::Client;
     use crate::ops::world::{World, policy_token};
+
+    #[tokio::test(start_paused = true)]
+    async fn no_cache_keeps_what_the_api_answers() {
+        let client = Client::new().await;
+        for (method, target) in [
+            ("GET", "/api/v1/devices/D"),
+            ("POST", "/api/v1/devices/D/secrets"),
+            ("GET", "/api/v1/commands"),
+            ("GET", "/api/v1/commands/7/content"),
+            ("GET", "/api/v1/events?follow=false"),
+        ] {
+            let answer = client.policy("iothubowner", method, target, &[], Body::empty()).await;
+            assert_eq!(answer.header("cache-control"), "no-store", "{method} {target}");
+        }
+    }
 
     /// Strangers learn nothing of what they asked wrongly; whoever may ask is told in the form that SDKs can read.
     #[tokio::test(start_paused = true)]

@@ -40,7 +40,7 @@ pub trait Surroundings: Send + Sync + 'static {
     /// The certificate of the authority that clients have to trust, as PEM; `None` when it is not known.
     fn authority(&self) -> Option<String>;
 
-    /// Where events are kept; `None` when they are not on a disk.
+    /// Where events are kept; `None` when they are not on a disk. Blocks on it.
     fn storage(&self) -> Option<Storage>;
 }
 
@@ -104,6 +104,7 @@ pub struct HubDescription {
 
 /// Describes the hub as it is now.
 pub async fn describe_hub(hub: &Hub) -> Result<HubDescription, RegistryError> {
+    let surroundings = Arc::clone(&hub.surroundings);
     Ok(HubDescription {
         devices: device_count(hub).await?,
         connected: connected_count(hub),
@@ -113,6 +114,6 @@ pub async fn describe_hub(hub: &Hub) -> Result<HubDescription, RegistryError> {
         certificate_expiry_time: hub.certificate_expiry.get(),
         partitions: hub.events.partition_count().get(),
         authority: hub.surroundings.authority(),
-        storage: hub.surroundings.storage(),
+        storage: tokio::task::spawn_blocking(move || surroundings.storage()).await.ok().flatten(),
     })
 }

@@ -5,8 +5,10 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use tokio::sync::RwLock;
+use tokio::sync::{RwLock, Semaphore};
+use tokio::time::timeout;
 
 use crate::core::change::Change;
 use crate::core::device_id::DeviceId;
@@ -21,12 +23,26 @@ use crate::store::DeviceActivity;
 /// The most rows on one page.
 pub const PAGE_MAX: usize = 1000;
 
+/// How many pages are made at once: each looks at all devices, and takes a core for that.
+const PAGES_AT_ONCE: usize = 2;
+
+/// How long somebody waits for her turn.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(5);
+
 /// The most devices that are named as flapping where the fleet is counted.
 const NAMED_FLAPPING_MAX: usize = 100;
 
 /// All devices, as a list shows them. Whoever writes to it waits without keeping a thread, for as long as a page takes.
-#[derive(Debug, Default)]
-pub struct FleetIndex(RwLock<Fleet>);
+#[derive(Debug)]
+pub struct FleetIndex {
+    fleet: RwLock<Fleet>,
+    turns: Arc<Semaphore>,
+}
+
+/// Too many want a page of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("too many ask for the list of devices at once; try again")]
+pub struct TooManyPages;
 
 /// How many devices there are, and how they are.
 #[derive(Clone, Debug)]
@@ -46,20 +62,26 @@ pub struct FleetSummary {
 }
 
 /// A page of the list. Looks at all devices whose ids begin as is wanted, beside those who serve devices.
-pub async fn list_fleet(hub: &Arc<Hub>, mut query: FleetQuery) -> FleetPage {
+pub async fn list_fleet(hub: &Arc<Hub>, mut query: FleetQuery) -> Result<FleetPage, TooManyPages> {
     query.limit = query.limit.clamp(1, PAGE_MAX);
+    let turn = timeout(TURN_WAIT_MAX, Arc::clone(&hub.fleet.turns).acquire_owned()).await;
+    let turn = turn.ok().and_then(Result::ok).ok_or(TooManyPages)?;
     let flapping = flapping(hub);
     let hub = Arc::clone(hub);
-    let page = tokio::task::spawn_blocking(move || hub.fleet.0.blocking_read().page(&query, &flapping));
+    let page = tokio::task::spawn_blocking(move || {
+        // Kept until it is done, also when whoever asked has gone.
+        let _turn = turn;
+        hub.fleet.fleet.blocking_read().page(&query, &flapping)
+    });
     // Not when the hub is ending.
-    page.await.unwrap_or_default()
+    Ok(page.await.unwrap_or_default())
 }
 
 /// How many devices there are, and how they are.
 pub async fn summarize_fleet(hub: &Hub) -> FleetSummary {
     let time = hub.now();
     let mut flapping = hub.presence.flapping.all(time);
-    let fleet = hub.fleet.0.read().await;
+    let fleet = hub.fleet.fleet.read().await;
     let counts = fleet.counts();
     // As if nobody flapped, and then those who do.
     let are = fleet.states(flapping.iter().map(|(id, _)| id), &HashSet::new());
@@ -85,31 +107,37 @@ fn flapping(hub: &Hub) -> HashSet<DeviceId> {
     hub.presence.flapping.all(hub.now()).into_iter().map(|(id, _)| id).collect()
 }
 
+impl Default for FleetIndex {
+    fn default() -> Self {
+        Self { fleet: RwLock::default(), turns: Arc::new(Semaphore::new(PAGES_AT_ONCE)) }
+    }
+}
+
 impl FleetIndex {
     /// All devices are read anew.
     pub(super) async fn begin_round(&self) {
-        self.0.write().await.begin_round();
+        self.fleet.write().await.begin_round();
     }
 
     /// These are there.
     pub(super) async fn stored(&self, hub: &Hub, views: &[DeviceView]) {
-        let mut fleet = self.0.write().await;
+        let mut fleet = self.fleet.write().await;
         views.iter().for_each(|view| put(hub, &mut fleet, view));
     }
 
     /// All have been read.
     pub(super) async fn end_round(&self) {
-        self.0.write().await.end_round();
+        self.fleet.write().await.end_round();
     }
 
     /// Something has happened; with an identity that was written, its device as it is now.
     pub(super) async fn happened(&self, hub: &Hub, change: &Change, view: Option<&DeviceView>) {
         match (change, view) {
-            (Change::IdentityWritten(_), Some(view)) => put(hub, &mut *self.0.write().await, view),
-            (Change::IdentityDeleted(id), _) => self.0.write().await.forget(id),
+            (Change::IdentityWritten(_), Some(view)) => put(hub, &mut *self.fleet.write().await, view),
+            (Change::IdentityDeleted(id), _) => self.fleet.write().await.forget(id),
             (Change::Presence(transition), _) => {
                 let (time, ended, connected) = (transition.time, transition.disconnected, transition.connected);
-                self.0.write().await.transition(&transition.device_id, time, ended, connected);
+                self.fleet.write().await.transition(&transition.device_id, time, ended, connected);
             }
             (_, _) => {}
         }
@@ -120,13 +148,13 @@ impl FleetIndex {
         if devices.is_empty() {
             return;
         }
-        let mut fleet = self.0.write().await;
+        let mut fleet = self.fleet.write().await;
         devices.iter().for_each(|id| fleet.queue(id, hub.commands.pending_of(id)));
     }
 
     /// These were active, as the registry has been told.
     pub(super) async fn active(&self, activity: &[DeviceActivity]) {
-        let mut fleet = self.0.write().await;
+        let mut fleet = self.fleet.write().await;
         for device in activity {
             if let Some(time) = device.last_activity_time {
                 fleet.active(&device.id, time);

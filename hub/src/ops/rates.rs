@@ -53,10 +53,10 @@ pub async fn keep_rates(hub: Arc<Hub>) {
     }
 }
 
-/// What was counted since then, in the finest steps that reach so far; `None` when nobody has looked yet.
+/// What was counted since then, in the finest steps that reach so far back from `now`; `None` when nobody has looked yet.
 #[must_use]
-pub fn rates_since(hub: &Hub, since: UnixMillis) -> Option<Span> {
-    hub.rates.history().since(since, hub.now())
+pub fn rates_since(hub: &Hub, since: UnixMillis, now: UnixMillis) -> Option<Span> {
+    hub.rates.history().since(since, now)
 }
 
 /// What refusals are called, in the order in which they are counted.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::core::event::{Offset, PartitionId, StartPosition, StreamPosition};
-use crate::core::tail::{ROWS_PER_WINDOW, TailFilter, Tally, WINDOWS_PER_SECOND, Window, cost};
+use crate::core::tail::{ROWS_PER_WINDOW, Sieve, TailFilter, Tally, WINDOWS_PER_SECOND, Window, cost};
 use crate::ops::Hub;
 use crate::ops::read_events::{EventReader, ReadEventsError, Selection, read_events};
 use crate::store::{ReadError, StoredEvent};
@@ -51,7 +51,7 @@ pub struct TailNews {
 /// Looks until it is dropped.
 pub struct Tail {
     reader: EventReader,
-    filter: TailFilter,
+    sieve: Sieve,
     /// Read, and not looked at yet.
     pending: VecDeque<(PartitionId, StoredEvent)>,
     position: StreamPosition,
@@ -81,7 +81,7 @@ pub async fn tail_events(hub: &Hub, reader: &str, selection: TailSelection) -> R
         position: reader.position(),
         follows: reader.behind() == 0,
         reader,
-        filter,
+        sieve: filter.into(),
         pending: VecDeque::new(),
         spent: 0,
         until: None,
@@ -120,6 +120,8 @@ impl Tail {
                 break;
             }
             if self.pending.is_empty() {
+                // The next page may be there already: others have their turn between two.
+                tokio::task::yield_now().await;
                 match timeout_at(until, self.reader.next()).await {
                     Ok(read) => match read? {
                         Some(page) => self.pending.extend(page.events.into_iter().map(|event| (page.partition, event))),
@@ -150,7 +152,7 @@ impl Tail {
             };
             window.spend(cost(event.content.len()));
             self.position.0.insert(partition, Some(Offset::from(event.sequence_number)));
-            if !self.filter.fits(&event.content) {
+            if !self.sieve.fits(&event.content) {
                 tally.passed_over += 1;
                 continue;
             }

@@ -139,8 +139,16 @@ enum Stage {
 }
 
 /// Opens a watcher for somebody, by this name among those who watch, who may see all that `interest` names.
-pub fn watch_changes(hub: &Arc<Hub>, watcher: &str, interest: Interest, start: Start) -> Result<Watcher, NoSeat> {
+pub fn watch_changes(hub: &Arc<Hub>, watcher: &str, mut interest: Interest, start: Start) -> Result<Watcher, NoSeat> {
     let seat = hub.changes.watchers.take(watcher)?;
+    // Whoever names one twice is told once how its things stand.
+    let mut named = Vec::new();
+    interest.kinds.retain(|kind| {
+        !named.contains(kind) && {
+            named.push(*kind);
+            true
+        }
+    });
     let (cursor, reset) = place(hub, start.from, Lanes::of(&interest.kinds));
     let mut stages: VecDeque<Stage> = reset.map(Stage::Reset).into_iter().collect();
     if start.snapshot.unwrap_or(start.from.is_none() || reset.is_some()) {

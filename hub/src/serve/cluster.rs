@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use std::{env, fs, io};
 
@@ -14,6 +14,7 @@ use reqwest::Client;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tracing::warn;
 
 use super::trust::{TrustError, trusting};
 use crate::core::access::Right;
@@ -64,6 +65,13 @@ pub enum ClusterSetupError {
 struct ApiServer {
     url: String,
     token: PathBuf,
+    authority: PathBuf,
+    trusting: Mutex<Trusting>,
+}
+
+/// A client, and whom it trusts.
+struct Trusting {
+    authority: Vec<u8>,
     client: Client,
 }
 
@@ -77,13 +85,17 @@ pub fn door(hub: HubPlace) -> Result<ClusterDoor, ClusterSetupError> {
     };
     let folder = env::var_os(ACCOUNT_FOLDER_VARIABLE).map_or_else(|| Path::new(ACCOUNT_FOLDER).to_path_buf(), PathBuf::from);
     let (authority, token) = (folder.join(AUTHORITY_FILE), folder.join(TOKEN_FILE));
-    let tls = trusting(Some(&authority))?;
     // Now rather than when somebody signs in.
     fs::read_to_string(&token).map_err(|source| ClusterSetupError::Account { path: token.clone(), source })?;
+    let server = ApiServer::new(format!("https://{host}:{port}"), token, authority)?;
+    Ok(ClusterDoor::new(hub, Arc::new(server)))
+}
+
+fn client_trusting(authority: &Path) -> Result<Client, ClusterSetupError> {
+    let tls = trusting(Some(authority))?;
     let client = Client::builder().use_preconfigured_tls(tls).no_proxy().timeout(ANSWER_MAX).https_only(true);
     // Whoever could send us elsewhere would be sent the tokens that people bring.
-    let client = client.redirect(reqwest::redirect::Policy::none()).build()?;
-    Ok(ClusterDoor::new(hub, Arc::new(ApiServer { url: format!("https://{host}:{port}"), token, client })))
+    Ok(client.redirect(reqwest::redirect::Policy::none()).build()?)
 }
 
 #[derive(Deserialize)]
@@ -160,12 +172,40 @@ impl Cluster for ApiServer {
 }
 
 impl ApiServer {
+    fn new(url: String, token: PathBuf, authority: PathBuf) -> Result<Self, ClusterSetupError> {
+        // Read before the client reads it: a change between the two is noticed then.
+        let read = fs::read(&authority).map_err(|source| ClusterSetupError::Account { path: authority.clone(), source })?;
+        let trusting = Mutex::new(Trusting { client: client_trusting(&authority)?, authority: read });
+        Ok(Self { url, token, authority, trusting })
+    }
+
+    /// One that trusts whom the file names now; as long as that can't be read, whom it named before.
+    async fn client(&self) -> Client {
+        let read = tokio::fs::read(&self.authority).await.ok();
+        if let Some(read) = read.filter(|read| self.trusting().authority != *read) {
+            match client_trusting(&self.authority) {
+                Ok(client) => *self.trusting() = Trusting { authority: read, client },
+                Err(error) => {
+                    warn!(%error, "the cluster's authority in {} has changed and is not taken: {error}", self.authority.display());
+                    // Said once for each change.
+                    self.trusting().authority = read;
+                }
+            }
+        }
+        self.trusting().client.clone()
+    }
+
+    fn trusting(&self) -> MutexGuard<'_, Trusting> {
+        self.trusting.lock().expect("nothing panics while it holds this lock")
+    }
+
     async fn create<T: for<'de> Deserialize<'de>>(&self, resource: &str, review: &Value) -> Result<T, ClusterError> {
         let account = tokio::fs::read_to_string(&self.token).await;
         let account = account.map_err(|error| ClusterError(format!("{}: {error}", self.token.display())))?;
         // Neither errors of the client nor this URL have the token in them.
         let failed = |error: reqwest::Error| ClusterError(error.without_url().to_string());
-        let request = self.client.post(format!("{}/apis/{resource}", self.url)).bearer_auth(account.trim()).json(review);
+        let client = self.client().await;
+        let request = client.post(format!("{}/apis/{resource}", self.url)).bearer_auth(account.trim()).json(review);
         let mut answer = request.send().await.map_err(failed)?;
         let status = answer.status();
         if status == reqwest::StatusCode::FORBIDDEN {
@@ -182,5 +222,36 @@ impl ApiServer {
             bytes.extend_from_slice(&piece);
         }
         serde_json::from_slice(&bytes).map_err(|error| ClusterError(format!("its answer to {resource} can't be read: {error}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn authority(name: &str) -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        rcgen::CertificateParams::new(vec![name.to_owned()]).unwrap().self_signed(&key).unwrap().pem()
+    }
+
+    #[tokio::test]
+    async fn the_authority_is_followed_and_a_broken_one_is_not_taken() {
+        let folder = tempfile::tempdir().unwrap();
+        let (token, path) = (folder.path().join("token"), folder.path().join("ca.crt"));
+        let (first, second) = (authority("first"), authority("second"));
+        fs::write(&path, &first).unwrap();
+        let server = ApiServer::new("https://192.0.2.1".into(), token, path.clone()).unwrap();
+        let trusted = || server.trusting().authority.clone();
+        server.client().await;
+        assert_eq!(trusted(), first.as_bytes());
+        fs::write(&path, "nothing").unwrap();
+        server.client().await;
+        assert_eq!(trusted(), b"nothing", "said once, and whom it trusts stays");
+        fs::remove_file(&path).unwrap();
+        server.client().await;
+        fs::write(&path, &second).unwrap();
+        server.client().await;
+        assert_eq!(trusted(), second.as_bytes());
+        assert!(ApiServer::new("https://192.0.2.1".into(), "t".into(), folder.path().join("none")).is_err());
     }
 }

@@ -208,6 +208,7 @@ pub fn start(config: &Config, stores: Stores, clock: Arc<dyn Clock>, ports: Port
     running.look_now.follow(&running.hub, (Arc::clone(&certificate), authorities, policies, people), &mut running.upkeep);
     upkeep::begin(&running.hub, &mut running.upkeep);
     running.upkeep.spawn(people::keep_sessions(Arc::clone(&running.hub)));
+    running.upkeep.spawn(people::review_sessions(Arc::clone(&running.hub)));
     running.upkeep.spawn(people::keep_audit(Arc::clone(&running.hub)));
     let edge = Edge { config, certificate, admissions, stop: running.stop.clone() };
     let routers = protocols::routers(&running.hub, &running.health, config.limits.authentication_time.get(), &running.stop);

@@ -18,7 +18,7 @@ use crate::config::settings::PersonSettings;
 use crate::ops::Hub;
 use crate::ops::audit::{Audit, AuditLimits, prune_audit};
 use crate::ops::sign_in::SignIn;
-use crate::ops::sign_in::kubernetes::review_cluster_sessions;
+use crate::ops::sign_in::kubernetes::{end_old_sessions, review_cluster_sessions};
 use crate::ops::sign_in::password::{InvalidPasswordHash, PasswordHashText, People, PersonAccount};
 use crate::ops::sign_in::sessions::SessionTimes;
 
@@ -81,16 +81,21 @@ pub fn password_hash(password: &SecretString) -> String {
     PasswordHashText::of(password).as_str().to_owned()
 }
 
-/// Ends sessions in time, and asks the cluster about those that came from its tokens.
+/// Ends sessions in time.
 pub async fn keep_sessions(hub: Arc<Hub>) {
-    let mut reviewed_at = time::Instant::now();
     loop {
         time::sleep(SESSIONS_ENDED_EVERY).await;
-        hub.sign_in.sessions.end_old(hub.now());
-        if reviewed_at.elapsed() >= TOKENS_REVIEWED_EVERY {
-            reviewed_at = time::Instant::now();
-            review_cluster_sessions(&hub).await;
-        }
+        end_old_sessions(&hub).await;
+    }
+}
+
+/// Asks the cluster about the sessions that came from its tokens. Apart from what ends them, which must not wait for the cluster.
+pub async fn review_sessions(hub: Arc<Hub>) {
+    let mut rounds = time::interval_at(time::Instant::now() + TOKENS_REVIEWED_EVERY, TOKENS_REVIEWED_EVERY);
+    rounds.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        review_cluster_sessions(&hub).await;
     }
 }
 

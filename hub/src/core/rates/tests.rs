@@ -113,3 +113,25 @@ proptest! {
         }
     }
 }
+
+/// What lies ahead of a clock that was set back is forgotten; what lies behind it stays, and what is counted now is of now.
+#[test]
+fn a_clock_that_is_set_back_begins_new_steps() {
+    let mut history = History::default();
+    let at = |second: i64| UnixMillis(NOW.0 + second * 1000);
+    for second in 0..100 {
+        history.look(at(second), connects(second as u64), connected(1));
+    }
+    for second in 1..=30 {
+        history.look(at(40 + second), connects(99 + 10 * second as u64), connected(2));
+    }
+    let span = history.since(at(0), at(70)).unwrap();
+    let counted: Vec<u32> = span.steps.iter().map(|step| step.counts.one(Counted::Connects)).collect();
+    assert_eq!((span.start, counted.len(), &counted[30..40]), (at(0), 71, &[1; 10][..]));
+    assert!(counted[42..].iter().all(|count| *count <= 20), "{counted:?}");
+    history.look(UnixMillis(at(69).0 + 900), connects(400), connected(3));
+    assert_eq!(history.since(at(0), at(70)).unwrap().steps.len(), 71, "a little is nothing");
+    history.look(UnixMillis(0), connects(500), connected(4));
+    history.look(UnixMillis(1000), connects(501), connected(4));
+    assert_eq!(history.since(UnixMillis(0), UnixMillis(1000)).unwrap().steps.len(), 2);
+}

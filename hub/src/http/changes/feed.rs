@@ -3,6 +3,7 @@
 //! Owns the signs of life and the end of the right to watch. Never touches a socket.
 
 use std::borrow::Cow;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -99,6 +100,19 @@ impl Feed {
             }
             Err(_elapsed) => vec![self.heartbeat()],
         })
+    }
+
+    /// Whether the last messages were the last of all.
+    pub fn is_over(&self) -> bool {
+        self.ended
+    }
+
+    /// Waits until the right to watch is lost; for ever once the last has been told. Loses nothing when it is dropped while it waits.
+    pub async fn lost(&mut self) {
+        if self.ended {
+            pending::<()>().await;
+        }
+        self.right.lost().await;
     }
 
     fn messages(&self, news: News) -> Vec<Message> {

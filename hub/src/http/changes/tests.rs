@@ -154,14 +154,45 @@ async fn carried(world: &World, stream: tokio::io::DuplexStream) {
     });
 }
 
+/// Asks over a pipe that takes so many bytes while nobody reads.
+async fn listen(world: &World, policy: &str, query: &str, room: usize) -> tokio_tungstenite::WebSocketStream<tokio::io::DuplexStream> {
+    let (client, server) = tokio::io::duplex(room);
+    carried(world, server).await;
+    let mut request = format!("ws://hub.example/api/v1/changes?{query}").into_client_request().unwrap();
+    request.headers_mut().insert("authorization", policy_token("hub.example", policy).parse().unwrap());
+    tokio_tungstenite::client_async(request, client).await.unwrap().0
+}
+
+/// Whoever does not take what she is told must not keep her connection by that, nor be told the rest later.
+#[tokio::test(start_paused = true)]
+async fn a_right_that_is_lost_ends_what_is_not_on_its_way_yet() {
+    let world = World::with_device("D").await;
+    for takes in [true, false] {
+        let before = world.hub.policies.current();
+        let mut socket = listen(&world, "registryRead", "kinds=presence&snapshot=false", 1024).await;
+        for _ in 0..100 {
+            let session = connect(&world).await;
+            close_session(&world.hub, &session, DisconnectReason::ConnectionLost);
+        }
+        sleep(std::time::Duration::from_secs(1)).await;
+        replace_policies(&world.hub, Policies::default());
+        if !takes {
+            sleep(std::time::Duration::from_secs(3)).await;
+        }
+        let mut heard: Vec<String> = Vec::new();
+        while let Some(Ok(Message::Text(text))) = socket.next().await {
+            heard.push(text.to_string());
+        }
+        assert!(heard.len() < 100, "{} of 200", heard.len());
+        assert_eq!(heard.last().unwrap().contains("has been replaced"), takes, "{:?}", heard.last());
+        replace_policies(&world.hub, before.iter().cloned().collect());
+    }
+}
+
 #[tokio::test]
 async fn a_websocket_carries_the_same_as_json() {
     let world = World::with_device("D").await;
-    let (client, server) = tokio::io::duplex(64 * 1024);
-    carried(&world, server).await;
-    let mut request = "ws://hub.example/api/v1/changes?kinds=registry,presence".into_client_request().unwrap();
-    request.headers_mut().insert("authorization", policy_token("hub.example", "registryRead").parse().unwrap());
-    let (mut socket, _) = tokio_tungstenite::client_async(request, client).await.unwrap();
+    let mut socket = listen(&world, "registryRead", "kinds=registry,presence", 64 * 1024).await;
     let mut heard: Vec<Value> = Vec::new();
     while heard.len() < 4 {
         heard.push(serde_json::from_str(socket.next().await.unwrap().unwrap().to_text().unwrap()).unwrap());

@@ -18,6 +18,9 @@ use super::feed::{Feed, Message};
 /// How long a client may take nothing of what it is sent; beyond that its connection counts as dead.
 const WRITE_MAX: Duration = Duration::from_secs(30);
 
+/// How much is collected before it is sent: what may still go out after the right to it is lost.
+const COLLECTED_BYTES: usize = 8 * 1024;
+
 /// How long the farewell may take.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
@@ -28,6 +31,7 @@ const HEARD_MAX_BYTES: usize = 4 * 1024;
 pub async fn tell(upgraded: TokioIo<Upgraded>, mut feed: Feed) {
     let config = WebSocketConfig::default()
         .read_buffer_size(HEARD_MAX_BYTES)
+        .write_buffer_size(COLLECTED_BYTES)
         .max_message_size(Some(HEARD_MAX_BYTES))
         .max_frame_size(Some(HEARD_MAX_BYTES));
     let mut socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await;
@@ -35,7 +39,14 @@ pub async fn tell(upgraded: TokioIo<Upgraded>, mut feed: Feed) {
         tokio::select! {
             messages = feed.next() => {
                 let Some(messages) = messages else { break };
-                if send(&mut socket, &messages).await.is_none() {
+                let patience = if feed.is_over() { CLOSE_MAX } else { WRITE_MAX };
+                let sent = tokio::select! {
+                    biased;
+                    // Whatever of these messages is not on its way yet is not told any more; the feed says why.
+                    () = feed.lost() => continue,
+                    sent = send(&mut socket, &messages, patience) => sent,
+                };
+                if sent.is_none() {
                     return;
                 }
             }
@@ -50,11 +61,11 @@ pub async fn tell(upgraded: TokioIo<Upgraded>, mut feed: Feed) {
     let _ = timeout(CLOSE_MAX, socket.close(Some(goodbye))).await;
 }
 
-/// `None`: the client is gone, or takes nothing.
-async fn send(socket: &mut WebSocketStream<TokioIo<Upgraded>>, messages: &[Message]) -> Option<()> {
+/// `None`: the client is gone, or takes nothing for so long. Messages are sent whole or not at all, also when this is dropped.
+async fn send(socket: &mut WebSocketStream<TokioIo<Upgraded>>, messages: &[Message], patience: Duration) -> Option<()> {
     for message in messages {
         let text = tungstenite::Message::text(message.whole(""));
-        timeout(WRITE_MAX, socket.feed(text)).await.ok()?.ok()?;
+        timeout(patience, socket.feed(text)).await.ok()?.ok()?;
     }
-    timeout(WRITE_MAX, socket.flush()).await.ok()?.ok()
+    timeout(patience, socket.flush()).await.ok()?.ok()
 }

@@ -58,8 +58,8 @@ fn of<S: Clone + Send + Sync + 'static>(bundle: Option<Bundle>) -> Router<S> {
         .route("/assets/{name}", get(move |Path(name): Path<String>| async move { asset(bundle, &name) }))
 }
 
-async fn to_the_page() -> Redirect {
-    Redirect::temporary("/dashboard/")
+async fn to_the_page() -> Response {
+    (HEADERS, Redirect::temporary("/dashboard/")).into_response()
 }
 
 fn index(bundle: Option<Bundle>) -> Response {

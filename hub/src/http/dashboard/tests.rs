@@ -62,9 +62,13 @@ async fn files_have_their_types_and_are_kept() {
 
 #[tokio::test]
 async fn nothing_but_our_own_files_may_run_and_nobody_may_frame_the_page() {
-    for (bundle, target) in
-        [(Some(MADE), "/dashboard/"), (Some(MADE), "/assets/boot-0011223344ff.js"), (Some(MADE), "/assets/none"), (None, "/dashboard/")]
-    {
+    for (bundle, target) in [
+        (Some(MADE), "/dashboard/"),
+        (Some(MADE), "/assets/boot-0011223344ff.js"),
+        (Some(MADE), "/assets/none"),
+        (None, "/dashboard/"),
+        (None, "/sign-in"),
+    ] {
         let (_, headers, _) = get_of(bundle, target).await;
         let policy = headers["content-security-policy"].to_str().unwrap();
         assert!(

@@ -113,9 +113,11 @@ async fn what_can_not_be_is_refused_and_strangers_learn_nothing() {
         "limit=1001",
         "limit=many",
         "prefix=a&prefix=b",
+        &"tag=a&".repeat(17),
     ] {
         ask(&client, query).await.refused(400, "ArgumentInvalid", "");
     }
+    assert_eq!(ids(&client, &format!("state={}&{}", "never,".repeat(500) + "never", "tag=site&".repeat(16))).await, ["pump-2"]);
     client.service("GET", "/api/v1/devices?state=asleep", &[], "").await.expect(401);
     let text = String::from_utf8(ask(&client, "limit=1000").await.body.to_vec()).unwrap();
     assert!(!text.contains("ey\""), "no keys: {text}");

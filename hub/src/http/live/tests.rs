@@ -236,6 +236,33 @@ async fn a_browser_that_takes_nothing_for_a_while_hears_how_much_it_missed() {
     assert_eq!(link.hear(2, "rates").await.get("skipped"), None, "and then it is told everything again");
 }
 
+/// Whoever does not take what she is told must not keep her link by that, nor be told the rest later.
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ends_ends_what_is_not_on_its_way_yet() {
+    let world = world().await;
+    for takes in [true, false] {
+        let (session, by) = person(&world, &[Right::Read]);
+        let mut link = Link::try_open(&world, &by, 1024).await.unwrap();
+        link.say(&json!({"id": 1, "subscribe": "changes", "kinds": "presence", "snapshot": false})).await;
+        link.hear(1, "heartbeat").await;
+        for _ in 0..100 {
+            let device = connect(&world).await;
+            close_session(&world.hub, &device, DisconnectReason::ConnectionLost);
+        }
+        sleep(Duration::from_secs(1)).await;
+        world.hub.sign_in.sessions.end(&session, crate::ops::sign_in::sessions::SessionEnd::SignedOut);
+        if !takes {
+            sleep(Duration::from_secs(3)).await;
+        }
+        let mut heard: Vec<String> = Vec::new();
+        while let Some(Ok(Message::Text(text))) = link.0.next().await {
+            heard.push(text.to_string());
+        }
+        assert!(heard.len() < 100, "{} of 200", heard.len());
+        assert_eq!(heard.last().unwrap().contains("you have signed out"), takes, "{:?}", heard.last());
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn changes_go_on_behind_a_position_with_nothing_lost_and_nothing_twice() {
     let world = world().await;

@@ -21,6 +21,9 @@ use super::told::problem;
 /// How long a browser may take nothing of what it is sent; beyond that its connection counts as dead.
 const WRITE_MAX: Duration = Duration::from_secs(30);
 
+/// How much is collected before it is sent: what may still go out after the right to it is lost.
+const COLLECTED_BYTES: usize = 8 * 1024;
+
 /// How long the farewell may take.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 
@@ -47,6 +50,7 @@ enum Next {
 pub(super) async fn serve(upgraded: TokioIo<Upgraded>, browser: Browser) {
     let config = WebSocketConfig::default()
         .read_buffer_size(HEARD_MAX_BYTES)
+        .write_buffer_size(COLLECTED_BYTES)
         .max_message_size(Some(HEARD_MAX_BYTES))
         .max_frame_size(Some(HEARD_MAX_BYTES));
     let socket = WebSocketStream::from_raw_socket(upgraded, Role::Server, Some(config)).await;
@@ -67,12 +71,23 @@ impl Link {
     /// `None`: the browser is gone, or takes nothing.
     async fn run(&mut self) -> Option<()> {
         let mut right = self.browser.right();
+        let lost = tokio::select! {
+            biased;
+            // Also while the browser does not take what it is told: whatever of that is not on its way yet is not told any more.
+            lost = right.lost() => lost,
+            gone = self.talk() => return gone,
+        };
+        let farewell = self.send(vec![problem(LINK, None, &lost.to_string())]);
+        timeout(CLOSE_MAX, farewell).await.ok()?
+    }
+
+    /// As [`Self::run`], whatever right there is. Messages are sent whole or not at all, also when this is dropped.
+    async fn talk(&mut self) -> Option<()> {
         self.send(vec![HEARTBEAT.to_owned()]).await?;
         loop {
             let quiet = Instant::now() + HEARTBEAT_EVERY;
             let next = tokio::select! {
                 biased;
-                lost = right.lost() => Next::Over(lost.to_string()),
                 heard = self.socket.next() => Next::Heard(heard),
                 messages = self.subscriptions.next() => Next::Told(messages),
                 // Behind what is told, so that the last things are told before the end.

@@ -28,7 +28,23 @@ fn at(world: &World, seconds: i64) {
 /// As it is a little later.
 async fn list(world: &World, query: FleetQuery) -> FleetPage {
     sleep(Duration::from_secs(2)).await;
-    list_fleet(&world.hub, query).await
+    list_fleet(&world.hub, query).await.unwrap()
+}
+
+/// Whoever asks for pages without end takes no more cores than there are turns; others are told so, and not kept waiting for ever.
+#[tokio::test(start_paused = true)]
+async fn so_many_pages_are_made_at_once() {
+    let world = World::with_device("D").await;
+    let asked = || FleetQuery { limit: 1, ..FleetQuery::default() };
+    let turns = Arc::clone(&world.hub.fleet.turns);
+    let one = Arc::clone(&turns).acquire_owned().await.unwrap();
+    assert!(list_fleet(&world.hub, asked()).await.is_ok());
+    let two = Arc::clone(&turns).acquire_owned().await.unwrap();
+    assert_eq!(list_fleet(&world.hub, asked()).await, Err(TooManyPages));
+    drop((one, two));
+    for _ in 0..10 {
+        assert!(list_fleet(&world.hub, asked()).await.is_ok());
+    }
 }
 
 async fn all(world: &World) -> FleetPage {

@@ -50,7 +50,7 @@ async fn what_the_hub_counts_is_what_the_rates_are_made_of() {
     assert_eq!(counts.of(Counted::EnqueuedToCompleted).iter().sum::<u32>(), 1);
     assert_eq!(counts.of(Counted::EnqueuedToCompleted)[2], 1, "between 20 and 50 ms");
 
-    let span = rates_since(hub, NOW).unwrap();
+    let span = rates_since(hub, NOW, hub.now()).unwrap();
     assert_eq!(span.steps.iter().map(|step| step.counts.one(Counted::Connects)).sum::<u32>(), 1);
 }
 
@@ -73,7 +73,7 @@ async fn it_is_looked_four_times_a_second_whether_or_not_somebody_listens() {
     tokio::spawn(keep_rates(Arc::clone(&world.hub)));
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(world.hub.rates.live.texts_made(), 0);
-    assert!(rates_since(&world.hub, NOW).unwrap().steps.len() >= 4);
+    assert!(rates_since(&world.hub, NOW, world.hub.now()).unwrap().steps.len() >= 4);
     let mut live = world.hub.rates.live.listen();
     let mut seconds = 0;
     for _ in 0..40 {
@@ -82,4 +82,15 @@ async fn it_is_looked_four_times_a_second_whether_or_not_somebody_listens() {
         seconds += usize::from(told.what.look.finished.is_some());
     }
     assert_eq!(seconds, 10);
+}
+
+/// Who asks for as much as the seconds reach gets seconds, whatever time passes while she asks.
+#[tokio::test(start_paused = true)]
+async fn a_quarter_of_an_hour_is_told_by_the_second() {
+    let world = World::new();
+    look(&world.hub);
+    let since = UnixMillis(NOW.0 - 900_000);
+    at(&world, 5);
+    assert_eq!(rates_since(&world.hub, since, NOW).unwrap().step, Duration::from_secs(1));
+    assert_eq!(rates_since(&world.hub, since, world.hub.now()).unwrap().step, Duration::from_secs(20));
 }

@@ -33,7 +33,9 @@ struct Pace {
 impl Pace {
     /// Takes one at `now`, where `until` is the time up to which earlier ones have used the pace up; or says how long to wait.
     fn take(self, until: &mut UnixMillis, now: UnixMillis) -> Result<(), Duration> {
-        let used = (*until).max(now);
+        // No further ahead than it can be, unless the clock was set back.
+        let used = (*until).max(now).min(now.plus(self.every * self.burst));
+        *until = used;
         let ahead = used.since(now);
         let room = self.every * (self.burst - 1);
         if ahead > room {
@@ -169,6 +171,16 @@ mod tests {
         assert!((0..20_u32).all(|host| attempts.take(IpAddr::from(host.to_be_bytes()), ada, NOW).is_ok()));
         assert!(attempts.take(address("192.0.2.2"), ada, NOW).is_err() && attempts.take(home, ada, NOW).is_ok());
         assert!((0..20).filter(|_| attempts.take(home, ada, NOW).is_ok()).count() < 10, "but from there, too, it is not for guessing");
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_keeps_nobody_out_for_long() {
+        let attempts = Attempts::default();
+        let take = |now: UnixMillis| attempts.take(address("192.0.2.1"), "", now);
+        assert!((0..10).all(|_| take(NOW).is_ok()));
+        let earlier = UnixMillis(NOW.0 - 365 * 86_400_000);
+        assert_eq!(take(earlier), Err(TooOften(Duration::from_secs(6))));
+        assert!(take(earlier.plus(Duration::from_secs(5))).is_err() && take(earlier.plus(Duration::from_secs(6))).is_ok());
     }
 
     #[test]

@@ -6,14 +6,16 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use futures_util::future::join_all;
+use futures_util::future::{join_all, ready};
+use futures_util::{StreamExt as _, stream};
+use rand::seq::SliceRandom as _;
 use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::SignInRefused;
 use super::sessions::{Proof, Session, SessionEnd, SignedIn};
@@ -28,11 +30,11 @@ use crate::ops::audit::record_done;
 /// The longest token.
 pub const TOKEN_MAX_BYTES: usize = 16 * 1024;
 
-/// How long a session stays whose token can't be asked about because the cluster does not answer.
-const UNPROVEN_MAX: Duration = Duration::from_secs(5 * 60);
-
-/// How many sessions are asked about at once.
+/// How many sessions are asked about at once. When as many in a row get no answer, the others are not asked about in that round.
 const REVIEWS_AT_ONCE: usize = 8;
+
+/// How many ends of sessions are written down at once.
+const WRITTEN_AT_ONCE: usize = 100;
 
 /// Somebody, as the cluster knows her.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,12 +88,8 @@ impl fmt::Debug for ClusterDoor {
 }
 
 /// What a token says of itself. Believed of one that the cluster has found good; else only told to whoever has sent it.
-#[derive(Debug, Default, Deserialize)]
-struct Claims {
-    #[serde(default)]
-    sub: String,
-    exp: Option<i64>,
-}
+#[derive(Debug, Default)]
+struct Claims(Map<String, Value>);
 
 impl ClusterDoor {
     /// To this hub, with this cluster's word.
@@ -112,12 +110,13 @@ impl ClusterDoor {
         }
         let claims = claims(token.expose_secret());
         let reviewed = self.cluster.review_token(&token, &self.hub.audience()).await?;
-        let user = self.judge(reviewed).ok_or_else(|| SignInRefused::Explained(self.explain(&claims)))?;
+        let user = self.judge(reviewed).filter(|_| !claims.are_for_another_than(&self.hub.audience()));
+        let user = user.ok_or_else(|| SignInRefused::Explained(self.explain(&claims)))?;
         let rights = self.rights(&user).await?;
         if rights.is_empty() {
             return Err(SignInRefused::NoRights(user.name));
         }
-        let ends = claims.exp.map(|seconds| UnixMillis(seconds.saturating_mul(1000)));
+        let ends = claims.end().map(|seconds| UnixMillis(seconds.saturating_mul(1000)));
         Ok(SignedIn { name: user.name, method: SignInMethod::Kubernetes, rights, ends, proof: Proof::Token(token) })
     }
 
@@ -141,11 +140,11 @@ impl ClusterDoor {
     /// Says no more than the token's own sender knows.
     fn explain(&self, claims: &Claims) -> String {
         let audience = self.hub.audience();
-        let make = match claims.sub.strip_prefix("system:serviceaccount:").and_then(|rest| rest.split_once(':')) {
+        let make = match claims.service_account() {
             Some((namespace, name)) => command(name, namespace, &self.hub),
             None => self.command(),
         };
-        format!("the token is not good for this hub, which takes tokens with the audience {audience} alone. Make one: {make}")
+        format!("the token is not good for this hub, which takes tokens with the audience {audience} and no other. Make one: {make}")
     }
 
     /// Asks about a session's token once more. `None`: it is no good any more.
@@ -159,42 +158,94 @@ fn command(account: &str, namespace: &str, hub: &HubPlace) -> String {
     format!("kubectl create token {account} --namespace={namespace} --audience={}", hub.audience())
 }
 
-/// Unverified.
+/// Unverified. A token that is no JWT says nothing.
 fn claims(token: &str) -> Claims {
     let payload = token.split('.').nth(1).and_then(|part| URL_SAFE_NO_PAD.decode(part.trim_end_matches('=')).ok());
-    payload.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default()
+    Claims(payload.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default())
 }
 
-/// Asks the cluster about every session that came from one of its tokens. Those end whose token is no good any more, whose owner may not read
-/// any more, and for which the cluster has not answered for too long.
-pub async fn review_cluster_sessions(hub: &Arc<Hub>) {
-    let Some(door) = hub.sign_in.cluster.get() else { return };
-    let sessions: Vec<Session> = hub.sign_in.sessions.all();
-    let sessions: Vec<Session> = sessions.into_iter().filter(|session| matches!(session.proof(), Proof::Token(_))).collect();
-    for some in sessions.chunks(REVIEWS_AT_ONCE) {
-        join_all(some.iter().map(|session| review_one(hub, door, session))).await;
+impl Claims {
+    /// When it ends, in seconds since 1970.
+    fn end(&self) -> Option<i64> {
+        let end = self.0.get("exp")?;
+        // JSON's numbers may have a point.
+        end.as_i64().or_else(|| end.as_f64().map(|seconds| seconds as i64))
+    }
+
+    /// Whether it is good elsewhere too. The cluster says only which of the audiences that it was asked for a token has.
+    fn are_for_another_than(&self, audience: &str) -> bool {
+        match self.0.get("aud") {
+            None => false,
+            Some(Value::Array(all)) => all.iter().any(|one| one != audience),
+            Some(one) => one != audience,
+        }
+    }
+
+    /// The namespace and the name of the account that it is of, when they are such as there can be: what comes of them is to be put into a
+    /// shell, and anybody can have written them.
+    fn service_account(&self) -> Option<(&str, &str)> {
+        let (namespace, name) = self.0.get("sub")?.as_str()?.strip_prefix("system:serviceaccount:")?.split_once(':')?;
+        let is_name = |part: &str| {
+            let known = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b);
+            (1..=253).contains(&part.len()) && part.bytes().all(known) && !part.starts_with(['-', '.'])
+        };
+        (is_name(namespace) && is_name(name)).then_some((namespace, name))
     }
 }
 
-async fn review_one(hub: &Arc<Hub>, door: &ClusterDoor, session: &Session) {
-    let Proof::Token(token) = session.proof() else { return };
+/// Asks the cluster about every session that came from one of its tokens. Those end whose token is no good any more, and whose owner may not
+/// read any more. A round ends soon when the cluster does not answer.
+pub async fn review_cluster_sessions(hub: &Arc<Hub>) {
+    let Some(door) = hub.sign_in.cluster.get() else { return };
+    let mut sessions = hub.sign_in.sessions.all();
+    sessions.retain(|session| matches!(session.proof(), Proof::Token(_)));
+    // In another order each time, so that none is always behind those that get no answer.
+    sessions.shuffle(&mut rand::rng());
+    let unanswered = AtomicUsize::new(0);
+    let asked = stream::iter(sessions).take_while(|_| ready(unanswered.load(Ordering::Relaxed) < REVIEWS_AT_ONCE));
+    let review = |session: Session| {
+        let unanswered = &unanswered;
+        async move {
+            if review_one(hub, door, &session).await {
+                unanswered.store(0, Ordering::Relaxed);
+            } else {
+                unanswered.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    };
+    asked.map(review).buffer_unordered(REVIEWS_AT_ONCE).collect::<()>().await;
+}
+
+/// Ends the sessions whose time is over, and those for which the cluster has not answered for too long.
+pub async fn end_old_sessions(hub: &Arc<Hub>) {
+    let ended = stream::iter(hub.sign_in.sessions.end_old(hub.now()));
+    // Together, so that they are written together: these may be all that there are.
+    let write_down = |session: Session| async move {
+        let by = By { principal: session.principal(), door: Door::Dashboard, address: None };
+        record_done(hub, &by, Deed::done(AuditAction::SessionReviewed).saying("ended: the cluster does not answer")).await;
+    };
+    ended.for_each_concurrent(WRITTEN_AT_ONCE, write_down).await;
+}
+
+/// Says whether the cluster has answered.
+async fn review_one(hub: &Arc<Hub>, door: &ClusterDoor, session: &Session) -> bool {
+    let Proof::Token(token) = session.proof() else { return true };
     let by = By { principal: session.principal(), door: Door::Dashboard, address: None };
     match door.review(token).await {
         Ok(Some(rights)) => {
             if session.is_proven(rights, hub.now()) {
                 record_done(hub, &by, Deed::done(AuditAction::SessionReviewed).saying(format!("may now: {rights}"))).await;
             }
+            true
         }
         Ok(None) => {
             hub.sign_in.sessions.end(session, SessionEnd::Revoked);
             record_done(hub, &by, Deed::done(AuditAction::SessionReviewed).saying("ended: the token or the right to read is gone")).await;
+            true
         }
         Err(error) => {
             tracing::warn!(%error, "whether {} is still to be signed in can't be asked: {error}", session.name());
-            if hub.now().since(session.proven()) >= UNPROVEN_MAX {
-                hub.sign_in.sessions.end(session, SessionEnd::Revoked);
-                record_done(hub, &by, Deed::done(AuditAction::SessionReviewed).saying("ended: the cluster does not answer")).await;
-            }
+            false
         }
     }
 }

@@ -172,20 +172,21 @@ pub async fn sign_in(
             })?;
             let (session, secret) = hub.sign_in.sessions.open(person, former, hub.now());
             // The password may have been replaced since it was looked at, and whoever replaced it has not seen this session.
-            if hub.sign_in.passwords.review(&session).is_none() {
+            if hub.sign_in.passwords.revokes(&session) {
                 hub.sign_in.sessions.end(&session, SessionEnd::Revoked);
                 return Err(SignInRefused::Password);
             }
             Ok((session, secret))
         }
         Err(refused) => {
-            tracing::info!(method = method.name(), %address, "somebody was not signed in: {refused}");
+            let why = crate::core::audit::plain(refused.to_string());
+            tracing::info!(method = method.name(), %address, "somebody was not signed in: {why}");
             if !matches!(refused, SignInRefused::Unavailable(_)) && hub.sign_in.attempts.may_be_audited(hub.now()) {
                 let name = match &refused {
                     SignInRefused::NoRights(name) => name.clone(),
                     _ => crate::core::audit::plain(claimed),
                 };
-                record_done(hub, &by(name), Deed::refused(AuditAction::SignIn, refused.to_string())).await;
+                record_done(hub, &by(name), Deed::refused(AuditAction::SignIn, why)).await;
             }
             Err(refused)
         }

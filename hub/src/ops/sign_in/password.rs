@@ -7,7 +7,7 @@ use std::sync::Arc;
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use super::secret::{Digest, digest};
 use super::sessions::{Proof, Session, SessionEnd, SignedIn};
@@ -95,10 +95,19 @@ impl PasswordHashText {
         Argon2::default().verify_password(password.expose_secret().as_bytes(), &hash).is_ok()
     }
 
+    /// What decides how long a check takes: memory, passes, lanes, and how long the hash is.
+    fn dearness(&self) -> Dearness {
+        let hash = PasswordHash::new(&self.0).expect("it was read before");
+        let params = Params::try_from(&hash).expect("it was read before");
+        (params.m_cost(), params.t_cost(), params.p_cost(), hash.hash.map_or(0, |output| output.len()))
+    }
+
     fn digest(&self) -> Digest {
         digest(&self.0)
     }
 }
+
+type Dearness = (u32, u32, u32, usize);
 
 /// A hash can be guessed at, and so is not shown either.
 impl fmt::Debug for PasswordHashText {
@@ -119,12 +128,17 @@ pub struct PersonAccount {
 /// Everybody who does, by name.
 pub type People = BTreeMap<String, PersonAccount>;
 
+/// A hash of each dearness that there is among these people.
+fn dearnesses(people: &People) -> BTreeMap<Dearness, &PasswordHashText> {
+    people.values().map(|account| (account.hash.dearness(), &account.hash)).collect()
+}
+
 /// The people of the configuration, whose passwords can be replaced while the hub runs.
 #[derive(Debug)]
 pub struct Passwords {
     people: watch::Sender<Arc<People>>,
-    checks: Semaphore,
-    waiting: Semaphore,
+    checks: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
 }
 
 /// Too many people sign in at once.
@@ -134,7 +148,7 @@ pub struct TooManyChecks;
 
 impl Default for Passwords {
     fn default() -> Self {
-        let (checks, waiting) = (Semaphore::new(CHECKS_AT_ONCE), Semaphore::new(CHECKS_WAITING_MAX));
+        let [checks, waiting] = [CHECKS_AT_ONCE, CHECKS_WAITING_MAX].map(|places| Arc::new(Semaphore::new(places)));
         Self { people: watch::Sender::default(), checks, waiting }
     }
 }
@@ -146,37 +160,75 @@ impl Passwords {
         Arc::clone(&self.people.borrow())
     }
 
-    /// The person of that name and password. Somebody's hash is always computed, so that a name that nobody has takes as long.
+    /// The person of that name and password. One hash of each dearness is computed, whoever is named, so that a name that nobody has takes as
+    /// long as one that somebody has.
     pub(super) async fn check(&self, name: String, password: SecretString) -> Result<Option<SignedIn>, TooManyChecks> {
         let people = self.current();
-        let Some(account) = people.get(&name).or_else(|| people.values().next()).cloned() else { return Ok(None) };
-        let known = people.contains_key(&name);
-        let _place = self.waiting.try_acquire().map_err(|_| TooManyChecks)?;
-        let _turn = self.checks.acquire().await.map_err(|_| TooManyChecks)?;
-        let hash = account.hash.clone();
-        let right = tokio::task::spawn_blocking(move || hash.is_of(&password)).await.unwrap_or(false);
-        let proof = Proof::Password(account.hash.digest());
-        let person = SignedIn { name, method: SignInMethod::Password, rights: account.rights, ends: None, proof };
-        Ok((known && right).then_some(person))
+        if people.is_empty() {
+            return Ok(None);
+        }
+        let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| TooManyChecks)?;
+        let turn = Arc::clone(&self.checks).acquire_owned().await.map_err(|_| TooManyChecks)?;
+        // The work goes on when whoever asked for it has gone, and so it keeps its place.
+        let check = move || check_now(&people, name, &password, (place, turn));
+        Ok(tokio::task::spawn_blocking(check).await.ok().flatten())
     }
 
-    /// What somebody may do who is signed in there; `None` when the password that she came with is none any more.
-    pub(super) fn review(&self, session: &Session) -> Option<Rights> {
-        let Proof::Password(digest) = session.proof() else { return Some(session.rights()) };
+    /// Whether the session came from another way in, or from a password that is still its owner's; and what she may do then.
+    fn review(&self, session: &Session) -> Reviewed {
+        let Proof::Password(digest) = session.proof() else { return Reviewed::NotOurs };
         let people = self.people.borrow();
-        people.get(session.name()).filter(|account| account.hash.digest() == *digest).map(|account| account.rights)
+        let account = people.get(session.name()).filter(|account| account.hash.digest() == *digest);
+        account.map_or(Reviewed::Gone, |account| Reviewed::Good(account.rights))
     }
+
+    /// Whether the session came from a password that is none any more.
+    pub(super) fn revokes(&self, session: &Session) -> bool {
+        matches!(self.review(session), Reviewed::Gone)
+    }
+}
+
+/// What is to become of a session.
+enum Reviewed {
+    NotOurs,
+    Good(Rights),
+    Gone,
+}
+
+/// Takes memory and time.
+fn check_now(
+    people: &People,
+    name: String,
+    password: &SecretString,
+    _places: (OwnedSemaphorePermit, OwnedSemaphorePermit),
+) -> Option<SignedIn> {
+    let account = people.get(&name);
+    let own = account.map(|account| account.hash.dearness());
+    for (dearness, hash) in dearnesses(people) {
+        if own != Some(dearness) {
+            std::hint::black_box(hash.is_of(password));
+        }
+    }
+    let account = account.filter(|account| account.hash.is_of(password))?;
+    let proof = Proof::Password(account.hash.digest());
+    Some(SignedIn { name, method: SignInMethod::Password, rights: account.rights, ends: None, proof })
 }
 
 /// Takes these people from now on, and no others. When this returns, the sessions have ended of those who are gone or have another password,
 /// and the others have the rights that they are to have.
 pub fn replace_people(hub: &Hub, people: People) {
     let passwords = &hub.sign_in.passwords;
+    let kinds = dearnesses(&people).len();
+    if kinds > 1 {
+        tracing::warn!("people's password hashes have {kinds} different costs: each sign-in computes one of each; make them alike");
+    }
     passwords.people.send_replace(Arc::new(people));
     for session in hub.sign_in.sessions.all() {
         match passwords.review(&session) {
-            None => hub.sign_in.sessions.end(&session, SessionEnd::Revoked),
-            Some(rights) => drop(session.is_proven(rights, hub.now())),
+            Reviewed::Gone => hub.sign_in.sessions.end(&session, SessionEnd::Revoked),
+            Reviewed::Good(rights) => drop(session.is_proven(rights, hub.now())),
+            // Whoever else stands for it may know better than we do at this moment.
+            Reviewed::NotOurs => {}
         }
     }
 }
@@ -195,6 +247,37 @@ mod tests {
         assert!(made.as_str().starts_with("$argon2id$v=19$m=19456,t=2,p=1$") && made != PasswordHashText::of(&"correct horse".into()));
         assert!(made.is_of(&"correct horse".into()) && !made.is_of(&"correct Horse".into()) && !made.is_of(&"".into()));
         assert!(!format!("{made:?}").contains("argon2id"));
+    }
+
+    #[test]
+    fn hashes_are_as_dear_as_their_parameters() {
+        let [cheap, dearer] = [HASH, &HASH.replace("t=1", "t=2")].map(|text| PasswordHashText::parse(text).unwrap());
+        let account = |hash: &PasswordHashText| PersonAccount { hash: hash.clone(), rights: Rights::NONE };
+        let people = [("ada", &cheap), ("bob", &dearer), ("eve", &cheap)].map(|(name, hash)| (name.to_owned(), account(hash)));
+        let kinds: Vec<Dearness> = dearnesses(&people.into()).into_keys().collect();
+        assert_eq!(kinds, [(8, 1, 1, 32), (8, 2, 1, 32)]);
+        assert_eq!(PasswordHashText::of(&"a".into()).dearness(), PasswordHashText::of(&"b".into()).dearness());
+    }
+
+    /// Whoever asks and goes away at once must not get more memory taken than whoever waits.
+    #[test]
+    fn a_check_that_nobody_waits_for_keeps_its_place_until_it_is_done() {
+        let runtime = tokio::runtime::Builder::new_current_thread().max_blocking_threads(1).build().unwrap();
+        runtime.block_on(async {
+            let passwords = Passwords::default();
+            let account = PersonAccount { hash: PasswordHashText::parse(HASH).unwrap(), rights: Rights::NONE };
+            passwords.people.send_replace(Arc::new([("ada".to_owned(), account)].into()));
+            let (let_go, held) = std::sync::mpsc::channel::<()>();
+            let busy = tokio::task::spawn_blocking(move || held.recv());
+            let gone = Box::pin(passwords.check("ada".into(), "guess".into()));
+            assert!(futures_util::poll!(gone).is_pending());
+            let free = || (passwords.checks.available_permits(), passwords.waiting.available_permits());
+            assert_eq!(free(), (CHECKS_AT_ONCE - 1, CHECKS_WAITING_MAX - 1));
+            let_go.send(()).unwrap();
+            busy.await.unwrap().unwrap();
+            assert!(passwords.check("ada".into(), "guess".into()).await.unwrap().is_none());
+            assert_eq!(free(), (CHECKS_AT_ONCE, CHECKS_WAITING_MAX));
+        });
     }
 
     #[test]

@@ -23,6 +23,9 @@ const PER_PERSON_MAX: usize = 16;
 /// The most in all.
 const SESSIONS_MAX: usize = 2000;
 
+/// How long a session stays whose token can't be asked about because the cluster does not answer.
+const UNPROVEN_MAX: Duration = Duration::from_secs(5 * 60);
+
 /// How long sessions last.
 #[derive(Clone, Copy, Debug)]
 pub struct SessionTimes {
@@ -57,6 +60,9 @@ pub enum SessionEnd {
     /// The account is gone, or has another password, or its token is no good any more.
     #[error("the account or its token is not valid any more")]
     Revoked,
+    /// Whether its token is still good could not be found out for too long.
+    #[error("the cluster has not said for so long that the token is still valid")]
+    Unproven,
 }
 
 /// Somebody who has proven who she is.
@@ -161,10 +167,15 @@ impl Sessions {
     pub fn find(&self, secret: &str, now: UnixMillis) -> Option<Session> {
         let mut sessions = self.sessions();
         let session = sessions.get(&digest(secret))?.clone();
-        if let Some(why) = session.over(self.times.idle, now) {
-            sessions.remove(&session.0.key);
-            session.end(why);
-            return None;
+        match session.over(self.times.idle, now) {
+            None => {}
+            // Left for whoever writes that down.
+            Some(SessionEnd::Unproven) => return None,
+            Some(why) => {
+                sessions.remove(&session.0.key);
+                session.end(why);
+                return None;
+            }
         }
         session.0.used.fetch_max(now.0, Ordering::Relaxed);
         Some(session)
@@ -176,15 +187,21 @@ impl Sessions {
         session.end(why);
     }
 
-    /// Ends those whose time is over. To be called often.
-    pub fn end_old(&self, now: UnixMillis) {
+    /// Ends those whose time is over; answers with those of them whose tokens could not be asked about for too long. To be called often.
+    pub fn end_old(&self, now: UnixMillis) -> Vec<Session> {
+        let mut unproven = Vec::new();
         self.sessions().retain(|_, session| {
             // An open stream is use: when it ends, its session is not idle at once.
             if session.0.open.load(Ordering::Relaxed) > 0 {
                 session.0.used.fetch_max(now.0, Ordering::Relaxed);
             }
-            session.over(self.times.idle, now).inspect(|why| session.end(*why)).is_none()
+            let over = session.over(self.times.idle, now).inspect(|why| session.end(*why));
+            if over == Some(SessionEnd::Unproven) {
+                unproven.push(session.clone());
+            }
+            over.is_none()
         });
+        unproven
     }
 
     /// All that last.
@@ -266,7 +283,8 @@ impl Session {
 
     /// It is good at `now`, for these rights. Says whether they are others than before.
     pub fn is_proven(&self, rights: Rights, now: UnixMillis) -> bool {
-        self.0.proven.fetch_max(now.0, Ordering::Relaxed);
+        // Whatever it was: a clock that was set back must not make it seem proven for long.
+        self.0.proven.store(now.0, Ordering::Relaxed);
         self.0.standing.send_if_modified(|standing| std::mem::replace(&mut standing.rights, rights) != rights)
     }
 
@@ -293,6 +311,7 @@ impl Session {
         let used = UnixMillis(self.0.used.load(Ordering::Relaxed));
         match () {
             () if now >= self.0.ends => Some(SessionEnd::Expired),
+            () if matches!(self.0.proof, Proof::Token(_)) && now.since(self.proven()) >= UNPROVEN_MAX => Some(SessionEnd::Unproven),
             () if self.0.open.load(Ordering::Relaxed) == 0 && now.since(used) >= idle => Some(SessionEnd::Idle),
             () => None,
         }
@@ -371,6 +390,23 @@ mod tests {
             hour += 1800;
         }
         assert_eq!(hour, 12 * 3600, "however it is used");
+    }
+
+    #[test]
+    fn a_session_whose_token_nobody_asks_about_ends_and_others_do_not() {
+        let sessions = Sessions::default();
+        let token = |name: &str| SignedIn { proof: Proof::Token("t".into()), ..person(name) };
+        let (left, secret) = sessions.open(token("left"), None, NOW);
+        let (asked, of_asked) = sessions.open(token("asked"), None, NOW);
+        let (_, of_other) = sessions.open(person("other"), None, NOW);
+        let _open = left.stay();
+        asked.is_proven(asked.rights(), later(60));
+        assert!(sessions.end_old(later(299)).is_empty() && sessions.find(&secret, later(299)).is_some());
+        assert!(sessions.find(&secret, later(300)).is_none() && !left.rights().is_empty(), "whoever ends it is told which");
+        let ended: Vec<String> = sessions.end_old(later(300)).iter().map(|session| session.name().to_owned()).collect();
+        assert_eq!((ended, left.rights()), (vec!["left".to_owned()], Rights::NONE));
+        assert!(sessions.find(&of_asked, later(300)).is_some() && sessions.find(&of_other, later(300)).is_some());
+        assert_eq!(sessions.end_old(later(360)).len(), 1);
     }
 
     #[test]

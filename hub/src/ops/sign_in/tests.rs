@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 
-use super::kubernetes::{Cluster, ClusterUser, TokenReviewed, review_cluster_sessions};
+use super::kubernetes::{Cluster, ClusterUser, TokenReviewed, end_old_sessions, review_cluster_sessions};
 use super::openid::{Begun, ClaimRules, Claims, Issuer, IssuerError, Kept, begin_openid};
 use super::password::{PasswordHashText, PersonAccount, replace_people};
 use super::*;
@@ -103,12 +103,14 @@ async fn another_password_ends_the_session_and_other_rights_change_it() {
 struct Pretended {
     tokens: Mutex<BTreeMap<String, TokenReviewed>>,
     rights: Mutex<Option<Vec<Right>>>,
+    asked: AtomicUsize,
 }
 
 #[async_trait]
 impl Cluster for Pretended {
     async fn review_token(&self, token: &SecretString, audience: &str) -> Result<TokenReviewed, ClusterError> {
         assert_eq!(audience, "mooring:plant/hub");
+        self.asked.fetch_add(1, Ordering::Relaxed);
         Ok(self.tokens.lock().unwrap().get(token.expose_secret()).cloned().unwrap_or_default())
     }
 
@@ -159,6 +161,71 @@ async fn a_token_has_to_be_for_this_hub() {
 }
 
 #[tokio::test]
+async fn a_token_is_for_this_hub_alone_by_its_own_word() {
+    let (world, cluster) = clustered();
+    *cluster.rights.lock().unwrap() = Some(Right::ALL.to_vec());
+    let sign = async |claims: serde_json::Value| {
+        let token = format!("e30.{}.s", URL_SAFE_NO_PAD.encode(claims.to_string()));
+        cluster.tokens.lock().unwrap().insert(token.clone(), reviewed(&["mooring:plant/hub"]));
+        sign_in(&world.hub, Credentials::Kubernetes(token.into()), HERE, None).await.map(|(session, _)| session.ends())
+    };
+    let (ours, server) = ("mooring:plant/hub", "https://kubernetes.default.svc");
+    for aud in [serde_json::json!([ours, server]), serde_json::json!(server), serde_json::json!(7), serde_json::json!([ours, null])] {
+        let refused = sign(serde_json::json!({ "aud": aud })).await.unwrap_err().to_string();
+        assert!(refused.contains("the audience mooring:plant/hub and no other"), "{refused}");
+    }
+    assert!(sign(serde_json::json!({ "aud": ours })).await.is_ok());
+    let ends = sign(serde_json::json!({ "aud": [ours], "sub": 7, "exp": NOW.0 as f64 / 1000.0 + 60.5 })).await.unwrap();
+    assert_eq!(ends, NOW.plus(Duration::from_secs(60)));
+}
+
+/// What a stranger writes into a token is not made into a command that others may run, nor into lines of a log.
+#[tokio::test]
+async fn the_command_names_only_what_can_be_an_account() {
+    let (world, _) = clustered();
+    for subject in [
+        "plant:a;reboot",
+        "plant:$(reboot)",
+        "pl ant:a",
+        "plant:a
+b",
+        "plant:-h",
+        "plant:",
+    ] {
+        let claims = serde_json::json!({ "sub": format!("system:serviceaccount:{subject}") });
+        let token = format!("e30.{}.s", URL_SAFE_NO_PAD.encode(claims.to_string()));
+        let refused = sign_in(&world.hub, Credentials::Kubernetes(token.into()), HERE, None).await.unwrap_err().to_string();
+        assert!(refused.contains("kubectl create token <service account> --namespace=plant"), "{refused}");
+    }
+}
+
+/// A cluster that hangs is not asked about everybody, one after another.
+#[tokio::test]
+async fn a_round_ends_when_the_cluster_does_not_answer() {
+    let (world, cluster) = clustered();
+    *cluster.rights.lock().unwrap() = Some(Right::ALL.to_vec());
+    cluster.tokens.lock().unwrap().insert(token("ours"), reviewed(&["mooring:plant/hub"]));
+    for number in 0..100_u8 {
+        let person = SignedIn {
+            name: format!("p-{number}"),
+            method: SignInMethod::Kubernetes,
+            rights: Rights::all(),
+            ends: None,
+            proof: Proof::Token(token("ours").into()),
+        };
+        world.hub.sign_in.sessions.open(person, None, NOW);
+    }
+    *cluster.rights.lock().unwrap() = None;
+    world.clock.0.fetch_add(1000, Ordering::Relaxed);
+    review_cluster_sessions(&world.hub).await;
+    let asked = cluster.asked.load(Ordering::Relaxed);
+    assert!((8..=16).contains(&asked), "{asked}");
+    *cluster.rights.lock().unwrap() = Some(Right::ALL.to_vec());
+    review_cluster_sessions(&world.hub).await;
+    assert!(world.hub.sign_in.sessions.all().iter().all(|session| session.proven() > NOW));
+}
+
+#[tokio::test]
 async fn the_cluster_is_asked_again() {
     let (world, cluster) = clustered();
     let set_rights = |rights: Option<&[Right]>| *cluster.rights.lock().unwrap() = rights.map(<[Right]>::to_vec);
@@ -174,12 +241,16 @@ async fn the_cluster_is_asked_again() {
     assert_eq!(session.rights().to_string(), "Read");
 
     set_rights(None);
+    replace_people(&world.hub, people(&[("ada", &hash(), Rights::all())]));
     world.clock.0.fetch_add(299_000, Ordering::Relaxed);
     review_cluster_sessions(&world.hub).await;
+    end_old_sessions(&world.hub).await;
     assert_eq!(session.rights().to_string(), "Read", "the cluster is away for a while");
+    replace_people(&world.hub, people(&[]));
+    assert_eq!(session.proven(), NOW, "those who know passwords know nothing of it");
     world.clock.0.fetch_add(1000, Ordering::Relaxed);
-    review_cluster_sessions(&world.hub).await;
-    assert_eq!(session.lost(Rights::NONE).await, Some(SessionEnd::Revoked), "for too long");
+    end_old_sessions(&world.hub).await;
+    assert_eq!(session.lost(Rights::NONE).await, Some(SessionEnd::Unproven), "for too long");
 
     set_rights(Some(&[Right::Read]));
     let (session, _) = sign().await.unwrap();

@@ -299,3 +299,10 @@ proptest! {
         });
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_kind_that_is_named_twice_is_told_once() {
+    let world = World::with_device("D").await;
+    let interest = Interest { kinds: vec![ChangeKind::Registry; 500], devices: Devices::All };
+    assert_eq!(told(&mut watch(&world, interest, None)).await, ["begin", "stands D registry", "end of snapshot"]);
+}
