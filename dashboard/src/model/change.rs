@@ -219,6 +219,8 @@ pub struct Command {
     pub ack: String,
     /// The policy that sent it.
     pub sent_by: String,
+    /// The command that it repeats.
+    pub again_of: Option<String>,
     /// What it is now.
     pub state: String,
     /// With everything.
@@ -243,6 +245,7 @@ object!(Command {
     message_id: "messageId",
     ack: "ack",
     sent_by: "sentBy",
+    again_of: "againOf",
     state: "state",
     size_bytes: "sizeBytes",
     enqueued_time: "enqueuedTime",
@@ -269,19 +272,44 @@ impl Command {
         self.ended_time.is_none() || self.can_be_sent_again
     }
 
+    /// As which command it was sent again, as far as its steps say; the last time.
+    #[must_use]
+    pub fn sent_again_as(&self) -> Option<String> {
+        self.steps.iter().rev().find_map(|step| step.r#as.clone())
+    }
+
+    /// Whether its steps are known from the first on: lists have none, and the live link those alone that it was there for.
+    #[must_use]
+    pub fn has_whole_way(&self) -> bool {
+        self.steps.first().is_some_and(|step| step.step == "Enqueued")
+    }
+
     /// Takes in what somebody tells of it, with as many of its steps as they know. A list that was on its way while the command went on does
-    /// not take it back.
+    /// not take it back; what comes with a step comes in its order.
     pub fn learn(&mut self, told: Self, step: Option<Step>) {
+        let is_late = self.ended_time.is_some() || (step.is_none() && told.ended_time.is_none() && told.progress() < self.progress());
         let mut steps = std::mem::take(&mut self.steps);
         for step in told.steps.iter().cloned().chain(step) {
             if !steps.contains(&step) {
                 steps.push(step);
             }
         }
-        if self.ended_time.is_none() {
+        if !is_late {
             *self = told;
         }
         self.steps = sorted(steps, |one, other| one.time.cmp(&other.time));
+    }
+
+    /// Grows on the way: delivered, back in the queue, delivered once more.
+    fn progress(&self) -> (u64, bool) {
+        (self.delivery_count, self.delivery_count > 0 && self.state == "Enqueued")
+    }
+
+    /// What is told next counts, even if it seems to be earlier.
+    pub fn doubt(&mut self) {
+        if self.ended_time.is_none() {
+            self.delivery_count = 0;
+        }
     }
 }
 
