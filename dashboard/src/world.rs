@@ -20,6 +20,7 @@ use crate::model::json::{FromJson, read};
 use crate::model::notable::{Notable, of};
 use crate::model::rates::{Columns, Rates, Told};
 use crate::model::time::Moment;
+use crate::parts::when::use_now;
 
 /// How often what has come is shown: four times a second is as fast as anybody reads.
 const FRAME: Duration = Duration::from_millis(250);
@@ -47,10 +48,12 @@ pub struct World {
     pub rates: RwSignal<Rates>,
     /// What has just happened, a frame at a time.
     pub latest: RwSignal<Arc<Vec<Change>>>,
-    /// Counts how often something was missed for good, so that everything has to be asked for anew.
+    /// Counts how often everything has to be asked for anew: something may have been missed.
     pub missed: RwSignal<u32>,
     /// What is worth a line, the newest first, each with a number of its own.
     pub events: RwSignal<VecDeque<(u64, Notable)>>,
+    /// Whether the time before is known.
+    pub recalled: RwSignal<bool>,
     /// How long the hub took to answer.
     pub latency_ms: RwSignal<Option<u64>>,
     /// Why it does not.
@@ -90,6 +93,7 @@ impl World {
             latest: RwSignal::new(Arc::default()),
             missed: RwSignal::new(0),
             events: RwSignal::new(VecDeque::new()),
+            recalled: RwSignal::new(false),
             latency_ms: RwSignal::new(None),
             failure: RwSignal::new(None),
             status: live.status(),
@@ -103,6 +107,8 @@ impl World {
         Effect::new(move |_| {
             if is_up.get() {
                 spawn_local(world.recall());
+                // What was asked for while there was no link may have failed, or be from before the first change that came over it.
+                world.missed.update(|missed| *missed += 1);
             }
         });
         let frames = set_interval_with_handle(move || world.frame(&inbox), FRAME).ok();
@@ -132,6 +138,12 @@ impl World {
     /// For somebody who does not want to wait for the link.
     pub fn try_now(self) {
         self.live.with_value(Live::try_now);
+    }
+
+    /// Until when what is known is known: now, while the link is there.
+    pub fn moment(self) -> Signal<Moment> {
+        let now = use_now();
+        Signal::derive(move || self.status.with(|status| status.down_since).unwrap_or_else(|| now.get()))
     }
 
     /// Whether what is shown is from before the link went down.
@@ -205,6 +217,7 @@ impl World {
         for path in [format!("/rates?since={day_ago}"), "/rates".to_owned()] {
             if let Ok(columns) = get::<Columns>(&path).await {
                 self.rates.update(|rates| rates.recall(&columns));
+                self.recalled.set(true);
             }
         }
     }

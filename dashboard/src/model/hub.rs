@@ -15,8 +15,6 @@ pub struct Hub {
     pub host_name: String,
     /// Its version.
     pub version: String,
-    /// Which life of its data.
-    pub boot: String,
     /// When that began.
     pub started_time: Option<Moment>,
     /// When its certificate ends.
@@ -34,7 +32,6 @@ pub struct Hub {
 object!(Hub {
     host_name: "hostName",
     version: "version",
-    boot: "boot",
     started_time: "startedTime",
     certificate_expiry_time: "certificateExpiryTime",
     partitions: "partitions",
@@ -141,8 +138,6 @@ object!(Flapping { device_id: "deviceId", connects: "connects", since: "since" }
 /// A connection of the past or of now.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Connection {
-    /// In which life of the hub.
-    pub boot: String,
     /// Which.
     pub connection: String,
     /// Over what.
@@ -158,7 +153,6 @@ pub struct Connection {
 }
 
 object!(Connection {
-    boot: "boot",
     connection: "connection",
     protocol: "protocol",
     address: "address",

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use crate::api::{Failure, get};
-use crate::browser::Place;
+use crate::browser::{Later, Place};
 use crate::model::audit::{Entry, Page};
 use crate::model::change::Change;
 use crate::model::format::{NOTHING, count};
@@ -142,14 +142,10 @@ impl Found {
 fn Typed(name: &'static str, label: &'static str, icon: &'static str) -> impl IntoView {
     let place: Place = expect_context();
     let value = move || place.query.with(|query| query.get(name).unwrap_or_default().to_owned());
-    let timer = StoredValue::new(None::<TimeoutHandle>);
+    let later = Later::new();
     let input = move |event| {
         let text = event_target_value(&event).trim().to_owned();
-        if let Some(timer) = timer.get_value() {
-            timer.clear();
-        }
-        let later = move || place.filter(&place.query.get_untracked().with(name, text.clone()));
-        timer.set_value(set_timeout_with_handle(later, TYPED).ok());
+        later.run(TYPED, move || place.filter(&place.query.get_untracked().with(name, text)));
     };
     view! {
         <label class="search">

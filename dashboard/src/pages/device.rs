@@ -9,7 +9,9 @@ use super::device_actions::Actions;
 use crate::api::{Failure, get};
 use crate::browser::Place;
 use crate::link::ask::Ask;
-use crate::model::change::{Change, Device as Identity, Step, What, parse};
+use crate::link::client::Subscription;
+use crate::model::audit::Entry;
+use crate::model::change::{Change, Command, Device as Identity, Step, What, parse};
 use crate::model::format::{NOTHING, count, number};
 use crate::model::payload::harmless;
 use crate::model::state::DeviceState;
@@ -22,7 +24,7 @@ use crate::parts::panel::{Fact, Panel};
 use crate::parts::payload::PayloadView;
 use crate::parts::sign::{Badge, Glyph};
 use crate::parts::timeline::{Row, Timeline};
-use crate::parts::when::{At, For, use_now};
+use crate::parts::when::{At, For};
 use crate::routes::{Query, Route, segment};
 use crate::world::{KINDS, World};
 
@@ -50,6 +52,12 @@ struct Known {
     /// Behind what its story goes on into the past.
     older: RwSignal<Option<String>>,
     story: RwSignal<Story>,
+    /// What is told of it since the hub began to say anew how things stand, while its past is on its way.
+    coming: StoredValue<Option<Story>>,
+    /// Whether the hub has said that it is, since it began to.
+    confirmed: StoredValue<bool>,
+    /// Ends with the page.
+    subscription: StoredValue<Option<Subscription>, LocalStorage>,
     failure: RwSignal<Option<Failure>>,
 }
 
@@ -70,10 +78,12 @@ pub fn Device(
         }),
         older: RwSignal::new(None),
         story: RwSignal::new(Story::default()),
+        coming: StoredValue::new(None),
+        confirmed: StoredValue::new(false),
+        subscription: StoredValue::new_local(None),
         failure: RwSignal::new(None),
     };
-    known.follow(&id);
-    known.recall(&id, None);
+    known.follow(&id, world);
     let gone = Memo::new(move |_| known.asked.get() && known.identity.with(Option::is_none));
     let nothing = Memo::new(move |_| gone.get() && known.story.with(|story| story.entries().is_empty()));
     let named = id.clone();
@@ -124,43 +134,59 @@ impl Known {
         }
     }
 
-    /// What happens to it from now on, and how things stand.
-    fn follow(self, id: &str) {
-        let world: World = expect_context();
-        let boot = move || world.hub.with_untracked(|hub| hub.as_ref().map(|hub| hub.boot.clone()).unwrap_or_default());
+    /// How things stand, and what happens to it from now on. Whatever breaks that off begins it anew.
+    fn follow(self, id: &str, world: World) {
+        let named = id.to_owned();
         let ask = Ask::Changes { kinds: KINDS, device: Some(id.to_owned()), snapshot: true };
-        let subscription = world.subscribe(ask, None, move |_, text| match parse(text).map(|message| message.what) {
+        let told = move |_: &str, text: &str| match parse(text).map(|message| message.what) {
             Some(What::SnapshotBegin) => {
                 self.connected.set(false);
+                self.confirmed.set_value(false);
+                self.coming.set_value(Some(Story::default()));
+                self.recall(&named, None);
             }
             Some(What::SnapshotEnd) => {
+                if !self.confirmed.get_value() {
+                    self.identity.set(None);
+                }
                 self.asked.set(true);
             }
-            Some(What::Change(change)) => self.apply(change, &boot()),
+            Some(What::Change(change)) => self.apply(change),
+            // Something is not known, and only the whole has it.
+            Some(What::Skipped(_)) => self.follow(&named, world),
+            Some(What::Problem(text)) => self.failure.set(Some(Failure { status: 0, text })),
             _ => {}
-        });
-        // Ends with the page.
-        StoredValue::new_local(subscription);
+        };
+        self.subscription.set_value(world.subscribe(ask, None, told));
     }
 
-    fn apply(self, change: Change, boot: &str) {
+    fn apply(self, change: Change) {
         match change {
-            Change::Written(device) => self.identity.set(Some(*device)),
+            Change::Written(device) => {
+                self.confirmed.set_value(true);
+                self.identity.set(Some(*device));
+            }
             Change::Deleted(_) => self.identity.set(None),
             Change::Presence(presence) => {
                 self.connected.set(presence.device_connected);
-                self.story.update(|story| story.presence(&presence, boot));
+                self.tell(&|story| story.presence(&presence));
             }
-            Change::Audit(entry) => self.story.update(|story| story.recorded(*entry)),
-            Change::Refusal(refusal) => self.story.update(|story| story.refusal(refusal)),
-            Change::Command(command, step) => self.story.update(|story| story.command(*command, step)),
+            Change::Audit(entry) => self.tell(&|story| story.recorded(Entry::clone(&entry))),
+            Change::Refusal(refusal) => self.tell(&|story| story.refusal(refusal.clone())),
+            Change::Command(command, step) => self.tell(&|story| story.command(Command::clone(&command), step.clone())),
             Change::Receipt(receipt) => {
                 if let (Some(time), Some(step)) = (receipt.time, receipt.step) {
                     let step = Step { time, step, protocol: None, delivery_count: None, reason: receipt.reason, r#as: None };
-                    self.story.update(|story| story.receipt(&receipt.command_id, step));
+                    self.tell(&|story| story.receipt(&receipt.command_id, step.clone()));
                 }
             }
         }
+    }
+
+    /// Into the story that is shown, and the one that will be.
+    fn tell(self, tell: &dyn Fn(&mut Story)) {
+        self.coming.update_value(|coming| coming.iter_mut().for_each(tell));
+        self.story.update(|story| tell(story));
     }
 
     /// What is kept of its past: the newest of it, or what came before.
@@ -171,7 +197,12 @@ impl Known {
             match get::<Page>(&path).await {
                 Ok(page) => {
                     let _ = self.older.try_set(page.next);
-                    let _ = self.story.try_update(|story| page.entries.into_iter().for_each(|told| story.told(told)));
+                    let _ = self.failure.try_set(None);
+                    let coming = self.coming.try_update_value(Option::take).flatten();
+                    let _ = self.story.try_update(|story| {
+                        *story = coming.unwrap_or_else(|| std::mem::take(story));
+                        page.entries.into_iter().for_each(|told| story.told(told));
+                    });
                 }
                 Err(failure) => drop(self.failure.try_set(Some(failure))),
             }
@@ -231,7 +262,8 @@ fn Head(id: String, known: Known) -> impl IntoView {
 #[component]
 fn Timelines(known: Known, id: String) -> impl IntoView {
     let place: Place = expect_context();
-    let now = use_now();
+    let world: World = expect_context();
+    let now = world.moment();
     let span =
         Memo::new(move |_| place.query.with(|query| SPANS.iter().position(|(name, ..)| query.get("span") == Some(name)).unwrap_or(1)));
     let minutes = move || SPANS.get(span.get()).map_or(60, |(_, minutes, _)| *minutes);
@@ -318,7 +350,7 @@ fn IdentityPanel(known: Known) -> impl IntoView {
             <dl class="facts facts--rows">
                 <Fact name="Sign-in">{authentication(&identity.authentication.r#type).to_owned()}</Fact>
                 <Fact name="Status">{identity.status.clone()}</Fact>
-                <Fact name="Status since"><For since=identity.status_updated_time ago=true /></Fact>
+                <Fact name="Status since">{match identity.status_updated_time { Some(since) => view! { <For since=Some(since) ago=true /> }.into_any(), None => NOTHING.into_any() }}</Fact>
                 <Fact name="Reason">{identity.status_reason.as_deref().map_or_else(|| NOTHING.to_owned(), harmless)}</Fact>
                 <Fact name="Managed by"><span class="id">{if owner.is_empty() { "nobody".to_owned() } else { harmless(&owner) }}</span></Fact>
                 <Fact name="Generation"><span class="id">{identity.generation_id.clone()}</span></Fact>

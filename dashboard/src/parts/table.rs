@@ -56,7 +56,10 @@ pub fn VirtualRows(
     });
     let frame = Memo::new(move |_| {
         width.track();
-        let view_px = view.get().map_or(600.0, |view| f64::from(view.client_height()).max(200.0));
+        // The head stays above the rows that scroll below it.
+        let head_of =
+            |view: &web_sys::Element| view.query_selector(".table__row--head").ok().flatten().map_or(0, |head| head.client_height());
+        let view_px = view.get().map_or(600.0, |view| f64::from(view.client_height() - head_of(&view)).max(200.0));
         Window { rows: rows.get(), row_px: row_px.get(), view_px }
     });
     let drawn = Memo::new(move |_| frame.get().rows_at(scrolled.get()));
@@ -77,6 +80,10 @@ pub fn VirtualRows(
         }
     };
     let pressed = move |event: leptos::ev::KeyboardEvent| {
+        // A link or a button in a row has a meaning of its own for these.
+        if matches!(event.key().as_str(), "Enter" | "x") && event.target() != event.current_target() {
+            return;
+        }
         let last = rows.get_untracked().saturating_sub(1);
         let at = chosen.get_untracked();
         match event.key().as_str() {

@@ -19,7 +19,7 @@ use crate::parts::id::DeviceLink;
 use crate::parts::notice::Empty;
 use crate::parts::panel::Panel;
 use crate::parts::sign::Glyph;
-use crate::parts::when::{For as Since, use_now};
+use crate::parts::when::For as Since;
 use crate::world::World;
 use away::Away;
 use grid::Fleet;
@@ -72,7 +72,7 @@ fn Reasons(
 ) -> impl IntoView {
     const BARS: usize = 60;
     let world: World = expect_context();
-    let now = use_now();
+    let now = world.moment();
     let since = move || now.get().plus(-minutes.get() * 60_000);
     let sums = Memo::new(move |_| world.rates.with_untracked(|rates| rates.by_reason(since(), now.get(), |sample| &sample.disconnects)));
     let reasons = Memo::new(move |_| sums.with(|sums| sums.iter().map(|(reason, _)| reason.clone()).collect::<Vec<_>>()));

@@ -78,6 +78,11 @@ pub fn Devices() -> impl IntoView {
         fleet.fill(filter);
     });
     Effect::new(move |_| {
+        world.missed.track();
+        fleet.heard.set_value(true);
+        fleet.refresh(filter);
+    });
+    Effect::new(move |_| {
         if world.latest.with(|changes| fleet.is_about_rows(changes)) {
             fleet.heard.set_value(true);
             fleet.refresh(filter);
@@ -133,8 +138,10 @@ impl Fleet {
             return;
         }
         let key = self.pages.with_untracked(|pages| pages.key(page));
-        if let Some(after) = key {
-            self.ask(filter, page, after, false);
+        match key {
+            Some(after) => self.ask(filter, page, after, false),
+            // It could not be had, or has been let go of.
+            None => self.fill(filter),
         }
     }
 

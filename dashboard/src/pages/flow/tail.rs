@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 
-use crate::browser::{Place, now};
+use crate::browser::{Later, Place, now};
 use crate::link::ask::{Ask, Tail as Wanted};
 use crate::link::client::Subscription;
 use crate::model::event::{Event, Rows, Told, filter};
@@ -133,13 +133,10 @@ pub fn Toolbar(following: Following, bodies: bool) -> impl IntoView {
         go("from", from);
     });
     let typed = RwSignal::new(place.query.with_untracked(|query| query.get("filter").unwrap_or_default().to_owned()));
-    let timer = StoredValue::new(None::<TimeoutHandle>);
+    let later = Later::new();
     let input = move |event| {
         typed.set(event_target_value(&event));
-        if let Some(timer) = timer.get_value() {
-            timer.clear();
-        }
-        timer.set_value(set_timeout_with_handle(move || go("filter", typed.get_untracked()), TYPED).ok());
+        later.run(TYPED, move || go("filter", typed.get_untracked()));
     };
     let value = move |prefix: &'static str| {
         move || place.query.with(|query| query.get("from").and_then(|from| from.strip_prefix(prefix)).unwrap_or_default().to_owned())

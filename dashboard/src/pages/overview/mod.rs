@@ -18,7 +18,7 @@ use crate::parts::notice::{Empty, Notice};
 use crate::parts::panel::{Fact, Panel};
 use crate::parts::sign::{Badge, Glyph, Swatch};
 use crate::parts::stat::Stat;
-use crate::parts::when::{At, use_now};
+use crate::parts::when::At;
 use crate::routes::Route;
 use crate::world::World;
 use attention::Attention;
@@ -38,7 +38,7 @@ const RANGES: [(&str, i64, &str); 4] = [("15m", 15, "15 min"), ("1h", 60, "1 h")
 pub fn Overview() -> impl IntoView {
     let world: World = expect_context();
     let place: Place = expect_context();
-    let now = use_now();
+    let now = world.moment();
     let range =
         Memo::new(move |_| place.query.with(|query| RANGES.iter().position(|(name, ..)| query.get("range") == Some(name)).unwrap_or(1)));
     let choose = Callback::new(move |index: usize| {
@@ -95,7 +95,7 @@ fn Connected(
     range: Signal<i64>,
 ) -> impl IntoView {
     let world: World = expect_context();
-    let now = use_now();
+    let now = world.moment();
     let (reading, set_reading) = signal(None::<(Moment, f64)>);
     let fleet = Memo::new(move |_| world.fleet.get());
     let value = move || fleet.with(|fleet| fleet.as_ref().map_or_else(|| NOTHING.to_owned(), |fleet| number(fleet.connected)));
@@ -170,7 +170,7 @@ const SPARKS: usize = 60;
 #[component]
 fn Stats() -> impl IntoView {
     let world: World = expect_context();
-    let now = use_now();
+    let now = world.moment();
     // Per second within each stretch.
     let went = move |say: fn(&Sample) -> u64| {
         Signal::derive(move || {
@@ -242,7 +242,7 @@ fn Stats() -> impl IntoView {
 #[component]
 fn Backlog() -> impl IntoView {
     let world: World = expect_context();
-    let now = use_now();
+    let now = world.moment();
     let backlog = Memo::new(move |_| world.rates.with(|rates| rates.latest().backlog));
     let total = move || backlog.get().enqueued + backlog.get().delivered;
     let value = Signal::derive(move || number(total()));
@@ -267,7 +267,7 @@ fn Backlog() -> impl IntoView {
 #[component]
 fn Reasons() -> impl IntoView {
     let world: World = expect_context();
-    let now = use_now();
+    let now = world.moment();
     let sums = Memo::new(move |_| {
         world.rates.with_untracked(|rates| rates.by_reason(now.get().plus(-HOUR_MS), now.get(), |sample| &sample.disconnects))
     });
@@ -297,12 +297,19 @@ fn Reasons() -> impl IntoView {
 #[component]
 fn HubPanel() -> impl IntoView {
     let world: World = expect_context();
-    let now = use_now();
+    let now = world.moment();
     let ready = Look { glyph: "completed", tone: Tone::Ok };
     let lost = Look { glyph: "alert", tone: Tone::Warn };
-    let aside = move || match world.failure.get() {
-        None => view! { <Badge look=ready word="Ready".to_owned() plain=true /> },
-        Some(_) => view! { <Badge look=lost word="Does not answer".to_owned() plain=true /> },
+    let lost_since = move || {
+        let since = world.status.with(|status| status.down_since);
+        since.map_or_else(|| "Does not answer".to_owned(), |since| format!("No answer since {}", since.clock()))
+    };
+    let is_known = Memo::new(move |_| world.hub.with(Option::is_some) || world.failure.with(Option::is_some));
+    let is_ready = Memo::new(move |_| !world.is_stale() && world.failure.with(Option::is_none));
+    let aside = move || match (is_known.get(), is_ready.get()) {
+        (true, true) => view! { <Badge look=ready word="Ready".to_owned() plain=true /> }.into_any(),
+        (true, false) => view! { <Badge look=lost word=Signal::derive(lost_since) plain=true /> }.into_any(),
+        (false, _) => ().into_any(),
     };
     let text = move |say: fn(&Hub, Moment) -> String| {
         move || world.hub.with(|hub| hub.as_ref().map_or_else(|| NOTHING.to_owned(), |hub| say(hub, now.get())))
