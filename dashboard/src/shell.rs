@@ -9,6 +9,7 @@ use crate::app::Who;
 use crate::browser::{Place, keep, kept};
 use crate::link::state::Phase;
 use crate::model::format::{duration, elapsed, number};
+use crate::model::search::choices;
 use crate::parts::dialog::Dialog;
 use crate::parts::sign::Icon;
 use crate::parts::when::{At, use_now};
@@ -27,18 +28,19 @@ const PAGES: [(Route, &str); 5] = [
 /// The pages about the hub.
 const HUB_PAGES: [(Route, &str); 2] = [(Route::Audit, "audit"), (Route::GetStarted, "start")];
 
+/// Signs out, and asks the hub who is signed in, whatever it said.
+fn leave(who: Who) {
+    spawn_local(async move {
+        let _ = sign_out().await;
+        who.ask();
+    });
+}
+
 /// The rail at the side.
 #[component]
 pub fn Nav() -> impl IntoView {
     let world: World = expect_context();
     let who: Who = expect_context();
-    let leave = move || {
-        spawn_local(async move {
-            // Whatever the hub says: it is asked who is signed in.
-            let _ = sign_out().await;
-            who.ask();
-        });
-    };
     let count = move |route: &Route| match route {
         Route::Devices => world.fleet.with(|fleet| fleet.as_ref().map(|fleet| number(fleet.total))),
         Route::Commands => {
@@ -66,11 +68,12 @@ pub fn Nav() -> impl IntoView {
             <ul class="nav__list">{PAGES.map(link)}</ul>
             <div><p class="nav__label">"Hub"</p><ul class="nav__list">{HUB_PAGES.map(link)}</ul></div>
             <div class="nav__foot">
-                <span class="nav__who"><Icon name="user" /><span class="nav__text table__clip">{move || who.name()}</span></span>
+                <span class="nav__who" title=move || who.name()><Icon name="user" /><span class="nav__text table__clip">{move || who.name()}</span></span>
                 <span class="nav__more">
                     {move || world.hub.with(|hub| hub.as_ref().map(|hub| format!("Mooring {} · ", hub.version)))}<a href="/openapi.json" target="_blank">"API"</a>" · "
-                    <button class="nav__out" type="button" on:click=move |_| leave()>"Sign out"</button>
+                    <button class="nav__out" type="button" on:click=move |_| leave(who)>"Sign out"</button>
                 </span>
+                <button class="btn btn--quiet btn--icon nav__leave" type="button" title="Sign out" aria-label="Sign out" on:click=move |_| leave(who)><Icon name="leave" /></button>
             </div>
         </nav>
     }
@@ -98,13 +101,13 @@ pub fn TopBar(
             </a>
             <span class="topbar__hub"><code>{move || world.hub.with(|hub| hub.as_ref().map(|hub| hub.host_name.clone()))}</code></span>
             <span class="topbar__space"></span>
-            <SearchField autofocus=false done=Callback::new(|()| ()) />
+            <SearchField name="search-top" autofocus=false done=Callback::new(|()| ()) />
             <button class="btn btn--quiet btn--icon phone-only" type="button" aria-label="Search" on:click=move |_| search.set(true)><Icon name="search" /></button>
             <LinkState />
             <span class="topbar__clock dim mono">
                 <time datetime=move || now.get().iso() title=move || now.get().absolute()>{move || now.get().clock()}</time>" UTC"
             </span>
-            <Theme />
+            <span class="wide-only"><Theme /></span>
         </header>
     }
     .into_any()
@@ -214,6 +217,7 @@ fn Theme() -> impl IntoView {
 #[component]
 pub fn TabBar() -> impl IntoView {
     let place: Place = expect_context();
+    let who: Who = expect_context();
     let open = RwSignal::new(false);
     Effect::new(move |_| {
         place.route.track();
@@ -242,15 +246,23 @@ pub fn TabBar() -> impl IntoView {
                 on:click=move |_| open.update(|open| *open = !*open)
                 on:keydown=move |event| if event.key() == "Escape" { open.set(false) }
             ><Icon name="menu" />"More"</button>
-            {move || open.get().then(|| view! { <div class="tabbar__more">{rest.clone().map(item)}</div> })}
+            {move || open.get().then(|| view! { 
+                <div class="tabbar__more">
+                    {rest.clone().map(item)}
+                    <div class="tabbar__who"><span class="table__clip">{move || who.name()}</span><Theme /></div>
+                    <button class="nav__link" type="button" on:click=move |_| leave(who)><Icon name="leave" />"Sign out"</button>
+                </div>
+            })}
         </nav>
     }
     .into_any()
 }
 
-/// Where an id is typed. A number is a command's, anything else a device's.
+/// Where an id is typed, and what it may mean is offered.
 #[component]
 fn SearchField(
+    /// Its own, for those who hear the page.
+    name: &'static str,
     /// Whether it takes the keyboard at once.
     autofocus: bool,
     /// It has led somewhere.
@@ -258,39 +270,71 @@ fn SearchField(
 ) -> impl IntoView {
     let place: Place = expect_context();
     let field = NodeRef::<html::Input>::new();
+    let (text, chosen, open) = (RwSignal::new(String::new()), RwSignal::new(0_usize), RwSignal::new(false));
     Effect::new(move |_| {
         if let Some(field) = field.get().filter(|_| autofocus) {
             let _ = field.focus();
         }
     });
+    let end = move || {
+        text.set(String::new());
+        open.set(false);
+        if let Some(field) = field.get_untracked() {
+            let _ = field.blur();
+        }
+        done.run(());
+    };
     let typed = move |event: leptos::ev::KeyboardEvent| {
-        let Some(field) = field.get_untracked() else { return };
+        let all = choices(&text.get_untracked());
+        let step = |by: usize| {
+            event.prevent_default();
+            chosen.update(|chosen| *chosen = (*chosen + by) % all.len().max(1));
+        };
         match event.key().as_str() {
+            "ArrowDown" => step(1),
+            "ArrowUp" => step(all.len().saturating_sub(1)),
             "Enter" => {
-                let id = field.value().trim().to_owned();
-                if id.is_empty() {
-                    return;
+                if let Some(choice) = all.get(chosen.get_untracked()) {
+                    place.go(&choice.address);
+                    end();
                 }
-                let is_number = id.bytes().all(|byte| byte.is_ascii_digit());
-                place.go(&if is_number { Route::Command(id) } else { Route::Device(id) }.path());
-                field.set_value("");
-                let _ = field.blur();
-                done.run(());
             }
-            "Escape" => {
-                field.set_value("");
-                let _ = field.blur();
-                done.run(());
-            }
+            "Escape" => end(),
             _ => {}
         }
     };
+    let input = move |event| {
+        text.set(event_target_value(&event));
+        chosen.set(0);
+        open.set(true);
+    };
+    let id = move |index: usize| format!("{name}-{index}");
+    let option = move |(index, choice): (usize, crate::model::search::Choice)| {
+        view! {
+            <a class="search__choice" role="option" tabindex="-1" id=id(index) href=choice.address aria-selected=move || (chosen.get() == index).to_string()
+                on:click=move |_| end()>{choice.words}</a>
+        }
+    };
+    let shown = Memo::new(move |_| if open.get() { text.with(|text| choices(text)) } else { Vec::new() });
+    // A press does not take the keyboard away from the field: it would close the list before the click comes.
+    let list = move || {
+        let choices = shown.get();
+        (!choices.is_empty()).then(|| view! {
+            <div class="search__choices" role="listbox" id=name aria-label="What it may be" on:mousedown=move |event| event.prevent_default()>
+                {choices.into_iter().enumerate().map(option).collect_view()}
+            </div>
+        })
+    };
     view! {
-        <label class="search">
-            <span class="sr">"Go to a device or command"</span><Icon name="search" />
-            <input class="input" type="search" placeholder="Device or command id" autocomplete="off" spellcheck="false" data-search node_ref=field on:keydown=typed />
+        <div class="search">
+            <Icon name="search" />
+            <input class="input" type="search" role="combobox" aria-label="Go to a device or command" placeholder="Device or command id" autocomplete="off" spellcheck="false" data-search node_ref=field
+                aria-autocomplete="list" aria-controls=name aria-expanded=move || (!shown.with(Vec::is_empty)).to_string()
+                aria-activedescendant=move || (!shown.with(Vec::is_empty)).then(|| id(chosen.get()))
+                prop:value=text on:input=input on:keydown=typed on:focus=move |_| open.set(true) on:blur=move |_| open.set(false) />
             <kbd class="kbd">"/"</kbd>
-        </label>
+            {list}
+        </div>
     }
     .into_any()
 }
@@ -301,7 +345,7 @@ pub fn Search(
     /// Whether it is open.
     open: RwSignal<bool>,
 ) -> impl IntoView {
-    let field = move || view! { <SearchField autofocus=true done=Callback::new(move |()| open.set(false)) /> };
+    let field = move || view! { <SearchField name="search-own" autofocus=true done=Callback::new(move |()| open.set(false)) /> };
     view! { <Dialog open heading="Go to a device or command" content=field /> }.into_any()
 }
 

@@ -215,9 +215,8 @@ impl Book {
     #[must_use]
     pub fn dead(&self, most: usize) -> Vec<&Command> {
         let again: BTreeSet<_> = self.commands.values().filter_map(|command| command.again_of.as_deref()).collect();
-        let is_dead = |command: &&Command| {
-            command.can_be_sent_again && command.sent_again_as().is_none() && !again.contains(command.id.as_str())
-        };
+        let is_dead =
+            |command: &&Command| command.can_be_sent_again && command.sent_again_as().is_none() && !again.contains(command.id.as_str());
         let dead = self.commands.values().filter(is_dead).collect();
         let mut dead = sorted(dead, |one: &&Command, other| other.ended_time.cmp(&one.ended_time));
         dead.truncate(most);

@@ -112,14 +112,27 @@ object!(Device {
 pub struct Authentication {
     /// `sas`, `selfSigned` or `certificateAuthority`.
     pub r#type: String,
+    /// Of the certificates that a `selfSigned` one may show.
+    pub x509_thumbprint: Thumbprints,
 }
 
-object!(Authentication { r#type: "type" });
+object!(Authentication { r#type: "type", x509_thumbprint: "x509Thumbprint" });
+
+/// The two slots for certificates.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Thumbprints {
+    /// In the first.
+    pub primary: Option<String>,
+    /// In the second.
+    pub secondary: Option<String>,
+}
+
+object!(Thumbprints { primary: "primaryThumbprint", secondary: "secondaryThumbprint" });
 
 /// Where an identity comes from.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ManagedBy {
-    /// `Kubernetes`, or `Folder`.
+    /// `Kubernetes`, or `ManifestFolder`.
     pub kind: String,
     /// The manifest's namespace.
     pub namespace: Option<String>,
@@ -425,8 +438,10 @@ mod tests {
         assert!(Command { can_be_sent_again: true, ..named }.has_content());
 
         let text = r#"{"kind":"registry","operation":"written","deviceId":"d","device":{"deviceId":"d","status":"disabled",
-            "authentication":{"type":"sas","x509Thumbprint":{"primaryThumbprint":null}},"hold":{"by":"service","since":"2026-11-23T03:00:00.000Z"}}}"#;
+            "authentication":{"type":"sas","x509Thumbprint":{"primaryThumbprint":null,"secondaryThumbprint":"ab"}},"hold":{"by":"service","since":"2026-11-23T03:00:00.000Z"}}}"#;
         let What::Change(Change::Written(device)) = what(text) else { panic!("a device") };
+        let slots = device.authentication.x509_thumbprint;
+        assert_eq!((slots.primary, slots.secondary.as_deref()), (None, Some("ab")));
         assert_eq!((device.authentication.r#type.as_str(), device.hold.unwrap().by.as_str()), ("sas", "service"));
         assert_eq!(what(r#"{"kind":"registry","operation":"deleted","deviceId":"d"}"#), What::Change(Change::Deleted("d".to_owned())));
         assert_eq!(Change::Deleted("d".to_owned()).of_device(), Some("d"));

@@ -163,13 +163,15 @@ fn Content(path: String, command: Memo<Found>) -> impl IntoView {
     };
     let sent = Memo::new(move |_| command.with(Found::sent_again_as));
     let can = Memo::new(move |_| command.with(|command| command.can_be_sent_again) && who.may("Commands"));
-    let aside = move || match (sent.get(), can.get()) {
+    let aside = move || {
+        match (sent.get(), can.get()) {
         (Some(number), _) => {
             let to = Route::Command(number.clone()).path();
             view! { <a class="btn btn--quiet btn--small" href=to>{format!("Sent again as {number}")}</a> }.into_any()
         }
         (None, true) => view! { <button class="btn btn--small" type="button" aria-busy=move || busy.get().to_string() disabled=move || busy.get() on:click=send><Icon name="refresh" />"Send again"</button> }.into_any(),
         (None, false) => ().into_any(),
+    }
     };
     let shown = move || match content.get() {
         _ if !may => {

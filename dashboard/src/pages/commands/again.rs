@@ -81,7 +81,8 @@ pub fn Again(known: Known, command: Memo<Command>, word: &'static str) -> impl I
     let sent = Memo::new(move |_| command.with(|command| known.book.with(|book| book.sent_again_as(command))));
     let can = Memo::new(move |_| command.with(|command| command.can_be_sent_again));
     let busy = move || id.with(|id| known.is_sending(id));
-    move || match (sent.get(), can.get()) {
+    move || {
+        match (sent.get(), can.get()) {
         (Some(number), _) => {
             let to = Route::Command(number.clone()).path();
             view! { <a class="btn btn--quiet btn--small" href=to>{format!("Sent again as {number}")}</a> }.into_any()
@@ -92,6 +93,7 @@ pub fn Again(known: Known, command: Memo<Command>, word: &'static str) -> impl I
         }
         .into_any(),
         (None, false) => ().into_any(),
+    }
     }
 }
 
@@ -130,13 +132,15 @@ pub fn AllAgain(known: Known) -> impl IntoView {
             let _ = progress.try_set(Some(sum));
         });
     };
-    let content = move || match progress.get() {
+    let content = move || {
+        match progress.get() {
         None => view! {
             <p>{format!("{} that ended without effect are sent once more, each as a new command to its device, with the hub's default time to live.", many())}</p>
             <Notice look=ALERT text="A device may have carried out one of them, and only its answer was lost".to_owned() />
         }
         .into_any(),
         Some(progress) => view! { <p role="status">{progress.sentence()}</p> }.into_any(),
+    }
     };
     let foot = move || {
         if progress.with(Option::is_some) {

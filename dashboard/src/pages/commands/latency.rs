@@ -58,7 +58,8 @@ pub fn Latency() -> impl IntoView {
         view! { <span class="panel__note">{move || format!("last 24 h · {}", count(latencies.with(Latencies::total), "command", "commands"))}</span> }
     };
     let label = move || {
-        let one = |percent: u64| Some(format!("{percent} percent {}", words(latencies.with(|latencies| latencies.percentile(percent))?, true)));
+        let one =
+            |percent: u64| Some(format!("{percent} percent {}", words(latencies.with(|latencies| latencies.percentile(percent))?, true)));
         let said: Vec<_> = PERCENTILES.into_iter().filter_map(one).collect();
         format!("Latency histogram: {}", said.join(", "))
     };
