@@ -64,6 +64,15 @@ pub fn take_fragment() -> Option<String> {
     Some(fragment)
 }
 
+/// So that it is to be seen, without moving more than that takes.
+pub fn show(id: &str) {
+    if let Some(element) = document().get_element_by_id(id) {
+        let how = web_sys::ScrollIntoViewOptions::new();
+        how.set_block(web_sys::ScrollLogicalPosition::Nearest);
+        element.scroll_into_view_with_scroll_into_view_options(&how);
+    }
+}
+
 /// Something that is done a while after the last time that somebody wanted it, and not at all once whoever wanted it is gone.
 #[derive(Clone, Copy)]
 pub struct Later(StoredValue<Option<TimeoutHandle>>);

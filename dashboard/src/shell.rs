@@ -129,11 +129,18 @@ fn LinkState() -> impl IntoView {
         ("wait", Some(_)) => "Catching up".to_owned(),
         (_, since) => format!("Down {}", elapsed(since.map(|since| since.millis_until(now.get())).unwrap_or_default())),
     };
+    // What is read aloud says nothing that counts.
+    let word = move || match state.get() {
+        "live" => "Live link is up",
+        "wait" => "Live link is being opened",
+        _ => "Live link is down",
+    };
     let latency = move || (state.get() == "live").then(|| world.latency_ms.get().map(duration)).flatten();
     view! {
-        <span class="livelink" data-state=move || state.get() role="status">
+        <span class="livelink" data-state=move || state.get()>
+            <span class="sr" role="status">{move || word()}</span>
             <svg class="icon livelink__rope" viewBox="0 0 28 12" aria-hidden="true"><use href=move || format!("#rope-{}", state.get())></use></svg>
-            <span>{move || text()}</span>
+            <span aria-hidden="true">{move || text()}</span>
             <span class="livelink__ms num" title="How long the hub took to answer">{move || latency()}</span>
         </span>
     }
@@ -158,14 +165,14 @@ pub fn LinkBar() -> impl IntoView {
     let why = move || status.with(|status| status.problem.clone()).map(|problem| format!(" The hub said: {problem}."));
     let bar = move |since| {
         view! {
-            <div class="linkbar" role="alert">
+            <div class="linkbar">
                 <svg class="icon linkbar__rope" viewBox="0 0 28 12" aria-hidden="true"><use href="#rope-down"></use></svg>
                 <p class="linkbar__text">
-                    <strong>"Live link down since "<At time=since />" UTC"</strong>
-                    {move || format!(" ({}). ", elapsed(since.millis_until(now.get())))}
+                    <strong role="alert">"Live link down since "<At time=since />" UTC"</strong>
+                    <span aria-hidden="true">{move || format!(" ({}). ", elapsed(since.millis_until(now.get())))}</span>
                     "These numbers are from that moment. What you miss is fetched when the link is back."{move || why()}
                 </p>
-                <span class="linkbar__next num">{move || next()}</span>
+                <span class="linkbar__next num" aria-hidden="true">{move || next()}</span>
                 <button class="btn btn--small" type="button" on:click=move |_| world.try_now()><Icon name="refresh" />"Try now"</button>
             </div>
         }

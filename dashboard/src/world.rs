@@ -16,10 +16,11 @@ use crate::link::client::{Live, Subscription};
 use crate::link::state::{Phase, Status};
 use crate::model::change::{Change, What};
 use crate::model::hub::{Fleet, Hub};
-use crate::model::json::{FromJson, read};
+use crate::model::json::{FromJson, object, read};
 use crate::model::notable::{Notable, of};
 use crate::model::rates::{Columns, Rates, Told};
 use crate::model::time::Moment;
+use crate::parts::toast::Toasts;
 use crate::parts::when::use_now;
 
 /// How often what has come is shown: four times a second is as fast as anybody reads.
@@ -36,6 +37,17 @@ const ASK_MS: u64 = 15_000;
 
 /// What is asked for.
 pub const KINDS: &str = "registry,presence,refusal,command,receipt,audit";
+
+/// How long after the hub has ended a subscription it is asked for once more.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Why the hub has ended a subscription.
+#[derive(Default)]
+struct Problem {
+    message: String,
+}
+
+object!(Problem { message: "message" });
 
 /// What is known.
 #[derive(Clone, Copy)]
@@ -100,7 +112,13 @@ impl World {
             live: StoredValue::new_local(live),
         };
         let heard = Rc::clone(&inbox);
-        world.hear(Ask::Rates, move |told: Told| heard.told.borrow_mut().push(told));
+        world.hear(Ask::Rates, move |told: Told| {
+            if told.skipped > 0 {
+                // There were seconds in them.
+                spawn_local(world.recall());
+            }
+            heard.told.borrow_mut().push(told);
+        });
         world.hear(Ask::Fleet, move |fleet: Fleet| world.fleet.set(Some(fleet)));
         // What is not known of the time before: when the page opens, and whenever the link was down.
         let is_up = Memo::new(move |_| world.status.with(|status| status.phase == Phase::Live));
@@ -118,16 +136,32 @@ impl World {
 
     /// Asks the live link for something more, as long as whoever asks is there.
     pub fn hear<T: FromJson>(self, ask: Ask, told: impl Fn(T) + 'static) {
-        let subscription = self.subscribe(ask, None, move |kind, text| {
-            if kind != "problem"
-                && let Ok(message) = read(text)
-            {
+        let told = move |text: &str| {
+            if let Ok(message) = read(text) {
                 told(message);
             }
-        });
-        if let Some(subscription) = subscription {
-            StoredValue::new_local(subscription);
-        }
+        };
+        self.listen(ask, Rc::new(told), StoredValue::new_local(None), expect_context());
+    }
+
+    /// Until whoever asked is gone. What the hub ends is asked for once more, and said: what is shown of it stands still meanwhile.
+    fn listen(self, ask: Ask, told: Rc<dyn Fn(&str)>, kept: StoredValue<Option<Subscription>, LocalStorage>, toasts: Toasts) {
+        let (asked, tell) = (ask.clone(), Rc::clone(&told));
+        let heard = move |kind: &str, text: &str| {
+            if kind != "problem" {
+                return tell(text);
+            }
+            let problem = read::<Problem>(text).unwrap_or_default().message;
+            toasts.failed("A part of this page is not kept up to date", problem);
+            let (ask, told) = (asked.clone(), Rc::clone(&told));
+            let again = move || {
+                if kept.try_with_value(|_| ()).is_some() {
+                    self.listen(ask, told, kept, toasts);
+                }
+            };
+            set_timeout(again, AGAIN);
+        };
+        kept.set_value(self.subscribe(ask, None, heard));
     }
 
     /// The same for those who end it themselves, and want to know the kind of each message.

@@ -73,6 +73,8 @@ pub enum Told {
     Message(What),
     /// It was about the link.
     Nothing,
+    /// Close the socket: there is no more to come, and another one has to be opened later.
+    Over,
 }
 
 /// The link.
@@ -178,7 +180,7 @@ impl Link {
         match message.what {
             What::Problem(problem) => {
                 self.problem = Some(problem);
-                return Told::Nothing;
+                return Told::Over;
             }
             What::SnapshotBegin => {
                 // There is nowhere to go on from in its middle.
@@ -360,7 +362,7 @@ mod tests {
     #[test]
     fn why_the_hub_ended_it_is_kept_until_it_is_back() {
         let mut link = live();
-        assert_eq!(link.heard(message(What::Problem("the session has ended".to_owned()), None), NOW), Told::Nothing);
+        assert_eq!(link.heard(message(What::Problem("the session has ended".to_owned()), None), NOW), Told::Over);
         link.closed(NOW, 0.0);
         assert_eq!(link.problem(), Some("the session has ended"));
         assert_eq!(link.try_now(), Act::Open(None));

@@ -108,9 +108,11 @@ pub struct Told {
     pub last: Sample,
     /// The last whole second, with every fourth message.
     pub second: Option<Sample>,
+    /// How many messages were left out before this one.
+    pub skipped: u64,
 }
 
-object!(Told { last: "last", second: "second" });
+object!(Told { last: "last", second: "second", skipped: "skipped" });
 
 /// `GET /api/v1/rates`: columns, all of one length.
 #[derive(Clone, Debug, Default)]
@@ -409,7 +411,7 @@ mod tests {
     fn second(at: i64, connects: u64, lost: &[(&str, u64)]) -> Told {
         let disconnects = lost.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect();
         let second = Sample { time: Some(NOW.plus(at)), connects, disconnects, ..Sample::default() };
-        Told { last: Sample::default(), second: Some(second) }
+        Told { second: Some(second), ..Told::default() }
     }
 
     #[test]

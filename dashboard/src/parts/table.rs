@@ -34,6 +34,8 @@ pub fn VirtualRows(
     open: Callback<usize>,
     /// Somebody chooses this row, or lets it go.
     select: Callback<usize>,
+    /// Whether it is chosen.
+    selected: Callback<usize, bool>,
     /// The head.
     #[prop(into)]
     head: ViewFn,
@@ -98,16 +100,18 @@ pub fn VirtualRows(
         }
         event.prevent_default();
     };
+    let row_id = |index: usize| format!("row-{index}");
     let line = move |index: usize| {
         let height = move || px(row_px.get()) + "px";
         view! {
-            <div class="table__row" role="row" aria-rowindex=index + 2 aria-selected=move || (chosen.get() == Some(index)).to_string() style:height=move || height()>
+            <div class="table__row" role="row" id=row_id(index) aria-rowindex=index + 2 aria-selected=move || selected.run(index).to_string() aria-current=move || (chosen.get() == Some(index)).then_some("true") style:height=move || height()>
                 {row.run(index)}
             </div>
         }
     };
     view! {
-        <div class="table__view" tabindex="0" role="rowgroup" aria-label=label node_ref=view on:keydown=pressed
+        <div class="table__view" tabindex="0" role="grid" aria-label=label aria-multiselectable="true" aria-rowcount=move || rows.get() + 1
+            aria-activedescendant=move || chosen.get().map(row_id) node_ref=view on:keydown=pressed
             on:scroll=move |_| if let Some(view) = view.get_untracked() { scrolled.set(f64::from(view.scroll_top())) }
         >
             {head.run()}

@@ -52,6 +52,10 @@ pub fn Table(fleet: Fleet, filter: Memo<DeviceFilter>) -> impl IntoView {
             fleet.chosen.update(|chosen| chosen.toggle(&id));
         }
     });
+    let selected = Callback::new(move |index: usize| {
+        let id = fleet.pages.with(|pages| pages.row(index).map(|row| row.device_id.clone()));
+        id.is_some_and(|id| fleet.chosen.with(|chosen| chosen.contains(&id)))
+    });
     let column = move |(name, by, word, numeric): (&'static str, &'static str, &'static str, bool)| {
         let sorted = move || filter.with(|filter| (!by.is_empty() && filter.sort == by).then_some(filter.descending));
         let order = move || sorted().map(|descending| if descending { "descending" } else { "ascending" });
@@ -91,9 +95,9 @@ pub fn Table(fleet: Fleet, filter: Memo<DeviceFilter>) -> impl IntoView {
     };
     let of = move || format!("{}{}", if fleet.exact.get() { "" } else { "at least " }, count(rows.get() as u64, "device", "devices"));
     view! {
-        <div class="table table--devices table--fleet" role="table" aria-label="Devices" aria-rowcount=move || rows.get() + 1>
+        <div class="table table--devices table--fleet" role="group" aria-label="Devices">
             {move || nobody.get().then(empty)}
-            <VirtualRows rows label="Device rows" looked_at seen=set_seen chosen open select head row />
+            <VirtualRows rows label="Device rows" looked_at seen=set_seen chosen open select selected head row />
         </div>
         <div class="panel__foot">
             <span>{move || if rows.get() == 0 { NOTHING.to_owned() } else { format!("Rows {}–{} of ", number(seen.get().0 as u64), number(seen.get().1 as u64)) }}<strong>{move || of()}</strong></span>

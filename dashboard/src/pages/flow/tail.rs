@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 
-use crate::browser::{Later, Place, now};
+use crate::browser::{Later, Place, now, show};
 use crate::link::ask::{Ask, Tail as Wanted};
 use crate::link::client::Subscription;
 use crate::model::event::{Event, Rows, Told, filter};
@@ -201,14 +201,14 @@ pub fn Tail(following: Following, chosen: RwSignal<Option<Arc<Event>>>) -> impl 
         }
     });
     let waiting = Memo::new(move |_| following.rows.with(Rows::newest).saturating_sub(shown.with(Rows::newest)));
-    let row = move |(_, event): (u64, Arc<Event>)| {
+    let row = move |(number, event): (u64, Arc<Event>)| {
         let (one, other) = (Arc::clone(&event), Arc::clone(&event));
         let selected = move || chosen.with(|chosen| chosen.as_ref().is_some_and(|chosen| Arc::ptr_eq(chosen, &other))).to_string();
         let time = event
             .enqueued_time
             .map(|time| view! { <time datetime=time.iso() title=time.absolute()>{time.clock()}{time.fraction()}</time> });
         view! {
-            <div class="table__row" role="row" aria-selected=move || selected() on:click=move |_| chosen.set(Some(Arc::clone(&one)))>
+            <div class="table__row" role="row" id=format!("event-{number}") aria-selected=move || selected() on:click=move |_| chosen.set(Some(Arc::clone(&one)))>
                 <span role="cell" data-col="time" class="dim mono">{time}</span>
                 <span role="cell" data-col="p" class="dim num">{event.partition}</span>
                 <span role="cell" data-col="id"><Id id=event.device_id.clone() /></span>
@@ -226,12 +226,17 @@ pub fn Tail(following: Following, chosen: RwSignal<Option<Arc<Event>>>) -> impl 
         };
         event.prevent_default();
         reads.set(true);
-        let rows: Vec<_> = shown.with_untracked(|rows| rows.iter().map(|(_, event)| Arc::clone(event)).collect());
-        let at = chosen.get_untracked().and_then(|chosen| rows.iter().position(|event| Arc::ptr_eq(event, &chosen)));
+        let rows: Vec<_> = shown.with_untracked(|rows| rows.iter().cloned().collect());
+        let at = chosen.get_untracked().and_then(|chosen| rows.iter().position(|(_, event)| Arc::ptr_eq(event, &chosen)));
         let next = at.map_or(0, |at| (at as i64 + by).clamp(0, rows.len().max(1) as i64 - 1) as usize);
-        if let Some(event) = rows.get(next) {
+        if let Some((number, event)) = rows.get(next) {
             chosen.set(Some(Arc::clone(event)));
+            show(&format!("event-{number}"));
         }
+    };
+    let at = move || {
+        let chosen = chosen.get()?;
+        shown.with(|rows| rows.iter().find(|(_, event)| Arc::ptr_eq(event, &chosen)).map(|(number, _)| format!("event-{number}")))
     };
     let empty = move || {
         match following.problem.get() {
@@ -240,8 +245,8 @@ pub fn Tail(following: Following, chosen: RwSignal<Option<Arc<Event>>>) -> impl 
     }
     };
     view! {
-        <div class="table table--tail" role="table" aria-label="Messages" on:pointerenter=move |_| reads.set(true) on:pointerleave=move |_| reads.set(false)>
-            <div class="table__view" tabindex="0" role="rowgroup" aria-label="Message rows" on:keydown=pressed on:blur=move |_| reads.set(false)>
+        <div class="table table--tail" role="group" aria-label="Messages" on:pointerenter=move |_| reads.set(true) on:pointerleave=move |_| reads.set(false)>
+            <div class="table__view" tabindex="0" role="grid" aria-label="Message rows" aria-activedescendant=at on:keydown=pressed on:blur=move |_| reads.set(false)>
                 <div class="table__row table__row--head" role="row">
                     <span role="columnheader" data-col="time">"Enqueued"</span><span role="columnheader" data-col="p" class="num" title="Partition">"P"</span><span role="columnheader" data-col="id">"Device"</span>
                     <span role="columnheader" data-col="size" class="num">"Bytes"</span>

@@ -161,7 +161,11 @@ fn certificate(world: World, now: Moment) -> Option<Item> {
     let left = now.millis_until(ends);
     (left < CERTIFICATE_MS).then(|| Item {
         look: ALERT,
-        title: format!("The hub's certificate ends in {}", elapsed(left)),
+        title: if left == 0 {
+            "The hub's certificate has ended".to_owned()
+        } else {
+            format!("The hub's certificate ends in {}", elapsed(left))
+        },
         since: None,
         why: format!("On {}. Devices that check it will not connect any more then.", ends.full_date()),
         href: Route::GetStarted.path(),

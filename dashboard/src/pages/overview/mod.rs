@@ -314,8 +314,10 @@ fn HubPanel() -> impl IntoView {
     let text = move |say: fn(&Hub, Moment) -> String| {
         move || world.hub.with(|hub| hub.as_ref().map_or_else(|| NOTHING.to_owned(), |hub| say(hub, now.get())))
     };
-    let certificate = |hub: &Hub, now: Moment| {
-        hub.certificate_expiry_time.map_or_else(|| NOTHING.to_owned(), |ends| format!("ends in {}", elapsed(now.millis_until(ends))))
+    let certificate = |hub: &Hub, now: Moment| match hub.certificate_expiry_time {
+        Some(ends) if ends <= now => format!("ended on {}", ends.full_date()),
+        Some(ends) => format!("ends in {}", elapsed(now.millis_until(ends))),
+        None => NOTHING.to_owned(),
     };
     let disk = |hub: &Hub, _: Moment| match hub.storage.as_ref() {
         Some(Storage { full: true, .. }) => "full: nothing more is taken".to_owned(),
