@@ -99,7 +99,7 @@ pub fn ComposeMany() -> impl IntoView {
         <div class="grid">
             <div class="stack col-7">
                 <Panel heading="Command".to_owned()>
-                    <form class="panel__body" on:submit=submit><fieldset class="form" disabled=busy>
+                    <form class="panel__body" on:submit=submit><fieldset class="form" disabled=move || busy()>
                         <label class="field">
                             <span class="field__label">"Devices"</span>
                             <textarea class="input input--mono" rows="6" spellcheck="false" placeholder="one id on each line" aria-invalid=move || too_many().to_string() bind:value=text></textarea>

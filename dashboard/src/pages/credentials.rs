@@ -104,7 +104,7 @@ pub fn Credentials(
             <div class="field">
                 <span class="field__label">{label}</span>
                 <div class="secret">
-                    <span class="secret__text">{text}</span>{eye}
+                    <span class="secret__text">{move || text()}</span>{move || eye()}
                     <button class="btn btn--quiet btn--icon btn--small" type="button" aria-label=format!("Copy the {what}") disabled=move || !may.get() on:click=move |_| ask(take)><Icon name="copy" /></button>
                 </div>
             </div>
@@ -122,7 +122,7 @@ pub fn Credentials(
             {line("Connection string", STRING, |secrets| &secrets.connection_string)}
             {line("Primary key", "primary key", |secrets| &secrets.primary_key)}
             {line("Secondary key", "secondary key", |secrets| &secrets.secondary_key)}
-            <span class="field__hint">{hint}</span>
+            <span class="field__hint">{move || hint()}</span>
         }
         .into_any()
     };
