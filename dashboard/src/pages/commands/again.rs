@@ -81,7 +81,8 @@ pub fn Again(known: Known, command: Memo<Command>, word: &'static str) -> impl I
     let sent = Memo::new(move |_| command.with(|command| known.book.with(|book| book.sent_again_as(command))));
     let can = Memo::new(move |_| command.with(|command| command.can_be_sent_again));
     let busy = move || id.with(|id| known.is_sending(id));
-    let shown = move || match (sent.get(), can.get()) {
+    let shown = move || {
+        match (sent.get(), can.get()) {
         (Some(number), _) => {
             let to = Route::Command(number.clone()).path();
             view! { <a class="btn btn--quiet btn--small" href=to>{format!("Sent again as {number}")}</a> }.into_any()
@@ -92,6 +93,7 @@ pub fn Again(known: Known, command: Memo<Command>, word: &'static str) -> impl I
         }
         .into_any(),
         (None, false) => ().into_any(),
+    }
     };
     view! { {move || shown()} }.into_any()
 }
