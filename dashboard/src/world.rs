@@ -64,6 +64,8 @@ pub struct World {
     pub missed: RwSignal<u32>,
     /// What is worth a line, the newest first, each with a number of its own.
     pub events: RwSignal<VecDeque<(u64, Notable)>>,
+    /// When the page was opened: from then on it has heard what happens.
+    pub opened: Moment,
     /// Whether the time before is known.
     pub recalled: RwSignal<bool>,
     /// How long the hub took to answer.
@@ -105,6 +107,7 @@ impl World {
             latest: RwSignal::new(Arc::default()),
             missed: RwSignal::new(0),
             events: RwSignal::new(VecDeque::new()),
+            opened: now(),
             recalled: RwSignal::new(false),
             latency_ms: RwSignal::new(None),
             failure: RwSignal::new(None),

@@ -92,6 +92,10 @@ pub struct Device {
     pub managed_by: Option<ManagedBy>,
     /// Who shut it out.
     pub hold: Option<Hold>,
+    /// What its manifest wants, or whoever wrote it last: a hold is not in it.
+    pub wanted_status: String,
+    /// What is watched about it.
+    pub monitoring: Option<Value>,
 }
 
 object!(Device {
@@ -104,7 +108,9 @@ object!(Device {
     authentication: "authentication",
     tags: "tags",
     managed_by: "managedBy",
-    hold: "hold"
+    hold: "hold",
+    wanted_status: "wantedStatus",
+    monitoring: "monitoring"
 });
 
 /// How a device proves itself.
@@ -112,18 +118,18 @@ object!(Device {
 pub struct Authentication {
     /// `sas`, `selfSigned` or `certificateAuthority`.
     pub r#type: String,
-    /// Of the certificates that a `selfSigned` one may show.
-    pub x509_thumbprint: Thumbprints,
+    /// Of `selfSigned`: its certificates'.
+    pub thumbprints: Option<Thumbprints>,
 }
 
-object!(Authentication { r#type: "type", x509_thumbprint: "x509Thumbprint" });
+object!(Authentication { r#type: "type", thumbprints: "x509Thumbprint" });
 
-/// The two slots for certificates.
+/// By what a certificate is known.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Thumbprints {
-    /// In the first.
+    /// Of the first.
     pub primary: Option<String>,
-    /// In the second.
+    /// Of the second.
     pub secondary: Option<String>,
 }
 
@@ -440,7 +446,7 @@ mod tests {
         let text = r#"{"kind":"registry","operation":"written","deviceId":"d","device":{"deviceId":"d","status":"disabled",
             "authentication":{"type":"sas","x509Thumbprint":{"primaryThumbprint":null,"secondaryThumbprint":"ab"}},"hold":{"by":"service","since":"2026-11-23T03:00:00.000Z"}}}"#;
         let What::Change(Change::Written(device)) = what(text) else { panic!("a device") };
-        let slots = device.authentication.x509_thumbprint;
+        let slots = device.authentication.thumbprints.unwrap();
         assert_eq!((slots.primary, slots.secondary.as_deref()), (None, Some("ab")));
         assert_eq!((device.authentication.r#type.as_str(), device.hold.unwrap().by.as_str()), ("sas", "service"));
         assert_eq!(what(r#"{"kind":"registry","operation":"deleted","deviceId":"d"}"#), What::Change(Change::Deleted("d".to_owned())));

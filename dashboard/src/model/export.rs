@@ -66,7 +66,7 @@ pub fn manifest(row: &FleetRow, hub: &str) -> Option<String> {
 }
 
 /// A text as YAML has it: in quotes, unless nobody would take it for a number or a truth.
-fn plain(text: &str) -> String {
+pub(super) fn plain(text: &str) -> String {
     let is_word = text.starts_with(|first: char| first.is_ascii_alphabetic());
     let means_something = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text);
     if is_word && !means_something { text.to_owned() } else { Value::from(text).to_string() }
@@ -74,7 +74,7 @@ fn plain(text: &str) -> String {
 
 /// A name as Kubernetes has them (RFC 1123, a subdomain), which is the id where that is one. Otherwise one that looks like it, and has at its
 /// end what tells it from all that look the same: by the id alone, so that it is the same in every file.
-fn object_name(id: &str) -> String {
+pub(super) fn object_name(id: &str) -> String {
     if is_subdomain(id) {
         return id.to_owned();
     }

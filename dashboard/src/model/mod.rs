@@ -12,6 +12,7 @@ pub mod groups;
 pub mod hub;
 pub mod json;
 pub mod latency;
+pub mod manifest;
 pub mod notable;
 pub mod order;
 pub mod payload;

@@ -1,7 +1,6 @@
 //! The first message from a device, in several languages, filled in with this hub's name. No secret is ever in them: the connection string
 //! stays in the environment.
 
-use super::change::ManagedBy;
 use crate::routes::segment;
 
 /// Whether it can be a device's id. A link may name anything, and what people copy from here and run says nothing but what they read. One that
@@ -21,13 +20,6 @@ pub fn shell(word: &str) -> String {
 
 fn inside_quotes(word: &str) -> String {
     word.replace('\'', r"'\''")
-}
-
-/// How somebody deletes a device that a manifest speaks for; nothing where only the manifest's owner knows where it is.
-#[must_use]
-pub fn removal(managed: &ManagedBy) -> Option<String> {
-    let (namespace, name) = (managed.namespace.as_deref()?, managed.name.as_deref()?);
-    Some(format!("kubectl --namespace {} delete devices.mooring.dev {}", shell(namespace), shell(name)))
 }
 
 /// One way to connect.
@@ -230,13 +222,6 @@ mod tests {
         let program = Language::Curl.program("hub", "a'#b");
         assert!(program.contains(r"'hub/devices/a'\''#b'") && program.contains("/devices/a%27%23b/messages"), "{program}");
         assert!(Language::Mosquitto.program("hub", "a'b").contains(r"-i 'a'\''b'"));
-    }
-
-    #[test]
-    fn a_manifest_is_deleted_where_it_is() {
-        let managed = ManagedBy { kind: "Kubernetes".to_owned(), namespace: Some("plant".to_owned()), name: Some("pump".to_owned()) };
-        assert_eq!(removal(&managed).as_deref(), Some("kubectl --namespace plant delete devices.mooring.dev pump"));
-        assert_eq!(removal(&ManagedBy { kind: "ManifestFolder".to_owned(), ..ManagedBy::default() }), None);
     }
 
     #[test]

@@ -229,9 +229,10 @@ impl Story {
         }
     }
 
-    /// What somebody did to it. Commands have entries of their own.
+    /// What somebody did to it.
     pub fn recorded(&mut self, entry: Audited) {
-        if !entry.action.starts_with("Command") {
+        // Commands have entries of their own, and whoever looks at this page reads messages.
+        if !entry.action.starts_with("Command") && entry.action != "BodiesRead" {
             self.registry.insert((entry.time.unwrap_or_default(), entry.action.clone()), entry);
         }
         while self.registry.len() > FACTS_MAX {

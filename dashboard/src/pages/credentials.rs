@@ -127,8 +127,8 @@ pub fn Credentials(
         .into_any()
     };
     let of_certificates = move || {
-        let slots =
-            identity.with(|identity| identity.as_ref().map(|identity| identity.authentication.x509_thumbprint.clone()).unwrap_or_default());
+        let slots = identity
+            .with(|identity| identity.as_ref().and_then(|identity| identity.authentication.thumbprints.clone()).unwrap_or_default());
         let slot = |slot: Option<String>| view! { <span class="id">{slot.unwrap_or_else(|| NOTHING.to_owned())}</span> };
         view! {
             <Notice look=ALERT text="It proves itself with a certificate".to_owned() more="The hub keeps no secret of it.".to_owned() />

@@ -6,18 +6,24 @@ use leptos::task::spawn_local;
 use super::compose::Compose;
 use super::credentials::Credentials;
 use super::device_actions::Actions;
+use super::device_manifest::Manifest;
+use super::device_messages::{Messages, follow};
 use crate::api::{Failure, get};
 use crate::browser::Place;
 use crate::link::ask::Ask;
 use crate::link::client::Subscription;
 use crate::model::audit::Entry;
 use crate::model::change::{Change, Command, Device as Identity, Step, What, parse};
+use crate::model::event::Counts;
 use crate::model::format::{NOTHING, count, number};
 use crate::model::payload::harmless;
 use crate::model::state::DeviceState;
+use crate::model::time::Moment;
 use crate::model::timeline::{Kind, Page, Story};
 use crate::model::words::{authentication, disconnect_reason};
+use crate::parts::brush::Brush;
 use crate::parts::control::{Chip, Copy, Seg};
+use crate::parts::id::Id;
 use crate::parts::lanes::Lanes;
 use crate::parts::notice::{Empty, Notice, Skeleton};
 use crate::parts::panel::{Fact, Panel};
@@ -29,6 +35,12 @@ use crate::routes::{Query, Route, segment};
 use crate::world::{KINDS, World};
 
 const MINUTE_MS: i64 = 60_000;
+
+/// The day has an axis of its own below a shorter one.
+const DAY_MINUTES: i64 = 1440;
+
+/// Pages of its past that are fetched because the axis shows them: more only when somebody asks.
+const PAGES_MAX: u32 = 5;
 
 /// How long the axis is: as the address has it, in minutes, and in words.
 const SPANS: [(&str, i64, &str); 5] =
@@ -87,11 +99,12 @@ pub fn Device(
     let gone = Memo::new(move |_| known.asked.get() && known.identity.with(Option::is_none));
     let nothing = Memo::new(move |_| gone.get() && known.story.with(|story| story.entries().is_empty()));
     let named = id.clone();
+    let following = follow(&id, world);
     let whole = move || {
         view! {
             {gone.get().then(|| view! { <Notice look=DeviceState::Disabled.look() text="No device has this id now".to_owned() more="What is below is of one that had, or of somebody who said to be it.".to_owned() /> })}
             <div class="grid">
-                <div class="stack col-8"><Timelines known id=named.clone() /></div>
+                <div class="stack col-8"><Timelines known id=named.clone() counts=following.counts /><Messages id=named.clone() following /></div>
                 <div class="stack col-4"><Compose id=named.clone() connected=known.connected pending=Signal::derive(move || known.story.with(Story::pending)) /><Credentials id=named.clone() identity=known.identity /><IdentityPanel known /></div>
             </div>
         }
@@ -260,7 +273,7 @@ fn Head(id: String, known: Known) -> impl IntoView {
 }
 
 #[component]
-fn Timelines(known: Known, id: String) -> impl IntoView {
+fn Timelines(known: Known, id: String, counts: RwSignal<Counts>) -> impl IntoView {
     let place: Place = expect_context();
     let world: World = expect_context();
     let now = world.moment();
@@ -274,20 +287,43 @@ fn Timelines(known: Known, id: String) -> impl IntoView {
     let kind = Memo::new(move |_| place.query.with(|query| Kind::ALL.into_iter().find(|kind| query.get("kind") == Some(kind.name()))));
     let entries = Memo::new(move |_| known.story.with(Story::entries));
     let spans = Memo::new(move |_| known.story.with(Story::spans));
-    let from = Signal::derive(move || now.get().plus(-minutes() * MINUTE_MS));
+    // Without a place of its own the axis ends now.
+    let until = Memo::new(move |_| place.query.with(|query| query.get("until").and_then(Moment::parse)));
+    let to = Signal::derive(move || until.get().unwrap_or_else(|| now.get()));
+    let from = Signal::derive(move || to.get().plus(-minutes() * MINUTE_MS));
+    let go = Callback::new(move |middle: Moment| {
+        let half = minutes() * MINUTE_MS / 2;
+        let until = middle.plus(half);
+        let is_now = until.0 + half / 10 >= now.get_untracked().0;
+        place.filter(&place.query.get_untracked().with("until", if is_now { String::new() } else { until.iso() }));
+    });
+    let oldest = Memo::new(move |_| entries.with(|entries| entries.last().map(|entry| entry.time)));
+    let loaded = Signal::derive(move || known.older.with(Option::is_some).then(|| oldest.get()).flatten());
+    // What is shown of the axis is fetched, as far as that is a few pages.
+    let named = id.clone();
+    let fetched = StoredValue::new(0);
+    let wants = Memo::new(move |_| loaded.get().is_some_and(|loaded| loaded > from.get()).then(|| known.older.get()).flatten());
+    Effect::new(move |_| {
+        if let Some(before) = wants.get().filter(|_| fetched.get_value() < PAGES_MAX) {
+            fetched.update_value(|fetched| *fetched += 1);
+            known.recall(&named, Some(before));
+        }
+    });
     let room = RwSignal::new(ROWS);
     let rows = Memo::new(move |_| {
         let mut day = None;
+        let until = until.get();
         let chosen = entries.get().into_iter().filter(|entry| kind.get().is_none_or(|kind| kind == entry.kind));
+        let chosen = chosen.filter(|entry| until.is_none_or(|until| entry.time <= until));
         let of = |entry: crate::model::timeline::Entry| {
-            let new_day = day.is_none_or(|day: crate::model::time::Moment| !day.is_day_of(entry.time));
+            let new_day = day.is_none_or(|day: Moment| !day.is_day_of(entry.time));
             day = Some(entry.time);
             Row { connected: known.story.with(|story| story.was_connected(entry.time)), day: new_day, entry }
         };
         chosen.take(room.get()).map(of).collect::<Vec<_>>()
     });
     let label = Signal::derive(move || {
-        let inside = entries.with(|entries| entries.iter().filter(|entry| entry.time >= from.get()).count());
+        let inside = entries.with(|entries| entries.iter().filter(|entry| entry.time >= from.get() && entry.time <= to.get()).count());
         format!("{}: {}", SPANS.get(span.get()).map_or("", |(.., word)| word), count(inside as u64, "event", "events"))
     });
     let choices = SPANS.iter().map(|(_, _, word)| *word).collect::<Vec<_>>();
@@ -295,7 +331,7 @@ fn Timelines(known: Known, id: String) -> impl IntoView {
         place.query.track();
         window().location().href().unwrap_or_default()
     });
-    let aside = move || view! { <span class="wide-only row dim">"Copy link "<Copy text=link label="Copy a link to this view" /></span><Seg label="Span" choices=choices.clone() chosen=span choose /> };
+    let aside = move || view! { <span class="wide-only row panel__note">"Copy link"<Copy text=link label="Copy a link to this view" /></span><Seg label="Span" choices=choices.clone() chosen=span choose /> };
     let chip = move |of: Option<Kind>| {
         let press = Callback::new(move |()| place.filter(&place.query.get_untracked().with("kind", of.map_or("", Kind::name))));
         view! {
@@ -322,7 +358,7 @@ fn Timelines(known: Known, id: String) -> impl IntoView {
     };
     view! {
         <Panel heading="Timeline".to_owned() aside foot=ViewFn::from(foot)>
-            <div class="panel__body"><Lanes spans entries from to=now label /></div>
+            <div class="panel__body"><Lanes spans entries counts known=loaded from to label />{move || (minutes() < DAY_MINUTES).then(|| view! { <Brush spans now from to go /> })}</div>
             <div class="filters"><div class="chips" role="group" aria-label="Kinds">{chip(None)}{Kind::ALL.map(|kind| chip(Some(kind)))}</div></div>
             {move || rows.with(Vec::is_empty).then(|| view! { <Empty heading="Nothing is known yet"><p>"What happens to this device is here within a second."</p></Empty> })}
             <Timeline rows />
@@ -353,7 +389,7 @@ fn IdentityPanel(known: Known) -> impl IntoView {
                 <Fact name="Status since">{match identity.status_updated_time { Some(since) => view! { <For since=Some(since) ago=true /> }.into_any(), None => NOTHING.into_any() }}</Fact>
                 <Fact name="Reason">{identity.status_reason.as_deref().map_or_else(|| NOTHING.to_owned(), harmless)}</Fact>
                 <Fact name="Managed by"><span class="id">{if owner.is_empty() { "nobody".to_owned() } else { harmless(&owner) }}</span></Fact>
-                <Fact name="Generation"><span class="id">{identity.generation_id.clone()}</span></Fact>
+                <Fact name="Generation"><Id id=identity.generation_id.clone() /></Fact>
             </dl>
             {identity.hold.map(|hold| view! {
                 <Notice look=DeviceState::Disabled.look() text=format!("Shut out by {}", hold.by)
@@ -365,5 +401,5 @@ fn IdentityPanel(known: Known) -> impl IntoView {
     };
     let reconnects = Memo::new(move |_| known.story.with(|story| story.spans().len()));
     let aside = move || view! { <span class="panel__note">{count(reconnects.get() as u64, "connection", "connections")}" known"</span> };
-    view! { <Panel heading="Identity".to_owned() aside><div class="panel__body stack">{move || identity()}</div></Panel> }.into_any()
+    view! { <Panel heading="Identity".to_owned() aside><div class="panel__body stack">{move || identity()}</div><Manifest identity=known.identity /></Panel> }.into_any()
 }

@@ -9,7 +9,7 @@ use crate::app::Who;
 use crate::browser::now;
 use crate::model::change::Device;
 use crate::model::hub::ActionResults;
-use crate::model::snippets::removal;
+use crate::model::manifest::{removal, rotation};
 use crate::model::state::{ALERT, DeviceState, Look, Tone};
 use crate::parts::control::Seg;
 use crate::parts::dialog::Dialog;
@@ -102,7 +102,7 @@ pub fn Actions(
         if managed.get() {
             return view! {
                 <p>"This device comes from a manifest, which keeps its keys. Ask for new ones there:"</p>
-                <pre class="code" tabindex="0">{format!("spec:\n  rotation:\n    requestedAt: \"{}\"", now().iso())}</pre>
+                <pre class="code" tabindex="0">{rotation(now())}</pre>
             }
             .into_any();
         }
@@ -122,15 +122,12 @@ pub fn Actions(
     };
     let delete = move || {
         if managed.get() {
-            let command = identity.with(|identity| identity.as_ref().and_then(|identity| identity.managed_by.as_ref()).and_then(removal));
-            return match command {
-                Some(command) => view! {
-                    <p>"This device comes from a manifest, which would make it again. Take the manifest out of where you keep it, or:"</p>
-                    <pre class="code" tabindex="0">{command}</pre>
-                }
-                .into_any(),
-                None => view! { <p>"This device comes from a manifest in the hub's folder, which would make it again. Take the Device with this id out of there:"</p><pre class="code" tabindex="0">{named.get_value()}</pre> }.into_any(),
-            };
+            let command = identity.with(|identity| identity.as_ref().and_then(removal)).unwrap_or_default();
+            return view! {
+                <p>"This device comes from a manifest, which would make it again. Take the manifest out of where you keep it, and:"</p>
+                <pre class="code" tabindex="0">{command}</pre>
+            }
+            .into_any();
         }
         view! {
             <Id id=named.get_value() />

@@ -16,7 +16,7 @@ use crate::model::words::{disconnect_reason, disconnect_tone, sentence};
 use crate::parts::chart::Strip;
 use crate::parts::control::Seg;
 use crate::parts::id::DeviceLink;
-use crate::parts::notice::Empty;
+use crate::parts::notice::{Empty, Skeleton};
 use crate::parts::panel::Panel;
 use crate::parts::sign::Glyph;
 use crate::parts::when::For as Since;
@@ -96,7 +96,11 @@ fn Reasons(
     view! {
         <Panel heading="Why connections ended".to_owned() aside>
             <div class="panel__body">
-                {move || reasons.with(Vec::is_empty).then(|| view! { <p class="dim">"None has, in this time."</p> })}
+                {move || match (world.recalled.get(), reasons.with(Vec::is_empty)) {
+                    (false, _) => view! { <Skeleton /> }.into_any(),
+                    (true, true) => view! { <p class="dim">"None has, in this time."</p> }.into_any(),
+                    (true, false) => ().into_any(),
+                }}
                 <div class="bars bars--strips"><For each=move || reasons.get() key=String::clone children=row /></div>
             </div>
         </Panel>

@@ -8,7 +8,7 @@ use leptos::prelude::*;
 use crate::browser::{Later, Place, now, show};
 use crate::link::ask::{Ask, Tail as Wanted};
 use crate::link::client::Subscription;
-use crate::model::event::{Event, Rows, Told, filter};
+use crate::model::event::{Counts, Event, Rows, Told};
 use crate::model::format::{NOTHING, exact};
 use crate::model::json::read;
 use crate::model::time::Moment;
@@ -25,9 +25,11 @@ const TYPED: Duration = Duration::from_millis(400);
 #[derive(Clone, Copy)]
 pub struct Following {
     world: World,
-    place: Place,
+    wanted: Memo<Wanted>,
     /// What came.
     pub rows: RwSignal<Rows>,
+    /// How much of it, by when it was sent.
+    pub counts: RwSignal<Counts>,
     /// Why the hub does not say.
     problem: RwSignal<Option<String>>,
     paused: RwSignal<bool>,
@@ -39,35 +41,29 @@ pub struct Following {
 }
 
 impl Following {
-    /// Follows what the address says, for as long as the page is there.
-    pub fn begin(world: World, place: Place) -> Self {
+    /// Follows what is wanted, for as long as the page is there.
+    pub fn begin(world: World, wanted: Memo<Wanted>) -> Self {
         let following = Self {
             world,
-            place,
+            wanted,
             rows: RwSignal::new(Rows::default()),
+            counts: RwSignal::new(Counts::default()),
             problem: RwSignal::new(None),
             paused: RwSignal::new(false),
             subscription: StoredValue::new_local(None),
             stopped_at: StoredValue::new(None),
             turn: StoredValue::new(0),
         };
-        let wanted = Memo::new(move |_| following.wanted());
         Effect::new(move |_| {
             // A memo that nobody reads is never made.
             let wanted = wanted.get();
             following.stopped_at.set_value(None);
             following.rows.set(Rows::default());
+            following.counts.set(Counts::default());
             following.paused.set(false);
             following.go_on(wanted);
         });
         following
-    }
-
-    fn wanted(self) -> Wanted {
-        self.place.query.with(|query| {
-            let partition = query.get("partition").and_then(|partition| partition.parse().ok());
-            filter(query.get("filter").unwrap_or_default(), query.get("from").unwrap_or_default(), partition)
-        })
     }
 
     fn go_on(self, wanted: Wanted) {
@@ -83,6 +79,7 @@ impl Following {
                     serde_json::from_str::<serde_json::Value>(text).ok().and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
                 self.problem.set(said);
             } else if let Ok(told) = read::<Told>(text) {
+                self.counts.update(|counts| counts.take(&told, now()));
                 self.rows.update(|rows| rows.take(told, now()));
             }
         };
@@ -100,7 +97,7 @@ impl Following {
 
     fn turn(self) {
         self.paused.update(|paused| *paused = !*paused);
-        if self.paused.get_untracked() { self.pause() } else { self.go_on(untrack(|| self.wanted())) }
+        if self.paused.get_untracked() { self.pause() } else { self.go_on(self.wanted.get_untracked()) }
     }
 }
 
@@ -112,8 +109,7 @@ const SEQUENCE: usize = 3;
 
 /// What is followed.
 #[component]
-pub fn Toolbar(following: Following, bodies: bool) -> impl IntoView {
-    let place = following.place;
+pub fn Toolbar(following: Following, place: Place, bodies: bool) -> impl IntoView {
     let from = Memo::new(move |_| {
         place.query.with(|query| match query.get("from").unwrap_or_default() {
             "earliest" => EARLIEST,
@@ -169,9 +165,7 @@ pub fn Toolbar(following: Following, bodies: bool) -> impl IntoView {
     let partition = move || place.query.with(|query| query.get("partition").map(str::to_owned));
     view! {
         <div class="filters">
-            <button class="btn btn--primary btn--steady" type="button" on:click=move |_| following.turn()>
-                <Icon name=Signal::derive(move || if following.paused.get() { "play" } else { "pause" }) /><span>{move || if following.paused.get() { "Go on" } else { "Pause" }}</span>
-            </button>
+            <PauseButton following />
             <Seg label="Start from" choices chosen=from choose />
             {move || place_field()}
             <span class="filters__sep"></span>
@@ -188,9 +182,26 @@ pub fn Toolbar(following: Following, bodies: bool) -> impl IntoView {
     .into_any()
 }
 
+/// Stops it, without losing its place, and lets it go on.
+#[component]
+pub fn PauseButton(following: Following) -> impl IntoView {
+    view! {
+        <button class="btn btn--steady" type="button" on:click=move |_| following.turn()>
+            <Icon name=Signal::derive(move || if following.paused.get() { "play" } else { "pause" }) /><span>{move || if following.paused.get() { "Go on" } else { "Pause" }}</span>
+        </button>
+    }
+    .into_any()
+}
+
 /// The rows.
 #[component]
-pub fn Tail(following: Following, chosen: RwSignal<Option<Arc<Event>>>) -> impl IntoView {
+pub fn Tail(
+    following: Following,
+    chosen: RwSignal<Option<Arc<Event>>>,
+    /// They are all of one device, beside much else of it.
+    #[prop(optional)]
+    own: bool,
+) -> impl IntoView {
     let reads = RwSignal::new(false);
     let shown = RwSignal::new(Rows::default());
     Effect::new(move |_| {
@@ -241,11 +252,12 @@ pub fn Tail(following: Following, chosen: RwSignal<Option<Arc<Event>>>) -> impl 
     let empty = move || {
         match following.problem.get() {
         Some(problem) => view! { <Empty heading="The hub does not show this"><p>{problem}</p></Empty> }.into_any(),
+        None if own => view! { <Empty heading="It has sent nothing lately"><p>"What it sends is here as soon as the hub has it."</p></Empty> }.into_any(),
         None => view! { <Empty heading="Nothing yet"><p>"What fits is here as soon as a device sends it. Begin earlier, or take the filter away."</p></Empty> }.into_any(),
     }
     };
     view! {
-        <div class="table table--tail" role="group" aria-label="Messages" on:pointerenter=move |_| reads.set(true) on:pointerleave=move |_| reads.set(false)>
+        <div class=if own { "table table--tail table--own" } else { "table table--tail" } role="group" aria-label="Messages" on:pointerenter=move |_| reads.set(true) on:pointerleave=move |_| reads.set(false)>
             <div class="table__view" tabindex="0" role="grid" aria-label="Message rows" aria-activedescendant=at on:keydown=pressed on:blur=move |_| reads.set(false)>
                 <div class="table__row table__row--head" role="row">
                     <span role="columnheader" data-col="time">"Enqueued"</span><span role="columnheader" data-col="p" class="num" title="Partition">"P"</span><span role="columnheader" data-col="id">"Device"</span>

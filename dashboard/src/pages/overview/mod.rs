@@ -14,7 +14,7 @@ use crate::model::time::Moment;
 use crate::model::words::{disconnect_reason, disconnect_tone, refusal_reason, sentence};
 use crate::parts::chart::{Bars, Lines, Meter, Mirror, Spark};
 use crate::parts::control::Seg;
-use crate::parts::notice::{Empty, Notice};
+use crate::parts::notice::{Empty, Notice, Skeleton};
 use crate::parts::panel::{Fact, Panel};
 use crate::parts::sign::{Badge, Glyph, Swatch};
 use crate::parts::stat::Stat;
@@ -213,7 +213,11 @@ fn Stats() -> impl IntoView {
     let refusal_note = move || {
         let said: Vec<_> = refusals
             .with(|sums| sums.iter().take(2).map(|(reason, count)| format!("{} {}", number(*count), refusal_reason(reason))).collect());
-        if said.is_empty() { "none in this hour".to_owned() } else { said.join(" · ") }
+        match said.is_empty() {
+            true if world.recalled.get() => "none in this hour".to_owned(),
+            true => NOTHING.to_owned(),
+            false => said.join(" · "),
+        }
     };
     let throttled = last(|sample| sample.throttled);
     // What is rarely there at all stands on the ground; what is always there shows how it varies.
@@ -232,7 +236,7 @@ fn Stats() -> impl IntoView {
                 chart=spark(went(|sample| sample.receipts.made.values().sum()), Tone::Ok, "Receipts, over 15 minutes") />
             <Stat label="Sign-ins refused" value=text(minute(|sample| sample.refusals.values().sum())) unit=unit("/min") href=Route::Connectivity.path() note=ViewFn::from(refusal_note)
                 chart=spark(went(|sample| sample.refusals.values().sum()), Tone::Bad, "Refusals, over 15 minutes") />
-            <Stat label="Throttled" value=text(throttled) unit=unit("/s") href=Route::Connectivity.path() note=ViewFn::from(|| "turned away for being too much")
+            <Stat label="Throttled" value=text(throttled) unit=unit("/s") href=Route::Connectivity.path() note=ViewFn::from(|| "turned away")
                 chart=spark(went(|sample| sample.throttled), Tone::Warn, "What was throttled, over 15 minutes") />
         </div>
     }
@@ -283,7 +287,9 @@ fn Reasons() -> impl IntoView {
     view! {
         <Panel heading="Why devices disconnected".to_owned() aside>
             <div class="panel__body">
-                {move || if rows.with(Vec::is_empty) {
+                {move || if !world.recalled.get() {
+                    view! { <Skeleton /> }.into_any()
+                } else if rows.with(Vec::is_empty) {
                     view! { <p class="dim">"Nobody has, in the last hour."</p> }.into_any()
                 } else {
                     view! { <Bars rows /> }.into_any()
