@@ -14,7 +14,8 @@ use crate::parts::notice::Empty;
 use crate::parts::toast::{ToastList, Toasts};
 use crate::parts::when::Clock;
 use crate::routes::Route;
-use crate::shell::{LinkBar, Nav, Search, Shortcuts, TabBar, TopBar};
+use crate::search::Search;
+use crate::shell::{LinkBar, Nav, Shortcuts, TabBar, TopBar};
 use crate::world::World;
 
 /// Draws the page and keeps it drawn.

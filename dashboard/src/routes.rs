@@ -137,6 +137,19 @@ impl Query {
         self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
     }
 
+    /// All values of this name.
+    #[must_use]
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        self.0.iter().filter(|(found, _)| found == name).map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// With one value more of this name: ids may have commas in them, so that several are not one value.
+    #[must_use]
+    pub fn and(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.0.push((name.to_owned(), value.into()));
+        self
+    }
+
     /// With this value in place of whatever has the name; without it, if the value is empty.
     #[must_use]
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
@@ -185,6 +198,14 @@ mod tests {
             assert_eq!(Route::parse(path), Route::Unknown(path.to_owned()), "{path}");
         }
         assert_eq!(Route::parse("/dashboard"), Route::Overview);
+    }
+
+    #[test]
+    fn several_ids_stay_what_they_are() {
+        let ids = ["a,b", "c&device=d", "#1", "50%"];
+        let query = ids.iter().fold(Query::default().with("x", "y"), |query, id| query.and("device", *id));
+        assert_eq!(Query::parse(&query.text()).all("device"), ids);
+        assert_eq!((query.get("device"), query.all("z").len()), (Some("a,b"), 0));
     }
 
     #[test]

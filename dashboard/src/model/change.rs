@@ -138,7 +138,7 @@ object!(Thumbprints { primary: "primaryThumbprint", secondary: "secondaryThumbpr
 /// Where an identity comes from.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ManagedBy {
-    /// `Kubernetes`, or `Folder`.
+    /// `Kubernetes`, or `ManifestFolder`.
     pub kind: String,
     /// The manifest's namespace.
     pub namespace: Option<String>,
@@ -238,6 +238,8 @@ pub struct Command {
     pub ack: String,
     /// The policy that sent it.
     pub sent_by: String,
+    /// The command that it repeats.
+    pub again_of: Option<String>,
     /// What it is now.
     pub state: String,
     /// With everything.
@@ -262,6 +264,7 @@ object!(Command {
     message_id: "messageId",
     ack: "ack",
     sent_by: "sentBy",
+    again_of: "againOf",
     state: "state",
     size_bytes: "sizeBytes",
     enqueued_time: "enqueuedTime",
@@ -288,19 +291,44 @@ impl Command {
         self.ended_time.is_none() || self.can_be_sent_again
     }
 
+    /// As which command it was sent again, as far as its steps say; the last time.
+    #[must_use]
+    pub fn sent_again_as(&self) -> Option<String> {
+        self.steps.iter().rev().find_map(|step| step.r#as.clone())
+    }
+
+    /// Whether its steps are known from the first on: lists have none, and the live link those alone that it was there for.
+    #[must_use]
+    pub fn has_whole_way(&self) -> bool {
+        self.steps.first().is_some_and(|step| step.step == "Enqueued")
+    }
+
     /// Takes in what somebody tells of it, with as many of its steps as they know. A list that was on its way while the command went on does
-    /// not take it back.
+    /// not take it back; what comes with a step comes in its order.
     pub fn learn(&mut self, told: Self, step: Option<Step>) {
+        let is_late = self.ended_time.is_some() || (step.is_none() && told.ended_time.is_none() && told.progress() < self.progress());
         let mut steps = std::mem::take(&mut self.steps);
         for step in told.steps.iter().cloned().chain(step) {
             if !steps.contains(&step) {
                 steps.push(step);
             }
         }
-        if self.ended_time.is_none() {
+        if !is_late {
             *self = told;
         }
         self.steps = sorted(steps, |one, other| one.time.cmp(&other.time));
+    }
+
+    /// Grows on the way: delivered, back in the queue, delivered once more.
+    fn progress(&self) -> (u64, bool) {
+        (self.delivery_count, self.delivery_count > 0 && self.state == "Enqueued")
+    }
+
+    /// What is told next counts, even if it seems to be earlier.
+    pub fn doubt(&mut self) {
+        if self.ended_time.is_none() {
+            self.delivery_count = 0;
+        }
     }
 }
 
@@ -416,8 +444,10 @@ mod tests {
         assert!(Command { can_be_sent_again: true, ..named }.has_content());
 
         let text = r#"{"kind":"registry","operation":"written","deviceId":"d","device":{"deviceId":"d","status":"disabled",
-            "authentication":{"type":"sas","x509Thumbprint":{"primaryThumbprint":null}},"hold":{"by":"service","since":"2026-11-23T03:00:00.000Z"}}}"#;
+            "authentication":{"type":"sas","x509Thumbprint":{"primaryThumbprint":null,"secondaryThumbprint":"ab"}},"hold":{"by":"service","since":"2026-11-23T03:00:00.000Z"}}}"#;
         let What::Change(Change::Written(device)) = what(text) else { panic!("a device") };
+        let slots = device.authentication.thumbprints.unwrap();
+        assert_eq!((slots.primary, slots.secondary.as_deref()), (None, Some("ab")));
         assert_eq!((device.authentication.r#type.as_str(), device.hold.unwrap().by.as_str()), ("sas", "service"));
         assert_eq!(what(r#"{"kind":"registry","operation":"deleted","deviceId":"d"}"#), What::Change(Change::Deleted("d".to_owned())));
         assert_eq!(Change::Deleted("d".to_owned()).of_device(), Some("d"));

@@ -310,11 +310,15 @@ impl ActionResults {
 /// `POST /api/v1/devices/{id}/secrets`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Secrets {
-    /// With the key; `null` for a device with a certificate.
+    /// With the first key; `null` for a device with a certificate.
     pub connection_string: Option<String>,
+    /// The first key.
+    pub primary_key: Option<String>,
+    /// The second one.
+    pub secondary_key: Option<String>,
 }
 
-object!(Secrets { connection_string: "connectionString" });
+object!(Secrets { connection_string: "connectionString", primary_key: "primaryKey", secondary_key: "secondaryKey" });
 
 /// `GET /api/v1/refusals`.
 pub type Refusals = Vec<Refusal>;

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use serde_json::Value;
 
 use super::change::Device;
-use super::export::object_name;
+use super::export::{object_name, plain};
 use super::time::Moment;
 
 /// As the hub has carried it out. What only the manifest's owner knows is not in it: where credentials go, and what becomes of the device when the
@@ -16,7 +16,7 @@ pub fn manifest(device: &Device, hub: &str) -> String {
     let text = |text: &str| Value::from(text).to_string();
     let managed = device.managed_by.as_ref();
     let name = managed.and_then(|managed| managed.name.clone()).unwrap_or_else(|| object_name(&device.device_id));
-    let mut manifest = format!("apiVersion: mooring.dev/v1alpha1\nkind: Device\nmetadata:\n  name: {name}\n");
+    let mut manifest = format!("apiVersion: mooring.dev/v1alpha1\nkind: Device\nmetadata:\n  name: {}\n", plain(&name));
     if let Some(namespace) = managed.and_then(|managed| managed.namespace.as_deref()) {
         let _ = writeln!(manifest, "  namespace: {namespace}");
     }

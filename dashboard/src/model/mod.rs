@@ -18,6 +18,7 @@ pub mod order;
 pub mod payload;
 pub mod rates;
 pub mod scale;
+pub mod search;
 pub mod selection;
 pub mod snippets;
 pub mod state;

@@ -130,8 +130,6 @@ pub struct Columns {
     refusals: BTreeMap<String, Vec<u64>>,
     throttled: Vec<u64>,
     backlog: BacklogColumns,
-    /// How long commands took, over all of the span.
-    pub latency: Latency,
 }
 
 object!(Columns {
@@ -145,8 +143,7 @@ object!(Columns {
     receipts: "receipts",
     refusals: "refusals",
     throttled: "throttled",
-    backlog: "backlog",
-    latency: "latency"
+    backlog: "backlog"
 });
 
 #[derive(Clone, Debug, Default)]
@@ -183,17 +180,6 @@ struct BacklogColumns {
 }
 
 object!(BacklogColumns { enqueued: "enqueued", delivered: "delivered" });
-
-/// How long commands took: how many at most as long as each limit, and one number more for those that took longer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Latency {
-    /// The limits.
-    pub up_to_ms: Vec<u64>,
-    /// From being sent until they were done.
-    pub enqueued_to_completed: Vec<u64>,
-}
-
-object!(Latency { up_to_ms: "upToMs", enqueued_to_completed: "enqueuedToCompleted" });
 
 impl Columns {
     fn samples(&self) -> impl Iterator<Item = (Moment, Sample)> + '_ {

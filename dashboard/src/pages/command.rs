@@ -142,8 +142,14 @@ fn Content(path: String, command: Memo<Found>) -> impl IntoView {
             spawn_local(async move { drop(content.try_set(Some(get_bytes(&path).await))) });
         }
     });
+    let busy = RwSignal::new(false);
+    let of_again = StoredValue::new(of_again);
     let send = move |_| {
-        let path = of_again.clone();
+        if busy.get_untracked() {
+            return;
+        }
+        busy.set(true);
+        let path = of_again.get_value();
         spawn_local(async move {
             match post::<Found>(&path, &[], &[]).await {
                 Ok(sent) => {
@@ -152,12 +158,20 @@ fn Content(path: String, command: Memo<Found>) -> impl IntoView {
                 }
                 Err(failure) => toasts.failed("Not sent again", failure.text),
             }
+            let _ = busy.try_set(false);
         });
     };
+    let sent = Memo::new(move |_| command.with(Found::sent_again_as));
     let can = Memo::new(move |_| command.with(|command| command.can_be_sent_again) && who.may("Commands"));
     let aside = move || {
-        let send = send.clone();
-        can.get().then(|| view! { <button class="btn btn--small" type="button" on:click=send><Icon name="refresh" />"Send again"</button> })
+        match (sent.get(), can.get()) {
+        (Some(number), _) => {
+            let to = Route::Command(number.clone()).path();
+            view! { <a class="btn btn--quiet btn--small" href=to>{format!("Sent again as {number}")}</a> }.into_any()
+        }
+        (None, true) => view! { <button class="btn btn--small" type="button" aria-busy=move || busy.get().to_string() disabled=move || busy.get() on:click=send><Icon name="refresh" />"Send again"</button> }.into_any(),
+        (None, false) => ().into_any(),
+    }
     };
     let shown = move || match content.get() {
         _ if !may => {

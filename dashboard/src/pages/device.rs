@@ -105,7 +105,7 @@ pub fn Device(
             {gone.get().then(|| view! { <Notice look=DeviceState::Disabled.look() text="No device has this id now".to_owned() more="What is below is of one that had, or of somebody who said to be it.".to_owned() /> })}
             <div class="grid">
                 <div class="stack col-8"><Timelines known id=named.clone() counts=following.counts /><Messages id=named.clone() following /></div>
-                <div class="stack col-4"><Compose id=named.clone() connected=known.connected pending=Signal::derive(move || known.story.with(Story::pending)) /><Credentials id=named.clone() kind=Signal::derive(move || known.identity.with(|identity| identity.as_ref().map(|identity| identity.authentication.r#type.clone()).unwrap_or_default())) /><IdentityPanel known /></div>
+                <div class="stack col-4"><Compose id=named.clone() connected=known.connected pending=Signal::derive(move || known.story.with(Story::pending)) /><Credentials id=named.clone() identity=known.identity /><IdentityPanel known /></div>
             </div>
         }
         .into_any()
@@ -250,12 +250,12 @@ fn Head(id: String, known: Known) -> impl IntoView {
         )
     };
     let status = Memo::new(move |_| known.identity.with(|identity| identity.as_ref().map(|identity| identity.status.clone())));
-    let managed =
-        Signal::derive(move || known.identity.with(|identity| identity.as_ref().is_some_and(|identity| identity.managed_by.is_some())));
     let named = id.clone();
     let actions = move || {
         let id = named.clone();
-        status.get().map(|status| view! { <Actions id disabled={status == "disabled"} managed connected=known.connected /> })
+        status
+            .get()
+            .map(|status| view! { <Actions id disabled={status == "disabled"} identity=known.identity connected=known.connected /> })
     };
     view! {
         <div class="page__head">
