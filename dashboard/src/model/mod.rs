@@ -19,6 +19,7 @@ pub mod payload;
 pub mod rates;
 pub mod scale;
 pub mod selection;
+pub mod shelf;
 pub mod snippets;
 pub mod state;
 pub mod time;
