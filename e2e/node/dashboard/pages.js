@@ -8,7 +8,8 @@ const named = encodeURIComponent(device);
 
 // Below `/dashboard`.
 const PAGES = {
-  overview: { path: '/?range=15m' },
+  // The line has an end when the past is known.
+  overview: { path: '/?range=15m', open: (page) => page.locator('.chart--main circle').waitFor({ state: 'attached' }) },
   devices: { path: '/devices' },
   filters: { path: '/devices', open: (page) => page.getByRole('button', { name: /^Filter/ }).click() },
   chosen: {

@@ -54,7 +54,7 @@ impl Harbour {
             "--template",
             CHILLER,
             "--sleep",
-            "50%:6s/9s",
+            "40%:14s/20s",
             "--flap",
             "19%:4s",
             "--commands",
