@@ -91,9 +91,9 @@ async fn the_document_holds_together() {
         }
         let security = operation.get("security").unwrap_or(&document["security"]).as_array().unwrap();
         let secured = security.iter().any(|way| way.as_object().unwrap().keys().any(|scheme| schemes.contains_key(scheme)));
-        assert_eq!(secured, !["/openapi.json", "/api/v1/session"].contains(&path.as_str()), "{about}");
+        assert_eq!(secured, path != "/openapi.json" && !path.starts_with("/api/v1/session"), "{about}");
         let responses = operation["responses"].as_object().unwrap();
-        assert!(responses.keys().any(|status| status.starts_with(['1', '2'])), "{about} never succeeds");
+        assert!(responses.keys().any(|status| status.starts_with(['1', '2', '3'])), "{about} never succeeds");
         assert!(responses.values().all(|response| response["description"].as_str().is_some_and(|text| !text.is_empty())), "{about}");
         assert_eq!(responses.contains_key("401"), secured, "{about}");
     }
