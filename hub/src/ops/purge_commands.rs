@@ -7,6 +7,7 @@ use crate::core::device_id::DeviceId;
 use crate::core::principal::By;
 use crate::ops::Hub;
 use crate::ops::audit::{record_done, record_refused, to_the_end};
+use crate::ops::commands::Asked;
 use crate::ops::commands::request::Request;
 use crate::store::RegistryError;
 use crate::store::commands::CommandsError;
@@ -27,9 +28,14 @@ pub enum PurgeError {
 
 /// Ends all commands that wait for the device, also those that are locked by a delivery; says how many there were.
 pub async fn purge_commands(hub: &Arc<Hub>, by: &By, device: DeviceId) -> Result<u64, PurgeError> {
+    // Asked at once, behind all that was asked before; the rest needs nobody who waits.
+    let asked = ask(hub, &device).await;
     let (hub, by) = (Arc::clone(hub), by.clone());
     to_the_end(async move {
-        let purged = purge(&hub, &device).await;
+        let purged = match asked {
+            Ok(asked) => asked.wait().await.map(|count| count as u64).map_err(PurgeError::from),
+            Err(refused) => Err(refused),
+        };
         match &purged {
             Ok(count) => {
                 let deed = Deed::done(AuditAction::CommandsPurged).to(device.as_str()).saying(format!("{count} commands"));
@@ -44,9 +50,9 @@ pub async fn purge_commands(hub: &Arc<Hub>, by: &By, device: DeviceId) -> Result
     .await
 }
 
-async fn purge(hub: &Hub, device: &DeviceId) -> Result<u64, PurgeError> {
+async fn ask(hub: &Hub, device: &DeviceId) -> Result<Asked<usize>, PurgeError> {
     if hub.identities.get(&*hub.registry, device).await?.is_none() {
         return Err(PurgeError::UnknownDevice(device.clone()));
     }
-    Ok(hub.commands.ask(|answer| Request::Purge(device.clone(), answer)).await? as u64)
+    Ok(hub.commands.put(|answer| Request::Purge(device.clone(), answer)).await?)
 }
