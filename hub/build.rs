@@ -1,8 +1,6 @@
 //! Takes the dashboard in that `cargo xtask dashboard` has made, if `MOORING_DASHBOARD` names the folder. Without it the hub serves a page
 //! that says how to make it: a hub can be built where no compiler for WebAssembly is. Whoever names a folder gets what is in it, or no hub.
 
-#![expect(clippy::print_stdout, reason = "a build script speaks to cargo so")]
-
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 

@@ -8,6 +8,7 @@ use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, RequestInit, Response};
 
 use crate::model::json::{FromJson, object, read};
+use crate::model::payload::harmless;
 
 /// The header with the session's token.
 const TOKEN_HEADER: &str = "mooring-csrf";
@@ -141,7 +142,7 @@ async fn send(method: &str, path: &str, headers: &[(&str, String)], body: Option
     let text = text_of(&response).await.unwrap_or_default();
     let said = read::<ErrorDocument>(&text).map(|document| document.message).unwrap_or_default();
     let said = said.split_once(';').map_or(said.as_str(), |(_, text)| text).to_owned();
-    let text = if said.is_empty() { format!("The hub answered {}.", response.status()) } else { said };
+    let text = if said.is_empty() { format!("The hub answered {}.", response.status()) } else { harmless(&said) };
     Err(Failure { status: response.status(), text })
 }
 

@@ -8,12 +8,14 @@ use leptos::task::spawn_local;
 
 use crate::api::{Failure, Session, session};
 use crate::browser::{Place, now};
+use crate::model::payload::harmless;
 use crate::pages;
 use crate::parts::notice::Empty;
 use crate::parts::toast::{ToastList, Toasts};
 use crate::parts::when::Clock;
 use crate::routes::Route;
-use crate::shell::{LinkBar, Nav, Search, Shortcuts, TabBar, TopBar};
+use crate::search::Search;
+use crate::shell::{LinkBar, Nav, Shortcuts, TabBar, TopBar};
 use crate::world::World;
 
 /// Draws the page and keeps it drawn.
@@ -65,14 +67,19 @@ impl Who {
         self.0.set(Some(Ok(session)));
     }
 
-    /// Asks the hub.
+    /// Asks the hub. One that does not answer has signed nobody out.
     pub fn ask(self) {
-        spawn_local(async move { self.0.set(Some(session().await)) });
+        spawn_local(async move {
+            let answer = session().await;
+            if answer.is_ok() || self.0.with_untracked(Option::is_none) {
+                self.0.set(Some(answer));
+            }
+        });
     }
 
     /// What they are called.
     pub fn name(self) -> String {
-        self.with(|session| session.name.clone().unwrap_or_default())
+        self.with(|session| harmless(session.name.as_deref().unwrap_or_default()))
     }
 
     /// Whether they may.
@@ -148,7 +155,7 @@ fn NotFound(path: String) -> impl IntoView {
         <div class="page__head"><div class="page__title"><h1>"Not found"</h1></div></div>
         <section class="panel">
             <Empty heading="There is no page at this address">
-                <p class="id">{path}</p>
+                <p class="id">{harmless(&path)}</p>
                 <p><a class="btn" href=Route::Overview.path()>"Overview"</a></p>
             </Empty>
         </section>

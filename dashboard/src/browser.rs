@@ -1,5 +1,7 @@
 //! The browser, in small functions: its clock, its address bar, its memory, its clipboard.
 
+use std::time::Duration;
+
 use leptos::prelude::*;
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::closure::Closure;
@@ -60,6 +62,40 @@ pub fn take_fragment() -> Option<String> {
     let history = window().history().ok()?;
     history.replace_state_with_url(&wasm_bindgen::JsValue::NULL, "", Some(&address)).ok()?;
     Some(fragment)
+}
+
+/// So that it is to be seen, without moving more than that takes.
+pub fn show(id: &str) {
+    if let Some(element) = document().get_element_by_id(id) {
+        let how = web_sys::ScrollIntoViewOptions::new();
+        how.set_block(web_sys::ScrollLogicalPosition::Nearest);
+        element.scroll_into_view_with_scroll_into_view_options(&how);
+    }
+}
+
+/// Something that is done a while after the last time that somebody wanted it, and not at all once whoever wanted it is gone.
+#[derive(Clone, Copy)]
+pub struct Later(StoredValue<Option<TimeoutHandle>>);
+
+impl Later {
+    /// Nothing yet.
+    pub fn new() -> Self {
+        let later = Self(StoredValue::new(None));
+        on_cleanup(move || later.forget());
+        later
+    }
+
+    /// This, and nothing that was wanted before.
+    pub fn run(self, after: Duration, what: impl FnOnce() + 'static) {
+        self.forget();
+        self.0.set_value(set_timeout_with_handle(what, after).ok());
+    }
+
+    fn forget(self) {
+        if let Some(timer) = self.0.try_update_value(Option::take).flatten() {
+            timer.clear();
+        }
+    }
 }
 
 /// Where the page is, and how it goes elsewhere.

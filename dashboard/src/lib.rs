@@ -23,6 +23,8 @@ mod pages;
 #[cfg(feature = "page")]
 mod parts;
 #[cfg(feature = "page")]
+mod search;
+#[cfg(feature = "page")]
 mod shell;
 #[cfg(feature = "page")]
 mod world;

@@ -1,5 +1,6 @@
 //! The page's addresses. Everything that can be shown has one, with its filters in the query, so that it can be sent to somebody.
 
+use crate::model::payload::harmless;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 
 /// Where the page lives on the hub's port 8443. Azure's paths are at the root (`/devices/{id}` shows keys), so the page has a root of its own.
@@ -88,11 +89,11 @@ impl Route {
         match self {
             Self::Overview => "Overview".to_owned(),
             Self::Devices => "Devices".to_owned(),
-            Self::Device(id) => id.clone(),
+            Self::Device(id) => harmless(id),
             Self::Connectivity => "Connectivity".to_owned(),
             Self::Flow => "Message flow".to_owned(),
             Self::Commands => "Commands".to_owned(),
-            Self::Command(id) => format!("Command {id}"),
+            Self::Command(id) => harmless(&format!("Command {id}")),
             Self::Compose => "Send to many devices".to_owned(),
             Self::Audit => "Audit".to_owned(),
             Self::GetStarted => "Get started".to_owned(),
@@ -134,6 +135,19 @@ impl Query {
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
         self.0.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of this name.
+    #[must_use]
+    pub fn all(&self, name: &str) -> Vec<&str> {
+        self.0.iter().filter(|(found, _)| found == name).map(|(_, value)| value.as_str()).collect()
+    }
+
+    /// With one value more of this name: ids may have commas in them, so that several are not one value.
+    #[must_use]
+    pub fn and(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.0.push((name.to_owned(), value.into()));
+        self
     }
 
     /// With this value in place of whatever has the name; without it, if the value is empty.
@@ -184,6 +198,14 @@ mod tests {
             assert_eq!(Route::parse(path), Route::Unknown(path.to_owned()), "{path}");
         }
         assert_eq!(Route::parse("/dashboard"), Route::Overview);
+    }
+
+    #[test]
+    fn several_ids_stay_what_they_are() {
+        let ids = ["a,b", "c&device=d", "#1", "50%"];
+        let query = ids.iter().fold(Query::default().with("x", "y"), |query, id| query.and("device", *id));
+        assert_eq!(Query::parse(&query.text()).all("device"), ids);
+        assert_eq!((query.get("device"), query.all("z").len()), (Some("a,b"), 0));
     }
 
     #[test]

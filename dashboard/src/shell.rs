@@ -1,6 +1,5 @@
 //! What surrounds every page: the rail or the bar to go elsewhere by, the hub's name, the live link, the theme, the search, the keyboard.
 
-use leptos::html;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
@@ -13,6 +12,7 @@ use crate::parts::dialog::Dialog;
 use crate::parts::sign::Icon;
 use crate::parts::when::{At, use_now};
 use crate::routes::Route;
+use crate::search::SearchField;
 use crate::world::World;
 
 /// The pages about what goes on, with their icons.
@@ -27,18 +27,19 @@ const PAGES: [(Route, &str); 5] = [
 /// The pages about the hub.
 const HUB_PAGES: [(Route, &str); 2] = [(Route::Audit, "audit"), (Route::GetStarted, "start")];
 
+/// Signs out, and asks the hub who is signed in, whatever it said.
+fn leave(who: Who) {
+    spawn_local(async move {
+        let _ = sign_out().await;
+        who.ask();
+    });
+}
+
 /// The rail at the side.
 #[component]
 pub fn Nav() -> impl IntoView {
     let world: World = expect_context();
     let who: Who = expect_context();
-    let leave = move || {
-        spawn_local(async move {
-            // Whatever the hub says: it is asked who is signed in.
-            let _ = sign_out().await;
-            who.ask();
-        });
-    };
     let count = move |route: &Route| match route {
         Route::Devices => world.fleet.with(|fleet| fleet.as_ref().map(|fleet| number(fleet.total))),
         Route::Commands => {
@@ -66,11 +67,12 @@ pub fn Nav() -> impl IntoView {
             <ul class="nav__list">{PAGES.map(link)}</ul>
             <div><p class="nav__label">"Hub"</p><ul class="nav__list">{HUB_PAGES.map(link)}</ul></div>
             <div class="nav__foot">
-                <span class="nav__who"><Icon name="user" /><span class="nav__text table__clip">{move || who.name()}</span></span>
+                <span class="nav__who" title=move || who.name()><Icon name="user" /><span class="nav__text table__clip">{move || who.name()}</span></span>
                 <span class="nav__more">
                     {move || world.hub.with(|hub| hub.as_ref().map(|hub| format!("Mooring {} · ", hub.version)))}<a href="/openapi.json" target="_blank">"API"</a>" · "
-                    <button class="nav__out" type="button" on:click=move |_| leave()>"Sign out"</button>
+                    <button class="nav__out" type="button" on:click=move |_| leave(who)>"Sign out"</button>
                 </span>
+                <button class="btn btn--quiet btn--icon nav__leave" type="button" title="Sign out" aria-label="Sign out" on:click=move |_| leave(who)><Icon name="leave" /></button>
             </div>
         </nav>
     }
@@ -98,13 +100,13 @@ pub fn TopBar(
             </a>
             <span class="topbar__hub"><code>{move || world.hub.with(|hub| hub.as_ref().map(|hub| hub.host_name.clone()))}</code></span>
             <span class="topbar__space"></span>
-            <SearchField autofocus=false done=Callback::new(|()| ()) />
+            <SearchField name="search-top" autofocus=false done=Callback::new(|()| ()) />
             <button class="btn btn--quiet btn--icon phone-only" type="button" aria-label="Search" on:click=move |_| search.set(true)><Icon name="search" /></button>
             <LinkState />
             <span class="topbar__clock dim mono">
                 <time datetime=move || now.get().iso() title=move || now.get().absolute()>{move || now.get().clock()}</time>" UTC"
             </span>
-            <Theme />
+            <span class="wide-only"><Theme /></span>
         </header>
     }
     .into_any()
@@ -126,11 +128,18 @@ fn LinkState() -> impl IntoView {
         ("wait", Some(_)) => "Catching up".to_owned(),
         (_, since) => format!("Down {}", elapsed(since.map(|since| since.millis_until(now.get())).unwrap_or_default())),
     };
+    // What is read aloud says nothing that counts.
+    let word = move || match state.get() {
+        "live" => "Live link is up",
+        "wait" => "Live link is being opened",
+        _ => "Live link is down",
+    };
     let latency = move || (state.get() == "live").then(|| world.latency_ms.get().map(duration)).flatten();
     view! {
-        <span class="livelink" data-state=move || state.get() role="status">
+        <span class="livelink" data-state=move || state.get()>
+            <span class="sr" role="status">{move || word()}</span>
             <svg class="icon livelink__rope" viewBox="0 0 28 12" aria-hidden="true"><use href=move || format!("#rope-{}", state.get())></use></svg>
-            <span>{move || text()}</span>
+            <span aria-hidden="true">{move || text()}</span>
             <span class="livelink__ms num" title="How long the hub took to answer">{move || latency()}</span>
         </span>
     }
@@ -155,14 +164,14 @@ pub fn LinkBar() -> impl IntoView {
     let why = move || status.with(|status| status.problem.clone()).map(|problem| format!(" The hub said: {problem}."));
     let bar = move |since| {
         view! {
-            <div class="linkbar" role="alert">
+            <div class="linkbar">
                 <svg class="icon linkbar__rope" viewBox="0 0 28 12" aria-hidden="true"><use href="#rope-down"></use></svg>
                 <p class="linkbar__text">
-                    <strong>"Live link down since "<At time=since />" UTC"</strong>
-                    {move || format!(" ({}). ", elapsed(since.millis_until(now.get())))}
+                    <strong role="alert">"Live link down since "<At time=since />" UTC"</strong>
+                    <span aria-hidden="true">{move || format!(" ({}). ", elapsed(since.millis_until(now.get())))}</span>
                     "These numbers are from that moment. What you miss is fetched when the link is back."{move || why()}
                 </p>
-                <span class="linkbar__next num">{move || next()}</span>
+                <span class="linkbar__next num" aria-hidden="true">{move || next()}</span>
                 <button class="btn btn--small" type="button" on:click=move |_| world.try_now()><Icon name="refresh" />"Try now"</button>
             </div>
         }
@@ -214,6 +223,7 @@ fn Theme() -> impl IntoView {
 #[component]
 pub fn TabBar() -> impl IntoView {
     let place: Place = expect_context();
+    let who: Who = expect_context();
     let open = RwSignal::new(false);
     Effect::new(move |_| {
         place.route.track();
@@ -242,67 +252,16 @@ pub fn TabBar() -> impl IntoView {
                 on:click=move |_| open.update(|open| *open = !*open)
                 on:keydown=move |event| if event.key() == "Escape" { open.set(false) }
             ><Icon name="menu" />"More"</button>
-            {move || open.get().then(|| view! { <div class="tabbar__more">{rest.clone().map(item)}</div> })}
+            {move || open.get().then(|| view! {
+                <div class="tabbar__more">
+                    {rest.clone().map(item)}
+                    <div class="tabbar__who"><span class="table__clip">{move || who.name()}</span><Theme /></div>
+                    <button class="nav__link" type="button" on:click=move |_| leave(who)><Icon name="leave" />"Sign out"</button>
+                </div>
+            })}
         </nav>
     }
     .into_any()
-}
-
-/// Where an id is typed. A number is a command's, anything else a device's.
-#[component]
-fn SearchField(
-    /// Whether it takes the keyboard at once.
-    autofocus: bool,
-    /// It has led somewhere.
-    done: Callback<()>,
-) -> impl IntoView {
-    let place: Place = expect_context();
-    let field = NodeRef::<html::Input>::new();
-    Effect::new(move |_| {
-        if let Some(field) = field.get().filter(|_| autofocus) {
-            let _ = field.focus();
-        }
-    });
-    let typed = move |event: leptos::ev::KeyboardEvent| {
-        let Some(field) = field.get_untracked() else { return };
-        match event.key().as_str() {
-            "Enter" => {
-                let id = field.value().trim().to_owned();
-                if id.is_empty() {
-                    return;
-                }
-                let is_number = id.bytes().all(|byte| byte.is_ascii_digit());
-                place.go(&if is_number { Route::Command(id) } else { Route::Device(id) }.path());
-                field.set_value("");
-                let _ = field.blur();
-                done.run(());
-            }
-            "Escape" => {
-                field.set_value("");
-                let _ = field.blur();
-                done.run(());
-            }
-            _ => {}
-        }
-    };
-    view! {
-        <label class="search">
-            <span class="sr">"Go to a device or command"</span><Icon name="search" />
-            <input class="input" type="search" placeholder="Device or command id" autocomplete="off" spellcheck="false" data-search node_ref=field on:keydown=typed />
-            <kbd class="kbd">"/"</kbd>
-        </label>
-    }
-    .into_any()
-}
-
-/// The search of a phone, and of whoever presses the key there.
-#[component]
-pub fn Search(
-    /// Whether it is open.
-    open: RwSignal<bool>,
-) -> impl IntoView {
-    let field = move || view! { <SearchField autofocus=true done=Callback::new(move |()| open.set(false)) /> };
-    view! { <Dialog open heading="Go to a device or command" content=field /> }.into_any()
 }
 
 /// What the keyboard can do.

@@ -16,10 +16,12 @@ use crate::link::client::{Live, Subscription};
 use crate::link::state::{Phase, Status};
 use crate::model::change::{Change, What};
 use crate::model::hub::{Fleet, Hub};
-use crate::model::json::{FromJson, read};
+use crate::model::json::{FromJson, object, read};
 use crate::model::notable::{Notable, of};
 use crate::model::rates::{Columns, Rates, Told};
 use crate::model::time::Moment;
+use crate::parts::toast::Toasts;
+use crate::parts::when::use_now;
 
 /// How often what has come is shown: four times a second is as fast as anybody reads.
 const FRAME: Duration = Duration::from_millis(250);
@@ -36,6 +38,17 @@ const ASK_MS: u64 = 15_000;
 /// What is asked for.
 pub const KINDS: &str = "registry,presence,refusal,command,receipt,audit";
 
+/// How long after the hub has ended a subscription it is asked for once more.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Why the hub has ended a subscription.
+#[derive(Default)]
+struct Problem {
+    message: String,
+}
+
+object!(Problem { message: "message" });
+
 /// What is known.
 #[derive(Clone, Copy)]
 pub struct World {
@@ -47,10 +60,14 @@ pub struct World {
     pub rates: RwSignal<Rates>,
     /// What has just happened, a frame at a time.
     pub latest: RwSignal<Arc<Vec<Change>>>,
-    /// Counts how often something was missed for good, so that everything has to be asked for anew.
+    /// Counts how often everything has to be asked for anew: something may have been missed.
     pub missed: RwSignal<u32>,
     /// What is worth a line, the newest first, each with a number of its own.
     pub events: RwSignal<VecDeque<(u64, Notable)>>,
+    /// When the page was opened: from then on it has heard what happens.
+    pub opened: Moment,
+    /// Whether the time before is known.
+    pub recalled: RwSignal<bool>,
     /// How long the hub took to answer.
     pub latency_ms: RwSignal<Option<u64>>,
     /// Why it does not.
@@ -69,6 +86,8 @@ struct Inbox {
     away: RefCell<HashMap<String, Moment>>,
     numbered: Cell<u64>,
     asked: Cell<Moment>,
+    /// Failed attempts to open the link that were seen.
+    attempts: Cell<u32>,
 }
 
 impl World {
@@ -88,19 +107,29 @@ impl World {
             latest: RwSignal::new(Arc::default()),
             missed: RwSignal::new(0),
             events: RwSignal::new(VecDeque::new()),
+            opened: now(),
+            recalled: RwSignal::new(false),
             latency_ms: RwSignal::new(None),
             failure: RwSignal::new(None),
             status: live.status(),
             live: StoredValue::new_local(live),
         };
         let heard = Rc::clone(&inbox);
-        world.hear(Ask::Rates, move |told: Told| heard.told.borrow_mut().push(told));
+        world.hear(Ask::Rates, move |told: Told| {
+            if told.skipped > 0 {
+                // There were seconds in them.
+                spawn_local(world.recall());
+            }
+            heard.told.borrow_mut().push(told);
+        });
         world.hear(Ask::Fleet, move |fleet: Fleet| world.fleet.set(Some(fleet)));
         // What is not known of the time before: when the page opens, and whenever the link was down.
         let is_up = Memo::new(move |_| world.status.with(|status| status.phase == Phase::Live));
         Effect::new(move |_| {
             if is_up.get() {
                 spawn_local(world.recall());
+                // What was asked for while there was no link may have failed, or be from before the first change that came over it.
+                world.missed.update(|missed| *missed += 1);
             }
         });
         let frames = set_interval_with_handle(move || world.frame(&inbox), FRAME).ok();
@@ -110,16 +139,32 @@ impl World {
 
     /// Asks the live link for something more, as long as whoever asks is there.
     pub fn hear<T: FromJson>(self, ask: Ask, told: impl Fn(T) + 'static) {
-        let subscription = self.subscribe(ask, None, move |kind, text| {
-            if kind != "problem"
-                && let Ok(message) = read(text)
-            {
+        let told = move |text: &str| {
+            if let Ok(message) = read(text) {
                 told(message);
             }
-        });
-        if let Some(subscription) = subscription {
-            StoredValue::new_local(subscription);
-        }
+        };
+        self.listen(ask, Rc::new(told), StoredValue::new_local(None), expect_context());
+    }
+
+    /// Until whoever asked is gone. What the hub ends is asked for once more, and said: what is shown of it stands still meanwhile.
+    fn listen(self, ask: Ask, told: Rc<dyn Fn(&str)>, kept: StoredValue<Option<Subscription>, LocalStorage>, toasts: Toasts) {
+        let (asked, tell) = (ask.clone(), Rc::clone(&told));
+        let heard = move |kind: &str, text: &str| {
+            if kind != "problem" {
+                return tell(text);
+            }
+            let problem = read::<Problem>(text).unwrap_or_default().message;
+            toasts.failed("A part of this page is not kept up to date", problem);
+            let (ask, told) = (asked.clone(), Rc::clone(&told));
+            let again = move || {
+                if kept.try_with_value(|_| ()).is_some() {
+                    self.listen(ask, told, kept, toasts);
+                }
+            };
+            set_timeout(again, AGAIN);
+        };
+        kept.set_value(self.subscribe(ask, None, heard));
     }
 
     /// The same for those who end it themselves, and want to know the kind of each message.
@@ -130,6 +175,12 @@ impl World {
     /// For somebody who does not want to wait for the link.
     pub fn try_now(self) {
         self.live.with_value(Live::try_now);
+    }
+
+    /// Until when what is known is known: now, while the link is there.
+    pub fn moment(self) -> Signal<Moment> {
+        let now = use_now();
+        Signal::derive(move || self.status.with(|status| status.down_since).unwrap_or_else(|| now.get()))
     }
 
     /// Whether what is shown is from before the link went down.
@@ -151,8 +202,10 @@ impl World {
             self.take(&changes, inbox, now);
             self.latest.set(Arc::new(changes));
         }
-        let is_down = self.status.with_untracked(|status| matches!(status.phase, Phase::Waiting { .. } | Phase::Retrying));
-        if !is_down && inbox.asked.get().millis_until(now) >= ASK_MS {
+        let (is_down, attempts) = self.status.with_untracked(|status| (status.is_down(), status.attempts));
+        // A socket that is refused does not say why; an answer does: the session may be over.
+        let failed = inbox.attempts.replace(attempts) < attempts;
+        if failed || (!is_down && inbox.asked.get().millis_until(now) >= ASK_MS) {
             inbox.asked.set(now);
             spawn_local(self.ask());
         }
@@ -201,6 +254,7 @@ impl World {
         for path in [format!("/rates?since={day_ago}"), "/rates".to_owned()] {
             if let Ok(columns) = get::<Columns>(&path).await {
                 self.rates.update(|rates| rates.recall(&columns));
+                self.recalled.set(true);
             }
         }
     }

@@ -11,6 +11,7 @@ pub mod command_history;
 pub mod commands;
 pub mod connection_string;
 pub mod consumer_groups;
+pub mod dashboard;
 pub mod events;
 pub mod history;
 pub mod hub;

@@ -252,7 +252,9 @@ fn hear(inner: &Rc<RefCell<Inner>>, text: &str) {
     let told = inner.borrow_mut().link.heard(message, now());
     inner.borrow().show();
     let tell = Rc::clone(&inner.borrow().told);
-    if let Told::Message(what) = told {
-        tell(what);
+    match told {
+        Told::Message(what) => tell(what),
+        Told::Over => inner.borrow_mut().act(Act::Close),
+        Told::Nothing => {}
     }
 }

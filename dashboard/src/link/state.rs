@@ -47,6 +47,14 @@ pub struct Status {
     pub problem: Option<String>,
 }
 
+impl Status {
+    /// Whether there is no socket.
+    #[must_use]
+    pub fn is_down(&self) -> bool {
+        matches!(self.phase, Phase::Waiting { .. } | Phase::Retrying)
+    }
+}
+
 /// What the owner of the socket has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Act {
@@ -65,6 +73,8 @@ pub enum Told {
     Message(What),
     /// It was about the link.
     Nothing,
+    /// Close the socket: there is no more to come, and another one has to be opened later.
+    Over,
 }
 
 /// The link.
@@ -170,7 +180,7 @@ impl Link {
         match message.what {
             What::Problem(problem) => {
                 self.problem = Some(problem);
-                return Told::Nothing;
+                return Told::Over;
             }
             What::SnapshotBegin => {
                 // There is nowhere to go on from in its middle.
@@ -279,13 +289,13 @@ mod tests {
         link.heard(change("3-7"), NOW);
         let cut = NOW.plus(1000);
         assert_eq!(link.closed(cut, 0.0), Act::None);
-        assert_eq!(link.down_since(), Some(cut));
+        assert_eq!((link.down_since(), link.status(cut).is_down()), (Some(cut), true));
         assert_eq!(link.tick(cut.plus(499)), Act::None);
         assert_eq!(link.tick(cut.plus(500)), Act::Open(Some("3-7".to_owned())));
         link.opened(cut.plus(600));
         assert_eq!(link.phase(), &Phase::CatchingUp);
         assert_eq!(link.heard(change("3-8"), cut.plus(610)), Told::Message(What::Change(Change::Deleted("d".to_owned()))));
-        assert_eq!(link.phase(), &Phase::CatchingUp, "there may be more");
+        assert_eq!((link.phase(), link.status(NOW).is_down()), (&Phase::CatchingUp, false), "there may be more");
         link.heard(message(What::Heartbeat, None), cut.plus(700));
         assert_eq!((link.phase(), link.down_since(), link.back_after(cut.plus(800))), (&Phase::Live, None, Some(700)));
         assert_eq!(link.back_after(cut.plus(700 + 4000)), None);
@@ -352,7 +362,7 @@ mod tests {
     #[test]
     fn why_the_hub_ended_it_is_kept_until_it_is_back() {
         let mut link = live();
-        assert_eq!(link.heard(message(What::Problem("the session has ended".to_owned()), None), NOW), Told::Nothing);
+        assert_eq!(link.heard(message(What::Problem("the session has ended".to_owned()), None), NOW), Told::Over);
         link.closed(NOW, 0.0);
         assert_eq!(link.problem(), Some("the session has ended"));
         assert_eq!(link.try_now(), Act::Open(None));

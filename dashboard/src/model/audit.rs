@@ -1,6 +1,7 @@
 //! The audit: who did what, through which door, in words.
 
 use super::json::object;
+use super::payload::harmless;
 use super::state::{DeviceState, Look, Tone};
 use super::time::Moment;
 
@@ -130,7 +131,7 @@ impl Entry {
     #[must_use]
     pub fn more(&self) -> String {
         let refused = self.is_refused().then(|| format!("refused: {}", self.reason.as_deref().unwrap_or("not allowed")));
-        [refused, self.detail.clone()].into_iter().flatten().collect::<Vec<_>>().join(" · ")
+        harmless(&[refused, self.detail.clone()].into_iter().flatten().collect::<Vec<_>>().join(" · "))
     }
 
     /// By which way, for people.
@@ -170,5 +171,7 @@ mod tests {
             ..Entry::default()
         };
         assert_eq!((entry.word(), entry.more().as_str(), entry.look().tone), ("Dance", "refused: MissingRight", Tone::Bad));
+        let detail = Some("\u{202e}nelots".to_owned());
+        assert_eq!(Entry { detail, ..Entry::default() }.more(), "‹U+202E›nelots");
     }
 }

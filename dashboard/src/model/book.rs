@@ -1,13 +1,12 @@
-//! The newest commands of the hub, as the lists and the live link tell of them: where each is, and how many are where.
+//! The newest commands of the hub, as the lists and the live link tell of them: where each is, and how many are where. What somebody has asked for
+//! stays, however much comes after it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use super::change::{Command, Step};
-use super::latency::Latencies;
+use super::change::{Change, Command, Step};
 use super::order::sorted;
-use super::time::Moment;
 
-/// How many are kept: the newest.
+/// How many are kept of the newest, of those at the stage that is looked at, and of those that ended without effect.
 pub const BOOK_MAX: usize = 1_000;
 
 /// A step of the funnel: all commands are in exactly one of them.
@@ -25,10 +24,12 @@ pub enum Stage {
     Rejected,
     /// Delivered too often.
     GivenUp,
+    /// Expired, rejected or given up: none of the funnel's, but all of those that can be sent again.
+    Dead,
 }
 
 impl Stage {
-    /// Every one, in the order of a command's way.
+    /// Every one of the funnel, in the order of a command's way.
     pub const ALL: [Self; 6] = [Self::Enqueued, Self::Delivered, Self::Completed, Self::Expired, Self::Rejected, Self::GivenUp];
 
     /// For people.
@@ -41,6 +42,7 @@ impl Stage {
             Self::Expired => "Expired",
             Self::Rejected => "Rejected",
             Self::GivenUp => "Gave up",
+            Self::Dead => "Ended without effect",
         }
     }
 
@@ -54,6 +56,7 @@ impl Stage {
             Self::Expired => "Expired",
             Self::Rejected => "Rejected",
             Self::GivenUp => "DeliveryCountExceeded",
+            Self::Dead => "DeadLettered",
         }
     }
 
@@ -70,7 +73,13 @@ impl Stage {
     /// The one of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|stage| stage.name() == name)
+        Self::ALL.into_iter().chain([Self::Dead]).find(|stage| stage.name() == name)
+    }
+
+    /// Whether a command is there.
+    #[must_use]
+    pub fn has(self, command: &Command) -> bool {
+        if self == Self::Dead { command.can_be_sent_again } else { Self::of(&command.state) == self }
     }
 
     /// Where a command in this state of the API is.
@@ -92,20 +101,78 @@ impl Stage {
 pub struct Book {
     /// By number: the highest is the newest.
     commands: BTreeMap<u64, Command>,
+    /// Those that a list has told of because somebody wanted to see them.
+    asked: BTreeSet<u64>,
+    /// What is looked at.
+    stage: Option<Stage>,
 }
 
 impl Book {
-    /// Takes in what somebody tells of a command.
+    /// Another stage is looked at, or the same from its newest on: what was asked for before may go.
+    pub fn open(&mut self, stage: Option<Stage>) {
+        self.stage = stage;
+        self.asked.clear();
+    }
+
+    /// Something was missed: what lists tell counts more than what was heard.
+    pub fn doubt(&mut self) {
+        self.commands.values_mut().for_each(Command::doubt);
+    }
+
+    /// Takes in a page that somebody asked for.
+    pub fn told(&mut self, page: Vec<Command>) {
+        for command in page {
+            self.asked.extend(command.id.parse::<u64>());
+            self.learn(command, None);
+        }
+        self.trim();
+    }
+
+    /// Takes in what the live link tells.
+    pub fn hear(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::Command(command, step) => self.learn(Command::clone(command), step.clone()),
+                Change::Receipt(receipt) => {
+                    if let (Some(time), Some(step)) = (receipt.time, receipt.step.clone()) {
+                        self.receipt(&receipt.command_id, Step { time, step, reason: receipt.reason.clone(), ..Step::default() });
+                    }
+                }
+                _ => {}
+            }
+        }
+        self.trim();
+    }
+
+    /// Takes in what somebody tells of one.
     pub fn learn(&mut self, command: Command, step: Option<Step>) {
         let Ok(number) = command.id.parse() else { return };
         self.commands.entry(number).or_default().learn(command, step);
-        while self.commands.len() > BOOK_MAX {
-            self.commands.pop_first();
-        }
     }
 
-    /// What became of a command's receipt.
-    pub fn receipt(&mut self, command: &str, step: Step) {
+    /// Lets the oldest go that nobody asked for: of the dead, of those at the stage, and of all others, each by itself.
+    fn trim(&mut self) {
+        if self.commands.len() <= BOOK_MAX {
+            return;
+        }
+        let Self { commands, asked, stage } = self;
+        let kind = |command: &Command| match (command.can_be_sent_again, stage.is_some_and(|stage| stage.has(command))) {
+            (true, _) => 0,
+            (_, true) => 1,
+            _ => 2,
+        };
+        let mut held = [0_usize; 3];
+        let unasked = commands.iter().filter(|(number, _)| !asked.contains(number));
+        unasked.for_each(|(_, command)| held[kind(command)] += 1);
+        commands.retain(|number, command| {
+            let held = &mut held[kind(command)];
+            let stays = *held <= BOOK_MAX || asked.contains(number);
+            *held -= usize::from(!stays);
+            stays
+        });
+    }
+
+    fn receipt(&mut self, command: &str, step: Step) {
         let known = command.parse().ok().and_then(|number: u64| self.commands.get_mut(&number));
         if let Some(known) = known.filter(|known| !known.steps.contains(&step)) {
             known.steps.push(step);
@@ -124,23 +191,11 @@ impl Book {
         self.commands.is_empty()
     }
 
-    /// Whether older ones had to go.
+    /// The newest from this number on, those at the stage if one is named.
     #[must_use]
-    pub fn is_full(&self) -> bool {
-        self.commands.len() >= BOOK_MAX
-    }
-
-    /// How many of them are at this stage.
-    #[must_use]
-    pub fn count(&self, stage: Stage) -> u64 {
-        self.commands.values().filter(|command| Stage::of(&command.state) == stage).count() as u64
-    }
-
-    /// The newest, those at the stage if one is named.
-    #[must_use]
-    pub fn newest(&self, stage: Option<Stage>, most: usize) -> Vec<&Command> {
-        let wanted = |command: &&Command| stage.is_none_or(|stage| Stage::of(&command.state) == stage);
-        self.commands.values().rev().filter(wanted).take(most).collect()
+    pub fn newest(&self, stage: Option<Stage>, from: u64, most: usize) -> Vec<&Command> {
+        let wanted = |command: &&Command| stage.is_none_or(|stage| stage.has(command));
+        self.commands.range(from..).rev().map(|(_, command)| command).filter(wanted).take(most).collect()
     }
 
     /// One of them.
@@ -149,29 +204,30 @@ impl Book {
         self.commands.get(&number)
     }
 
-    /// Those that ended without effect, the latest end first.
+    /// As which command one was sent again, if it was: its own story says so, or the other's.
+    #[must_use]
+    pub fn sent_again_as(&self, command: &Command) -> Option<String> {
+        let by_other = || self.commands.values().find(|other| other.again_of.as_ref() == Some(&command.id)).map(|other| other.id.clone());
+        command.sent_again_as().or_else(by_other)
+    }
+
+    /// Those that ended without effect and were not sent again, the latest end first.
     #[must_use]
     pub fn dead(&self, most: usize) -> Vec<&Command> {
-        let dead = self.commands.values().filter(|command| command.can_be_sent_again).collect();
+        let again: BTreeSet<_> = self.commands.values().filter_map(|command| command.again_of.as_deref()).collect();
+        let is_dead =
+            |command: &&Command| command.can_be_sent_again && command.sent_again_as().is_none() && !again.contains(command.id.as_str());
+        let dead = self.commands.values().filter(is_dead).collect();
         let mut dead = sorted(dead, |one: &&Command, other| other.ended_time.cmp(&one.ended_time));
         dead.truncate(most);
         dead
-    }
-
-    /// How long those took that were completed since then.
-    #[must_use]
-    pub fn latencies(&self, since: Moment) -> Latencies {
-        let done = self.commands.values().filter(|command| command.state == "Completed");
-        Latencies::of(done.filter_map(|command| {
-            let (begun, ended) = (command.enqueued_time?, command.ended_time?);
-            (ended >= since).then(|| begun.millis_until(ended))
-        }))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::time::Moment;
 
     fn command(id: u64, state: &str) -> Command {
         let ended = !matches!(state, "Enqueued" | "Invisible");
@@ -180,44 +236,101 @@ mod tests {
             state: state.to_owned(),
             enqueued_time: Some(Moment(1_000)),
             ended_time: ended.then(|| Moment(1_000 + id as i64)),
-            can_be_sent_again: ended && state != "Completed",
+            can_be_sent_again: matches!(state, "Expired" | "Rejected" | "DeliveryCountExceeded"),
             ..Command::default()
         }
+    }
+
+    fn step(time: i64, step: &str) -> Step {
+        Step { time: Moment(time), step: step.to_owned(), ..Step::default() }
+    }
+
+    /// What the live link tells, some at a time.
+    fn flow(book: &mut Book, ids: std::ops::Range<u64>, states: &[&str]) {
+        for some in ids.collect::<Vec<_>>().chunks(300) {
+            let heard = |id: &u64| {
+                let state = states[*id as usize % states.len()];
+                Change::Command(Box::new(command(*id, state)), Some(step(*id as i64, state)))
+            };
+            book.hear(&some.iter().map(heard).collect::<Vec<_>>());
+        }
+    }
+
+    fn at(book: &Book, stage: Stage) -> usize {
+        book.newest(Some(stage), 0, usize::MAX).len()
     }
 
     #[test]
     fn every_command_is_at_one_stage_and_the_newest_come_first() {
         let mut book = Book::default();
-        for (id, state) in
-            ["Enqueued", "Invisible", "Completed", "Expired", "Rejected", "DeliveryCountExceeded", "Purged"].iter().enumerate()
-        {
-            book.learn(command(id as u64, state), None);
-        }
-        assert_eq!(Stage::ALL.map(|stage| book.count(stage)), [1, 1, 1, 1, 2, 1]);
-        let ids = |stage, most| book.newest(stage, most).iter().map(|command| command.id.clone()).collect::<Vec<_>>();
+        let states = ["Enqueued", "Invisible", "Completed", "Expired", "Rejected", "DeliveryCountExceeded", "Purged"];
+        book.told(states.iter().enumerate().map(|(id, state)| command(id as u64, state)).collect());
+        assert_eq!(Stage::ALL.map(|stage| at(&book, stage)), [1, 1, 1, 1, 2, 1]);
+        let ids = |stage, from, most| book.newest(stage, from, most).iter().map(|command| command.id.clone()).collect::<Vec<_>>();
         assert_eq!(
-            (ids(None, 2), ids(Some(Stage::Rejected), 9)),
-            (vec!["6".to_owned(), "5".to_owned()], vec!["6".to_owned(), "4".to_owned()])
+            (ids(None, 0, 2), ids(Some(Stage::Rejected), 0, 9), ids(None, 6, 9)),
+            (vec!["6".to_owned(), "5".to_owned()], vec!["6".to_owned(), "4".to_owned()], vec!["6".to_owned()])
         );
-        assert_eq!(book.dead(2).iter().map(|command| command.id.as_str()).collect::<Vec<_>>(), ["6", "5"]);
+        assert_eq!(book.dead(2).iter().map(|command| command.id.as_str()).collect::<Vec<_>>(), ["5", "4"]);
         assert!(Stage::ALL.iter().all(|stage| Stage::named(stage.name()) == Some(*stage)));
+        assert_eq!((Stage::named("DeadLettered"), at(&book, Stage::Dead), Stage::Dead.asked()), (Some(Stage::Dead), 3, "DeadLettered"));
     }
 
     #[test]
     fn what_is_told_late_does_not_take_a_command_back() {
         let mut book = Book::default();
-        book.learn(command(7, "Completed"), None);
-        book.learn(command(7, "Enqueued"), None);
-        assert_eq!(book.get(7).unwrap().state, "Completed");
-        book.learn(Command { id: "x".to_owned(), ..Command::default() }, None);
-        assert_eq!(book.len(), 1);
+        book.told(vec![command(7, "Completed")]);
+        book.told(vec![command(7, "Enqueued"), Command { id: "x".to_owned(), ..Command::default() }]);
+        assert_eq!((book.get(7).unwrap().state.as_str(), book.len()), ("Completed", 1));
+
+        let delivered = Command { delivery_count: 1, ..command(8, "Invisible") };
+        book.hear(&[Change::Command(Box::new(delivered.clone()), Some(step(5, "Delivered")))]);
+        book.told(vec![command(8, "Enqueued")]);
+        assert_eq!((book.get(8).unwrap().state.as_str(), book.get(8).unwrap().steps.len()), ("Invisible", 1));
+        let returned = Command { delivery_count: 1, ..command(8, "Enqueued") };
+        book.hear(&[Change::Command(Box::new(returned), Some(step(9, "Returned")))]);
+        book.told(vec![delivered]);
+        assert_eq!(book.get(8).unwrap().state, "Enqueued");
+        // The hub was down, and gave back what it had not sent: its list is right.
+        let again = Command { delivery_count: 2, ..command(8, "Invisible") };
+        book.hear(&[Change::Command(Box::new(again), Some(step(10, "Delivered")))]);
+        book.doubt();
+        book.told(vec![Command { delivery_count: 1, ..command(8, "Enqueued") }]);
+        assert_eq!(book.get(8).unwrap().state, "Enqueued");
+    }
+
+    #[test]
+    fn what_was_asked_for_and_what_is_dead_outlive_what_flows_by() {
+        let mut book = Book::default();
+        book.open(Some(Stage::Expired));
+        book.told((0..12).map(|id| command(id, "Expired")).collect());
+        book.told((100..110).map(|id| command(id, "Purged")).collect());
+        flow(&mut book, 1_000..4_000, &["Completed"]);
+        assert_eq!((at(&book, Stage::Expired), at(&book, Stage::Rejected), at(&book, Stage::Completed)), (12, 10, BOOK_MAX));
+        assert_eq!((book.dead(99).len(), book.newest(None, 0, 1)[0].id.as_str()), (12, "3999"));
+        // Nobody looks at them any more; the dead stay.
+        book.open(None);
+        flow(&mut book, 4_000..4_001, &["Completed"]);
+        assert_eq!((at(&book, Stage::Expired), at(&book, Stage::Rejected), book.len()), (12, 0, BOOK_MAX + 12));
     }
 
     #[test]
     fn it_does_not_grow_without_end() {
         let mut book = Book::default();
-        (0..2_000).for_each(|id| book.learn(command(id, "Completed"), None));
-        assert_eq!((book.len(), book.newest(None, 1)[0].id.as_str(), book.is_full()), (BOOK_MAX, "1999", true));
-        assert_eq!(book.latencies(Moment(2_500)).len(), 500);
+        book.open(Some(Stage::Completed));
+        flow(&mut book, 0..9_000, &["Completed", "Expired", "Enqueued"]);
+        assert_eq!((book.len(), at(&book, Stage::Completed), book.dead(usize::MAX).len()), (3 * BOOK_MAX, BOOK_MAX, BOOK_MAX));
+    }
+
+    #[test]
+    fn one_that_was_sent_again_is_not_waiting_for_it() {
+        let mut book = Book::default();
+        book.told(vec![command(1, "Expired"), command(2, "Rejected"), command(3, "Expired")]);
+        let told = Step { r#as: Some("9".to_owned()), ..step(7, "SentAgain") };
+        book.hear(&[Change::Command(Box::new(command(1, "Expired")), Some(told))]);
+        book.told(vec![Command { again_of: Some("2".to_owned()), ..command(10, "Enqueued") }]);
+        let again = |id| book.get(id).and_then(|command| book.sent_again_as(command));
+        assert_eq!((again(1).as_deref(), again(2).as_deref(), again(3)), (Some("9"), Some("10"), None));
+        assert_eq!(book.dead(9).iter().map(|command| command.id.as_str()).collect::<Vec<_>>(), ["3"]);
     }
 }

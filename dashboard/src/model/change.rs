@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::audit::Entry;
 use super::json::{FromJson, object};
 use super::order::sorted;
+use super::payload::harmless;
 use super::time::Moment;
 
 /// One message.
@@ -54,6 +55,20 @@ pub enum Change {
     Audit(Box<Entry>),
 }
 
+impl Change {
+    /// Whose state it may have changed.
+    #[must_use]
+    pub fn of_device(&self) -> Option<&str> {
+        match self {
+            Self::Written(device) => Some(&device.device_id),
+            Self::Deleted(id) => Some(id),
+            Self::Presence(presence) => Some(&presence.device_id),
+            Self::Command(command, _) => Some(&command.device_id),
+            Self::Refusal(_) | Self::Receipt(_) | Self::Audit(_) => None,
+        }
+    }
+}
+
 /// An identity without its keys.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Device {
@@ -77,6 +92,10 @@ pub struct Device {
     pub managed_by: Option<ManagedBy>,
     /// Who shut it out.
     pub hold: Option<Hold>,
+    /// What its manifest wants, or whoever wrote it last: a hold is not in it.
+    pub wanted_status: String,
+    /// What is watched about it.
+    pub monitoring: Option<Value>,
 }
 
 object!(Device {
@@ -89,7 +108,9 @@ object!(Device {
     authentication: "authentication",
     tags: "tags",
     managed_by: "managedBy",
-    hold: "hold"
+    hold: "hold",
+    wanted_status: "wantedStatus",
+    monitoring: "monitoring"
 });
 
 /// How a device proves itself.
@@ -97,14 +118,27 @@ object!(Device {
 pub struct Authentication {
     /// `sas`, `selfSigned` or `certificateAuthority`.
     pub r#type: String,
+    /// Of `selfSigned`: its certificates'.
+    pub thumbprints: Option<Thumbprints>,
 }
 
-object!(Authentication { r#type: "type" });
+object!(Authentication { r#type: "type", thumbprints: "x509Thumbprint" });
+
+/// By what a certificate is known.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Thumbprints {
+    /// Of the first.
+    pub primary: Option<String>,
+    /// Of the second.
+    pub secondary: Option<String>,
+}
+
+object!(Thumbprints { primary: "primaryThumbprint", secondary: "secondaryThumbprint" });
 
 /// Where an identity comes from.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ManagedBy {
-    /// `Kubernetes`, or `Folder`.
+    /// `Kubernetes`, or `ManifestFolder`.
     pub kind: String,
     /// The manifest's namespace.
     pub namespace: Option<String>,
@@ -204,6 +238,8 @@ pub struct Command {
     pub ack: String,
     /// The policy that sent it.
     pub sent_by: String,
+    /// The command that it repeats.
+    pub again_of: Option<String>,
     /// What it is now.
     pub state: String,
     /// With everything.
@@ -228,6 +264,7 @@ object!(Command {
     message_id: "messageId",
     ack: "ack",
     sent_by: "sentBy",
+    again_of: "againOf",
     state: "state",
     size_bytes: "sizeBytes",
     enqueued_time: "enqueuedTime",
@@ -239,25 +276,59 @@ object!(Command {
 });
 
 impl Command {
-    /// What it is called: by its sender, or by its number.
+    /// What it is called: by its sender, or by its number. To be read, not to be gone by.
     #[must_use]
     pub fn name(&self) -> String {
-        self.message_id.as_ref().filter(|id| !id.is_empty()).cloned().unwrap_or_else(|| format!("command {}", self.id))
+        match &self.message_id {
+            Some(name) if !name.is_empty() => harmless(name),
+            _ => format!("command {}", self.id),
+        }
+    }
+
+    /// Whether the hub still has what it says: a command that has had its effect is not kept.
+    #[must_use]
+    pub fn has_content(&self) -> bool {
+        self.ended_time.is_none() || self.can_be_sent_again
+    }
+
+    /// As which command it was sent again, as far as its steps say; the last time.
+    #[must_use]
+    pub fn sent_again_as(&self) -> Option<String> {
+        self.steps.iter().rev().find_map(|step| step.r#as.clone())
+    }
+
+    /// Whether its steps are known from the first on: lists have none, and the live link those alone that it was there for.
+    #[must_use]
+    pub fn has_whole_way(&self) -> bool {
+        self.steps.first().is_some_and(|step| step.step == "Enqueued")
     }
 
     /// Takes in what somebody tells of it, with as many of its steps as they know. A list that was on its way while the command went on does
-    /// not take it back.
+    /// not take it back; what comes with a step comes in its order.
     pub fn learn(&mut self, told: Self, step: Option<Step>) {
+        let is_late = self.ended_time.is_some() || (step.is_none() && told.ended_time.is_none() && told.progress() < self.progress());
         let mut steps = std::mem::take(&mut self.steps);
         for step in told.steps.iter().cloned().chain(step) {
             if !steps.contains(&step) {
                 steps.push(step);
             }
         }
-        if self.ended_time.is_none() {
+        if !is_late {
             *self = told;
         }
         self.steps = sorted(steps, |one, other| one.time.cmp(&other.time));
+    }
+
+    /// Grows on the way: delivered, back in the queue, delivered once more.
+    fn progress(&self) -> (u64, bool) {
+        (self.delivery_count, self.delivery_count > 0 && self.state == "Enqueued")
+    }
+
+    /// What is told next counts, even if it seems to be earlier.
+    pub fn doubt(&mut self) {
+        if self.ended_time.is_none() {
+            self.delivery_count = 0;
+        }
     }
 }
 
@@ -367,12 +438,20 @@ mod tests {
             "step":{"time":"2026-11-23T03:00:07.250Z","step":"Completed","protocol":"mqtt","connection":"42"}}"#;
         let What::Change(Change::Command(command, Some(step))) = what(text) else { panic!("a command") };
         assert_eq!((command.name().as_str(), step.step.as_str()), ("command 12", "Completed"));
+        assert!(command.has_content(), "as long as it has not ended");
+        let named = Command { message_id: Some("open\u{202e}esolc".to_owned()), ended_time: Some(Moment(1)), ..Command::default() };
+        assert_eq!((named.name().as_str(), named.has_content()), ("open‹U+202E›esolc", false));
+        assert!(Command { can_be_sent_again: true, ..named }.has_content());
 
         let text = r#"{"kind":"registry","operation":"written","deviceId":"d","device":{"deviceId":"d","status":"disabled",
-            "authentication":{"type":"sas","x509Thumbprint":{"primaryThumbprint":null}},"hold":{"by":"service","since":"2026-11-23T03:00:00.000Z"}}}"#;
+            "authentication":{"type":"sas","x509Thumbprint":{"primaryThumbprint":null,"secondaryThumbprint":"ab"}},"hold":{"by":"service","since":"2026-11-23T03:00:00.000Z"}}}"#;
         let What::Change(Change::Written(device)) = what(text) else { panic!("a device") };
+        let slots = device.authentication.thumbprints.unwrap();
+        assert_eq!((slots.primary, slots.secondary.as_deref()), (None, Some("ab")));
         assert_eq!((device.authentication.r#type.as_str(), device.hold.unwrap().by.as_str()), ("sas", "service"));
         assert_eq!(what(r#"{"kind":"registry","operation":"deleted","deviceId":"d"}"#), What::Change(Change::Deleted("d".to_owned())));
+        assert_eq!(Change::Deleted("d".to_owned()).of_device(), Some("d"));
+        assert_eq!(Change::Refusal(Refusal { claimed: "d".to_owned(), ..Refusal::default() }).of_device(), None, "it said to be it");
     }
 
     #[test]

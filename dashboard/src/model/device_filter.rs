@@ -132,7 +132,7 @@ mod tests {
     fn what_can_not_be_understood_is_passed_over() {
         let filter = DeviceFilter::of(&Query::parse("?state=asleep&queueMin=many&sort=colour&x=y"));
         assert_eq!(filter, DeviceFilter::default());
-        assert!(filter.is_all() && filter.clone().sorted("id").is_all());
+        assert!(filter.is_all() && filter.sorted("id").is_all());
     }
 
     #[test]

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::format::{exact, number};
 use super::json::object;
-use super::payload::{from_base64, text};
+use super::payload::{from_base64, harmless, text};
 use super::time::Moment;
 use crate::link::ask::Tail;
 
@@ -107,7 +107,7 @@ impl Event {
     #[must_use]
     pub fn facts(&self) -> Vec<(String, String)> {
         let of = |prefix: &str, values: &BTreeMap<String, Value>| {
-            values.iter().map(|(name, value)| (format!("{prefix}{name}"), plain(value))).collect::<Vec<_>>()
+            values.iter().map(|(name, value)| (harmless(&format!("{prefix}{name}")), harmless(&plain(value)))).collect::<Vec<_>>()
         };
         [of("", &self.system_properties), of("property ", &self.properties), of("", &self.annotations)].concat()
     }
@@ -138,6 +138,55 @@ pub fn filter(typed: &str, from: &str, partition: Option<u64>) -> Tail {
     }
     tail.text = words.join(" ");
     tail
+}
+
+/// How long the stretches are by which messages are counted.
+const STRETCH_MS: i64 = 5_000;
+
+/// Stretches that are kept: a day.
+const STRETCHES_MAX: usize = 17_280;
+
+/// How many messages fit a tail, by when they were sent.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    stretches: BTreeMap<i64, u64>,
+    /// From when on they are counted.
+    since: Option<Moment>,
+}
+
+impl Counts {
+    /// Takes a message in. What it does not show has come just now.
+    pub fn take(&mut self, told: &Told, now: Moment) {
+        let times = told.events.iter().filter_map(|event| event.enqueued_time);
+        for at in times.clone() {
+            *self.stretches.entry(at.0.div_euclid(STRETCH_MS)).or_default() += 1;
+        }
+        if told.sampled_out > 0 {
+            *self.stretches.entry(now.0.div_euclid(STRETCH_MS)).or_default() += told.sampled_out;
+        }
+        self.since = self.since.into_iter().chain(times).chain([now]).min();
+        while self.stretches.len() > STRETCHES_MAX {
+            self.stretches.pop_first();
+        }
+    }
+
+    /// From when on they are counted.
+    #[must_use]
+    pub fn since(&self) -> Option<Moment> {
+        self.since
+    }
+
+    /// In equal stretches of time: at most so many, and none shorter than they are counted by. Each with where it begins.
+    #[must_use]
+    pub fn columns(&self, from: Moment, to: Moment, most: usize) -> Vec<(Moment, u64)> {
+        let span = (to.0 - from.0).max(1);
+        let wide = (span / most.max(1) as i64).max(1).div_euclid(STRETCH_MS).max(1);
+        let mut columns = BTreeMap::<i64, u64>::new();
+        for (stretch, count) in self.stretches.range(from.0.div_euclid(STRETCH_MS)..=to.0.div_euclid(STRETCH_MS)) {
+            *columns.entry(stretch.div_euclid(wide)).or_default() += count;
+        }
+        columns.into_iter().map(|(column, count)| (Moment(column * wide * STRETCH_MS), count)).collect()
+    }
 }
 
 /// The rows of a tail, the newest first.
@@ -236,6 +285,18 @@ mod tests {
         assert_eq!((event.preview().as_str(), event.size(), told.passed_over), (r#"{"a":1}"#, Some(7), 120));
         let facts: Vec<_> = event.facts().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(facts, ["message-id=m", "property level=high", "x=5"]);
+    }
+
+    #[test]
+    fn messages_are_counted_by_when_they_were_sent() {
+        let event = |at: i64| Event { enqueued_time: Some(NOW.plus(at)), ..Event::default() };
+        let mut counts = Counts::default();
+        counts.take(&Told { events: vec![event(-300_000), event(-299_000), event(-10_000)], ..Told::default() }, NOW);
+        counts.take(&Told { events: vec![event(0)], sampled_out: 7, ..Told::default() }, NOW);
+        assert_eq!(counts.since(), Some(NOW.plus(-300_000)));
+        let sums = |from: i64, most| counts.columns(NOW.plus(from), NOW, most).into_iter().map(|(_, count)| count).collect::<Vec<_>>();
+        assert_eq!((sums(-900_000, 180), sums(-60_000, 12)), (vec![2, 1, 8], vec![1, 8]));
+        assert_eq!(sums(-86_400_000, 1).iter().sum::<u64>(), 11, "in however wide stretches");
     }
 
     #[test]

@@ -51,7 +51,7 @@ pub fn manifest(row: &FleetRow, hub: &str) -> Option<String> {
     }
     let text = |text: &str| Value::from(text).to_string();
     let name = object_name(&row.device_id);
-    let mut manifest = format!("---\napiVersion: mooring.dev/v1alpha1\nkind: Device\nmetadata:\n  name: {name}\nspec:\n");
+    let mut manifest = format!("---\napiVersion: mooring.dev/v1alpha1\nkind: Device\nmetadata:\n  name: {}\nspec:\n", plain(&name));
     if name != row.device_id {
         let _ = writeln!(manifest, "  deviceId: {}", text(&row.device_id));
     }
@@ -65,15 +65,34 @@ pub fn manifest(row: &FleetRow, hub: &str) -> Option<String> {
     Some(manifest)
 }
 
-/// A name as Kubernetes has them, which is the id where that is one.
-fn object_name(id: &str) -> String {
-    let letter = |letter: char| {
-        let small = letter.to_ascii_lowercase();
-        if small.is_ascii_alphanumeric() || small == '-' || small == '.' { small } else { '-' }
-    };
-    let name: String = id.chars().map(letter).collect();
-    let name = name.trim_matches(['-', '.']);
-    if name.is_empty() { "device".to_owned() } else { name.to_owned() }
+/// A text as YAML has it: in quotes, unless nobody would take it for a number or a truth.
+pub(super) fn plain(text: &str) -> String {
+    let is_word = text.starts_with(|first: char| first.is_ascii_alphabetic());
+    let means_something = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text);
+    if is_word && !means_something { text.to_owned() } else { Value::from(text).to_string() }
+}
+
+/// A name as Kubernetes has them (RFC 1123, a subdomain), which is the id where that is one. Otherwise one that looks like it, and has at its
+/// end what tells it from all that look the same: by the id alone, so that it is the same in every file.
+pub(super) fn object_name(id: &str) -> String {
+    if is_subdomain(id) {
+        return id.to_owned();
+    }
+    let letter = |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_lowercase() } else { '-' };
+    let name: String = id.chars().take(200).map(letter).collect();
+    let name = name.trim_matches('-');
+    format!("{}-{:08x}", if name.is_empty() { "device" } else { name }, hash(id))
+}
+
+fn is_subdomain(text: &str) -> bool {
+    let letter = |letter: u8| letter.is_ascii_lowercase() || letter.is_ascii_digit() || letter == b'-';
+    let is_label = |label: &str| !label.is_empty() && !label.starts_with('-') && !label.ends_with('-') && label.bytes().all(letter);
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
+/// FNV-1a.
+fn hash(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193))
 }
 
 #[cfg(test)]
@@ -108,11 +127,30 @@ mod tests {
         let odd =
             manifest(&FleetRow { authentication: "certificateAuthority".to_owned(), enabled: false, ..row("Pump#1") }, "plant").unwrap();
         assert!(
-            odd.contains("name: pump-1\n")
+            odd.contains("name: pump-1-a9faedeb\n")
                 && odd.contains("deviceId: \"Pump#1\"\n")
                 && odd.contains("x509CA: {}")
                 && odd.contains("enabled: false")
         );
+    }
+
+    #[test]
+    fn no_two_devices_have_one_name() {
+        let ids = ["pump-1", "Pump#1", "pump#1", "PUMP-1", "pump_1", "-pump-1", "pump-1-", "a..b", "a.-b", "a.b", "#", "$", "(", "Pump.1"];
+        let mut names: Vec<_> = ids.iter().map(|id| object_name(id)).collect();
+        assert!(names.iter().all(|name| is_subdomain(name)), "{names:?}");
+        assert_eq!((names[0].as_str(), names[9].as_str()), ("pump-1", "a.b"));
+        names.sort();
+        names.dedup();
+        assert_eq!(names.len(), ids.len(), "{names:?}");
+        assert!(object_name(&"Ä".repeat(400)).len() <= 253 && is_subdomain(&object_name(&"A".repeat(400))));
+        assert_eq!(hash("foobar"), 0xbf9c_f968);
+    }
+
+    #[test]
+    fn a_name_is_text() {
+        assert!(manifest(&row("123"), "plant").unwrap().contains("  name: \"123\"\n"));
+        assert!(manifest(&row("true"), "plant").unwrap().contains("  name: \"true\"\n"));
     }
 
     #[test]

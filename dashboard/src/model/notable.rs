@@ -2,6 +2,7 @@
 
 use super::change::{Change, Presence, Receipt, Refusal};
 use super::format::{duration, elapsed};
+use super::payload::harmless;
 use super::state::{DeviceState, Look, RECEIPT_LOST, REFUSED, REGISTRY, Tone, command_look, command_word};
 use super::time::Moment;
 use super::words::{disconnect_reason, protocol, sentence};
@@ -22,6 +23,10 @@ pub struct Notable {
 /// The fact, if the change is one: steps on a command's way are not, its end is.
 #[must_use]
 pub fn of(change: &Change, away_since: Option<Moment>, now: Moment) -> Option<Notable> {
+    fact(change, away_since, now).map(|fact| Notable { text: harmless(&fact.text), ..fact })
+}
+
+fn fact(change: &Change, away_since: Option<Moment>, now: Moment) -> Option<Notable> {
     match change {
         Change::Presence(presence) => Some(presence_fact(presence, away_since)),
         Change::Refusal(refusal) => Some(refusal_fact(refusal)),
@@ -30,12 +35,10 @@ pub fn of(change: &Change, away_since: Option<Moment>, now: Moment) -> Option<No
             let tone = command_look(&step.step);
             let took = command.enqueued_time.map(|at| at.millis_until(step.time)).unwrap_or_default();
             let took = if step.step == "Completed" { format!(" in {}", duration(took)) } else { format!(" after {}", elapsed(took)) };
-            ended.then(|| Notable {
-                time: step.time,
-                look: tone,
-                device_id: command.device_id.clone(),
-                text: sentence(&format!("{} {}{took}", command.name(), command_word(&step.step))),
-            })
+            let text = format!("{} {}{took}", command.name(), command_word(&step.step));
+            // A name of somebody's own is written as it is.
+            let text = if command.message_id.is_some() { text } else { sentence(&text) };
+            ended.then(|| Notable { time: step.time, look: tone, device_id: command.device_id.clone(), text })
         }
         Change::Receipt(receipt) => receipt_fact(receipt),
         Change::Deleted(id) => Some(Notable { time: now, look: REGISTRY, device_id: id.clone(), text: "Deleted".to_owned() }),
@@ -89,7 +92,7 @@ mod tests {
 
     const NOW: Moment = Moment(1_795_402_872_000);
 
-    fn fact(text: &str) -> Option<Notable> {
+    fn told(text: &str) -> Option<Notable> {
         let What::Change(change) = parse(text).unwrap().what else { panic!("a change") };
         of(&change, Some(NOW.plus(-218_000)), NOW)
     }
@@ -100,10 +103,10 @@ mod tests {
             r#"{{"kind":"presence","deviceId":"pump","connection":"17","protocol":"mqtt","address":"192.0.2.1","time":"{}","state":"connected","deviceConnected":true}}"#,
             NOW.iso()
         );
-        let connect = fact(&text).unwrap();
+        let connect = told(&text).unwrap();
         assert_eq!((connect.text.as_str(), connect.look.glyph), ("Connected from 192.0.2.1 after 3 m 38 s away", "connected"));
         let text = text.replace(r#""connected","#, r#""disconnected","reason":"KeepAliveTimeout","#);
-        assert_eq!(fact(&text).unwrap().text, "Disconnected: keep-alive timeout");
+        assert_eq!(told(&text).unwrap().text, "Disconnected: keep-alive timeout");
     }
 
     #[test]
@@ -111,16 +114,16 @@ mod tests {
         let text = r#"{"kind":"command","command":{"id":"12","deviceId":"valve","messageId":"open","state":"STATE","enqueuedTime":"2026-11-23T03:00:00.000Z",
             "endedTime":ENDED},"step":{"time":"2026-11-23T03:00:00.212Z","step":"STATE"}}"#;
         let ended = text.replace("STATE", "Completed").replace("ENDED", r#""2026-11-23T03:00:00.212Z""#);
-        assert_eq!(fact(&ended).unwrap().text, "Open completed in 212 ms");
-        assert_eq!(fact(&text.replace("STATE", "Delivered").replace("ENDED", "null")), None);
+        assert_eq!(told(&ended).unwrap().text, "open completed in 212 ms");
+        assert_eq!(told(&text.replace("STATE", "Delivered").replace("ENDED", "null")), None);
     }
 
     #[test]
     fn receipts_are_worth_a_line_when_they_are_lost() {
         let waits =
             r#"{"kind":"receipt","commandId":"12","deviceId":"d","statusCode":"Success","enqueuedTimeUtc":"2026-11-23T03:00:07.2500000Z"}"#;
-        assert_eq!(fact(waits), None);
+        assert_eq!(told(waits), None);
         let lost = waits.replace('}', r#","time":"2026-11-23T03:00:08.000Z","step":"ReceiptLost","reason":"QueueFull"}"#);
-        assert_eq!(fact(&lost).unwrap().text, "Receipt of command 12 lost: QueueFull");
+        assert_eq!(told(&lost).unwrap().text, "Receipt of command 12 lost: QueueFull");
     }
 }

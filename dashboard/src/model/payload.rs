@@ -12,6 +12,9 @@ const TEXT_MAX: usize = 65_536;
 /// Members of one object or array that are shown.
 const MEMBERS_MAX: usize = 200;
 
+/// Values of the whole tree that are shown.
+const NODES_MAX: usize = 2_000;
+
 /// Depth of the tree that is shown: serde_json stops at 128, a screen much earlier.
 const DEPTH_MAX: usize = 32;
 
@@ -63,7 +66,7 @@ pub fn of(bytes: &[u8]) -> Payload {
         return Payload::Empty;
     }
     match (serde_json::from_slice::<Value>(bytes), text(bytes)) {
-        (Ok(value), _) => Payload::Json(node(value, 0)),
+        (Ok(value), _) => Payload::Json(node(value, 0, &mut { NODES_MAX })),
         (Err(_), Some(text)) => Payload::Text(text),
         (Err(_), None) => Payload::Binary,
     }
@@ -80,7 +83,8 @@ pub fn text(bytes: &[u8]) -> Option<String> {
     Some(harmless(text))
 }
 
-/// Text with what can't be seen made visible, and cut where it is too long.
+/// Text with what can't be seen, or turns the direction of writing round, made visible, and cut where it is too long. Everything that a device or a
+/// person has named goes through here before it is shown.
 #[must_use]
 pub fn harmless(text: &str) -> String {
     let mut shown = String::with_capacity(text.len().min(TEXT_MAX));
@@ -135,23 +139,30 @@ pub fn from_base64(text: &str) -> Option<Vec<u8>> {
 }
 
 fn is_deceptive(letter: char) -> bool {
-    matches!(letter, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    matches!(letter, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
         || (letter.is_control() && !matches!(letter, '\n' | '\r' | '\t'))
 }
 
-fn node(value: Value, depth: usize) -> Node {
+/// `left` is how many values may still be shown of all that is there.
+fn node(value: Value, depth: usize, left: &mut usize) -> Node {
+    let mut room = |members: usize| {
+        let shown = members.min(MEMBERS_MAX).min(*left);
+        *left -= shown;
+        (shown, members - shown)
+    };
     match value {
         Value::Object(_) | Value::Array(_) if depth >= DEPTH_MAX => Node::Deeper,
         Value::Object(members) => {
-            let more = members.len().saturating_sub(MEMBERS_MAX);
+            let (shown, more) = room(members.len());
             Node::Object(
-                members.into_iter().take(MEMBERS_MAX).map(|(name, value)| (harmless(&name), node(value, depth + 1))).collect(),
+                members.into_iter().take(shown).map(|(name, value)| (harmless(&name), node(value, depth + 1, left))).collect(),
                 more,
             )
         }
         Value::Array(values) => {
-            let more = values.len().saturating_sub(MEMBERS_MAX);
-            Node::Array(values.into_iter().take(MEMBERS_MAX).map(|value| node(value, depth + 1)).collect(), more)
+            let (shown, more) = room(values.len());
+            Node::Array(values.into_iter().take(shown).map(|value| node(value, depth + 1, left)).collect(), more)
         }
         Value::String(text) => Node::Text(harmless(&text)),
         Value::Number(number) => Node::Number(number.to_string()),
@@ -188,12 +199,20 @@ mod tests {
         assert_eq!(of("user\u{202e}txt.exe".as_bytes()), Payload::Text("user‹U+202E›txt.exe".to_owned()));
         let Payload::Json(Node::Text(text)) = of("\"a\\u0000\u{200b}\"".as_bytes()) else { panic!("a text") };
         assert_eq!(text, "a‹U+0000›‹U+200B›");
+        // Tags, fillers and separators look like nothing, and are somebody else's name.
+        assert_eq!(harmless("pump\u{e0041}\u{3164}\u{2028}"), "pump‹U+E0041›‹U+3164›‹U+2028›");
+        assert_eq!(harmless("Pumpe Süd – 泵 🚰"), "Pumpe Süd – 泵 🚰");
     }
 
     #[test]
     fn large_and_deep_ones_are_cut() {
         let long = format!("[{}]", vec!["1"; 1000].join(","));
         assert!(matches!(of(long.as_bytes()), Payload::Json(Node::Array(shown, 800)) if shown.len() == 200));
+        let wide = format!("[{}]", vec![format!("[{}]", vec!["1"; 199].join(",")); 199].join(","));
+        let Payload::Json(Node::Array(shown, 0)) = of(wide.as_bytes()) else { panic!("an array") };
+        let inside: usize = shown.iter().map(|node| if let Node::Array(inside, _) = node { inside.len() } else { 0 }).sum();
+        assert_eq!(shown.len() + inside, NODES_MAX);
+        assert_eq!(shown[198], Node::Array(Vec::new(), 199), "it says how many there are");
         let deep = "[".repeat(100) + &"]".repeat(100);
         let Payload::Json(mut at) = of(deep.as_bytes()) else { panic!("JSON") };
         let mut depth = 0;

@@ -108,9 +108,11 @@ pub struct Told {
     pub last: Sample,
     /// The last whole second, with every fourth message.
     pub second: Option<Sample>,
+    /// How many messages were left out before this one.
+    pub skipped: u64,
 }
 
-object!(Told { last: "last", second: "second" });
+object!(Told { last: "last", second: "second", skipped: "skipped" });
 
 /// `GET /api/v1/rates`: columns, all of one length.
 #[derive(Clone, Debug, Default)]
@@ -128,8 +130,6 @@ pub struct Columns {
     refusals: BTreeMap<String, Vec<u64>>,
     throttled: Vec<u64>,
     backlog: BacklogColumns,
-    /// How long commands took, over all of the span.
-    pub latency: Latency,
 }
 
 object!(Columns {
@@ -143,8 +143,7 @@ object!(Columns {
     receipts: "receipts",
     refusals: "refusals",
     throttled: "throttled",
-    backlog: "backlog",
-    latency: "latency"
+    backlog: "backlog"
 });
 
 #[derive(Clone, Debug, Default)]
@@ -181,17 +180,6 @@ struct BacklogColumns {
 }
 
 object!(BacklogColumns { enqueued: "enqueued", delivered: "delivered" });
-
-/// How long commands took: how many at most as long as each limit, and one number more for those that took longer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Latency {
-    /// The limits.
-    pub up_to_ms: Vec<u64>,
-    /// From being sent until they were done.
-    pub enqueued_to_completed: Vec<u64>,
-}
-
-object!(Latency { up_to_ms: "upToMs", enqueued_to_completed: "enqueuedToCompleted" });
 
 impl Columns {
     fn samples(&self) -> impl Iterator<Item = (Moment, Sample)> + '_ {
@@ -423,7 +411,7 @@ mod tests {
     fn second(at: i64, connects: u64, lost: &[(&str, u64)]) -> Told {
         let disconnects = lost.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect();
         let second = Sample { time: Some(NOW.plus(at)), connects, disconnects, ..Sample::default() };
-        Told { last: Sample::default(), second: Some(second) }
+        Told { second: Some(second), ..Told::default() }
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! From values to pixels: steps that people can read, and the lines and bars of charts as an SVG path has them.
 
-use std::fmt::Write as _;
-
+use super::format::px;
 use super::time::Moment;
 
 /// The lines of a grid, four at most, at round values: the lowest, the highest, and how far apart.
@@ -49,7 +48,13 @@ fn round_up(value: f64) -> f64 {
     if value <= 0.0 || !value.is_finite() {
         return 1.0;
     }
-    let power = 10_f64.powf(value.log10().floor());
+    let mut power = 1.0;
+    while power * 10.0 <= value {
+        power *= 10.0;
+    }
+    while power > value {
+        power /= 10.0;
+    }
     [1.0, 2.0, 5.0, 10.0].into_iter().map(|factor| factor * power).find(|step| *step >= value * 0.999_999).unwrap_or(power * 10.0)
 }
 
@@ -97,7 +102,10 @@ pub fn time_label(at: Moment, span_ms: u64) -> String {
 pub fn path(points: impl IntoIterator<Item = (f64, f64)>) -> String {
     let mut path = String::new();
     for (x, y) in points {
-        let _ = write!(path, "{}{x:.1} {y:.1}", if path.is_empty() { 'M' } else { 'L' });
+        path.push(if path.is_empty() { 'M' } else { 'L' });
+        path += &px(x);
+        path.push(' ');
+        path += &px(y);
     }
     path
 }
@@ -105,7 +113,7 @@ pub fn path(points: impl IntoIterator<Item = (f64, f64)>) -> String {
 /// The same, down to the ground and closed.
 #[must_use]
 pub fn area(line: &str, from: f64, to: f64, ground: f64) -> String {
-    if line.is_empty() { String::new() } else { format!("{line}L{to:.1} {ground:.1}L{from:.1} {ground:.1}Z") }
+    if line.is_empty() { String::new() } else { format!("{line}L{} {ground}L{} {ground}Z", px(to), px(from), ground = px(ground)) }
 }
 
 /// A line of values, evenly spaced over a width and within a height. With `ground` it begins at zero.
@@ -161,11 +169,11 @@ mod tests {
 
     #[test]
     fn lines_are_drawn_from_left_to_right() {
-        assert_eq!(path([(0.0, 1.0), (2.0, 3.25)]), "M0.0 1.0L2.0 3.2");
-        assert_eq!(area("M0.0 1.0L2.0 3.2", 0.0, 2.0, 10.0), "M0.0 1.0L2.0 3.2L2.0 10.0L0.0 10.0Z");
+        assert_eq!(path([(0.0, 1.0), (2.0, 3.25)]), "M0 1L2 3.3");
+        assert_eq!(area("M0 1L2 3.3", 0.0, 2.0, 10.0), "M0 1L2 3.3L2 10L0 10Z");
         assert_eq!(area("", 0.0, 2.0, 10.0), "");
-        assert_eq!(spark(&[0.0, 10.0], 100.0, 32.0, true), "M0.0 30.0L100.0 3.0");
-        assert_eq!(spark(&[5.0, 5.0], 100.0, 32.0, false), "M0.0 30.0L100.0 30.0");
+        assert_eq!(spark(&[0.0, 10.0], 100.0, 32.0, true), "M0 30L100 3");
+        assert_eq!(spark(&[5.0, 5.0], 100.0, 32.0, false), "M0 30L100 30");
         assert_eq!(spark(&[], 100.0, 32.0, false), "");
     }
 

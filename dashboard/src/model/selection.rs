@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::format::{count, duration, exact};
 use super::hub::ActionResults;
+use super::payload::harmless;
 
 /// A choice.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,7 +87,7 @@ impl Outcome {
                 self.closed += result.connections_closed;
                 self.slowest_ms = self.slowest_ms.max(result.closed_in_ms.filter(|_| result.connections_closed > 0));
             } else {
-                self.failed.push((result.device_id, result.message.unwrap_or_default()));
+                self.failed.push((result.device_id, harmless(&result.message.unwrap_or_default())));
             }
         }
     }
@@ -95,6 +96,26 @@ impl Outcome {
     #[must_use]
     pub fn part(&self) -> f64 {
         (self.done + self.failed.len() as u64) as f64 / self.of.max(1) as f64
+    }
+
+    /// How many were not tried, because it went no further.
+    #[must_use]
+    pub fn not_tried(&self) -> u64 {
+        self.of.saturating_sub(self.done + self.failed.len() as u64)
+    }
+
+    /// What came of it, for those who do not look at it any more.
+    #[must_use]
+    pub fn summary(&self) -> String {
+        let mut said = vec![format!("{} of {} done.", exact(self.done), exact(self.of))];
+        if !self.failed.is_empty() {
+            said.push(format!("{} failed.", exact(self.failed.len() as u64)));
+        }
+        if self.not_tried() > 0 {
+            said.push(format!("{} not tried.", exact(self.not_tried())));
+        }
+        said.extend(self.broken.clone());
+        said.join(" ")
     }
 
     /// What was measured, in a sentence.
@@ -136,6 +157,9 @@ mod tests {
         outcome.add(ActionResults { results: vec![done(0, 900)] });
         assert_eq!(outcome.sentence(), "No connection was open.");
         outcome.add(ActionResults { results: vec![done(8, 212), done(1, 84), not] });
+        assert_eq!((outcome.summary().as_str(), outcome.not_tried()), ("3 of 4 done. 1 failed.", 0));
+        let broken = Outcome { broken: Some("The hub does not answer.".to_owned()), ..Outcome::of(1_200) };
+        assert_eq!(broken.summary(), "0 of 1\u{202f}200 done. 1\u{202f}200 not tried. The hub does not answer.");
         assert_eq!((outcome.sentence().as_str(), outcome.part()), ("9 connections closed, the slowest in 212 ms. 1 not done.", 1.0));
     }
 }

@@ -1,6 +1,27 @@
 //! The first message from a device, in several languages, filled in with this hub's name. No secret is ever in them: the connection string
 //! stays in the environment.
 
+use crate::routes::segment;
+
+/// Whether it can be a device's id. A link may name anything, and what people copy from here and run says nothing but what they read. One that
+/// begins as an option does is for those who know what they do.
+#[must_use]
+pub fn is_device_id(id: &str) -> bool {
+    let allowed = |letter: u8| letter.is_ascii_alphanumeric() || b"-.+%_#*?!(),:;=@$'".contains(&letter);
+    (1..=128).contains(&id.len()) && !id.starts_with('-') && id.bytes().all(allowed)
+}
+
+/// A word that a shell takes as it is: in single quotes, where it has anything that means something to a shell.
+#[must_use]
+pub fn shell(word: &str) -> String {
+    let plain = |letter: u8| letter.is_ascii_alphanumeric() || b"-._:@,+%".contains(&letter);
+    if !word.is_empty() && word.bytes().all(plain) { word.to_owned() } else { format!("'{}'", inside_quotes(word)) }
+}
+
+fn inside_quotes(word: &str) -> String {
+    word.replace('\'', r"'\''")
+}
+
 /// One way to connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Language {
@@ -92,7 +113,9 @@ impl Language {
             Self::Mosquitto => MOSQUITTO,
             Self::Curl => CURL,
         };
-        template.replace("{host}", host).replace("{device}", device)
+        // Those two are for a shell, and have it in single quotes.
+        let quoted = if matches!(self, Self::Mosquitto | Self::Curl) { inside_quotes(device) } else { device.to_owned() };
+        template.replace("{host}", host).replace("{device}", &quoted).replace("{path}", &segment(device))
     }
 }
 
@@ -175,7 +198,7 @@ signature=$(printf '%s\n%s' "$resource" "$expiry" | openssl dgst -sha256 -mac HM
 
 curl --cacert ca.pem -H "Authorization: SharedAccessSignature sr=$resource&sig=$signature&se=$expiry" \
   --data-binary '{"temperature": 21.5}' \
-  'https://{host}/devices/{device}/messages/events?api-version=2021-04-12'
+  'https://{host}/devices/{path}/messages/events?api-version=2021-04-12'
 "#;
 
 #[cfg(test)]
@@ -183,11 +206,30 @@ mod tests {
     use super::*;
 
     #[test]
+    fn no_id_runs_anything() {
+        for (id, word) in
+            [("pump-1", "pump-1"), ("meter:ams.04_127@eu", "meter:ams.04_127@eu"), ("$(reboot)", "'$(reboot)'"), ("a;b", "'a;b'")]
+        {
+            assert_eq!((is_device_id(id), shell(id).as_str()), (true, word));
+        }
+        assert_eq!(
+            (shell("a'b"), shell("#"), shell("a!b*"), shell("")),
+            (r"'a'\''b'".to_owned(), "'#'".into(), "'a!b*'".into(), "''".into())
+        );
+        for id in ["", "a b", "a\"b", "-rf", "a\u{202e}b", "a\nb", "a`b`", "a|b", "a>b", &"a".repeat(129)] {
+            assert!(!is_device_id(id), "{id}");
+        }
+        let program = Language::Curl.program("hub", "a'#b");
+        assert!(program.contains(r"'hub/devices/a'\''#b'") && program.contains("/devices/a%27%23b/messages"), "{program}");
+        assert!(Language::Mosquitto.program("hub", "a'b").contains(r"-i 'a'\''b'"));
+    }
+
+    #[test]
     fn every_place_is_filled() {
         for language in Language::ALL {
             let program = language.program("hub.example", "pump-1");
             assert!(program.contains("hub.example") && program.contains("pump-1"), "{program}");
-            assert!(!program.contains("{host}") && !program.contains("{device}"), "{program}");
+            assert!(!["{host}", "{device}", "{path}"].iter().any(|place| program.contains(place)), "{program}");
             assert_eq!(Language::named(language.name()), Some(language));
         }
     }

@@ -1,7 +1,7 @@
 //! One device's story: connections, refusals, commands with all of their steps, and changes of its identity, merged by time; and what was
 //! the case between two facts.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use super::audit::Entry as Audited;
 use super::change::{Command, Presence, Refusal, Step};
@@ -9,9 +9,13 @@ use super::format::{bytes, count, duration, elapsed};
 use super::hub::Connection;
 use super::json::object;
 use super::order::sorted;
+use super::payload::harmless;
 use super::state::{DeviceState, Look, REFUSED, REGISTRY, Tone, command_look, command_word};
 use super::time::Moment;
 use super::words::{disconnect_reason, disconnect_tone, protocol, sentence};
+
+/// How many facts of each part are kept: the newest.
+const FACTS_MAX: usize = 1_000;
 
 /// Which part of the story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -85,6 +89,14 @@ pub struct Entry {
     pub steps: Vec<WayStep>,
 }
 
+impl Entry {
+    /// People and devices have a say in these.
+    fn say_what_is_there(&mut self) {
+        (self.text, self.meta) = (harmless(&self.text), harmless(&self.meta));
+        self.steps.iter_mut().for_each(|step| step.meta = harmless(&step.meta));
+    }
+}
+
 /// A step of a command's way, in words.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WayStep {
@@ -136,11 +148,11 @@ object!(Told { connection: "connection", command: "command", refusal: "refusal",
 /// What is known of a device's past.
 #[derive(Clone, Debug, Default)]
 pub struct Story {
-    /// By boot and number.
-    connections: BTreeMap<(String, String), Connection>,
+    /// By when it came, and its number, which is good for one life of the hub.
+    connections: BTreeMap<(Moment, String), Connection>,
     /// By number.
     commands: BTreeMap<u64, Command>,
-    refusals: Vec<Refusal>,
+    refusals: VecDeque<Refusal>,
     /// By when and what: a list has them without their numbers.
     registry: BTreeMap<(Moment, String), Audited>,
 }
@@ -157,33 +169,33 @@ impl Story {
 
     /// A connection, as a list or a change has it; what is newer of it counts.
     pub fn connection(&mut self, connection: Connection) {
-        let key = (connection.boot.clone(), connection.connection.clone());
+        let key = (connection.connected_time, connection.connection.clone());
         let known = self.connections.entry(key).or_insert_with(|| connection.clone());
         if known.disconnected_time.is_none() {
             *known = connection;
         }
+        while self.connections.len() > FACTS_MAX {
+            self.connections.pop_first();
+        }
     }
 
-    /// A connect or a disconnect, as it is told in this life of the hub.
-    pub fn presence(&mut self, presence: &Presence, boot: &str) {
-        let key = (boot.to_owned(), presence.connection.clone());
-        let ended = (!presence.is_connect()).then_some(presence.time);
-        match self.connections.get_mut(&key) {
-            Some(known) if known.disconnected_time.is_none() => {
-                known.disconnected_time = ended;
-                known.reason.clone_from(&presence.reason);
-            }
-            None if presence.is_connect() => self.connection(Connection {
-                boot: key.0,
-                connection: key.1,
+    /// A connect or a disconnect, as it is told while it happens.
+    pub fn presence(&mut self, presence: &Presence) {
+        if presence.is_connect() {
+            return self.connection(Connection {
+                connection: presence.connection.clone(),
                 protocol: presence.protocol.clone(),
                 address: presence.address.clone(),
                 connected_time: presence.time,
                 disconnected_time: None,
                 reason: None,
-            }),
-            // One that began before all that is known here: its record is in the list.
-            _ => {}
+            });
+        }
+        // Of one that began before all that is known here the record is in the list.
+        let is_it = |known: &&mut Connection| known.connection == presence.connection && known.disconnected_time.is_none();
+        if let Some(known) = self.connections.values_mut().rev().find(is_it) {
+            known.disconnected_time = Some(presence.time);
+            known.reason.clone_from(&presence.reason);
         }
     }
 
@@ -191,6 +203,9 @@ impl Story {
     pub fn command(&mut self, command: Command, step: Option<Step>) {
         let Ok(number) = command.id.parse() else { return };
         self.commands.entry(number).or_default().learn(command, step);
+        while self.commands.len() > FACTS_MAX {
+            self.commands.pop_first();
+        }
     }
 
     /// A step of a command's receipt.
@@ -206,14 +221,22 @@ impl Story {
         // A list has the port besides.
         let same = |known: &Refusal| known.time == refusal.time && known.reason == refusal.reason;
         if !self.refusals.iter().any(same) {
-            self.refusals.push(refusal);
+            self.refusals.push_back(refusal);
+        }
+        if self.refusals.len() > FACTS_MAX {
+            self.refusals = sorted(self.refusals.drain(..).collect(), |one: &Refusal, other| one.time.cmp(&other.time)).into();
+            self.refusals.pop_front();
         }
     }
 
-    /// What somebody did to it. Commands have entries of their own.
+    /// What somebody did to it.
     pub fn recorded(&mut self, entry: Audited) {
-        if !entry.action.starts_with("Command") {
+        // Commands have entries of their own, and whoever looks at this page reads messages.
+        if !entry.action.starts_with("Command") && entry.action != "BodiesRead" {
             self.registry.insert((entry.time.unwrap_or_default(), entry.action.clone()), entry);
+        }
+        while self.registry.len() > FACTS_MAX {
+            self.registry.pop_first();
         }
     }
 
@@ -225,7 +248,7 @@ impl Story {
             until: connection.disconnected_time,
             reason: connection.reason.clone(),
         };
-        sorted(self.connections.values().map(of).collect(), |one: &Span, other| one.from.cmp(&other.from))
+        self.connections.values().map(of).collect()
     }
 
     /// Whether it was connected at that time.
@@ -245,18 +268,23 @@ impl Story {
     /// Everything, the newest first.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
-        let spans = self.spans();
-        let mut entries: Vec<_> = self.connections.values().flat_map(|connection| connection_entries(connection, &spans)).collect();
+        let mut entries = Vec::new();
+        // Until when it was last connected, of all the connections before.
+        let mut before = None::<Moment>;
+        for connection in self.connections.values() {
+            entries.extend(connection_entries(connection, before));
+            before = before.max(connection.disconnected_time);
+        }
         entries.extend(self.commands.values().filter_map(command_entry));
         entries.extend(self.refusals.iter().map(refusal_entry));
         entries.extend(self.registry.values().map(audit_entry));
+        entries.iter_mut().for_each(Entry::say_what_is_there);
         sorted(entries, |one, other| other.time.cmp(&one.time).then_with(|| other.key.cmp(&one.key)))
     }
 }
 
-fn connection_entries(connection: &Connection, spans: &[Span]) -> Vec<Entry> {
-    let key = format!("connection {} {}", connection.boot, connection.connection);
-    let before = spans.iter().filter(|span| span.from < connection.connected_time).filter_map(|span| span.until).max();
+fn connection_entries(connection: &Connection, before: Option<Moment>) -> Vec<Entry> {
+    let key = format!("connection {} {}", connection.connected_time.0, connection.connection);
     let away = before.filter(|until| *until <= connection.connected_time);
     let mut entries = vec![Entry {
         key: format!("{key} begins"),
@@ -338,7 +366,8 @@ fn command_entry(command: &Command) -> Option<Entry> {
         time: command.ended_time.unwrap_or(begun),
         kind: Kind::Command,
         look: command_look(&command.state),
-        text: sentence(&text),
+        // A name of somebody's own is written as it is.
+        text: if command.message_id.is_some() { text } else { sentence(&text) },
         meta,
         side,
         steps,
@@ -368,7 +397,6 @@ mod tests {
 
     fn connection(number: &str, from: i64, until: Option<(i64, &str)>) -> Connection {
         Connection {
-            boot: "3".to_owned(),
             connection: number.to_owned(),
             protocol: "mqtt".to_owned(),
             address: "192.0.2.1".to_owned(),
@@ -413,7 +441,7 @@ mod tests {
         assert_eq!(
             texts,
             [
-                ("Set-point waits for the device", ""),
+                ("set-point waits for the device", ""),
                 ("Connected", "after 20 s away"),
                 ("Connection attempt refused", ""),
                 ("Disconnected: keep-alive timeout", "was on for 30 s"),
@@ -437,13 +465,32 @@ mod tests {
             reason: reason.map(str::to_owned),
             device_connected: reason.is_none(),
         };
-        story.presence(&presence("7", 0, Some("ConnectionLost")), "3");
+        story.presence(&presence("7", 0, Some("ConnectionLost")));
         assert_eq!(story.spans(), [], "its beginning is not known");
-        story.presence(&presence("8", 0, None), "3");
-        story.presence(&presence("8", 5_000, Some("TakenOver")), "3");
-        story.presence(&presence("8", 0, None), "3");
+        story.presence(&presence("8", 0, None));
+        story.connection(Connection { connection: "8".to_owned(), connected_time: NOW, ..connection("8", 0, None) });
+        story.presence(&presence("8", 5_000, Some("TakenOver")));
+        story.presence(&presence("8", 0, None));
         let [span] = story.spans().try_into().unwrap();
-        assert_eq!((span.until, span.reason.as_deref()), (Some(NOW.plus(5_000)), Some("TakenOver")));
+        assert_eq!((span.until, span.reason.as_deref()), (Some(NOW.plus(5_000)), Some("TakenOver")), "told by two, it is one");
+        // Another life of the hub counts anew.
+        story.presence(&presence("8", 60_000, None));
+        story.presence(&presence("8", 61_000, Some("ConnectionLost")));
+        let untils: Vec<_> = story.spans().into_iter().map(|span| span.until).collect();
+        assert_eq!(untils, [Some(NOW.plus(5_000)), Some(NOW.plus(61_000))]);
+    }
+
+    #[test]
+    fn a_device_that_flaps_for_days_has_its_newest_facts() {
+        let mut story = Story::default();
+        for at in 0..3 * FACTS_MAX as i64 {
+            story.connection(connection(&at.to_string(), at * 10, Some((at * 10 + 5, "ConnectionLost"))));
+            story.refusal(Refusal { time: NOW.plus(at), ..Refusal::default() });
+        }
+        let entries = story.entries();
+        assert_eq!(entries.len(), 3 * FACTS_MAX);
+        assert_eq!(entries[1].side, "after 0 s away");
+        assert!(story.refusals.iter().all(|refusal| refusal.time >= NOW.plus(2 * FACTS_MAX as i64)));
     }
 
     #[test]
@@ -455,7 +502,7 @@ mod tests {
         story.command(command("Completed", Some(212)), Some(step(212, "Completed")));
         story.command(Command { steps: vec![step(0, "Enqueued"), step(212, "Completed")], ..command("Invisible", None) }, None);
         let entry = story.entries().into_iter().find(|entry| entry.kind == Kind::Command).unwrap();
-        assert_eq!((entry.text.as_str(), entry.side.as_str(), entry.steps.len()), ("Set-point completed", "212 ms", 2));
+        assert_eq!((entry.text.as_str(), entry.side.as_str(), entry.steps.len()), ("set-point completed", "212 ms", 2));
         let refusal = |address: &str| Refusal {
             claimed: "d".to_owned(),
             time: NOW,

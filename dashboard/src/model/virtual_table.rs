@@ -80,12 +80,13 @@ pub const PAGE: usize = 500;
 /// Pages that are kept: what was looked at last.
 const PAGES_MAX: usize = 40;
 
-/// The rows of a list that have been fetched, by pages of a keyset: each page can be asked for with the key that the one before it gave.
+/// The rows of a list that have been fetched, by pages of a keyset: each page is asked for with the key that the one before it gave, or, where that has
+/// not been looked at, by how many rows are in front of it.
 #[derive(Clone, Debug)]
 pub struct Pages<T> {
     rows: BTreeMap<usize, Vec<T>>,
-    /// Behind what page the next begins; the first needs none. Kept for all pages: keys are small.
-    keys: Vec<Option<String>>,
+    /// Behind what a page begins. Kept of all pages: keys are small.
+    keys: BTreeMap<usize, String>,
     /// The order in which pages were looked at, the latest last.
     looked_at: Vec<usize>,
     total: usize,
@@ -98,11 +99,13 @@ pub struct Wanted {
     pub page: usize,
     /// The key behind which it begins.
     pub after: Option<String>,
+    /// How many rows to leave out, when there is no key.
+    pub skip: usize,
 }
 
 impl<T> Default for Pages<T> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), keys: vec![None], looked_at: Vec::new(), total: 0 }
+        Self { rows: BTreeMap::new(), keys: BTreeMap::new(), looked_at: Vec::new(), total: 0 }
     }
 }
 
@@ -119,27 +122,47 @@ impl<T> Pages<T> {
         self.rows.get(&(index / PAGE))?.get(index % PAGE)
     }
 
-    /// Behind what a page begins; `None` when that is not known yet, or the page has not been fetched.
-    #[must_use]
-    pub fn key(&self, page: usize) -> Option<Option<String>> {
-        self.keys.get(page).filter(|_| self.rows.contains_key(&page)).cloned()
+    /// Whether one of these rows, as far as they are here, is what somebody looks for.
+    pub fn any(&self, rows: &Range<usize>, is: impl Fn(&T) -> bool) -> bool {
+        rows.clone().filter_map(|index| self.row(index)).any(is)
     }
 
-    /// The first page that is missing of these rows. Far down it is the next whose key is known: pages in between are gone through.
+    /// A page that has been fetched, to be fetched anew.
+    #[must_use]
+    pub fn again(&self, page: usize) -> Option<Wanted> {
+        self.rows.contains_key(&page).then(|| self.ask(page))
+    }
+
+    /// The first page that is missing of these rows.
     #[must_use]
     pub fn wanted(&self, rows: &Range<usize>) -> Option<Wanted> {
         let pages = rows.start / PAGE..=rows.end.saturating_sub(1).max(rows.start) / PAGE;
         let missing = pages.into_iter().find(|page| !self.rows.contains_key(page) && page * PAGE < self.total.max(1))?;
-        let page = missing.min(self.keys.len() - 1);
-        Some(Wanted { page, after: self.keys.get(page).cloned().flatten() })
+        Some(self.ask(missing))
+    }
+
+    fn ask(&self, page: usize) -> Wanted {
+        let after = self.keys.get(&page).cloned();
+        Wanted { page, skip: if after.is_some() { 0 } else { page * PAGE }, after }
+    }
+
+    /// Takes what is new of a page's rows, each where it is: somebody may be about to press one.
+    pub fn renew(&mut self, page: usize, rows: Vec<T>, is_same: impl Fn(&T, &T) -> bool) {
+        let Some(known) = self.rows.get_mut(&page) else { return };
+        for row in rows {
+            if let Some(known) = known.iter_mut().find(|known| is_same(known, &row)) {
+                *known = row;
+            }
+        }
     }
 
     /// Takes a page in, with the key of the one behind it (none: this was the last) and how many rows there are in all.
     pub fn put(&mut self, page: usize, rows: Vec<T>, next: Option<String>, total: usize) {
-        let end = page * PAGE + rows.len();
-        self.total = if next.is_some() { total.max(end) } else { end };
-        if let (Some(next), true) = (next, page + 1 == self.keys.len()) {
-            self.keys.push(Some(next));
+        // A page without rows says nothing of where the end is: the list has become shorter.
+        let end = if rows.is_empty() { 0 } else { page * PAGE + rows.len() };
+        self.total = if next.is_some() || rows.is_empty() { total.max(end) } else { end };
+        if let Some(next) = next {
+            self.keys.insert(page + 1, next);
         }
         self.rows.insert(page, rows);
         self.looked_at.retain(|looked| *looked != page);
@@ -194,16 +217,32 @@ mod tests {
     }
 
     #[test]
-    fn pages_are_fetched_by_the_key_of_the_one_before() {
+    fn pages_are_fetched_by_the_key_of_the_one_before_or_by_how_many_are_in_front() {
         let mut pages = Pages::default();
-        assert_eq!(pages.wanted(&(0..30)), Some(Wanted { page: 0, after: None }));
+        assert_eq!(pages.wanted(&(0..30)), Some(Wanted { page: 0, after: None, skip: 0 }));
         pages.put(0, (0..PAGE).collect(), Some("k1".to_owned()), 2000);
         assert_eq!((pages.wanted(&(0..30)), pages.total()), (None, 2000));
+        assert_eq!(pages.wanted(&(600..630)), Some(Wanted { page: 1, after: Some("k1".to_owned()), skip: 0 }));
         // Far down the keys in between are not known.
-        assert_eq!(pages.wanted(&(1900..1930)), Some(Wanted { page: 1, after: Some("k1".to_owned()) }));
+        assert_eq!(pages.wanted(&(1900..1930)), Some(Wanted { page: 3, after: None, skip: 1500 }));
+        pages.put(3, (3 * PAGE..4 * PAGE).collect(), None, 2000);
+        assert_eq!((pages.wanted(&(1900..1930)), pages.again(3)), (None, Some(Wanted { page: 3, after: None, skip: 1500 })));
+        assert_eq!(pages.again(2), None);
+        // Somebody has made the list shorter meanwhile.
+        pages.put(3, Vec::new(), None, 1000);
+        assert_eq!(pages.total(), 1000);
         pages.put(1, (PAGE..2 * PAGE).collect(), None, 2000);
         assert_eq!((pages.total(), pages.row(2 * PAGE - 1), pages.row(2 * PAGE)), (2 * PAGE, Some(&(2 * PAGE - 1)), None));
         assert_eq!(pages.wanted(&(390..900)), None);
+        assert!(pages.any(&(10..20), |row| *row == 19) && !pages.any(&(10..20), |row| *row == 20) && !pages.any(&(5000..5010), |_| true));
+    }
+
+    #[test]
+    fn rows_that_somebody_points_at_stay_where_they_are() {
+        let mut pages = Pages::default();
+        pages.put(0, vec![("pump", 1), ("valve", 1)], None, 2);
+        pages.renew(0, vec![("valve", 2), ("gate", 2), ("pump", 2)], |one, other| one.0 == other.0);
+        assert_eq!((pages.row(0), pages.row(1), pages.row(2)), (Some(&("pump", 2)), Some(&("valve", 2)), None));
     }
 
     #[test]
@@ -220,7 +259,7 @@ mod tests {
             pages.put(page, vec![(); PAGE], Some(format!("k{}", page + 1)), 100_000);
         }
         assert_eq!(pages.rows.len(), PAGES_MAX);
-        assert_eq!(pages.wanted(&(10..20)), Some(Wanted { page: 0, after: None }));
-        assert_eq!(pages.wanted(&(PAGE * 5..PAGE * 5 + 1)), Some(Wanted { page: 5, after: Some("k5".to_owned()) }));
+        assert_eq!(pages.wanted(&(10..20)), Some(Wanted { page: 0, after: None, skip: 0 }));
+        assert_eq!(pages.wanted(&(PAGE * 5..PAGE * 5 + 1)), Some(Wanted { page: 5, after: Some("k5".to_owned()), skip: 0 }));
     }
 }

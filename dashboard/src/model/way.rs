@@ -20,6 +20,8 @@ pub struct Way {
     pub end: f64,
     /// Whether it was with the device at all.
     pub flew: bool,
+    /// Whether it is known how long it was in the queue and how long with the device: lists do not say.
+    pub divided: bool,
     /// Here its receipt was read.
     pub read: Option<f64>,
     /// How it ended, or where it is.
@@ -53,6 +55,7 @@ impl Way {
             queued: waterfall(delivered.unwrap_or(total)),
             end: waterfall(total),
             flew: delivered.is_some(),
+            divided: delivered.is_some() || command.delivery_count == 0 || command.state == "Enqueued",
             read: read.map(waterfall),
             look: command_look(&command.state),
             label: said.join(" ").replace(" ,", ","),
@@ -62,7 +65,11 @@ impl Way {
     /// How the stretch in the queue is drawn: what ran out there has its own colour.
     #[must_use]
     pub fn queued_class(&self) -> &'static str {
-        if self.look.tone == Tone::Late { "waterfall__queued waterfall__queued--late" } else { "waterfall__queued" }
+        match (self.divided, self.look.tone) {
+            (false, _) => "waterfall__queued waterfall__queued--unknown",
+            (true, Tone::Late) => "waterfall__queued waterfall__queued--late",
+            (true, _) => "waterfall__queued",
+        }
     }
 
     /// How the stretch with the device is drawn.
@@ -115,5 +122,19 @@ mod tests {
     fn what_ran_out_in_the_queue_looks_so() {
         let way = Way::of(&command("Expired", Some(600_000), Vec::new()), BEGUN);
         assert_eq!((way.flew, way.queued_class()), (false, "waterfall__queued waterfall__queued--late"));
+    }
+
+    #[test]
+    fn a_list_does_not_say_where_it_was() {
+        let listed = |state: &str, ended, delivery_count| Command { delivery_count, ..command(state, ended, Vec::new()) };
+        for (command, divided) in [
+            (listed("Completed", Some(212), 1), false),
+            (listed("Invisible", None, 1), false),
+            (listed("Enqueued", None, 1), true),
+            (listed("Expired", Some(212), 0), true),
+        ] {
+            let way = Way::of(&command, BEGUN.plus(500));
+            assert_eq!((way.divided, way.queued_class().ends_with("unknown")), (divided, !divided), "{command:?}");
+        }
     }
 }

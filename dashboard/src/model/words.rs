@@ -105,11 +105,11 @@ pub fn authentication(name: &str) -> &str {
     }
 }
 
-/// With a capital in front, at the beginning of a line.
+/// With a capital in front, at the beginning of a line: of the letters that our own words begin with.
 #[must_use]
 pub fn sentence(text: &str) -> String {
     let mut letters = text.chars();
-    letters.next().map_or_else(String::new, |first| first.to_uppercase().chain(letters).collect())
+    letters.next().map_or_else(String::new, |first| std::iter::once(first.to_ascii_uppercase()).chain(letters).collect())
 }
 
 /// An id's head and its last eight characters, which tell siblings apart; short ones are all head.
@@ -152,7 +152,7 @@ mod tests {
     fn a_sentence_begins_with_a_capital() {
         assert_eq!(
             (sentence("keep-alive timeout").as_str(), sentence("").as_str(), sentence("über").as_str()),
-            ("Keep-alive timeout", "", "Über")
+            ("Keep-alive timeout", "", "über")
         );
     }
 }

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use crate::api::{Failure, get};
-use crate::browser::Place;
+use crate::browser::{Later, Place};
 use crate::model::audit::{Entry, Page};
 use crate::model::change::Change;
 use crate::model::format::{NOTHING, count};
@@ -19,6 +19,9 @@ use crate::world::World;
 
 /// Rows at first, and how many more each time.
 const ROWS: &str = "100";
+
+/// Rows that stay when new ones come: whoever looks all day is shown what is new, and asks for what is older.
+const KEPT: usize = 200;
 
 /// How long somebody types before the hub is asked.
 const TYPED: std::time::Duration = std::time::Duration::from_millis(300);
@@ -109,7 +112,12 @@ impl Found {
             self.entries.update(|entries| {
                 let entries = entries.get_or_insert_default();
                 let fresh: Vec<_> = new.into_iter().filter(|entry| entries.iter().all(|known| known.id != entry.id)).collect();
+                let room = entries.len().max(KEPT);
                 entries.splice(0..0, fresh);
+                if entries.len() > room {
+                    entries.truncate(room);
+                    self.next.set(entries.last().map(|entry| entry.id.clone()));
+                }
             });
         }
     }
@@ -142,14 +150,10 @@ impl Found {
 fn Typed(name: &'static str, label: &'static str, icon: &'static str) -> impl IntoView {
     let place: Place = expect_context();
     let value = move || place.query.with(|query| query.get(name).unwrap_or_default().to_owned());
-    let timer = StoredValue::new(None::<TimeoutHandle>);
+    let later = Later::new();
     let input = move |event| {
         let text = event_target_value(&event).trim().to_owned();
-        if let Some(timer) = timer.get_value() {
-            timer.clear();
-        }
-        let later = move || place.filter(&place.query.get_untracked().with(name, text.clone()));
-        timer.set_value(set_timeout_with_handle(later, TYPED).ok());
+        later.run(TYPED, move || place.filter(&place.query.get_untracked().with(name, text)));
     };
     view! {
         <label class="search">

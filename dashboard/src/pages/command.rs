@@ -8,6 +8,7 @@ use crate::app::Who;
 use crate::browser::Place;
 use crate::model::change::{Change, Command as Found};
 use crate::model::format::{bytes, count};
+use crate::model::payload::harmless;
 use crate::model::state::{ALERT, DeviceState, command_look, command_word};
 use crate::model::words::sentence;
 use crate::parts::id::DeviceLink;
@@ -53,16 +54,21 @@ pub fn Command(
         }
         missed
     });
+    // What is drawn once is kept: a step more is no reason to ask for the payload again.
+    let is_found = Memo::new(move |_| found.with(|found| matches!(found, Some(Ok(_)))));
     let body = move || {
-        match found.get() {
-        None => view! { <Skeleton /> }.into_any(),
-        Some(Err(failure)) if failure.status == 404 => view! {
-            <section class="panel"><Empty heading="The hub knows no such command"><p><a class="btn" href=Route::Commands.path()>"All commands"</a></p></Empty></section>
+        if is_found.get() {
+            let command = Memo::new(move |_| found.get().and_then(Result::ok).unwrap_or_default());
+            return view! { <Whole command /> }.into_any();
         }
-        .into_any(),
-        Some(Err(failure)) => view! { <Notice look=ALERT text="The command can't be shown".to_owned() more=failure.text /> }.into_any(),
-        Some(Ok(command)) => view! { <Whole command /> }.into_any(),
-    }
+        match found.get().map(Result::err) {
+            Some(Some(failure)) if failure.status == 404 => view! {
+                <section class="panel"><Empty heading="The hub knows no such command"><p><a class="btn" href=Route::Commands.path()>"All commands"</a></p></Empty></section>
+            }
+            .into_any(),
+            Some(Some(failure)) => view! { <Notice look=ALERT text="The command can't be shown".to_owned() more=failure.text /> }.into_any(),
+            _ => view! { <Skeleton /> }.into_any(),
+        }
     };
     let title = move || {
         found.with(|found| found.as_ref().and_then(|found| found.as_ref().ok()).map(Found::name)).unwrap_or_else(|| format!("Command {id}"))
@@ -84,19 +90,20 @@ pub fn Command(
 }
 
 #[component]
-fn Whole(command: Found) -> impl IntoView {
-    let Found { device_id, id, sent_by, ack, size_bytes, delivery_count, expiry_time, steps, .. } = command.clone();
+fn Whole(command: Memo<Found>) -> impl IntoView {
+    let Found { device_id, id, sent_by, ack, size_bytes, expiry_time, .. } = command.get_untracked();
     let aside = || view! { <span class="panel__note">"logarithmic: time since it was enqueued"</span> };
-    let (again, path) = (command.can_be_sent_again, format!("/commands/{}", segment(&command.id)));
-    let by = sent_by.clone();
+    let path = format!("/commands/{}", segment(&id));
+    let steps = move || command.with(|command| view! { <Steps steps=command.steps.clone() sent_by=command.sent_by.clone() /> });
+    let deliveries = move || command.with(|command| count(command.delivery_count, "time", "times"));
     view! {
         <div class="grid">
             <div class="stack col-8">
                 <Panel heading="Its way".to_owned() aside>
-                    <div class="panel__body"><Axis /><Track command=Signal::stored(command) /></div>
-                    <div class="waterfall__steps"><Steps steps sent_by=by /></div>
+                    <div class="panel__body"><Axis /><Track command /></div>
+                    <div class="waterfall__steps">{move || steps()}</div>
                 </Panel>
-                <Content again path />
+                <Content command path />
             </div>
             <div class="stack col-4">
                 <Panel heading="Command".to_owned()>
@@ -104,10 +111,10 @@ fn Whole(command: Found) -> impl IntoView {
                         <dl class="facts facts--rows">
                             <Fact name="Device"><DeviceLink id=device_id /></Fact>
                             <Fact name="Number"><span class="id">{id}</span></Fact>
-                            <Fact name="Sent by">{sent_by}</Fact>
+                            <Fact name="Sent by">{harmless(&sent_by)}</Fact>
                             <Fact name="Receipt">{ack}</Fact>
                             <Fact name="Size">{bytes(size_bytes)}</Fact>
-                            <Fact name="Delivered">{count(delivery_count, "time", "times")}</Fact>
+                            <Fact name="Delivered">{move || deliveries()}</Fact>
                             <Fact name="Expires">{expiry_time.map(|time| view! { <At time /> })}</Fact>
                         </dl>
                     </div>
@@ -120,18 +127,29 @@ fn Whole(command: Found) -> impl IntoView {
 
 /// What it says, for those who may read it; and once more, if it did not arrive.
 #[component]
-fn Content(path: String, again: bool) -> impl IntoView {
+fn Content(path: String, command: Memo<Found>) -> impl IntoView {
     let who: Who = expect_context();
     let toasts: Toasts = expect_context();
     let place: Place = expect_context();
     let content = RwSignal::new(None::<Result<Vec<u8>, Failure>>);
     let (of_content, of_again) = (format!("{path}/content"), path + "/send-again");
     let may = who.may("Bodies");
-    if may {
-        spawn_local(async move { drop(content.try_set(Some(get_bytes(&of_content).await))) });
-    }
+    let kept = Memo::new(move |_| command.with(Found::has_content));
+    // Once: it does not change, and what is here stays when the hub lets go of it.
+    Effect::new(move |_| {
+        if kept.get() && may && content.with_untracked(Option::is_none) {
+            let path = of_content.clone();
+            spawn_local(async move { drop(content.try_set(Some(get_bytes(&path).await))) });
+        }
+    });
+    let busy = RwSignal::new(false);
+    let of_again = StoredValue::new(of_again);
     let send = move |_| {
-        let path = of_again.clone();
+        if busy.get_untracked() {
+            return;
+        }
+        busy.set(true);
+        let path = of_again.get_value();
         spawn_local(async move {
             match post::<Found>(&path, &[], &[]).await {
                 Ok(sent) => {
@@ -140,23 +158,34 @@ fn Content(path: String, again: bool) -> impl IntoView {
                 }
                 Err(failure) => toasts.failed("Not sent again", failure.text),
             }
+            let _ = busy.try_set(false);
         });
     };
-    let can = again && who.may("Commands");
+    let sent = Memo::new(move |_| command.with(Found::sent_again_as));
+    let can = Memo::new(move |_| command.with(|command| command.can_be_sent_again) && who.may("Commands"));
     let aside = move || {
-        let send = send.clone();
-        can.then(|| view! { <button class="btn btn--small" type="button" on:click=send><Icon name="refresh" />"Send again"</button> })
+        match (sent.get(), can.get()) {
+        (Some(number), _) => {
+            let to = Route::Command(number.clone()).path();
+            view! { <a class="btn btn--quiet btn--small" href=to>{format!("Sent again as {number}")}</a> }.into_any()
+        }
+        (None, true) => view! { <button class="btn btn--small" type="button" aria-busy=move || busy.get().to_string() disabled=move || busy.get() on:click=send><Icon name="refresh" />"Send again"</button> }.into_any(),
+        (None, false) => ().into_any(),
+    }
     };
     let shown = move || match content.get() {
         _ if !may => {
             view! { <Notice look=DeviceState::Disabled.look() text="Your account may not read what messages say".to_owned() /> }.into_any()
         }
-        None => view! { <Skeleton /> }.into_any(),
+        None if kept.get() => view! { <Skeleton /> }.into_any(),
+        None => not_kept(),
         Some(Ok(content)) => view! { <PayloadView content /> }.into_any(),
-        Some(Err(failure)) if failure.status == 404 => {
-            view! { <p class="dim">"It is not kept once the command is completed."</p> }.into_any()
-        }
+        Some(Err(failure)) if failure.status == 404 => not_kept(),
         Some(Err(failure)) => view! { <Notice look=ALERT text="Its content can't be shown".to_owned() more=failure.text /> }.into_any(),
     };
     view! { <Panel heading="Payload".to_owned() aside><div class="panel__body stack">{move || shown()}</div></Panel> }.into_any()
+}
+
+fn not_kept() -> AnyView {
+    view! { <p class="dim">"It is not kept once the command is completed."</p> }.into_any()
 }

@@ -34,8 +34,9 @@ pub fn Compose(
         }
         busy.set(true);
         let id = id.clone();
+        let request = message.request();
         spawn_local(async move {
-            match message.send(&id).await {
+            match request.send(&id).await {
                 Ok(command) => {
                     let more = if connected.try_get_untracked() == Some(true) {
                         "It is on its way: the timeline shows each step."

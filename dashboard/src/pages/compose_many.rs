@@ -36,7 +36,7 @@ pub fn ComposeMany() -> impl IntoView {
     let who: Who = expect_context();
     let place: Place = expect_context();
     let message = Message::new();
-    let given = place.query.with_untracked(|query| query.get("device").unwrap_or_default().replace(',', "\n"));
+    let given = place.query.with_untracked(|query| query.all("device").join("\n"));
     let text = RwSignal::new(given);
     let ids = Memo::new(move |_| {
         let ids: Vec<String> = text.with(|text| text.split_whitespace().map(str::to_owned).collect());
@@ -54,10 +54,12 @@ pub fn ComposeMany() -> impl IntoView {
     let send = move || {
         sure.set(false);
         let ids = ids.get_untracked();
+        // All get the same, whatever is typed meanwhile.
+        let request = message.request();
         progress.set(Some(Progress { of: ids.len(), ..Progress::default() }));
         spawn_local(async move {
             for id in ids {
-                let answer = message.send(&id).await;
+                let answer = request.send(&id).await;
                 let going = progress.try_update(|progress| {
                     let at = progress.get_or_insert_default();
                     match answer {
@@ -97,7 +99,7 @@ pub fn ComposeMany() -> impl IntoView {
         <div class="grid">
             <div class="stack col-7">
                 <Panel heading="Command".to_owned()>
-                    <form class="panel__body form" on:submit=submit>
+                    <form class="panel__body" on:submit=submit><fieldset class="form" disabled=move || busy()>
                         <label class="field">
                             <span class="field__label">"Devices"</span>
                             <textarea class="input input--mono" rows="6" spellcheck="false" placeholder="one id on each line" aria-invalid=move || too_many().to_string() bind:value=text></textarea>
@@ -108,7 +110,7 @@ pub fn ComposeMany() -> impl IntoView {
                             <span class="field__hint">{move || hint()}</span>
                             <button class="btn btn--primary" type="submit" aria-busy=move || busy().to_string() disabled=move || !ready()><Icon name="commands" />{move || format!("Send to {}", many())}</button>
                         </div>
-                    </form>
+                    </fieldset></form>
                 </Panel>
             </div>
             <div class="stack col-5"><Result progress /></div>

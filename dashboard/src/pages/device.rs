@@ -6,26 +6,41 @@ use leptos::task::spawn_local;
 use super::compose::Compose;
 use super::credentials::Credentials;
 use super::device_actions::Actions;
+use super::device_manifest::Manifest;
+use super::device_messages::{Messages, follow};
 use crate::api::{Failure, get};
 use crate::browser::Place;
 use crate::link::ask::Ask;
-use crate::model::change::{Change, Device as Identity, Step, What, parse};
+use crate::link::client::Subscription;
+use crate::model::audit::Entry;
+use crate::model::change::{Change, Command, Device as Identity, Step, What, parse};
+use crate::model::event::Counts;
 use crate::model::format::{NOTHING, count, number};
+use crate::model::payload::harmless;
 use crate::model::state::DeviceState;
+use crate::model::time::Moment;
 use crate::model::timeline::{Kind, Page, Story};
 use crate::model::words::{authentication, disconnect_reason};
+use crate::parts::brush::Brush;
 use crate::parts::control::{Chip, Copy, Seg};
+use crate::parts::id::Id;
 use crate::parts::lanes::Lanes;
 use crate::parts::notice::{Empty, Notice, Skeleton};
 use crate::parts::panel::{Fact, Panel};
 use crate::parts::payload::PayloadView;
 use crate::parts::sign::{Badge, Glyph};
 use crate::parts::timeline::{Row, Timeline};
-use crate::parts::when::{At, For, use_now};
+use crate::parts::when::{At, For};
 use crate::routes::{Query, Route, segment};
 use crate::world::{KINDS, World};
 
 const MINUTE_MS: i64 = 60_000;
+
+/// The day has an axis of its own below a shorter one.
+const DAY_MINUTES: i64 = 1440;
+
+/// Pages of its past that are fetched because the axis shows them: more only when somebody asks.
+const PAGES_MAX: u32 = 5;
 
 /// How long the axis is: as the address has it, in minutes, and in words.
 const SPANS: [(&str, i64, &str); 5] =
@@ -49,6 +64,12 @@ struct Known {
     /// Behind what its story goes on into the past.
     older: RwSignal<Option<String>>,
     story: RwSignal<Story>,
+    /// What is told of it since the hub began to say anew how things stand, while its past is on its way.
+    coming: StoredValue<Option<Story>>,
+    /// Whether the hub has said that it is, since it began to.
+    confirmed: StoredValue<bool>,
+    /// Ends with the page.
+    subscription: StoredValue<Option<Subscription>, LocalStorage>,
     failure: RwSignal<Option<Failure>>,
 }
 
@@ -69,19 +90,22 @@ pub fn Device(
         }),
         older: RwSignal::new(None),
         story: RwSignal::new(Story::default()),
+        coming: StoredValue::new(None),
+        confirmed: StoredValue::new(false),
+        subscription: StoredValue::new_local(None),
         failure: RwSignal::new(None),
     };
-    known.follow(&id);
-    known.recall(&id, None);
+    known.follow(&id, world);
     let gone = Memo::new(move |_| known.asked.get() && known.identity.with(Option::is_none));
     let nothing = Memo::new(move |_| gone.get() && known.story.with(|story| story.entries().is_empty()));
     let named = id.clone();
+    let following = follow(&id, world);
     let whole = move || {
         view! {
             {gone.get().then(|| view! { <Notice look=DeviceState::Disabled.look() text="No device has this id now".to_owned() more="What is below is of one that had, or of somebody who said to be it.".to_owned() /> })}
             <div class="grid">
-                <div class="stack col-8"><Timelines known id=named.clone() /></div>
-                <div class="stack col-4"><Compose id=named.clone() connected=known.connected pending=Signal::derive(move || known.story.with(Story::pending)) /><Credentials id=named.clone() kind=Signal::derive(move || known.identity.with(|identity| identity.as_ref().map(|identity| identity.authentication.r#type.clone()).unwrap_or_default())) /><IdentityPanel known /></div>
+                <div class="stack col-8"><Timelines known id=named.clone() counts=following.counts /><Messages id=named.clone() following /></div>
+                <div class="stack col-4"><Compose id=named.clone() connected=known.connected pending=Signal::derive(move || known.story.with(Story::pending)) /><Credentials id=named.clone() identity=known.identity /><IdentityPanel known /></div>
             </div>
         }
         .into_any()
@@ -123,43 +147,59 @@ impl Known {
         }
     }
 
-    /// What happens to it from now on, and how things stand.
-    fn follow(self, id: &str) {
-        let world: World = expect_context();
-        let boot = move || world.hub.with_untracked(|hub| hub.as_ref().map(|hub| hub.boot.clone()).unwrap_or_default());
+    /// How things stand, and what happens to it from now on. Whatever breaks that off begins it anew.
+    fn follow(self, id: &str, world: World) {
+        let named = id.to_owned();
         let ask = Ask::Changes { kinds: KINDS, device: Some(id.to_owned()), snapshot: true };
-        let subscription = world.subscribe(ask, None, move |_, text| match parse(text).map(|message| message.what) {
+        let told = move |_: &str, text: &str| match parse(text).map(|message| message.what) {
             Some(What::SnapshotBegin) => {
                 self.connected.set(false);
+                self.confirmed.set_value(false);
+                self.coming.set_value(Some(Story::default()));
+                self.recall(&named, None);
             }
             Some(What::SnapshotEnd) => {
+                if !self.confirmed.get_value() {
+                    self.identity.set(None);
+                }
                 self.asked.set(true);
             }
-            Some(What::Change(change)) => self.apply(change, &boot()),
+            Some(What::Change(change)) => self.apply(change),
+            // Something is not known, and only the whole has it.
+            Some(What::Skipped(_)) => self.follow(&named, world),
+            Some(What::Problem(text)) => self.failure.set(Some(Failure { status: 0, text })),
             _ => {}
-        });
-        // Ends with the page.
-        StoredValue::new_local(subscription);
+        };
+        self.subscription.set_value(world.subscribe(ask, None, told));
     }
 
-    fn apply(self, change: Change, boot: &str) {
+    fn apply(self, change: Change) {
         match change {
-            Change::Written(device) => self.identity.set(Some(*device)),
+            Change::Written(device) => {
+                self.confirmed.set_value(true);
+                self.identity.set(Some(*device));
+            }
             Change::Deleted(_) => self.identity.set(None),
             Change::Presence(presence) => {
                 self.connected.set(presence.device_connected);
-                self.story.update(|story| story.presence(&presence, boot));
+                self.tell(&|story| story.presence(&presence));
             }
-            Change::Audit(entry) => self.story.update(|story| story.recorded(*entry)),
-            Change::Refusal(refusal) => self.story.update(|story| story.refusal(refusal)),
-            Change::Command(command, step) => self.story.update(|story| story.command(*command, step)),
+            Change::Audit(entry) => self.tell(&|story| story.recorded(Entry::clone(&entry))),
+            Change::Refusal(refusal) => self.tell(&|story| story.refusal(refusal.clone())),
+            Change::Command(command, step) => self.tell(&|story| story.command(Command::clone(&command), step.clone())),
             Change::Receipt(receipt) => {
                 if let (Some(time), Some(step)) = (receipt.time, receipt.step) {
                     let step = Step { time, step, protocol: None, delivery_count: None, reason: receipt.reason, r#as: None };
-                    self.story.update(|story| story.receipt(&receipt.command_id, step));
+                    self.tell(&|story| story.receipt(&receipt.command_id, step.clone()));
                 }
             }
         }
+    }
+
+    /// Into the story that is shown, and the one that will be.
+    fn tell(self, tell: &dyn Fn(&mut Story)) {
+        self.coming.update_value(|coming| coming.iter_mut().for_each(tell));
+        self.story.update(|story| tell(story));
     }
 
     /// What is kept of its past: the newest of it, or what came before.
@@ -170,7 +210,12 @@ impl Known {
             match get::<Page>(&path).await {
                 Ok(page) => {
                     let _ = self.older.try_set(page.next);
-                    let _ = self.story.try_update(|story| page.entries.into_iter().for_each(|told| story.told(told)));
+                    let _ = self.failure.try_set(None);
+                    let coming = self.coming.try_update_value(Option::take).flatten();
+                    let _ = self.story.try_update(|story| {
+                        *story = coming.unwrap_or_else(|| std::mem::take(story));
+                        page.entries.into_iter().for_each(|told| story.told(told));
+                    });
                 }
                 Err(failure) => drop(self.failure.try_set(Some(failure))),
             }
@@ -197,7 +242,7 @@ fn Head(id: String, known: Known) -> impl IntoView {
         known
             .identity
             .with(|identity| identity.as_ref().and_then(|identity| identity.hold.clone()))
-            .map(|hold| format!(" · shut out by {}", hold.by))
+            .map(|hold| format!(" · shut out by {}", harmless(&hold.by)))
     };
     let sentence = move || {
         since.get().map(
@@ -205,18 +250,18 @@ fn Head(id: String, known: Known) -> impl IntoView {
         )
     };
     let status = Memo::new(move |_| known.identity.with(|identity| identity.as_ref().map(|identity| identity.status.clone())));
-    let managed =
-        Signal::derive(move || known.identity.with(|identity| identity.as_ref().is_some_and(|identity| identity.managed_by.is_some())));
     let named = id.clone();
     let actions = move || {
         let id = named.clone();
-        status.get().map(|status| view! { <Actions id disabled={status == "disabled"} managed connected=known.connected /> })
+        status
+            .get()
+            .map(|status| view! { <Actions id disabled={status == "disabled"} identity=known.identity connected=known.connected /> })
     };
     view! {
         <div class="page__head">
             <div class="page__title">
                 <p class="page__sub"><a href=Route::Devices.path()>"Devices"</a></p>
-                <div class="row"><h1 class="id id--title">{id.clone()}</h1><Copy text=id label="Copy the device id" /></div>
+                <div class="row"><h1 class="id id--title">{harmless(&id)}</h1><Copy text=id label="Copy the device id" /></div>
                 <p class="row row--wrap page__sub">
                     {move || state.get().map(|state| view! { <Badge look=state.look() word=state.word().to_owned() /> })}{move || sentence()}
                 </p>
@@ -228,9 +273,10 @@ fn Head(id: String, known: Known) -> impl IntoView {
 }
 
 #[component]
-fn Timelines(known: Known, id: String) -> impl IntoView {
+fn Timelines(known: Known, id: String, counts: RwSignal<Counts>) -> impl IntoView {
     let place: Place = expect_context();
-    let now = use_now();
+    let world: World = expect_context();
+    let now = world.moment();
     let span =
         Memo::new(move |_| place.query.with(|query| SPANS.iter().position(|(name, ..)| query.get("span") == Some(name)).unwrap_or(1)));
     let minutes = move || SPANS.get(span.get()).map_or(60, |(_, minutes, _)| *minutes);
@@ -241,20 +287,43 @@ fn Timelines(known: Known, id: String) -> impl IntoView {
     let kind = Memo::new(move |_| place.query.with(|query| Kind::ALL.into_iter().find(|kind| query.get("kind") == Some(kind.name()))));
     let entries = Memo::new(move |_| known.story.with(Story::entries));
     let spans = Memo::new(move |_| known.story.with(Story::spans));
-    let from = Signal::derive(move || now.get().plus(-minutes() * MINUTE_MS));
+    // Without a place of its own the axis ends now.
+    let until = Memo::new(move |_| place.query.with(|query| query.get("until").and_then(Moment::parse)));
+    let to = Signal::derive(move || until.get().unwrap_or_else(|| now.get()));
+    let from = Signal::derive(move || to.get().plus(-minutes() * MINUTE_MS));
+    let go = Callback::new(move |middle: Moment| {
+        let half = minutes() * MINUTE_MS / 2;
+        let until = middle.plus(half);
+        let is_now = until.0 + half / 10 >= now.get_untracked().0;
+        place.filter(&place.query.get_untracked().with("until", if is_now { String::new() } else { until.iso() }));
+    });
+    let oldest = Memo::new(move |_| entries.with(|entries| entries.last().map(|entry| entry.time)));
+    let loaded = Signal::derive(move || known.older.with(Option::is_some).then(|| oldest.get()).flatten());
+    // What is shown of the axis is fetched, as far as that is a few pages.
+    let named = id.clone();
+    let fetched = StoredValue::new(0);
+    let wants = Memo::new(move |_| loaded.get().is_some_and(|loaded| loaded > from.get()).then(|| known.older.get()).flatten());
+    Effect::new(move |_| {
+        if let Some(before) = wants.get().filter(|_| fetched.get_value() < PAGES_MAX) {
+            fetched.update_value(|fetched| *fetched += 1);
+            known.recall(&named, Some(before));
+        }
+    });
     let room = RwSignal::new(ROWS);
     let rows = Memo::new(move |_| {
         let mut day = None;
+        let until = until.get();
         let chosen = entries.get().into_iter().filter(|entry| kind.get().is_none_or(|kind| kind == entry.kind));
+        let chosen = chosen.filter(|entry| until.is_none_or(|until| entry.time <= until));
         let of = |entry: crate::model::timeline::Entry| {
-            let new_day = day.is_none_or(|day: crate::model::time::Moment| !day.is_day_of(entry.time));
+            let new_day = day.is_none_or(|day: Moment| !day.is_day_of(entry.time));
             day = Some(entry.time);
             Row { connected: known.story.with(|story| story.was_connected(entry.time)), day: new_day, entry }
         };
         chosen.take(room.get()).map(of).collect::<Vec<_>>()
     });
     let label = Signal::derive(move || {
-        let inside = entries.with(|entries| entries.iter().filter(|entry| entry.time >= from.get()).count());
+        let inside = entries.with(|entries| entries.iter().filter(|entry| entry.time >= from.get() && entry.time <= to.get()).count());
         format!("{}: {}", SPANS.get(span.get()).map_or("", |(.., word)| word), count(inside as u64, "event", "events"))
     });
     let choices = SPANS.iter().map(|(_, _, word)| *word).collect::<Vec<_>>();
@@ -262,7 +331,7 @@ fn Timelines(known: Known, id: String) -> impl IntoView {
         place.query.track();
         window().location().href().unwrap_or_default()
     });
-    let aside = move || view! { <span class="wide-only row dim">"Copy link "<Copy text=link label="Copy a link to this view" /></span><Seg label="Span" choices=choices.clone() chosen=span choose /> };
+    let aside = move || view! { <span class="wide-only row panel__note">"Copy link"<Copy text=link label="Copy a link to this view" /></span><Seg label="Span" choices=choices.clone() chosen=span choose /> };
     let chip = move |of: Option<Kind>| {
         let press = Callback::new(move |()| place.filter(&place.query.get_untracked().with("kind", of.map_or("", Kind::name))));
         view! {
@@ -289,7 +358,7 @@ fn Timelines(known: Known, id: String) -> impl IntoView {
     };
     view! {
         <Panel heading="Timeline".to_owned() aside foot=ViewFn::from(foot)>
-            <div class="panel__body"><Lanes spans entries from to=now label /></div>
+            <div class="panel__body"><Lanes spans entries counts known=loaded from to label />{move || (minutes() < DAY_MINUTES).then(|| view! { <Brush spans now from to go /> })}</div>
             <div class="filters"><div class="chips" role="group" aria-label="Kinds">{chip(None)}{Kind::ALL.map(|kind| chip(Some(kind)))}</div></div>
             {move || rows.with(Vec::is_empty).then(|| view! { <Empty heading="Nothing is known yet"><p>"What happens to this device is here within a second."</p></Empty> })}
             <Timeline rows />
@@ -317,10 +386,10 @@ fn IdentityPanel(known: Known) -> impl IntoView {
             <dl class="facts facts--rows">
                 <Fact name="Sign-in">{authentication(&identity.authentication.r#type).to_owned()}</Fact>
                 <Fact name="Status">{identity.status.clone()}</Fact>
-                <Fact name="Status since"><For since=identity.status_updated_time ago=true /></Fact>
-                <Fact name="Reason">{identity.status_reason.clone().unwrap_or_else(|| NOTHING.to_owned())}</Fact>
-                <Fact name="Managed by"><span class="id">{if owner.is_empty() { "nobody".to_owned() } else { owner }}</span></Fact>
-                <Fact name="Generation"><span class="id">{identity.generation_id.clone()}</span></Fact>
+                <Fact name="Status since">{match identity.status_updated_time { Some(since) => view! { <For since=Some(since) ago=true /> }.into_any(), None => NOTHING.into_any() }}</Fact>
+                <Fact name="Reason">{identity.status_reason.as_deref().map_or_else(|| NOTHING.to_owned(), harmless)}</Fact>
+                <Fact name="Managed by"><span class="id">{if owner.is_empty() { "nobody".to_owned() } else { harmless(&owner) }}</span></Fact>
+                <Fact name="Generation"><Id id=identity.generation_id.clone() /></Fact>
             </dl>
             {identity.hold.map(|hold| view! {
                 <Notice look=DeviceState::Disabled.look() text=format!("Shut out by {}", hold.by)
@@ -332,5 +401,5 @@ fn IdentityPanel(known: Known) -> impl IntoView {
     };
     let reconnects = Memo::new(move |_| known.story.with(|story| story.spans().len()));
     let aside = move || view! { <span class="panel__note">{count(reconnects.get() as u64, "connection", "connections")}" known"</span> };
-    view! { <Panel heading="Identity".to_owned() aside><div class="panel__body stack">{move || identity()}</div></Panel> }.into_any()
+    view! { <Panel heading="Identity".to_owned() aside><div class="panel__body stack">{move || identity()}</div><Manifest identity=known.identity /></Panel> }.into_any()
 }

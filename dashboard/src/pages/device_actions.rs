@@ -1,4 +1,4 @@
-//! What can be done to one device: shut it out, let it in again, give it a new key. Each says beforehand what follows, and afterwards what was measured.
+//! What can be done to one device: shut it out, let it in again, give it a new key, delete it. Each says beforehand what follows, and afterwards what was measured.
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
@@ -7,7 +7,9 @@ use serde_json::json;
 use crate::api::post;
 use crate::app::Who;
 use crate::browser::now;
+use crate::model::change::Device;
 use crate::model::hub::ActionResults;
+use crate::model::manifest::{removal, rotation};
 use crate::model::state::{ALERT, DeviceState, Look, Tone};
 use crate::parts::control::Seg;
 use crate::parts::dialog::Dialog;
@@ -27,6 +29,7 @@ struct Deed {
 const DISABLE: Deed = Deed { action: "disable", done: "Disabled", look: Look { glyph: "disabled", tone: Tone::Mute } };
 const ENABLE: Deed = Deed { action: "enable", done: "Enabled", look: Look { glyph: "completed", tone: Tone::Ok } };
 const ROTATE: Deed = Deed { action: "rotate", done: "New key made", look: Look { glyph: "completed", tone: Tone::Ok } };
+const DELETE: Deed = Deed { action: "delete", done: "Deleted", look: Look { glyph: "registry", tone: Tone::Mute } };
 
 /// The buttons, and the dialogs behind them.
 #[component]
@@ -35,9 +38,9 @@ pub fn Actions(
     id: String,
     /// Whether it is shut out.
     disabled: bool,
-    /// Whether a manifest speaks for it.
+    /// What is known of it.
     #[prop(into)]
-    managed: Signal<bool>,
+    identity: Signal<Option<Device>>,
     /// Whether it is there.
     #[prop(into)]
     connected: Signal<bool>,
@@ -45,17 +48,20 @@ pub fn Actions(
     let who: Who = expect_context();
     let toasts: Toasts = expect_context();
     let may = Memo::new(move |_| who.may("Devices"));
-    let (disabling, rotating) = (RwSignal::new(false), RwSignal::new(false));
+    let managed = Signal::derive(move || identity.with(|identity| identity.as_ref().is_some_and(|identity| identity.managed_by.is_some())));
+    let has_keys = move || identity.with(|identity| identity.as_ref().is_some_and(|identity| identity.authentication.r#type == "sas"));
+    let (disabling, rotating, deleting) = (RwSignal::new(false), RwSignal::new(false), RwSignal::new(false));
     let reason = RwSignal::new(String::new());
     let slot = RwSignal::new(1_usize);
     let named = StoredValue::new(id);
     let act = Callback::new(move |deed: Deed| {
         disabling.set(false);
         rotating.set(false);
+        deleting.set(false);
         let mut body = json!({ "action": deed.action, "ids": [named.get_value()] });
         if deed.action == ROTATE.action {
             body["slot"] = if slot.get_untracked() == 0 { "primary" } else { "secondary" }.into();
-        } else if !reason.get_untracked().is_empty() {
+        } else if deed.action != ENABLE.action && !reason.get_untracked().is_empty() {
             body["reason"] = reason.get_untracked().into();
         }
         spawn_local(async move {
@@ -96,7 +102,7 @@ pub fn Actions(
         if managed.get() {
             return view! {
                 <p>"This device comes from a manifest, which keeps its keys. Ask for new ones there:"</p>
-                <pre class="code" tabindex="0">{format!("spec:\n  rotation:\n    requestedAt: \"{}\"", now().iso())}</pre>
+                <pre class="code" tabindex="0">{rotation(now())}</pre>
             }
             .into_any();
         }
@@ -114,11 +120,35 @@ pub fn Actions(
             {move || (!managed.get()).then(|| view! { <button class="btn btn--danger" type="button" on:click=move |_| act.run(ROTATE)><Icon name="key" />"Replace the key"</button> })}
         }
     };
+    let delete = move || {
+        if managed.get() {
+            let command = identity.with(|identity| identity.as_ref().and_then(removal)).unwrap_or_default();
+            return view! {
+                <p>"This device comes from a manifest, which would make it again. Take the manifest out of where you keep it, and:"</p>
+                <pre class="code" tabindex="0">{command}</pre>
+            }
+            .into_any();
+        }
+        view! {
+            <Id id=named.get_value() />
+            <p>{move || if connected.get() { "It is connected: its connection closes within a second." } else { "It is not connected." }}" Its identity, its keys and its queued commands are gone for good. What it has sent, and its story, stay as long as they are kept."</p>
+            <label class="field"><span class="field__label">"Reason, kept in the audit"</span><input class="input" autofocus maxlength="128" bind:value=reason /></label>
+        }
+        .into_any()
+    };
+    let delete_foot = move || {
+        view! {
+            <button class="btn" type="button" on:click=move |_| deleting.set(false)>"Keep it"</button>
+            {move || (!managed.get()).then(|| view! { <button class="btn btn--danger" type="button" on:click=move |_| act.run(DELETE)><Icon name="close" />"Delete device"</button> })}
+        }
+    };
     view! {
-        <button class="btn" type="button" disabled=move || !may.get() title=move || why_not() on:click=move |_| rotating.set(true)><Icon name="key" />"Rotate keys…"</button>
+        {move || has_keys().then(|| view! { <button class="btn" type="button" disabled=move || !may.get() title=move || why_not() on:click=move |_| rotating.set(true)><Icon name="key" />"Rotate keys…"</button> })}
         {toggle}
+        <button class="btn" type="button" disabled=move || !may.get() title=move || why_not() on:click=move |_| deleting.set(true)><Icon name="close" />"Delete…"</button>
         <Dialog open=disabling heading="Disable this device?" content=disable foot=ViewFn::from(disable_foot) />
         <Dialog open=rotating heading="Replace a key of this device?" content=rotate foot=ViewFn::from(rotate_foot) />
+        <Dialog open=deleting heading="Delete this device?" content=delete foot=ViewFn::from(delete_foot) />
     }
     .into_any()
 }

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 
 use crate::browser::Place;
-use crate::model::snippets::Language;
+use crate::model::snippets::{Language, is_device_id, shell};
 use crate::model::state::{DeviceState, Look, Tone};
 use crate::parts::control::{Copy, Seg};
 use crate::parts::notice::Notice;
@@ -30,7 +30,7 @@ pub fn GetStarted() -> impl IntoView {
         let name = Language::ALL.get(index).map_or("", |language| language.name());
         place.filter(&place.query.get_untracked().with("language", name));
     });
-    let named = move || Some(device.get()).filter(|id| !id.is_empty()).unwrap_or_else(|| DEVICE.to_owned());
+    let named = move || Some(device.get()).filter(|id| is_device_id(id)).unwrap_or_else(|| DEVICE.to_owned());
     // As the hub knows it; as whoever asks is shown it, if it does not.
     let known = Memo::new(move |_| world.hub.with(|hub| hub.as_ref().and_then(|hub| hub.authority.clone())));
     let authority = Signal::derive(move || match known.get() {
@@ -41,11 +41,14 @@ pub fn GetStarted() -> impl IntoView {
         ),
     });
     let register = Signal::derive(move || {
-        format!("mooring-hub device create {0}\nexport DEVICE_CONNECTION_STRING=$(mooring-hub device connection-string {0})", named())
+        format!(
+            "mooring-hub device create {0}\nexport DEVICE_CONNECTION_STRING=$(mooring-hub device connection-string {0})",
+            shell(&named())
+        )
     });
     let trust = Signal::derive(move || format!("# {}\n{}", language.get().install(), language.get().trust()));
     let program = Signal::derive(move || language.get().program(&host.get(), &named()));
-    let send = Signal::derive(move || format!("mooring-hub command send {} '{{\"open\": true}}' --ack full --wait", named()));
+    let send = Signal::derive(move || format!("mooring-hub command send {} '{{\"open\": true}}' --ack full --wait", shell(&named())));
     let choices = Language::ALL.map(Language::word).to_vec();
     let aside = move || view! { <Seg label="Language" choices=choices.clone() chosen choose /> };
     let java = move || language.get() == Language::Java && !host.with(|host| host.contains('.'));
@@ -56,7 +59,7 @@ pub fn GetStarted() -> impl IntoView {
         <div class="grid">
             <div class="stack col-8">
                 <Step number=1 title="Register a device">
-                    <label class="field"><span class="field__label">"Its id"</span><input class="input input--mono" autocomplete="off" spellcheck="false" maxlength="128" bind:value=device /></label>
+                    <label class="field"><span class="field__label">"Its id"</span><input class="input input--mono" autocomplete="off" spellcheck="false" maxlength="128" aria-invalid=move || (!is_device_id(&device.get())).to_string() bind:value=device /><span class="field__hint">"Letters, digits and "<code>"- . + % _ # * ? ! ( ) , : ; = @ $ '"</code></span></label>
                     <Code text=register label="Copy the commands" />
                     <p class="field__hint">"The connection string has the device's key: it stays in your shell. With Kubernetes, apply a Device and take the string from its Secret."</p>
                 </Step>

@@ -32,6 +32,20 @@ pub struct Message {
     properties: RwSignal<Vec<Property>>,
 }
 
+/// One that has been written, for as many devices as get it.
+pub struct Request {
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Request {
+    /// Sends it to one.
+    pub async fn send(&self, device: &str) -> Result<Command, Failure> {
+        let headers: Vec<_> = self.headers.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        post(&format!("/devices/{}/commands", segment(device)), &headers, self.body.as_bytes()).await
+    }
+}
+
 impl Message {
     /// An example.
     pub fn new() -> Self {
@@ -53,8 +67,8 @@ impl Message {
         self.payload.with(|text| serde_json::from_str::<serde_json::Value>(text).is_ok())
     }
 
-    /// Sends it, as it is written now.
-    pub async fn send(self, device: &str) -> Result<Command, Failure> {
+    /// As it is written now.
+    pub fn request(self) -> Request {
         let mut headers = vec![
             ("iothub-ack".to_owned(), self.receipt.get_untracked()),
             ("iothub-expiry".to_owned(), now().plus(self.expiry.get_untracked() * 60_000).iso()),
@@ -69,8 +83,7 @@ impl Message {
         }
         let own = self.properties.get_untracked().into_iter().map(|(_, name, value)| (name.get_untracked(), value.get_untracked()));
         headers.extend(own.filter(|(name, _)| !name.is_empty()).map(|(name, value)| (format!("iothub-app-{name}"), value)));
-        let headers: Vec<_> = headers.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
-        post(&format!("/devices/{}/commands", segment(device)), &headers, self.payload.get_untracked().as_bytes()).await
+        Request { headers, body: self.payload.get_untracked() }
     }
 
     /// The fields.

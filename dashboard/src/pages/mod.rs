@@ -9,6 +9,8 @@ mod connectivity;
 mod credentials;
 mod device;
 mod device_actions;
+mod device_manifest;
+mod device_messages;
 mod devices;
 mod flow;
 mod get_started;

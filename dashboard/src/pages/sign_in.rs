@@ -65,7 +65,7 @@ pub fn SignIn() -> impl IntoView {
         who.answer().and_then(Result::err).map(|failure| {
             view! {
                 <Notice look=ALERT text="This hub says nothing of signing in".to_owned() more=failure.text />
-                <a class="btn" href="">"Try again"</a>
+                <button class="btn" type="button" on:click=move |_| who.ask()>"Try again"</button>
             }
         })
     };

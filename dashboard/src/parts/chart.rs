@@ -5,7 +5,7 @@ use leptos::svg;
 use wasm_bindgen::JsCast as _;
 
 use crate::browser::width_of;
-use crate::model::format::number;
+use crate::model::format::{decimal, number, px, share};
 use crate::model::scale::{Steps, area, path, spark, time_label, times};
 use crate::model::state::Tone;
 use crate::model::time::Moment;
@@ -82,7 +82,7 @@ pub fn Strip(
             if value == 0 {
                 String::new()
             } else {
-                format!("M{x:.2} {:.1}h{:.2}v{height:.1}h-{:.2}z", 20.0 - height, step * 0.75, step * 0.75)
+                format!("M{} {}h{wide}v{}h-{wide}z", decimal(x, 2), px(20.0 - height), px(height), wide = decimal(step * 0.75, 2))
             }
         };
         values.into_iter().enumerate().map(bar).collect::<String>()
@@ -111,7 +111,7 @@ pub fn Meter(
             let x = from;
             from += part;
             let class = if waits { "meter__queued" } else { "" };
-            view! { <rect class=class data-tone=tone.name() x=format!("{:.2}%", x * 100.0) width=format!("{:.2}%", part * 100.0) height="100%"></rect> }
+            view! { <rect class=class data-tone=tone.name() x=share(x) width=share(part) height="100%"></rect> }
         };
         parts.get().into_iter().map(rect).collect_view()
     };
@@ -153,8 +153,8 @@ pub fn Lines(
     let grid = move || {
         let line = |value: f64| {
             view! {
-                <line class="chart__grid" x1=LEFT x2=width.get() - RIGHT y1=y(value).round() y2=y(value).round()></line>
-                <text class="chart__text" x=LEFT - 8.0 y=y(value) + 4.0 text-anchor="end">{number(value.max(0.0) as u64)}</text>
+                <line class="chart__grid" x1=px(LEFT) x2=px(width.get() - RIGHT) y1=px(y(value).round()) y2=px(y(value).round())></line>
+                <text class="chart__text" x=px(LEFT - 8.0) y=px(y(value) + 4.0) text-anchor="end">{number(value.max(0.0) as u64)}</text>
             }
         };
         steps.get().lines().into_iter().map(line).collect_view()
@@ -171,7 +171,7 @@ pub fn Lines(
             } else {
                 "middle"
             };
-            view! { <text class="chart__text" x=x(at) y=HEIGHT - 3.0 text-anchor=anchor>{time_label(at, span)}</text> }
+            view! { <text class="chart__text" x=px(x(at)) y=px(HEIGHT - 3.0) text-anchor=anchor>{time_label(at, span)}</text> }
         };
         times(from, to, fit).into_iter().map(tick).collect_view()
     };
@@ -181,15 +181,15 @@ pub fn Lines(
             let late = x(at) > width.get() / 2.0;
             let (anchor, shift) = if late { ("end", -8.0) } else { ("start", 8.0) };
             view! {
-                <line class="chart__note" x1=x(at) x2=x(at) y1=6.0 y2=HEIGHT - BOTTOM></line>
-                <text class="chart__text chart__text--strong chart__halo" x=x(at) + shift y=HEIGHT - BOTTOM - 10.0 text-anchor=anchor>{text}</text>
+                <line class="chart__note" x1=px(x(at)) x2=px(x(at)) y1="6" y2=px(HEIGHT - BOTTOM)></line>
+                <text class="chart__text chart__text--strong chart__halo" x=px(x(at) + shift) y=px(HEIGHT - BOTTOM - 10.0) text-anchor=anchor>{text}</text>
             }
         })
     };
     let dot = move || {
         samples
             .with(|samples| samples.last().copied())
-            .map(|(at, value)| view! { <circle class="chart__dot" cx=x(at) cy=y(value) r="3.5"></circle> })
+            .map(|(at, value)| view! { <circle class="chart__dot" cx=px(x(at)) cy=px(y(value)) r="3.5"></circle> })
     };
     let pointed = RwSignal::new(None::<(Moment, f64)>);
     let point = move |part: f64| {
@@ -223,9 +223,9 @@ pub fn Lines(
         reading.set(None);
     };
     let cross = move || {
-        pointed
-            .get()
-            .map(|(at, _)| view! { <line class="chart__cross chart__cross--on" x1=x(at) x2=x(at) y1=0.0 y2=HEIGHT - BOTTOM></line> })
+        pointed.get().map(
+            |(at, _)| view! { <line class="chart__cross chart__cross--on" x1=px(x(at)) x2=px(x(at)) y1="0" y2=px(HEIGHT - BOTTOM)></line> },
+        )
     };
     view! {
         <svg
@@ -264,7 +264,7 @@ pub fn Mirror(
             let height = (value as f64 / most.get() as f64).sqrt() * (MIDDLE - 2.0);
             let (x, y) = (LEFT + index as f64 * step + 1.0, if up { MIDDLE - 1.0 - height } else { MIDDLE + 1.0 });
             let wide = (step - 2.0).max(1.5);
-            if value == 0 { String::new() } else { format!("M{x:.1} {y:.1}h{wide:.1}v{height:.1}h-{wide:.1}z") }
+            if value == 0 { String::new() } else { format!("M{} {}h{wide}v{}h-{wide}z", px(x), px(y), px(height), wide = px(wide)) }
         };
         values.into_iter().enumerate().map(bar).collect::<String>()
     };
@@ -272,10 +272,10 @@ pub fn Mirror(
         <svg class="chart chart--mirror" role="img" aria-label=move || label.get() node_ref=chart>
             <path class="chart__bar" data-tone="ok" d=move || bars(above.get(), true)></path>
             <path class="chart__bar" data-tone="bad" d=move || bars(below.get(), false)></path>
-            <line class="chart__base" x1=LEFT x2=move || width.get() - RIGHT y1=MIDDLE y2=MIDDLE></line>
-            <text class="chart__text" x=LEFT - 8.0 y=10.0 text-anchor="end">{move || number(most.get())}</text>
-            <text class="chart__text" x=LEFT - 8.0 y=MIDDLE + 4.0 text-anchor="end">"0"</text>
-            <text class="chart__text" x=LEFT - 8.0 y=HEIGHT - 1.0 text-anchor="end">{move || number(most.get())}</text>
+            <line class="chart__base" x1=px(LEFT) x2=move || px(width.get() - RIGHT) y1=px(MIDDLE) y2=px(MIDDLE)></line>
+            <text class="chart__text" x=px(LEFT - 8.0) y="10" text-anchor="end">{move || number(most.get())}</text>
+            <text class="chart__text" x=px(LEFT - 8.0) y=px(MIDDLE + 4.0) text-anchor="end">"0"</text>
+            <text class="chart__text" x=px(LEFT - 8.0) y=px(HEIGHT - 1.0) text-anchor="end">{move || number(most.get())}</text>
         </svg>
     }
     .into_any()

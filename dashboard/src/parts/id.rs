@@ -2,16 +2,18 @@
 
 use leptos::prelude::*;
 
+use crate::model::payload::harmless;
 use crate::model::words::head_and_tail;
 use crate::routes::Route;
 
-/// An id, as it is.
+/// An id: as it is, but for what would deceive the eye.
 #[component]
 pub fn Id(
     /// Whole.
     #[prop(into)]
     id: String,
 ) -> impl IntoView {
+    let id = harmless(&id);
     let (head, tail) = head_and_tail(&id);
     if tail.is_empty() {
         return view! { <span class="id">{id}</span> }.into_any();

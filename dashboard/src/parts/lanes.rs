@@ -1,10 +1,12 @@
-//! One device's story on an axis: a lane for each part of it. The dotted and hatched stretches are those without a connection.
+//! One device's story on an axis: a lane for each part of it. The hatched stretches are those without a connection.
 
 use leptos::prelude::*;
 use leptos::svg;
 use wasm_bindgen::JsCast as _;
 
 use crate::browser::width_of;
+use crate::model::event::Counts;
+use crate::model::format::px;
 use crate::model::scale::{time_label, times};
 use crate::model::state::Look;
 use crate::model::time::Moment;
@@ -17,7 +19,23 @@ const RIGHT: f64 = 12.0;
 /// Marks that are drawn in one lane: more can't be told from each other.
 const MARKS_MAX: usize = 200;
 
-/// The lanes of [`Kind::ALL`].
+/// Bars of the lane of messages.
+const BARS_MAX: usize = 120;
+
+/// The lanes: messages stand below the connection that they came over, and above the other parts of the story.
+const LANES: [&str; 5] = ["Connection", "Messages", "Commands", "Sign-in", "Registry"];
+const MESSAGES: usize = 1;
+
+fn lane_of(kind: Kind) -> usize {
+    match kind {
+        Kind::Connection => 0,
+        Kind::Command => 2,
+        Kind::SignIn => 3,
+        Kind::Registry => 4,
+    }
+}
+
+/// All of it.
 #[component]
 pub fn Lanes(
     /// While it was connected, the oldest first.
@@ -26,6 +44,11 @@ pub fn Lanes(
     /// What happened.
     #[prop(into)]
     entries: Signal<Vec<Entry>>,
+    /// What it sent.
+    counts: RwSignal<Counts>,
+    /// From when on its story is here.
+    #[prop(into)]
+    known: Signal<Option<Moment>>,
     /// From when.
     #[prop(into)]
     from: Signal<Moment>,
@@ -40,7 +63,7 @@ pub fn Lanes(
     let width = width_of(move || Some(chart.get()?.unchecked_into()));
     let wide = Memo::new(move |_| width.get() > 520.0);
     let left = move || if wide.get() { 92.0 } else { 0.0 };
-    let height = LANE * Kind::ALL.len() as f64 + AXIS;
+    let height = LANE * LANES.len() as f64 + AXIS;
     let x = move |at: Moment| {
         let (from, to) = (from.get(), to.get());
         left() + ((at.0 - from.0) as f64 / (to.0 - from.0).max(1) as f64).clamp(0.0, 1.0) * (width.get() - left() - RIGHT).max(0.0)
@@ -50,47 +73,82 @@ pub fn Lanes(
         let span = from.get().millis_until(to.get());
         let tick = |at: Moment| {
             view! {
-                <line class="chart__grid" x1=x(at).round() x2=x(at).round() y1=0.0 y2=height - AXIS></line>
-                <text class="chart__text" x=x(at) y=height - 5.0 text-anchor="middle">{time_label(at, span)}</text>
+                <line class="chart__grid" x1=px(x(at).round()) x2=px(x(at).round()) y1="0" y2=px(height - AXIS)></line>
+                <text class="chart__text" x=px(x(at)) y=px(height - 5.0) text-anchor="middle">{time_label(at, span)}</text>
             }
         };
         times(from.get(), to.get(), ((width.get() / 90.0) as usize).clamp(1, 8)).into_iter().map(tick).collect_view()
     };
     let frame = move || {
-        let lane = |(index, kind): (usize, Kind)| {
+        let lane = |(index, name): (usize, &'static str)| {
             let ground = ((index + 1) as f64 * LANE).round();
             let name_at = if wide.get() { middle(index) + 4.0 } else { index as f64 * LANE + 12.0 };
             view! {
-                <line class="chart__grid" x1=0.0 x2=width.get() y1=ground y2=ground></line>
-                <text class="chart__text chart__halo" x=0.0 y=name_at>{kind.word()}</text>
+                <line class="chart__grid" x1="0" x2=px(width.get()) y1=px(ground) y2=px(ground)></line>
+                <text class="chart__text chart__halo" x="0" y=px(name_at)>{name}</text>
             }
         };
-        Kind::ALL.into_iter().enumerate().map(lane).collect_view()
+        LANES.into_iter().enumerate().map(lane).collect_view()
+    };
+    // Before that there may be facts that are not here.
+    let blank = move || {
+        let until = known.get().filter(|known| *known > from.get())?;
+        let end = x(until);
+        Some(view! {
+            <rect class="chart__blank" x=px(left()) y="0" width=px((end - left()).max(0.0)) height=px(height - AXIS)></rect>
+            <text class="chart__text" x=px(end - 6.0) y=px(middle(0) + 4.0) text-anchor="end">{(end - left() > 70.0).then_some("not loaded")}</text>
+        })
     };
     let connected = move || {
         let (from, to) = (from.get(), to.get());
-        let seen: Vec<_> = spans.get().into_iter().filter(|span| span.from < to && span.until.is_none_or(|until| until > from)).collect();
-        let away = spans.get().last().and_then(|last| last.until).filter(|until| *until < to).map(|until| until.max(from));
-        let bar = |span: Span| {
-            let (begin, end) = (x(span.from), x(span.until.unwrap_or(to)));
-            view! { <rect class="chart__bar" data-tone="ok" x=begin width=(end - begin - 1.0).max(1.5) y=middle(0) - 7.0 height="14" rx="2"></rect> }
-        };
-        (
-            seen.into_iter().map(bar).collect_view(),
-            away.map(|since| view! { <rect class="chart__away" x=x(since) width=(x(to) - x(since)).max(3.0) y=middle(0) - 7.0 height="14" rx="2"></rect> }),
-        )
+        spans.with(|spans| {
+            let seen = |begin: Moment, end: Option<Moment>| begin < to && end.is_none_or(|end| end > from);
+            let bar = |class: &'static str, tone: &'static str, begin: Moment, end: Moment, least: f64| {
+                let (begin, end) = (x(begin), x(end));
+                view! { <rect class=class data-tone=tone x=px(begin) width=px((end - begin - 1.0).max(least)) y=px(middle(0) - 7.0) height="14" rx="2"></rect> }
+            };
+            let mut drawn = Vec::new();
+            for (index, span) in spans.iter().enumerate() {
+                if seen(span.from, span.until) {
+                    drawn.push(bar("chart__bar", "ok", span.from, span.until.unwrap_or(to), 1.5));
+                }
+                let next = spans.get(index + 1).map(|next| next.from);
+                if let Some(since) = span.until.filter(|since| seen(*since, next) && next.is_none_or(|next| next > *since)) {
+                    // A gap that is as wide as a line is seen as one.
+                    drawn.push(bar("chart__away", "bad", since, next.unwrap_or(to), 0.0));
+                }
+            }
+            drawn
+        })
+    };
+    let sent = move || {
+        let (from, to) = (from.get(), to.get());
+        let columns = counts.with(|counts| counts.columns(from, to, BARS_MAX));
+        let most = columns.iter().map(|(_, count)| *count).max()? as f64;
+        let each = ((width.get() - left() - RIGHT) / BARS_MAX as f64 - 1.0).clamp(1.5, 6.0);
+        let ground = (MESSAGES + 1) as f64 * LANE - 1.0;
+        let mut path = String::new();
+        for (at, count) in columns {
+            let tall = px(count as f64 / most * (LANE - 20.0));
+            path += &format!("M{} {}h{each}v-{tall}h-{each}z", px(x(at)), px(ground), each = px(each));
+        }
+        let since = counts.with(Counts::since).filter(|since| *since > from).map(|since| {
+            view! { <text class="chart__text" x=px(x(since) - 6.0) y=px(middle(MESSAGES) + 4.0) text-anchor="end">{(x(since) - left() > 130.0).then_some("not counted before")}</text> }
+        });
+        Some(view! { <path class="chart__bar" data-tone="flow" d=path></path>{since} })
     };
     let marks = move || {
         let (from, to) = (from.get(), to.get());
         let seen = entries.get().into_iter().filter(|entry| entry.kind != Kind::Connection && entry.time >= from && entry.time <= to);
         let mark = |entry: Entry| {
-            let lane = Kind::ALL.iter().position(|kind| *kind == entry.kind).unwrap_or_default();
-            view! { <Mark x=x(entry.time) y=middle(lane) look=entry.look title=format!("{}: {}", entry.time.clock(), entry.text) /> }
+            view! { <Mark x=x(entry.time) y=middle(lane_of(entry.kind)) look=entry.look title=format!("{}: {}", entry.time.clock(), entry.text) /> }
         };
         seen.take(MARKS_MAX).map(mark).collect_view()
     };
     view! {
-        <svg class="chart chart--lanes" role="img" aria-label=move || label.get() node_ref=chart>{move || grid()}{move || frame()}{move || connected()}{move || marks()}</svg>
+        <svg class="chart chart--lanes" role="img" aria-label=move || label.get() node_ref=chart>
+            {move || blank()}{move || grid()}{move || frame()}{move || connected()}{move || sent()}{move || marks()}
+        </svg>
     }
     .into_any()
 }
@@ -98,7 +156,7 @@ pub fn Lanes(
 #[component]
 fn Mark(x: f64, y: f64, look: Look, title: String) -> impl IntoView {
     view! {
-        <svg x=x - 9.0 y=y - 9.0 width="18" height="18" overflow="visible" data-tone=look.tone.name()>
+        <svg x=px(x - 9.0) y=px(y - 9.0) width="18" height="18" overflow="visible" data-tone=look.tone.name()>
             <title>{title}</title>
             <circle class="chart__pin" cx="9" cy="9" r="9"></circle>
             <svg x="3.5" y="3.5" width="11" height="11" viewBox="0 0 12 12" overflow="visible">

@@ -3,6 +3,7 @@
 
 #![expect(clippy::needless_pass_by_value, reason = "a component takes its properties so")]
 
+pub mod brush;
 pub mod chart;
 pub mod control;
 pub mod dialog;

@@ -2,6 +2,7 @@
 
 use leptos::prelude::*;
 
+use crate::model::payload::harmless;
 use crate::model::state::Look;
 use crate::parts::sign::Glyph;
 
@@ -20,7 +21,7 @@ pub fn Notice(
     view! {
         <div class="notice" data-tone=look.tone.name()>
             <Glyph look />
-            <div><p>{move || text.get()}</p>{more.map(|more| view! { <p class="notice__more">{move || more.get()}</p> })}</div>
+            <div><p>{move || harmless(&text.get())}</p>{more.map(|more| view! { <p class="notice__more">{move || harmless(&more.get())}</p> })}</div>
         </div>
     }
     .into_any()

@@ -33,7 +33,7 @@ pub fn PayloadView(
     let forms = choices.clone();
     let shown = move || match (forms.get(form.get()).copied().unwrap_or(HEX), &found) {
         (_, Payload::Empty) => view! { <p class="dim">"Empty: the message is its properties alone."</p> }.into_any(),
-        (JSON, Payload::Json(node)) => view! { <div class="json" tabindex="0"><ul>{branch(None, node.clone())}</ul></div> }.into_any(),
+        (JSON, Payload::Json(node)) => view! { <div class="json" tabindex="0"><ul>{branch(None, node.clone(), 0)}</ul></div> }.into_any(),
         (TEXT, _) => view! { <pre class="code" tabindex="0">{plain.clone()}</pre> }.into_any(),
         _ => dump(&rows, more).into_any(),
     };
@@ -52,20 +52,25 @@ fn dump(rows: &[HexRow], more: usize) -> impl IntoView + use<> {
     }
 }
 
-fn branch(name: Option<String>, node: Node) -> AnyView {
+/// Open members of an object or array at first: more, or deeper ones, are folded.
+const OPEN_MAX: usize = 20;
+const OPEN_DEPTH: usize = 2;
+
+fn branch(name: Option<String>, node: Node, depth: usize) -> AnyView {
     let key = name.map(|name| view! { <span class="json__key">{name}</span>": " });
     let (children, more, what) = match node {
         Node::Object(members, more) => {
-            let members: Vec<_> = members.into_iter().map(|(name, node)| branch(Some(name), node)).collect();
+            let members: Vec<_> = members.into_iter().map(|(name, node)| branch(Some(name), node, depth + 1)).collect();
             (members, more, ("field", "fields"))
         }
-        Node::Array(values, more) => (values.into_iter().map(|node| branch(None, node)).collect(), more, ("value", "values")),
+        Node::Array(values, more) => (values.into_iter().map(|node| branch(None, node, depth + 1)).collect(), more, ("value", "values")),
         leaf => return view! { <li>{key}{value(leaf)}</li> }.into_any(),
     };
-    let size = count((children.len() + more) as u64, what.0, what.1);
+    let all = children.len() + more;
+    let (size, is_open) = (count(all as u64, what.0, what.1), depth < OPEN_DEPTH && all <= OPEN_MAX);
     view! {
         <li>
-            <details open>
+            <details open=is_open>
                 <summary>{key}<span class="json__n">{size}</span></summary>
                 <ul>{children}{(more > 0).then(|| view! { <li class="json__n">{format!("and {more} more")}</li> })}</ul>
             </details>

@@ -7,6 +7,7 @@ use leptos::prelude::*;
 use wasm_bindgen::JsCast as _;
 
 use crate::browser::width_of;
+use crate::model::format::px;
 use crate::model::virtual_table::Window;
 
 /// A row's height before any is drawn: `--row` of the style, 48 under a coarse pointer.
@@ -33,6 +34,8 @@ pub fn VirtualRows(
     open: Callback<usize>,
     /// Somebody chooses this row, or lets it go.
     select: Callback<usize>,
+    /// Whether it is chosen.
+    selected: Callback<usize, bool>,
     /// The head.
     #[prop(into)]
     head: ViewFn,
@@ -55,7 +58,10 @@ pub fn VirtualRows(
     });
     let frame = Memo::new(move |_| {
         width.track();
-        let view_px = view.get().map_or(600.0, |view| f64::from(view.client_height()).max(200.0));
+        // The head stays above the rows that scroll below it.
+        let head_of =
+            |view: &web_sys::Element| view.query_selector(".table__row--head").ok().flatten().map_or(0, |head| head.client_height());
+        let view_px = view.get().map_or(600.0, |view| f64::from(view.client_height() - head_of(&view)).max(200.0));
         Window { rows: rows.get(), row_px: row_px.get(), view_px }
     });
     let drawn = Memo::new(move |_| frame.get().rows_at(scrolled.get()));
@@ -63,11 +69,11 @@ pub fn VirtualRows(
         looked_at.run(drawn.get().0);
         seen.set(frame.get().shown_at(scrolled.get()));
     });
-    let above = move || format!("{}px", drawn.get().1);
+    let above = move || px(drawn.get().1) + "px";
     let below = move || {
         let (range, top) = drawn.get();
         let left = frame.get().height_px() - top - range.len() as f64 * row_px.get();
-        format!("{}px", left.max(0.0))
+        px(left.max(0.0)) + "px"
     };
     let choose = move |index: usize| {
         chosen.set(Some(index));
@@ -76,6 +82,10 @@ pub fn VirtualRows(
         }
     };
     let pressed = move |event: leptos::ev::KeyboardEvent| {
+        // A link or a button in a row has a meaning of its own for these.
+        if matches!(event.key().as_str(), "Enter" | "x") && event.target() != event.current_target() {
+            return;
+        }
         let last = rows.get_untracked().saturating_sub(1);
         let at = chosen.get_untracked();
         match event.key().as_str() {
@@ -90,16 +100,18 @@ pub fn VirtualRows(
         }
         event.prevent_default();
     };
+    let row_id = |index: usize| format!("row-{index}");
     let line = move |index: usize| {
-        let height = move || format!("{}px", row_px.get());
+        let height = move || px(row_px.get()) + "px";
         view! {
-            <div class="table__row" role="row" aria-rowindex=index + 2 aria-selected=move || (chosen.get() == Some(index)).to_string() style:height=move || height()>
+            <div class="table__row" role="row" id=row_id(index) aria-rowindex=index + 2 aria-selected=move || selected.run(index).to_string() aria-current=move || (chosen.get() == Some(index)).then_some("true") style:height=move || height()>
                 {row.run(index)}
             </div>
         }
     };
     view! {
-        <div class="table__view" tabindex="0" role="rowgroup" aria-label=label node_ref=view on:keydown=pressed
+        <div class="table__view" tabindex="0" role="grid" aria-label=label aria-multiselectable="true" aria-rowcount=move || rows.get() + 1
+            aria-activedescendant=move || chosen.get().map(row_id) node_ref=view on:keydown=pressed
             on:scroll=move |_| if let Some(view) = view.get_untracked() { scrolled.set(f64::from(view.scroll_top())) }
         >
             {head.run()}

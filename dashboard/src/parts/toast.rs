@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 
+use crate::model::payload::harmless;
 use crate::model::state::{ALERT, Look};
 use crate::parts::sign::{Glyph, Icon};
 
@@ -33,7 +34,7 @@ impl Toasts {
 
     /// Says what was done.
     pub fn say(self, look: Look, title: impl Into<String>, more: impl Into<String>) {
-        let (title, more) = (title.into(), more.into());
+        let (title, more) = (harmless(&title.into()), harmless(&more.into()));
         let number = self.0.with_untracked(|toasts| toasts.last().map_or(1, |toast| toast.number + 1));
         self.0.update(|toasts| {
             toasts.push(Toast { number, look, title, more });

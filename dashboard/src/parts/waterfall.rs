@@ -3,17 +3,14 @@
 use leptos::prelude::*;
 
 use crate::model::change::{Command, Step};
-use crate::model::format::duration;
+use crate::model::format::{duration, share};
+use crate::model::payload::harmless;
 use crate::model::scale::waterfall;
 use crate::model::state::{command_look, command_word};
 use crate::model::way::{AXIS, Way};
 use crate::model::words::{protocol, sentence};
 use crate::parts::sign::Glyph;
 use crate::parts::when::{At, use_now};
-
-fn percent(part: f64) -> String {
-    format!("{:.2}%", part * 100.0)
-}
 
 /// What is written along the axis.
 #[component]
@@ -26,7 +23,7 @@ pub fn Axis() -> impl IntoView {
         };
         // A phone has room for every other one.
         let class = if matches!(index, 1 | 4 | 6) { "chart__text wide-only" } else { "chart__text" };
-        view! { <text class=class x=percent(waterfall(millis)) y="22" text-anchor=anchor>{word}</text> }
+        view! { <text class=class x=share(waterfall(millis)) y="22" text-anchor=anchor>{word}</text> }
     };
     view! {
         <svg class="waterfall__axis" role="img" aria-label="Time since it was enqueued, logarithmic, from 1 millisecond to 1 hour">
@@ -50,22 +47,22 @@ pub fn Track(
         let now = if open { now.get() } else { now.get_untracked() };
         command.with(|command| Way::of(command, now))
     });
-    let lines = AXIS.get(1..AXIS.len() - 1).unwrap_or_default().iter().map(|(millis, _)| percent(waterfall(*millis)));
+    let lines = AXIS.get(1..AXIS.len() - 1).unwrap_or_default().iter().map(|(millis, _)| share(waterfall(*millis)));
     let lines = lines.map(|x| view! { <line class="chart__grid" x1=x.clone() x2=x y1="0" y2="100%"></line> }).collect_view();
     let drawn = move || {
         let way = way.get();
         let (flight, flew) = (way.flight_class(), way.flew);
         let read = way.read.map(|read| {
             view! {
-                <line class="waterfall__receipt" x1=percent(way.end) x2=percent(read) y1="24" y2="24"></line>
-                <circle class="waterfall__read" cx=percent(read) cy="24" r="3.5"></circle>
+                <line class="waterfall__receipt" x1=share(way.end) x2=share(read) y1="24" y2="24"></line>
+                <circle class="waterfall__read" cx=share(read) cy="24" r="3.5"></circle>
             }
         });
         view! {
-            <rect class=way.queued_class() x="0" y="18" height="12" width=percent(way.queued.max(0.004)) rx="2"></rect>
-            {flew.then(|| view! { <rect class=flight x=percent(way.queued) y="18" height="12" width=percent((way.end - way.queued).max(0.004)) rx="2"></rect> })}
+            <rect class=way.queued_class() x="0" y="18" height="12" width=share(way.queued.max(0.004)) rx="2"></rect>
+            {flew.then(|| view! { <rect class=flight x=share(way.queued) y="18" height="12" width=share((way.end - way.queued).max(0.004)) rx="2"></rect> })}
             {read}
-            <svg x=percent(way.end) y="50%" overflow="visible" data-tone=way.look.tone.name()>
+            <svg x=share(way.end) y="50%" overflow="visible" data-tone=way.look.tone.name()>
                 <circle class="waterfall__plate" r="9"></circle>
                 <svg x="-6" y="-6" width="12" height="12" overflow="visible"><use class="waterfall__end" href=format!("#g-{}", way.look.glyph)></use></svg>
             </svg>
@@ -94,7 +91,7 @@ pub fn Steps(
         shown.push(view! {
             <div class="waterfall__step" data-tone=look.tone.name()>
                 <strong class="waterfall__what"><Glyph look />{sentence(command_word(&step.step))}</strong>
-                <span><At time=step.time fine=true /></span><span>{more}</span>
+                <span><At time=step.time fine=true /></span><span>{harmless(&more)}</span>
             </div>
         });
         before = Some(step);

@@ -19,6 +19,7 @@ mod sas;
 mod scenario;
 mod server;
 mod tls;
+mod websocket;
 
 use std::fs;
 use std::thread;
@@ -29,9 +30,10 @@ use serde_json::json;
 
 use crate::options::{Options, Scenario};
 use crate::report::{
-    ALONE, CATCH_UP_COLUMNS, COMMAND_COLUMNS, Comparison, IDENTITY_COLUMNS, IDLE_COLUMNS, LOAD_COLUMNS, Metrics, PRESENCE_COLUMNS,
-    READ_COLUMNS, Row, Section,
+    ALONE, BROWSER_COLUMNS, CATCH_UP_COLUMNS, COMMAND_COLUMNS, Comparison, IDENTITY_COLUMNS, IDLE_COLUMNS, LOAD_COLUMNS, Metrics,
+    PRESENCE_COLUMNS, READ_COLUMNS, Row, Section, compare_with_first,
 };
+use crate::scenario::browsers::{self, Page};
 use crate::scenario::publish::Load;
 use crate::scenario::{amqp_catch_up, amqp_idle, amqp_read, amqp_send, commands, connects, https, identities, idle, presence, publish};
 use crate::server::{AMQP, Kind, MQTT, Stage};
@@ -77,11 +79,12 @@ fn main() -> Result<()> {
     report::print(&serde_json::to_string_pretty(&facts)?);
 
     let mut sections = Vec::new();
-    let planned: [(Scenario, Measure); 13] = [
+    let planned: [(Scenario, Measure); 14] = [
         (Scenario::Publish, publishing),
         (Scenario::Idle, idling),
         (Scenario::Connects, connecting),
         (Scenario::Https, posting),
+        (Scenario::Browsers, publishing_before_browsers),
         (Scenario::Commands, commanding),
         (Scenario::Presence, resetting),
         (Scenario::Identities, registering),
@@ -141,18 +144,25 @@ fn hub_only(stage: &Stage, rounds: usize, parameters: &str, run: impl Fn() -> Re
 
 /// Runs every server of the comparison in turn, round after round, so that what changes on the machine meets all alike.
 fn take_turns(kinds: &[Kind], rounds: usize, parameters: &str, run: impl Fn(Kind) -> Result<Metrics>) -> Result<Vec<Row>> {
-    let row = |kind: &Kind| Row { server: kind.name(), parameters: parameters.to_owned(), rounds: Vec::new() };
-    let mut rows: Vec<_> = kinds.iter().map(row).collect();
+    let turns = kinds.iter().map(|kind| (kind.name(), parameters.to_owned(), *kind)).collect();
+    in_turn(turns, rounds, run)
+}
+
+/// Runs all that are compared in turn, each a server with parameters, round after round.
+fn in_turn<T: Copy>(turns: Vec<(&'static str, String, T)>, rounds: usize, run: impl Fn(T) -> Result<Metrics>) -> Result<Vec<Row>> {
+    let row = |(server, parameters, turn)| (turn, Row { server, parameters, rounds: Vec::new() });
+    let mut turns: Vec<_> = turns.into_iter().map(row).collect();
     for round in 1..=rounds {
-        for (kind, row) in kinds.iter().zip(&mut rows) {
+        for (turn, row) in &mut turns {
             thread::sleep(PAUSE);
-            let metrics = run(*kind).with_context(|| format!("{}, {parameters}, round {round}", kind.name()))?;
+            let (server, parameters) = (row.server, &row.parameters);
+            let metrics = run(*turn).with_context(|| format!("{server}, {parameters}, round {round}"))?;
             let shown = metrics.iter().map(|(name, value)| format!("{name} {value:.1}")).collect::<Vec<_>>().join(", ");
-            report::progress(&format!("{}, {parameters}, round {round} of {rounds}: {shown}", kind.name()));
+            report::progress(&format!("{server}, {parameters}, round {round} of {rounds}: {shown}"));
             row.rounds.push(metrics);
         }
     }
-    Ok(rows)
+    Ok(turns.into_iter().map(|(_, row)| row).collect())
 }
 
 fn publishing(stage: &Stage, options: &Options) -> Result<Section> {
@@ -186,6 +196,25 @@ fn posting(stage: &Stage, options: &Options) -> Result<Section> {
     let run = || https::run(stage, options.https_connections, options.payload, options.pace());
     let rows = hub_only(stage, options.rounds, &parameters, run)?;
     Ok(Section { title: "HTTPS POST of telemetry", columns: LOAD_COLUMNS, compared: ALONE, rows })
+}
+
+fn publishing_before_browsers(stage: &Stage, options: &Options) -> Result<Section> {
+    let mut all = Vec::new();
+    for &window in options.windows.iter().filter(|_| stage.kinds.contains(&Kind::Hub)) {
+        let sending = Load { connections: options.connections, window, payload_bytes: options.payload };
+        let looked_at = [(0, Page::Overview), (options.browsers, Page::Overview), (options.browsers, Page::Flow)];
+        let turn = |(browsers, page): (usize, Page)| {
+            let what = if browsers == 0 { String::new() } else { format!(" at {}", page.name()) };
+            let parameters =
+                format!("{} connections, window {window}, {} B, {browsers} browsers{what}", sending.connections, sending.payload_bytes);
+            (Kind::Hub.name(), parameters, browsers::Load { browsers, page, sending })
+        };
+        let run = |load| browsers::run(stage, load, options.pace());
+        let mut rows = in_turn(looked_at.map(turn).into(), options.rounds, run)?;
+        compare_with_first(&mut rows, "server_cpu_us", "of_nobodys");
+        all.extend(rows);
+    }
+    Ok(Section { title: "MQTT QoS 1 over TLS while people look at the dashboard", columns: BROWSER_COLUMNS, compared: ALONE, rows: all })
 }
 
 fn commanding(stage: &Stage, options: &Options) -> Result<Section> {

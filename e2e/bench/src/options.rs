@@ -58,6 +58,9 @@ pub struct Options {
     /// Readers of events, each of a partition of its own; one after the other.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 32])]
     pub readers: Vec<usize>,
+    /// Browsers that look at the dashboard.
+    #[arg(long, default_value_t = 20)]
+    pub browsers: usize,
     /// Devices whose connection is reset.
     #[arg(long, default_value_t = 500)]
     pub resets: usize,
@@ -109,6 +112,8 @@ pub enum Scenario {
     Connects,
     /// POST of telemetry (hub only).
     Https,
+    /// MQTT QoS 1 over TLS while people look at the dashboard (hub only).
+    Browsers,
     /// Commands from the request to the receipt (hub only).
     Commands,
     /// From a connection's reset until the API says so (hub only).

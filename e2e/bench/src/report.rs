@@ -93,6 +93,18 @@ pub const CATCH_UP_COLUMNS: &[Column] = &[
     Column { metric: "other_load_percent", heading: "others %", decimals: 0 },
 ];
 
+pub const BROWSER_COLUMNS: &[Column] = &[
+    Column { metric: "server_cpu_us", heading: "server µs each", decimals: 2 },
+    Column { metric: "of_nobodys", heading: "÷ while nobody looks", decimals: 3 },
+    Column { metric: "per_second", heading: "per s", decimals: 0 },
+    Column { metric: "told_per_second", heading: "told to browsers per s, changes apart", decimals: 0 },
+    Column { metric: "p50_ms", heading: "p50 ms", decimals: 2 },
+    Column { metric: "p99_ms", heading: "p99 ms", decimals: 2 },
+    Column { metric: "server_cores", heading: "server cores", decimals: 2 },
+    Column { metric: "generator_cores", heading: "generator cores", decimals: 2 },
+    Column { metric: "other_load_percent", heading: "others %", decimals: 0 },
+];
+
 pub const PRESENCE_COLUMNS: &[Column] = &[
     Column { metric: "p50_ms", heading: "reset → offline p50 ms", decimals: 2 },
     Column { metric: "p99_ms", heading: "p99 ms", decimals: 2 },
@@ -184,6 +196,18 @@ impl Section {
     }
 }
 
+/// Notes as `ratio` how each row's `metric` compares with the first row's in the same round: what changes on the machine meets both alike.
+pub fn compare_with_first(rows: &mut [Row], metric: &str, ratio: &'static str) {
+    let first: Vec<Option<f64>> = rows.first().iter().flat_map(|row| &row.rounds).map(|round| round.get(metric).copied()).collect();
+    for row in rows {
+        for (round, first) in row.rounds.iter_mut().zip(&first) {
+            if let (Some(value), Some(first)) = (round.get(metric).copied(), first) {
+                round.insert(ratio, value / first);
+            }
+        }
+    }
+}
+
 #[expect(clippy::print_stderr, reason = "a benchmark talks to the person who started it")]
 pub fn progress(text: &str) {
     eprintln!("{text}");
@@ -203,6 +227,16 @@ mod tests {
         let rounds = [(1.0, 9.0), (3.0, 7.0), (2.0, 8.0)].map(|(one, other)| Metrics::from([("a", one), ("b", other)]));
         let row = Row { server: "s", parameters: String::new(), rounds: rounds.to_vec() };
         assert_eq!(row.medians(), Metrics::from([("a", 2.0), ("b", 8.0)]));
+    }
+
+    #[test]
+    fn rows_are_compared_round_by_round() {
+        let row =
+            |values: [f64; 2]| Row { server: "s", parameters: String::new(), rounds: values.map(|a| Metrics::from([("a", a)])).into() };
+        let mut rows = [row([2.0, 4.0]), row([3.0, 4.0])];
+        compare_with_first(&mut rows, "a", "b");
+        let ratios = rows.map(|row| row.rounds.iter().map(|round| round["b"]).collect::<Vec<_>>());
+        assert_eq!(ratios, [[1.0, 1.0], [1.5, 1.0]]);
     }
 
     #[test]

@@ -33,7 +33,7 @@ async fn send(back_end: &BackEnd, message_id: &str, headers: &[(&str, &str)], bo
 }
 
 /// So many seconds from now, in ISO 8601.
-async fn in_seconds(seconds: i64) -> Result<String> {
+pub async fn in_seconds(seconds: i64) -> Result<String> {
     let time = i64::try_from(now_s())? + seconds;
     let printed = Program::named("date").args(["--utc", &format!("--date=@{time}"), "+%FT%TZ"]).output().await?;
     Ok(String::from_utf8(printed)?.trim().to_owned())

@@ -171,7 +171,7 @@ fn a_web_socket_ends_with_its_session() -> Result<()> {
             }
             browser.ask(Method::DELETE, "/api/v1/session", None).await?.expect(204)
         };
-        let (told, ended) = within("the WebSocket to end", async { tokio::join!(watching, ended) }).await?;
+        let (told, ended) = Box::pin(within("the WebSocket to end", async { tokio::join!(watching, ended) })).await?;
         ended?;
         let told = told?;
         ensure!(told.starts_with("HTTP/1.1 101") && told.contains("you have signed out"), "{told}");
@@ -256,7 +256,7 @@ fn a_viewer_can_not_act_and_who_guesses_is_stopped() -> Result<()> {
 }
 
 /// What `mooring-hub password-hash` makes of a password.
-async fn hash(password: &str) -> Result<String> {
+pub async fn hash(password: &str) -> Result<String> {
     let binary = binary()?;
     let mut child =
         tokio::process::Command::new(Path::new(&binary)).arg("password-hash").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;

@@ -87,18 +87,6 @@ impl Rights {
         Right::ALL.into_iter().collect()
     }
 
-    /// What a shared access policy may do where our own API asks for rights.
-    #[must_use]
-    pub fn of_permissions(permissions: &[Permission]) -> Self {
-        let rights = permissions.iter().flat_map(|permission| match permission {
-            Permission::RegistryRead => &[Right::Read, Right::Secrets][..],
-            Permission::RegistryWrite => &[Right::Read, Right::Secrets, Right::Devices],
-            Permission::ServiceConnect => &[Right::Read, Right::Bodies, Right::Commands],
-            Permission::DeviceConnect => &[],
-        });
-        rights.copied().collect()
-    }
-
     /// Whether `right` is among them.
     #[must_use]
     pub fn have(self, right: Right) -> bool {
@@ -220,14 +208,5 @@ mod tests {
         }
         assert!("Write".parse::<Right>().is_err());
         assert_eq!([Right::Devices, Right::Bodies].into_iter().collect::<Rights>().to_string(), "Read, Bodies, Devices");
-    }
-
-    #[test]
-    fn a_policy_has_the_rights_that_its_permissions_give() {
-        let of = |permissions: &[Permission]| Rights::of_permissions(permissions).to_string();
-        assert_eq!(of(&[Permission::RegistryRead]), "Read, Secrets");
-        assert_eq!(of(&[Permission::RegistryWrite]), "Read, Devices, Secrets");
-        assert_eq!(of(&[Permission::ServiceConnect]), "Read, Bodies, Commands");
-        assert_eq!(of(&[Permission::DeviceConnect]), "");
     }
 }

@@ -7,7 +7,7 @@ use super::principal::By;
 use super::time::UnixMillis;
 
 /// The most characters of a text in an entry that a caller has chosen.
-const TEXT_MAX_CHARACTERS: usize = 200;
+const TEXT_MAX_CHARACTERS: usize = 300;
 
 /// How many entries a millisecond has numbers for.
 const PER_MILLISECOND_BITS: u32 = 20;
@@ -17,6 +17,9 @@ const PER_MILLISECOND_BITS: u32 = 20;
 pub struct AuditId(pub u64);
 
 impl AuditId {
+    /// The largest that there can be: databases know no larger number.
+    pub const MAX: Self = Self(i64::MAX.cast_unsigned());
+
     /// The first of all that are made at `time` or later.
     #[must_use]
     pub fn first_at(time: UnixMillis) -> Self {
@@ -204,11 +207,16 @@ pub fn deed_of_change(before: Option<&DeviceIdentity>, after: Option<&DeviceIden
                 _ if before.authentication != after.authentication => AuditAction::CredentialsReplaced,
                 _ => AuditAction::DeviceChanged,
             };
-            let mut differing = Vec::new();
+            // Why somebody shut a device out is what others will ask first, and then what was changed along with it.
+            let reason = after.status_reason.as_deref();
+            let reason = reason.filter(|_| matches!(action, AuditAction::DeviceDisabled | AuditAction::DeviceEnabled));
+            let mut differing: Vec<&str> = Vec::new();
             let mut differs = |name, differ: bool| differing.extend(differ.then_some(name));
-            differs("status", before.status() != after.status());
-            differs("hold", before.hold.is_some() != after.hold.is_some());
-            differs("status reason", before.status_reason != after.status_reason);
+            if reason.is_none() {
+                differs("status", before.status() != after.status());
+                differs("hold", before.hold.is_some() != after.hold.is_some());
+                differs("status reason", before.status_reason != after.status_reason);
+            }
             for name in credentials(&before.authentication, &after.authentication) {
                 differs(name, true);
             }
@@ -216,13 +224,13 @@ pub fn deed_of_change(before: Option<&DeviceIdentity>, after: Option<&DeviceIden
             differs("monitoring", before.monitoring != after.monitoring);
             differs("rotation", before.rotation != after.rotation);
             differs("manager", before.managed_by != after.managed_by);
-            let detail = if differing.is_empty() { "nothing".to_owned() } else { differing.join(", ") };
-            let deed = Deed::done(action).to(after.device_id.as_str()).saying(detail);
-            // Why somebody shut a device out is what others will ask first.
-            match (&after.status_reason, action) {
-                (Some(reason), AuditAction::DeviceDisabled | AuditAction::DeviceEnabled) => deed.saying(reason.as_str()),
-                _ => deed,
-            }
+            let detail = match (reason, differing.join(", ")) {
+                (Some(reason), differing) if differing.is_empty() => reason.to_owned(),
+                (Some(reason), differing) => format!("{reason}; {differing}"),
+                (None, differing) if differing.is_empty() => "nothing".to_owned(),
+                (None, differing) => differing,
+            };
+            Deed::done(action).to(after.device_id.as_str()).saying(detail)
         }
     }
 }
@@ -287,7 +295,9 @@ mod tests {
         };
         assert_eq!(deed(None, Some(&held)), (AuditAction::DeviceCreated, String::new()));
         assert_eq!(deed(Some(&held), None), (AuditAction::DeviceDeleted, String::new()));
-        assert_eq!(deed(Some(&identity()), Some(&held)), (AuditAction::DeviceDisabled, "stolen".into()));
+        assert_eq!(deed(Some(&identity()), Some(&held)), (AuditAction::DeviceDisabled, "stolen; primary key".into()));
+        let held_alone = DeviceIdentity { authentication: identity().authentication, ..held.clone() };
+        assert_eq!(deed(Some(&identity()), Some(&held_alone)), (AuditAction::DeviceDisabled, "stolen".into()));
         let enabled = DeviceIdentity { authentication: keys, ..identity() };
         let lifted = deed(Some(&held), Some(&enabled));
         assert_eq!(lifted, (AuditAction::DeviceEnabled, "status, hold, status reason".into()));

@@ -67,6 +67,8 @@ pub struct FleetQuery {
     pub descending: bool,
     /// Behind this place in that order.
     pub after: Option<FleetPlace>,
+    /// Without the first of these.
+    pub skip: usize,
     /// At most so many.
     pub limit: usize,
 }
@@ -214,12 +216,14 @@ impl Fleet {
     /// Some rows, while these flap. Looks at every row whose id begins as is wanted.
     #[must_use]
     pub fn page(&self, query: &FleetQuery, flapping: &HashSet<DeviceId>) -> FleetPage {
-        let FleetQuery { filter, sort, descending, after, limit } = query;
+        let FleetQuery { filter, sort, descending, after, skip, limit } = query;
         let in_order =
             |one: &(i64, &DeviceId, &Row), other: &(i64, &DeviceId, &Row)| order::compare((one.0, one.1), (other.0, other.1), *descending);
         // One more than is wanted tells that there are more.
-        let kept = limit + 1;
-        let (mut total, mut found) = (0, Vec::with_capacity(2 * kept));
+        let kept = skip.saturating_add(*limit).saturating_add(1);
+        // As they lie there: whoever comes behind the page need only be counted.
+        let in_row = *sort == Sort::Id && !descending;
+        let (mut total, mut found) = (0, Vec::new());
         for (id, row) in self.rows.range::<str, _>((Bound::Included(filter.prefix.as_str()), Bound::Unbounded)) {
             if !id.as_str().starts_with(&filter.prefix) {
                 break;
@@ -229,16 +233,23 @@ impl Fleet {
                 continue;
             }
             total += 1;
+            if in_row && found.len() == kept {
+                continue;
+            }
             let key = sort.key(row, row.state(flaps));
             if after.as_ref().is_none_or(|after| order::compare((key, id), (after.key, &after.id), *descending).is_gt()) {
                 found.push((key, id, row));
                 // Never more than twice as many, however many fit.
-                if found.len() == 2 * kept {
-                    found.select_nth_unstable_by(*limit, in_order);
+                if found.len() == kept.saturating_mul(2) {
+                    found.select_nth_unstable_by(kept - 1, in_order);
                     found.truncate(kept);
                 }
             }
         }
+        if *skip < found.len() {
+            found.select_nth_unstable_by(*skip, in_order);
+        }
+        found.drain(..found.len().min(*skip));
         let more = found.len() > *limit;
         if more {
             found.select_nth_unstable_by(*limit, in_order);

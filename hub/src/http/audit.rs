@@ -131,7 +131,10 @@ pub async fn list(
     let Query(page) = page.map_err(|rejection| Failure::argument_invalid(rejection.body_text()))?;
     let wrong = |name: &str, text: &str, wanted: &str| Failure::argument_invalid(format!("{name} is {text:?}, but {wanted}"));
     let before = match &page.before {
-        Some(text) => Some(AuditId(text.parse().map_err(|_| wrong("before", text, "it is the id of an entry"))?)),
+        Some(text) => {
+            let id = text.parse().ok().map(AuditId).filter(|id| *id <= AuditId::MAX);
+            Some(id.ok_or_else(|| wrong("before", text, "it is the id of an entry"))?)
+        }
         None => None,
     };
     let limit = match page.limit.as_deref().map(|text| (text, text.parse())) {
@@ -139,7 +142,13 @@ pub async fn list(
         Some((text, _)) => return Err(wrong("limit", text, "it is a number from 1 to 1000")),
         None => PAGE_DEFAULT,
     };
-    let query = AuditQuery { before, device: page.device, who: page.who, limit };
+    // No name has them, and not every database takes them.
+    for (name, text) in [("device", &page.device), ("who", &page.who)] {
+        if let Some(text) = text.as_deref().filter(|text| text.contains('\0')) {
+            return Err(wrong(name, text, "no name has a character NUL"));
+        }
+    }
+    let query = AuditQuery { before, device: page.device, who: page.who, without: Vec::new(), limit };
     let entries = read_audit(&hub, &query).await?;
     let next = entries.last().filter(|_| entries.len() == limit).map(|last| last.id.to_string());
     Ok(Json(AuditDocument { entries: entries.iter().map(EntryDocument::of).collect(), next }))

@@ -226,9 +226,10 @@ pub async fn refuse_right(hub: &Arc<Hub>, caller: &Caller, need: Need, device: &
         Need::ChangeDevices => Some(AuditAction::DeviceChanged),
         Need::SeeSecrets => Some(AuditAction::SecretsShown),
     };
-    if let Some(action) = action.filter(|_| hub.sign_in.may_be_audited(hub.now())) {
+    let by = caller.by();
+    if let Some(action) = action.filter(|_| hub.sign_in.person_may_be_audited(&by.principal, hub.now())) {
         let deed = Deed::refused(action, text.as_str());
-        record_done(hub, &caller.by(), if device.is_empty() { deed } else { deed.to(device) }).await;
+        record_done(hub, &by, if device.is_empty() { deed } else { deed.to(device) }).await;
     }
     Failure::new(StatusCode::FORBIDDEN, "MissingRight", text)
 }

@@ -30,7 +30,7 @@ use super::openapi::Refusals;
 use crate::core::access::Need;
 use crate::core::device_id::DeviceId;
 use crate::core::event::{Offset, PartitionId, SequenceNumber, StartPosition, StreamPosition};
-use crate::ops::audit::record_bodies_read;
+use crate::ops::audit::BodiesReader;
 use crate::ops::policies::LastingRight;
 use crate::ops::read_events::{EventReader, Page, ReadEventsError, Selection, read_events};
 use crate::ops::{Hub, ReadError};
@@ -91,9 +91,9 @@ pub async fn get_events(
     let caller = authorize_for(&mut parts, &hub, Need::ReadBodies, "messages/events").await?;
     let Query(query) = query.map_err(|rejection| Failure::argument_invalid(rejection.body_text()))?;
     let selection = selection(&query, &parts.headers)?;
-    record_bodies_read(&hub, &caller.by(), selection.device.as_ref()).await?;
+    let audited = BodiesReader::begin(&hub, caller.by(), selection.device.clone()).await?;
     let reader = read_events(&hub, &caller.seat(), selection).await?;
-    let stream = EventStream::new(caller.lasting(&hub, &[Need::ReadBodies]), reader, &connection);
+    let stream = EventStream::new((caller.lasting(&hub, &[Need::ReadBodies]), audited), reader, &connection);
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
         (header::CACHE_CONTROL, "no-store"),
@@ -164,6 +164,8 @@ struct EventStream {
     reader: EventReader,
     /// The right to read.
     right: LastingRight,
+    /// What writes down who reads.
+    audited: BodiesReader,
     /// What the client knows as the last event id; `None` before it was told anything.
     told: Option<StreamPosition>,
     finished: bool,
@@ -172,13 +174,13 @@ struct EventStream {
 }
 
 impl EventStream {
-    fn new(right: LastingRight, reader: EventReader, connection: &HttpConnection) -> Self {
+    fn new((right, audited): (LastingRight, BodiesReader), reader: EventReader, connection: &HttpConnection) -> Self {
         let mut watched = right.clone();
         let closing = connection.close_after(async move {
             watched.lost().await;
             sleep(FAREWELL_TIME).await;
         });
-        Self { reader, right, told: None, finished: false, _closing: closing }
+        Self { reader, right, audited, told: None, finished: false, _closing: closing }
     }
 
     async fn next(mut self) -> Option<(Result<Bytes, Infallible>, Self)> {
@@ -191,6 +193,10 @@ impl EventStream {
             tokio::select! {
                 biased;
                 lost = self.right.lost() => self.problem(&lost.to_string()),
+                error = self.audited.cannot_go_on() => {
+                    tracing::error!(%error, "an event stream ends, because who reads can't be written down: {error}");
+                    self.problem("who reads can't be written into the audit now")
+                }
                 read = timeout(HEARTBEAT_EVERY, self.reader.next()) => match read {
                     Ok(Ok(Some(page))) => self.events(&page),
                     Ok(Ok(None)) => return None,

@@ -118,6 +118,7 @@ pub struct SourceView {
         ("sort" = Option<String>, Query, description = "`id`, `state`, `since`, `lastSeen`, `queue`, `reason`; when absent, the newest change first."),
         ("order" = Option<String>, Query, description = "`asc`, when absent, or `desc`."),
         ("after" = Option<String>, Query, description = "The `next` of the page before, with the same order."),
+        ("skip" = Option<usize>, Query, description = "Leave out so many first, as whoever goes to the middle of the list does; behind `after`, if that is there."),
         ("limit" = Option<usize>, Query, description = "How many, 1 to 1000; 100 when absent."),
     ),
     responses(
@@ -174,6 +175,7 @@ fn parse(pairs: &[(String, String)]) -> Result<FleetQuery, Failure> {
             }
             "order" => descending = Some(order(text).ok_or_else(|| wrong("it is asc or desc"))?),
             "after" => query.after = Some(text.parse().map_err(|_| wrong("it is the next of the page before"))?),
+            "skip" => query.skip = text.parse().map_err(|_| wrong("it is a number"))?,
             "limit" => query.limit = limit(text).ok_or_else(|| wrong("it is a number from 1 to 1000"))?,
             // As elsewhere: somebody else's, such as api-version.
             _ => {}

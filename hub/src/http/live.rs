@@ -21,10 +21,11 @@ use super::events::start_position;
 use super::openapi::Refusals;
 use crate::core::access::Need;
 use crate::core::change::ChangeKind;
+use crate::core::device_id::DeviceId;
 use crate::core::event::{PartitionId, StartPosition};
 use crate::core::tail::TailFilter;
 use crate::ops::Hub;
-use crate::ops::audit::record_bodies_read;
+use crate::ops::audit::BodiesReader;
 use crate::ops::policies::LastingRight;
 use crate::ops::seats::Seat;
 use crate::ops::tail_events::{TailSelection, tail_events};
@@ -104,7 +105,10 @@ impl Browser {
         let WantedEvents { from, after, partition, device, property, text } = wanted;
         let filter = TailFilter { device, property: property.as_deref().map(TailFilter::property), text };
         let bodies = filter.looks_inside() || self.caller.may(&self.hub, Need::ReadBodies);
-        let right = self.needs(if bodies { &[Need::SeeCommands, Need::ReadBodies] } else { &[Need::SeeCommands] }).await?;
+        let right = {
+            let needs: &[Need] = if bodies { &[Need::SeeCommands, Need::ReadBodies] } else { &[Need::SeeCommands] };
+            self.needs_for(needs, filter.device.as_ref()).await?
+        };
         let from = match from.as_deref() {
             Some(text) => start_position(text).ok_or_else(|| {
                 let wanted = "a start is earliest, latest, offset:<number>, sequence:<number> or time:<ISO 8601 with Z or an offset>";
@@ -112,12 +116,10 @@ impl Browser {
             })?,
             None => StartPosition::Latest,
         };
-        if bodies {
-            record_bodies_read(&self.hub, &self.caller.by(), filter.device.as_ref()).await?;
-        }
+        let audited = if bodies { Some(BodiesReader::begin(&self.hub, self.caller.by(), filter.device.clone()).await?) } else { None };
         let selection = TailSelection { partition: partition.map(PartitionId), from, after: after.unwrap_or_default(), filter };
         let tail = tail_events(&self.hub, &self.caller.seat(), selection).await?;
-        Ok(told::events(id, tail, right, if bodies { render } else { render_head }))
+        Ok(told::events(id, tail, (right, audited), if bodies { render } else { render_head }))
     }
 
     /// Every kind of change that may be seen and need not be asked for.
@@ -128,8 +130,14 @@ impl Browser {
 
     /// The right to all of it, for as long as it lasts.
     async fn needs(&self, needs: &[Need]) -> Result<LastingRight, Failure> {
+        self.needs_for(needs, None).await
+    }
+
+    /// The same, for something that is about a device.
+    async fn needs_for(&self, needs: &[Need], device: Option<&DeviceId>) -> Result<LastingRight, Failure> {
+        let device = device.map(DeviceId::as_str).unwrap_or_default();
         match needs.iter().find(|need| !self.caller.may(&self.hub, **need)) {
-            Some(missing) => Err(refuse_right(&self.hub, &self.caller, *missing, "").await),
+            Some(missing) => Err(refuse_right(&self.hub, &self.caller, *missing, device).await),
             None => Ok(self.caller.lasting(&self.hub, needs)),
         }
     }

@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::core::audit::{AuditAction, Deed};
 use crate::core::device_id::DeviceId;
 use crate::core::identity::change::{Author, Change, Precondition, Refused, Request, Settings, StatusReason};
 use crate::core::identity::{Authentication, DeviceStatus, ManagedBy, SymmetricKey};
 use crate::core::principal::By;
 use crate::ops::Hub;
+use crate::ops::audit::record_all_refused;
 use crate::ops::change_devices::{ChangeError, change_devices};
 use crate::store::RegistryError;
 use crate::store::presence::Session;
@@ -75,39 +77,68 @@ pub enum ActionRefused {
     },
 }
 
-/// Does it to each, once. An answer per device, in the order in which they first came.
+/// What became of each device.
+type Answers = Vec<(DeviceId, Result<Acted, ActionRefused>)>;
+
+/// Does it to each, once. An answer per device, in the order in which they first came; an error when nothing was done to any. A registry that
+/// goes away on the way is the answer for those that were to come.
 pub async fn act_on_devices(
     hub: &Arc<Hub>,
     by: &By,
     ids: Vec<DeviceId>,
     action: &DeviceAction,
     reason: Option<StatusReason>,
-) -> Result<Vec<(DeviceId, Result<Acted, ActionRefused>)>, RegistryError> {
+) -> Result<Answers, RegistryError> {
     let mut seen = HashSet::new();
     let ids: Vec<DeviceId> = ids.into_iter().filter(|id| seen.insert(id.clone())).collect();
     let mut answers = Vec::with_capacity(ids.len());
-    for some in ids.chunks(CHUNK) {
-        let mut requests = Vec::with_capacity(some.len());
-        let mut refused = Vec::new();
-        for id in some {
-            match request(hub, by, id, action, reason.as_ref()).await? {
-                Ok(request) => requests.push((id.clone(), request)),
-                Err(why) => refused.push((id.clone(), Err(why))),
+    for (number, some) in ids.chunks(CHUNK).enumerate() {
+        match act(hub, by, some, action, reason.as_ref()).await {
+            Ok(acted) => answers.extend(acted),
+            Err(error) if number == 0 => return Err(error),
+            Err(error) => {
+                let unknown = |id: &DeviceId| (id.clone(), Err(ChangeError::from(error.clone()).into()));
+                answers.extend(ids[number * CHUNK..].iter().map(unknown));
+                break;
             }
         }
-        answers.extend(change(hub, by, requests).await?);
-        answers.extend(refused);
     }
     let place = |wanted: &DeviceId| ids.iter().position(|id| id == wanted);
     answers.sort_by_cached_key(|(id, _)| place(id));
     Ok(answers)
 }
 
-async fn change(
+async fn act(
     hub: &Arc<Hub>,
     by: &By,
-    requests: Vec<(DeviceId, Request)>,
-) -> Result<Vec<(DeviceId, Result<Acted, ActionRefused>)>, RegistryError> {
+    ids: &[DeviceId],
+    action: &DeviceAction,
+    reason: Option<&StatusReason>,
+) -> Result<Answers, RegistryError> {
+    let (mut requests, mut refused) = (Vec::with_capacity(ids.len()), Vec::new());
+    for id in ids {
+        match request(hub, by, id, action, reason).await? {
+            Ok(request) => requests.push((id.clone(), request)),
+            Err(why) => refused.push((id.clone(), why)),
+        }
+    }
+    record_all_refused(hub, by, refused.iter().map(|(id, why)| Deed::refused(audited(action), why.to_string()).to(id.as_str()))).await;
+    let mut answers = change(hub, by, requests).await?;
+    answers.extend(refused.into_iter().map(|(id, why)| (id, Err(why))));
+    Ok(answers)
+}
+
+/// What it is called in the audit.
+fn audited(action: &DeviceAction) -> AuditAction {
+    match action {
+        DeviceAction::Enable => AuditAction::DeviceEnabled,
+        DeviceAction::Disable => AuditAction::DeviceDisabled,
+        DeviceAction::Rotate(_) => AuditAction::CredentialsReplaced,
+        DeviceAction::Delete => AuditAction::DeviceDeleted,
+    }
+}
+
+async fn change(hub: &Arc<Hub>, by: &By, requests: Vec<(DeviceId, Request)>) -> Result<Answers, RegistryError> {
     let live = |id: &DeviceId| hub.presence.sessions_of(id).into_iter().filter(|session| session.ended().is_none()).collect();
     let before: Vec<(DeviceId, Vec<Session>)> = requests.iter().map(|(id, _)| (id.clone(), live(id))).collect();
     let begun = Instant::now();
@@ -171,11 +202,17 @@ fn rotated(slot: KeySlot) -> Settings {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
     use super::*;
     use crate::core::identity::DeviceIdentity;
+    use crate::core::principal::{Door, Principal, SignInMethod};
+    use crate::ops::audit::read_audit;
     use crate::ops::open_session::open_session;
     use crate::ops::world::{World, by_service, device_token, identity, origin};
-    use crate::store::Expected;
+    use crate::store::audit::AuditQuery;
+    use crate::store::memory::registry::MemoryRegistry;
+    use crate::store::{DeviceActivity, DeviceCount, ExpectationFailed, Expected, Registry, RegistryWrite};
 
     fn ids(names: &[&str]) -> Vec<DeviceId> {
         names.iter().map(|name| DeviceId::parse(name).unwrap()).collect()
@@ -209,5 +246,74 @@ mod tests {
         let deleted = act(&world, &["M", "D"], DeviceAction::Delete).await;
         assert!(deleted[0].as_ref().unwrap_err().contains("Delete the manifest") && deleted[1] == Ok(0));
         assert!(world.hub.registry.get(&ids(&["D"])[0]).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn what_a_person_is_refused_is_written_down_for_each() {
+        let world = World::with_device("D").await;
+        let managed_by = Some("kubernetes/plant/pump/u-1".parse().unwrap());
+        world.write(Expected::Absent, Some(DeviceIdentity { managed_by, ..identity("M") })).await;
+        let certified = DeviceIdentity { authentication: Authentication::CertificateAuthority, ..identity("C") };
+        world.write(Expected::Absent, Some(certified)).await;
+        let ada = By { principal: Principal::Person("ada".to_owned(), SignInMethod::Password), door: Door::Dashboard, address: None };
+        for (by, action) in [(&by_service(), DeviceAction::Delete), (&ada, DeviceAction::Rotate(KeySlot::Primary))] {
+            act_on_devices(&world.hub, by, ids(&["M", "C", "none"]), &action, None).await.unwrap();
+        }
+        let query = AuditQuery { limit: 100, ..AuditQuery::default() };
+        let entries = read_audit(&world.hub, &query).await.unwrap();
+        let refused = entries.iter().filter(|entry| entry.refused.is_some());
+        let mut of: Vec<_> = refused.map(|entry| (entry.by.principal.name(), entry.action, entry.device.as_deref().unwrap())).collect();
+        of.sort_by_key(|(_, _, device)| device.to_owned());
+        assert_eq!(of, ["C", "M", "none"].map(|device| ("ada", AuditAction::CredentialsReplaced, device)));
+    }
+
+    /// A registry that goes away after so many writes.
+    struct Tires {
+        registry: MemoryRegistry,
+        writes: AtomicUsize,
+    }
+
+    #[async_trait::async_trait]
+    impl Registry for Tires {
+        async fn get(&self, id: &DeviceId) -> Result<Option<DeviceIdentity>, RegistryError> {
+            self.registry.get(id).await
+        }
+
+        async fn list(&self, after: Option<&DeviceId>, limit: usize) -> Result<Vec<DeviceIdentity>, RegistryError> {
+            self.registry.list(after, limit).await
+        }
+
+        async fn write(&self, writes: Vec<RegistryWrite>) -> Result<Vec<Result<(), ExpectationFailed>>, RegistryError> {
+            match self.writes.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)) {
+                Ok(_) => self.registry.write(writes).await,
+                Err(_) => Err(RegistryError::Unavailable("gone".to_owned())),
+            }
+        }
+
+        async fn record_activity(&self, activity: Vec<DeviceActivity>) -> Result<(), RegistryError> {
+            self.registry.record_activity(activity).await
+        }
+
+        async fn count(&self) -> Result<DeviceCount, RegistryError> {
+            self.registry.count().await
+        }
+    }
+
+    #[tokio::test]
+    async fn a_registry_that_goes_away_on_the_way_leaves_the_word_on_those_that_are_done() {
+        let tires = Arc::new(Tires { registry: MemoryRegistry::default(), writes: AtomicUsize::new(2) });
+        let names: Vec<String> = (0..250).map(|number| format!("d-{number}")).collect();
+        let all: Vec<&str> = names.iter().map(String::as_str).collect();
+        for name in &all {
+            let write = RegistryWrite { id: ids(&[name])[0].clone(), expected: Expected::Absent, new: Some(identity(name)), audit: None };
+            tires.registry.write(vec![write]).await.unwrap()[0].unwrap();
+        }
+        let world = World::on(Arc::clone(&tires) as _);
+        let answers = act(&world, &all, DeviceAction::Disable).await;
+        assert_eq!(answers.len(), 250);
+        assert!(answers[..200].iter().all(Result::is_ok));
+        assert!(answers[200..].iter().all(|answer| answer.as_ref().unwrap_err().contains("gone")));
+        let nothing = act_on_devices(&world.hub, &by_service(), ids(&all), &DeviceAction::Enable, None).await;
+        assert!(matches!(nothing, Err(RegistryError::Unavailable(_))), "nothing was done to any");
     }
 }

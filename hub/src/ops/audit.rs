@@ -3,18 +3,23 @@
 //! Entries that come at the same time are written together, in one transaction. Those about identities are written by the registry, with
 //! the identities. Never holds a secret; what a caller has written is cut by `core`.
 
-use std::num::NonZeroUsize;
+mod said;
+
+use std::future::pending;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use lru::LruCache;
+use futures_util::FutureExt as _;
+use futures_util::future::join_all;
 use tokio::sync::oneshot;
 
-use crate::core::audit::{AuditAction, AuditEntry, AuditId, Deed};
+pub(super) use self::said::record_command_sent;
+pub use self::said::{BodiesReader, record_bodies_read};
+use crate::core::audit::{AuditEntry, AuditId, Deed};
 use crate::core::change::Change;
-use crate::core::device_id::DeviceId;
-use crate::core::principal::{By, Principal};
+use crate::core::principal::{By, Door};
 use crate::core::time::UnixMillis;
 use crate::ops::Hub;
 use crate::store::audit::{AuditLog, AuditLogError, AuditQuery};
@@ -27,12 +32,6 @@ const WAITING_MAX: usize = 10_000;
 
 /// How many entries are forgotten in one transaction.
 const PRUNE_CHUNK: usize = 1000;
-
-/// How long it is not said again that somebody reads a device's bodies: who looks on for a day leaves 24 entries, and not 100,000.
-const BODIES_SAID_EVERY: Duration = Duration::from_secs(60 * 60);
-
-/// How many readers and devices are remembered for that.
-const BODIES_REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("not 0");
 
 /// How much of the audit is kept.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +55,7 @@ pub struct Audit {
     limits: AuditLimits,
     last: AtomicU64,
     waiting: Mutex<Waiting>,
-    bodies: Mutex<LruCache<(Principal, String), UnixMillis>>,
+    said: said::Said,
 }
 
 #[derive(Default)]
@@ -71,7 +70,7 @@ impl Audit {
     #[must_use]
     pub fn new(log: Arc<dyn AuditLog>, last: Option<AuditId>, limits: AuditLimits) -> Self {
         let last = last.unwrap_or_default().0.into();
-        Self { log, limits, last, waiting: Mutex::default(), bodies: Mutex::new(LruCache::new(BODIES_REMEMBERED)) }
+        Self { log, limits, last, waiting: Mutex::default(), said: said::Said::default() }
     }
 
     /// The entry of a deed, which somebody else writes.
@@ -112,19 +111,27 @@ pub async fn record_done(hub: &Arc<Hub>, by: &By, deed: Deed) {
     }
 }
 
-/// Writes down that somebody reads bodies, of one device or of all, unless that was said lately. Whoever reads waits for it.
-pub async fn record_bodies_read(hub: &Arc<Hub>, by: &By, device: Option<&DeviceId>) -> Result<(), AuditLogError> {
-    let key = (by.principal.clone(), device.map(DeviceId::to_string).unwrap_or_default());
-    let now = hub.now();
-    let said = || hub.audit.bodies.lock().expect("nothing panics while it holds this lock");
-    if said().get(&key).is_some_and(|last| now.since(*last) < BODIES_SAID_EVERY) {
-        return Ok(());
+/// Writes down what a person was refused. Programs ask again and again for what they can't have.
+pub(super) async fn record_refused(hub: &Arc<Hub>, by: &By, refused: Deed) {
+    if by.door == Door::Dashboard {
+        record_done(hub, by, refused).await;
     }
-    let deed = Deed::done(AuditAction::BodiesRead);
-    let deed = device.map_or_else(|| deed.clone().saying("of all devices"), |device| deed.clone().to(device.as_str()));
-    record(hub, by, deed).await?;
-    said().put(key, now);
-    Ok(())
+}
+
+/// The same of many, in one transaction or a few.
+pub(super) async fn record_all_refused(hub: &Arc<Hub>, by: &By, refused: impl IntoIterator<Item = Deed>) {
+    join_all(refused.into_iter().map(|deed| record_refused(hub, by, deed))).await;
+}
+
+/// Does something and writes it down, whether or not the caller still waits: one who goes away between the two (a closed HTTP connection
+/// drops its handler) must not leave a deed without its entry.
+pub(super) async fn to_the_end<T: Send + 'static>(deed: impl Future<Output = T> + Send + 'static) -> T {
+    match tokio::spawn(deed).await.map_err(tokio::task::JoinError::try_into_panic) {
+        Ok(done) => done,
+        Err(Ok(panic)) => resume_unwind(panic),
+        // The runtime ends, and this task with it.
+        Err(Err(_cancelled)) => pending().await,
+    }
 }
 
 /// Entries, the latest first.
@@ -136,7 +143,10 @@ pub async fn read_audit(hub: &Hub, query: &AuditQuery) -> Result<Vec<AuditEntry>
 pub async fn prune_audit(hub: &Hub) -> Result<(), AuditLogError> {
     let AuditLimits { kept_for, entries_max } = hub.audit.limits;
     let before = UnixMillis(hub.now().0.saturating_sub_unsigned(kept_for.as_millis() as u64));
-    while hub.audit.log.prune(AuditId::first_at(before), entries_max, PRUNE_CHUNK).await? == PRUNE_CHUNK {
+    // Once: the database counts through all that is kept for it.
+    let first_kept = hub.audit.log.first_of_latest(entries_max).await?;
+    let before = AuditId::first_at(before).max(first_kept.unwrap_or_default());
+    while hub.audit.log.prune(before, PRUNE_CHUNK).await? == PRUNE_CHUNK {
         tokio::task::yield_now().await;
     }
     Ok(())
@@ -158,7 +168,9 @@ async fn write_all(hub: Arc<Hub>) {
         if entries.is_empty() {
             return;
         }
-        let written = hub.audit.log.append(&entries).await;
+        // A log that dies of some entries must not keep all others from being written ever after.
+        let written = AssertUnwindSafe(hub.audit.log.append(&entries)).catch_unwind().await;
+        let written = written.unwrap_or_else(|_| Err(AuditLogError::Unavailable("it died of what was to be written".to_owned())));
         if written.is_ok() {
             entries.into_iter().for_each(|entry| publish(&hub, entry));
         }

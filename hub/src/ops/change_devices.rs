@@ -12,7 +12,7 @@ use crate::core::identity::change::{Author, Change, Fresh, Outcome, Refused, Req
 use crate::core::identity::{DeviceIdentity, SymmetricKey};
 use crate::core::principal::{By, Door, Principal};
 use crate::ops::Hub;
-use crate::ops::audit::{publish, record_done};
+use crate::ops::audit::{publish, record_all_refused};
 use crate::store::{Expected, RegistryError, RegistryWrite};
 
 /// How often a decision is made anew because somebody else was faster. Writers of one identity are few; each round lets one of them through.
@@ -48,24 +48,25 @@ pub async fn change_devices(
     let mut answers: Vec<Option<Result<Outcome, ChangeError>>> = changes.iter().map(|_| None).collect();
     let mut pending: Vec<usize> = (0..changes.len()).collect();
     for _ in 0..ATTEMPTS {
-        let mut decisions = Vec::new();
+        let (mut decisions, mut deeds) = (Vec::new(), Vec::new());
         for place in std::mem::take(&mut pending) {
             let (id, request) = &changes[place];
             let current = hub.registry.get(id).await?;
             match decide(id, current.as_ref(), request, hub.now(), fresh()) {
                 Err(refused) => {
-                    record_refused(hub, by, (id, request), &refused).await;
+                    deeds.push(refused_deed(id, request, &refused));
                     answers[place] = Some(Err(refused.into()));
                 }
                 Ok(outcome) => decisions.push((place, outcome, current)),
             }
         }
+        record_all_refused(hub, by, deeds).await;
         if decisions.is_empty() {
             break;
         }
         let write = |(place, outcome, current): &(usize, Outcome, Option<DeviceIdentity>)| {
             let (id, request) = &changes[*place];
-            to_write(hub, &by_author(by, &request.author), id, outcome, current.as_ref())
+            to_write(hub, (by, &request.author), id, outcome, current.as_ref())
         };
         let writes = decisions.iter().map(write).collect();
         let written = write_to_the_end(hub, writes).await?;
@@ -81,34 +82,39 @@ pub async fn change_devices(
     Ok(answers.into_iter().zip(&changes).map(|(answer, (id, _))| answer.unwrap_or_else(|| contended(id))).collect())
 }
 
-fn to_write(hub: &Hub, by: &By, id: &DeviceId, outcome: &Outcome, current: Option<&DeviceIdentity>) -> RegistryWrite {
+fn to_write(hub: &Hub, (by, author): (&By, &Author), id: &DeviceId, outcome: &Outcome, current: Option<&DeviceIdentity>) -> RegistryWrite {
     let new = match outcome {
         Outcome::Kept(identity) => Some(DeviceIdentity::clone(identity)),
         Outcome::Deleted => None,
     };
-    let audit = hub.audit.entry(hub.now(), by, deed_of_change(current, new.as_ref()));
+    let (by, deed) = by_author(by, author, deed_of_change(current, new.as_ref()));
+    let audit = hub.audit.entry(hub.now(), &by, deed);
     let expected = current.map_or(Expected::Absent, |current| Expected::Version(current.version));
     RegistryWrite { id: id.clone(), expected, new, audit: Some(audit) }
 }
 
-/// A manifest is the author of what it wants, whoever carries it out.
-fn by_author(by: &By, author: &Author) -> By {
-    match author {
-        Author::Policy { .. } => by.clone(),
-        Author::Manifest { source, .. } => By { principal: Principal::of_manifest(source), door: Door::Manifest, address: by.address },
-    }
+/// A manifest is the author of what it wants, whoever carries it out. Who has a policy's key can say that of any manifest, so the policy is
+/// named first.
+fn by_author(by: &By, author: &Author, deed: Deed) -> (By, Deed) {
+    let Author::Manifest { source, .. } = author else { return (by.clone(), deed) };
+    let deed = match (&by.principal, &deed.detail) {
+        (Principal::Policy(name), Some(detail)) => {
+            let detail = format!("by policy {name}: {detail}");
+            deed.saying(detail)
+        }
+        (Principal::Policy(name), None) => deed.saying(format!("by policy {name}")),
+        _ => deed,
+    };
+    (By { principal: Principal::of_manifest(source), door: Door::Manifest, address: by.address }, deed)
 }
 
-/// What a person was refused is written down. Programs ask again and again for what they can't have.
-async fn record_refused(hub: &Arc<Hub>, by: &By, (id, request): (&DeviceId, &Request), refused: &Refused) {
-    if by.door == Door::Dashboard {
-        let action = match request.change {
-            Change::Create(_) => AuditAction::DeviceCreated,
-            Change::Update(..) | Change::CreateOrUpdate(..) => AuditAction::DeviceChanged,
-            Change::Delete(_) => AuditAction::DeviceDeleted,
-        };
-        record_done(hub, by, Deed::refused(action, refused.to_string()).to(id.as_str())).await;
-    }
+fn refused_deed(id: &DeviceId, request: &Request, refused: &Refused) -> Deed {
+    let action = match request.change {
+        Change::Create(_) => AuditAction::DeviceCreated,
+        Change::Update(..) | Change::CreateOrUpdate(..) => AuditAction::DeviceChanged,
+        Change::Delete(_) => AuditAction::DeviceDeleted,
+    };
+    Deed::refused(action, refused.to_string()).to(id.as_str())
 }
 
 /// Writes, and tells the hub. In a task of its own: a caller who goes away between the two (a closed HTTP connection drops its handler)

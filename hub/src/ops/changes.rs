@@ -1,8 +1,8 @@
 //! What has happened lately, for those who watch: the hub's one change stream.
 //!
 //! Whoever publishes waits for nobody: a change takes its place in a ring, and watchers read there at their own pace. Nothing is kept per
-//! watcher but where it stands; one that is too slow is told how much it has missed. What happens to the fleet and what happens to commands
-//! have a lane each, so that neither makes room for the other.
+//! watcher but where it stands; one that is too slow is told how much it has missed. What happens to the fleet, what happens to
+//! commands and what is written into the audit have a lane each, so that none makes room for the others.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard};

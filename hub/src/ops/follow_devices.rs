@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{sleep, timeout};
 
-use crate::core::change::Change;
+use crate::core::change::{Change, ChangeKind};
 use crate::ops::Hub;
 use crate::ops::changes::{Cursor, Lanes, Span};
 use crate::ops::expected_devices::let_time_pass;
@@ -25,7 +25,7 @@ const PAGE: usize = 500;
 const PAGE_PAUSE: Duration = Duration::from_millis(5);
 
 /// What is followed: commands for the lengths of their queues.
-const FOLLOWED: Lanes = Lanes { fleet: true, commands: true };
+const FOLLOWED: [ChangeKind; 3] = [ChangeKind::Registry, ChangeKind::Presence, ChangeKind::Command];
 
 /// When to read again after the registry did not answer.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -58,7 +58,7 @@ async fn read_all(hub: &Hub) -> Result<Cursor, RegistryError> {
     let ended = hub.earlier_boots.last_end(hub).await;
     hub.expected_devices.begin_round(ended);
     hub.fleet.begin_round().await;
-    let mut next = hub.changes.end_of(FOLLOWED);
+    let mut next = hub.changes.end_of(Lanes::of(&FOLLOWED));
     let mut after = None;
     loop {
         let page = {

@@ -6,7 +6,7 @@ use crate::core::audit::{AuditAction, Deed};
 use crate::core::device_id::DeviceId;
 use crate::core::principal::By;
 use crate::ops::Hub;
-use crate::ops::audit::record_done;
+use crate::ops::audit::{record_done, record_refused, to_the_end};
 use crate::ops::commands::request::Request;
 use crate::store::RegistryError;
 use crate::store::commands::CommandsError;
@@ -27,10 +27,26 @@ pub enum PurgeError {
 
 /// Ends all commands that wait for the device, also those that are locked by a delivery; says how many there were.
 pub async fn purge_commands(hub: &Arc<Hub>, by: &By, device: DeviceId) -> Result<u64, PurgeError> {
-    if hub.identities.get(&*hub.registry, &device).await?.is_none() {
-        return Err(PurgeError::UnknownDevice(device));
+    let (hub, by) = (Arc::clone(hub), by.clone());
+    to_the_end(async move {
+        let purged = purge(&hub, &device).await;
+        match &purged {
+            Ok(count) => {
+                let deed = Deed::done(AuditAction::CommandsPurged).to(device.as_str()).saying(format!("{count} commands"));
+                record_done(&hub, &by, deed).await;
+            }
+            Err(refused) => {
+                record_refused(&hub, &by, Deed::refused(AuditAction::CommandsPurged, refused.to_string()).to(device.as_str())).await;
+            }
+        }
+        purged
+    })
+    .await
+}
+
+async fn purge(hub: &Hub, device: &DeviceId) -> Result<u64, PurgeError> {
+    if hub.identities.get(&*hub.registry, device).await?.is_none() {
+        return Err(PurgeError::UnknownDevice(device.clone()));
     }
-    let purged = hub.commands.ask(|answer| Request::Purge(device.clone(), answer)).await?;
-    record_done(hub, by, Deed::done(AuditAction::CommandsPurged).to(device.as_str()).saying(format!("{purged} commands"))).await;
-    Ok(purged as u64)
+    Ok(hub.commands.ask(|answer| Request::Purge(device.clone(), answer)).await? as u64)
 }

@@ -24,9 +24,6 @@ use crate::store::commands::CommandsError;
 /// The most entries of a page: each command costs a read of its own.
 pub const PAGE_MAX: usize = 200;
 
-/// How many pages of the audit are looked through for entries that belong to the story.
-const AUDIT_PAGES_MAX: usize = 10;
-
 /// A part of the story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimelineKind {
@@ -215,19 +212,8 @@ fn latest(parts: &mut [VecDeque<Found>]) -> Option<Found> {
 
 /// What was done to the identity; its commands tell of themselves.
 async fn registry(hub: &Hub, id: &DeviceId, before: Option<AuditId>, limit: usize) -> Result<Vec<AuditEntry>, AuditLogError> {
-    let mut query = AuditQuery { before, device: Some(id.to_string()), who: None, limit };
-    let mut entries = Vec::new();
-    for _ in 0..AUDIT_PAGES_MAX {
-        let page = read_audit(hub, &query).await?;
-        let (whole, last) = (page.len() == limit, page.last().map(|entry| entry.id));
-        entries.extend(page.into_iter().filter(|entry| !matches!(entry.action, AuditAction::CommandSent | AuditAction::CommandSentAgain)));
-        if !whole || entries.len() >= limit {
-            break;
-        }
-        query.before = last;
-    }
-    entries.truncate(limit);
-    Ok(entries)
+    let without = vec![AuditAction::CommandSent, AuditAction::CommandSentAgain];
+    read_audit(hub, &AuditQuery { before, device: Some(id.to_string()), who: None, without, limit }).await
 }
 
 impl Found {

@@ -8,7 +8,7 @@ use crate::core::command::{Command, CommandId, Outcome, Step, StepKind};
 use crate::core::message::encoding;
 use crate::core::principal::By;
 use crate::ops::Hub;
-use crate::ops::audit::record_done;
+use crate::ops::audit::{record_done, record_refused, to_the_end};
 use crate::ops::send_command::{NewCommand, SendRefused, send_command};
 use crate::store::commands::CommandsError;
 
@@ -42,17 +42,34 @@ pub enum SendAgainRefused {
 
 /// Sends a dead-lettered command again to the device of that name, with its content and the hub's default time to live.
 pub async fn send_again(hub: &Arc<Hub>, by: &By, id: CommandId) -> Result<Command, SendAgainRefused> {
+    let (hub, by) = (Arc::clone(hub), by.clone());
+    to_the_end(async move {
+        let sent = again(&hub, by.principal.name(), id).await;
+        match &sent {
+            Ok(command) => {
+                let deed = Deed::done(AuditAction::CommandSentAgain).to(command.device_id.as_str());
+                record_done(&hub, &by, deed.saying(format!("command {id} as {}", command.id))).await;
+            }
+            Err(refused) => {
+                let deed = Deed::refused(AuditAction::CommandSentAgain, refused.to_string());
+                record_refused(&hub, &by, deed.saying(format!("command {id}"))).await;
+            }
+        }
+        sent
+    })
+    .await
+}
+
+async fn again(hub: &Hub, sent_by: &str, id: CommandId) -> Result<Command, SendAgainRefused> {
     let former = hub.command_store.command(id).await?.ok_or(SendAgainRefused::UnknownCommand(id))?;
     let (outcome, _) = former.ended.ok_or(SendAgainRefused::NotEnded(id))?;
     let content = hub.command_store.contents(&[id]).await?.pop();
     let (_, content) = content.filter(|_| outcome.keeps_content()).ok_or(SendAgainRefused::NotDeadLettered { id, outcome })?;
     let mut message = encoding::decode(&content).map_err(|_| SendAgainRefused::Damaged(id))?;
     message.properties.absolute_expiry_time = None;
-    let again = NewCommand { message, ack: former.ack, sent_by: by.principal.name().to_owned(), again_of: Some(id) };
+    let again = NewCommand { message, ack: former.ack, sent_by: sent_by.to_owned(), again_of: Some(id) };
     let command = send_command(hub, former.device_id.clone(), again).await?;
     let step = Step { time: command.enqueued_time, kind: StepKind::SentAgain(command.id) };
     hub.changes.publish(hub.now(), Change::Command(Arc::new(former), step));
-    let deed = Deed::done(AuditAction::CommandSentAgain).to(command.device_id.as_str()).saying(format!("command {id} as {}", command.id));
-    record_done(hub, by, deed).await;
     Ok(command)
 }

@@ -10,7 +10,7 @@ use crate::core::device_id::DeviceId;
 use crate::core::message::Message;
 use crate::core::principal::By;
 use crate::ops::Hub;
-use crate::ops::audit::record_done;
+use crate::ops::audit::{record_command_sent, record_refused, to_the_end};
 use crate::ops::commands::Asked;
 use crate::ops::commands::request::Request;
 use crate::store::RegistryError;
@@ -90,8 +90,21 @@ impl OfferedCommand {
 /// The same by the word of somebody whom the audit names. What devices are sent over AMQP is not in it: back ends send more than people do
 /// anything, and who sent a command is kept with the command.
 pub async fn send_command_by(hub: &Arc<Hub>, by: &By, to: DeviceId, command: NewCommand<'_>) -> Result<Command, SendRefused> {
-    let sent = send_command(hub, to.clone(), command).await?;
-    let deed = Deed::done(AuditAction::CommandSent).to(to.as_str()).saying(format!("command {}", sent.id));
-    record_done(hub, by, deed).await;
-    Ok(sent)
+    // Nobody but the caller has the message; from the desk on it needs nobody.
+    let offered = offer_command(hub, to.clone(), command).await;
+    let (hub, by) = (Arc::clone(hub), by.clone());
+    to_the_end(async move {
+        let sent = match offered {
+            Ok(offered) => offered.taken(&hub).await,
+            Err(refused) => Err(refused),
+        };
+        match &sent {
+            Ok(command) => record_command_sent(&hub, &by, &to, command.id).await,
+            Err(refused) => {
+                record_refused(&hub, &by, Deed::refused(AuditAction::CommandSent, refused.to_string()).to(to.as_str())).await;
+            }
+        }
+        sent
+    })
+    .await
 }

@@ -7,7 +7,7 @@ use crate::core::device_id::DeviceId;
 use crate::core::identity::DeviceIdentity;
 use crate::core::principal::By;
 use crate::ops::Hub;
-use crate::ops::audit::record;
+use crate::ops::audit::{record, record_refused};
 use crate::store::RegistryError;
 use crate::store::audit::AuditLogError;
 
@@ -27,7 +27,11 @@ pub enum ShowSecretsError {
 
 /// The identity, keys included.
 pub async fn show_secrets(hub: &Arc<Hub>, by: &By, id: &DeviceId) -> Result<DeviceIdentity, ShowSecretsError> {
-    let identity = hub.registry.get(id).await?.ok_or_else(|| ShowSecretsError::UnknownDevice(id.clone()))?;
+    let Some(identity) = hub.registry.get(id).await? else {
+        let unknown = ShowSecretsError::UnknownDevice(id.clone());
+        record_refused(hub, by, Deed::refused(AuditAction::SecretsShown, unknown.to_string()).to(id.as_str())).await;
+        return Err(unknown);
+    };
     record(hub, by, Deed::done(AuditAction::SecretsShown).to(id.as_str())).await?;
     Ok(identity)
 }

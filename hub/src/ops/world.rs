@@ -21,6 +21,7 @@ use crate::core::principal::{By, Door, Principal};
 use crate::core::sas::sign;
 use crate::core::session::{BootId, DeviceRight, Protocol};
 use crate::core::time::{Clock, UnixMillis};
+use crate::store::audit::AuditLog;
 use crate::store::connection_log::ConnectionLog;
 use crate::store::group_positions::GroupPositions;
 use crate::store::memory::audit::MemoryAuditLog;
@@ -61,14 +62,20 @@ pub struct World {
     /// Its commands.
     pub commands: Arc<MemoryCommands>,
     /// Its audit.
-    pub audit: Arc<MemoryAuditLog>,
+    pub audit: Arc<dyn AuditLog>,
 }
 
 impl World {
     pub fn new() -> Self {
         let audit = Arc::<MemoryAuditLog>::default();
         let registry = Arc::new(MemoryRegistry::audited(Arc::clone(&audit)));
-        let identities = (audit, registry as Arc<dyn Registry>, Arc::new(MemoryConnectionLog::default()) as _);
+        let identities = (audit as Arc<dyn AuditLog>, registry as Arc<dyn Registry>, Arc::new(MemoryConnectionLog::default()) as _);
+        Self::with_commands(BootId(1), identities, (Arc::default(), new_log()), Arc::new(MemoryGroupPositions::default()))
+    }
+
+    /// With another audit, in which no changes of identities are.
+    pub fn auditing(audit: Arc<dyn AuditLog>) -> Self {
+        let identities = (audit, Arc::new(MemoryRegistry::default()) as Arc<dyn Registry>, Arc::new(MemoryConnectionLog::default()) as _);
         Self::with_commands(BootId(1), identities, (Arc::default(), new_log()), Arc::new(MemoryGroupPositions::default()))
     }
 
@@ -79,7 +86,7 @@ impl World {
 
     /// A life of a hub, over stores that may have seen another.
     pub fn living(boot: BootId, registry: Arc<dyn Registry>, connections: Arc<dyn ConnectionLog>) -> Self {
-        let identities = (Arc::new(MemoryAuditLog::default()), registry, connections);
+        let identities = (Arc::new(MemoryAuditLog::default()) as Arc<dyn AuditLog>, registry, connections);
         Self::with_commands(boot, identities, (Arc::default(), new_log()), Arc::new(MemoryGroupPositions::default()))
     }
 
@@ -92,7 +99,7 @@ impl World {
 
     fn with_commands(
         boot: BootId,
-        (audit, registry, connections): (Arc<MemoryAuditLog>, Arc<dyn Registry>, Arc<dyn ConnectionLog>),
+        (audit, registry, connections): (Arc<dyn AuditLog>, Arc<dyn Registry>, Arc<dyn ConnectionLog>),
         (commands, log): (Arc<MemoryCommands>, Arc<MemoryEventLog>),
         group_positions: Arc<dyn GroupPositions>,
     ) -> Self {
@@ -118,7 +125,7 @@ impl World {
             commands: Arc::clone(&commands) as _,
             connection_log: connections,
             group_positions,
-            audit: Audit::new(Arc::clone(&audit) as _, None, AuditLimits::default()),
+            audit: Audit::new(Arc::clone(&audit), None, AuditLimits::default()),
             sign_in: SignIn::default(),
             certificate_expiry: CertificateExpiry::told_by(|| Some(CERTIFICATE_EXPIRY_TIME)),
             surroundings: Arc::new(Alone),

@@ -221,7 +221,8 @@ impl Authority {
         params.use_authority_key_identifier_extension = true;
         let issuer = Issuer::from_ca_cert_der(&self.certificate, &self.key)?;
         let certificate = params.signed_by(&key, &issuer)?;
-        Ok(Issued { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+        // The authority is shown beside it, so that whoever gets started can be told whom to trust.
+        Ok(Issued { certificate_pem: certificate.pem() + &self.certificate_pem, key_pem: key.serialize_pem() })
     }
 }
 
@@ -237,11 +238,12 @@ impl Issued {
     }
 }
 
-/// Whether the hub's certificate is for exactly these names, of this authority, valid, and has its key beside it.
+/// Whether the hub's certificate is for exactly these names, of this authority, valid, and has authority and key beside it.
 fn server_still_fits(files: &Files, authority: &Authority, names: &Names, now: UnixMillis) -> bool {
     let Ok(pem) = fs::read(&files.server_certificate) else { return false };
-    let Ok(der) = CertificateDer::from_pem_slice(&pem) else { return false };
-    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(&der) else { return false };
+    let Ok(chain) = CertificateDer::pem_slice_iter(&pem).collect::<Result<Vec<_>, _>>() else { return false };
+    let [der, shown] = chain.as_slice() else { return false };
+    let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) else { return false };
     let Ok((_, issuer)) = x509_parser::parse_x509_certificate(&authority.certificate) else { return false };
     let key = fs::read_to_string(&files.server_key).ok().and_then(|pem| KeyPair::from_pem(&pem).ok());
     let same_key = key.is_some_and(|key| rcgen::PublicKeyData::subject_public_key_info(&key) == certificate.public_key().raw);
@@ -250,7 +252,7 @@ fn server_still_fits(files: &Files, authority: &Authority, names: &Names, now: U
         _ => return false,
     };
     let is_issued = certificate.issuer().as_raw() == issuer.subject().as_raw() && key_identifiers_match(&certificate, &issuer);
-    same_key && own_names == *names && is_issued && is_valid_long_enough(&certificate, now)
+    same_key && own_names == *names && is_issued && *shown == authority.certificate && is_valid_long_enough(&certificate, now)
 }
 
 /// Whether the certificate names the authority's key as its issuer's. (Both are files of ours: a signature check would find nothing more.)
@@ -344,6 +346,22 @@ mod tests {
             assert_eq!(read_all(&repaired).0 != authority, authority_changes, "{file}");
             assert!(crate::net::ReloadingCertificate::load(repaired.server).is_ok(), "{file}");
         }
+    }
+
+    #[test]
+    fn the_authority_is_shown_beside_the_certificate() {
+        let folder = tempfile::tempdir().unwrap();
+        let made = certificates_for(folder.path(), &[], NOW).unwrap();
+        let (authority, server, key) = read_all(&made);
+        assert!(server.ends_with(&authority) && server.len() > authority.len());
+
+        let alone = &server[..server.len() - authority.len()];
+        fs::write(&made.server.certificate, alone).unwrap();
+        let again = read_all(&certificates_for(folder.path(), &[], NOW).unwrap());
+        assert!(
+            again.0 == authority && again.1.ends_with(&authority) && again.2 != key,
+            "one without it, of an earlier version, is issued anew"
+        );
     }
 
     #[test]

@@ -172,10 +172,9 @@ async fn follow_configuration(hub: Arc<Hub>, configuration: FollowedConfiguratio
                 hub.metrics.configuration_broken(false);
                 if let Some(groups) = groups {
                     hub.consumer_groups.replace(groups);
-                    info!(
-                        "the consumer groups are others now: {}; who read in one that is gone is sent away",
-                        list(hub.consumer_groups.names())
-                    );
+                    let names = list(hub.consumer_groups.names());
+                    info!("the consumer groups are others now: {names}; who read in one that is gone is sent away");
+                    followed(&hub, format!("consumer groups: {names}")).await;
                 }
             }
             Found::Broken(error) => {

@@ -19,13 +19,17 @@ use super::*;
 use crate::config::{Override, Source};
 use crate::core::change::{Change, ChangeKind};
 use crate::core::event::{PartitionId, SequenceNumber};
+use crate::core::message::Message;
 use crate::core::policy::Permission;
 use crate::core::sas::sign;
 use crate::core::session::{Credential, DeviceRight, KeyFingerprint};
+use crate::core::telemetry::Occasion;
 use crate::core::time::UnixMillis;
+use crate::ops::EventBatch;
 use crate::ops::authenticate::authenticate_service;
 use crate::ops::consumer_groups::SeatEnded;
 use crate::ops::open_session::open_session;
+use crate::ops::send_telemetry::{append, stage, stamps};
 use crate::ops::watch_changes::{Devices, Interest, News, Start, watch_changes};
 use crate::ops::world::origin;
 use crate::store::{Expected, RegistryWrite};
@@ -319,10 +323,8 @@ async fn stopping_waits_for_nobody_who_does_not_go() {
     drop(rig.data);
 }
 
-#[tokio::test]
-async fn who_is_cut_at_the_end_has_gone_because_the_hub_did() {
-    let rig = Rig::start(&[]).await;
-    let hub = Arc::clone(rig.running.hub());
+/// The right of a device that is known from now on.
+async fn registered(hub: &Hub) -> DeviceRight {
     let identity = crate::ops::world::identity("D");
     let right = DeviceRight {
         device_id: identity.device_id.clone(),
@@ -332,6 +334,14 @@ async fn who_is_cut_at_the_end_has_gone_because_the_hub_did() {
     };
     let write = RegistryWrite { id: identity.device_id.clone(), expected: Expected::Absent, new: Some(identity), audit: None };
     hub.registry.write(vec![write]).await.unwrap()[0].unwrap();
+    right
+}
+
+#[tokio::test]
+async fn who_is_cut_at_the_end_has_gone_because_the_hub_did() {
+    let rig = Rig::start(&[]).await;
+    let hub = Arc::clone(rig.running.hub());
+    let right = registered(&hub).await;
     let owner = authenticate_service(&hub, Some(&rig.owners_token()), Permission::RegistryRead, "", origin()).await.unwrap();
     let interest = Interest { kinds: vec![ChangeKind::Presence], devices: Devices::All };
     let mut watcher = watch_changes(&hub, &owner.policy, interest, Start { from: None, snapshot: Some(false) }).unwrap();
@@ -424,6 +434,31 @@ async fn consumer_groups_are_followed_and_remembered() {
     };
     assert_eq!(remembered().await, SequenceNumber(0));
     running.stop().await;
+}
+
+#[tokio::test]
+async fn the_hub_says_what_its_events_take_and_how_much_room_there_is() {
+    let rig = Rig::start(&[("events.retention_time", "2h"), ("events.retention_size", "1GiB")]).await;
+    let token = format!("Authorization: {}\r\n", rig.owners_token());
+    let told = async || {
+        let (head, body) = rig.get(rig.running.addresses().api, "/api/v1/hub", &token).await;
+        assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+        serde_json::from_str::<serde_json::Value>(&body).unwrap()["storage"].clone()
+    };
+    let empty = told().await;
+    assert_eq!((&empty["retentionSeconds"], &empty["retentionBytes"]), (&7200.into(), &(1_u64 << 30).into()));
+    assert_eq!((&empty["oldestEventTime"], &empty["full"]), (&serde_json::Value::Null, &false.into()));
+    let bytes = |told: &serde_json::Value, field: &str| told[field].as_u64().unwrap();
+    assert!(0 < bytes(&empty, "freeBytes") && bytes(&empty, "freeBytes") <= bytes(&empty, "sizeBytes"));
+
+    let hub = rig.running.hub();
+    let session = open_session(hub, registered(hub).await, origin()).await.unwrap();
+    let mut batch = EventBatch::default();
+    stage(Message::default(), Occasion::default(), &stamps(hub, &session.right()), &mut batch).unwrap();
+    append(hub, &session, &mut batch).await.unwrap();
+    let filled = told().await;
+    assert!(filled["oldestEventTime"].is_string() && bytes(&filled, "eventsBytes") >= bytes(&empty, "eventsBytes"), "{filled}");
+    rig.running.stop().await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@
 
 use async_trait::async_trait;
 
-use crate::core::audit::{AuditEntry, AuditId};
+use crate::core::audit::{AuditAction, AuditEntry, AuditId};
 
 /// What was done, by whom.
 #[async_trait]
@@ -18,19 +18,24 @@ pub trait AuditLog: Send + Sync + 'static {
     /// The number of the latest; `None` when there is none.
     async fn last(&self) -> Result<Option<AuditId>, AuditLogError>;
 
-    /// Forgets at most `limit` entries: those before `before`, and the oldest of those beyond the latest `keep`. Says how many it forgot.
-    async fn prune(&self, before: AuditId, keep: usize, limit: usize) -> Result<usize, AuditLogError>;
+    /// The number of the first of the latest `count`, at least one; `None` when there are fewer.
+    async fn first_of_latest(&self, count: usize) -> Result<Option<AuditId>, AuditLogError>;
+
+    /// Forgets at most `limit` entries, the oldest of those before `before`. Says how many it forgot.
+    async fn prune(&self, before: AuditId, limit: usize) -> Result<usize, AuditLogError>;
 }
 
 /// Which entries.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AuditQuery {
-    /// Only those with a smaller number.
+    /// Only those with a smaller number, up to [`AuditId::MAX`].
     pub before: Option<AuditId>,
     /// Only those about this device.
     pub device: Option<String>,
     /// Only those of the principal of this name.
     pub who: Option<String>,
+    /// None of these.
+    pub without: Vec<AuditAction>,
     /// At most so many, 1 to 1000.
     pub limit: usize,
 }

@@ -35,12 +35,13 @@ impl Page {
     /// From the sources of the page, and what wasm-bindgen has made.
     pub fn gather(sources: &Path, bound: &Path) -> Result<Self> {
         let mut page = Self { index: String::new(), assets: Vec::new() };
-        let style = [read(&sources.join("style/tokens.css"))?, read(&sources.join("style/components.css"))?].concat();
-        let style = page.keep("style", "css", style);
+        let style = String::from_utf8([read(&sources.join("style/tokens.css"))?, read(&sources.join("style/components.css"))?].concat())?;
+        let style = page.keep("style", "css", terse_style(&style).into_bytes());
         let mark = page.keep("mark", "svg", read(&sources.join("mark.svg"))?);
         let theme = page.keep("theme", "js", read(&sources.join("theme.js"))?);
         let module = page.keep("dashboard", "wasm", read(&bound.join("dashboard_bg.wasm"))?);
-        let glue = page.keep("dashboard", "js", read(&bound.join("dashboard.js"))?);
+        let glue = String::from_utf8(read(&bound.join("dashboard.js"))?)?;
+        let glue = page.keep("dashboard", "js", terse_script(&glue).into_bytes());
         let boot = String::from_utf8(read(&sources.join("boot.js"))?)?;
         let boot = page.keep("boot", "js", filled(&boot, &[("module", &module), ("glue", &glue)])?.into_bytes());
         let index = String::from_utf8(read(&sources.join("index.html"))?)?;
@@ -77,6 +78,40 @@ impl Page {
     }
 }
 
+/// A style sheet without what only people read: comments, and the space around what needs none. Before a colon it has a meaning, and so it has around
+/// the signs of a sum.
+fn terse_style(text: &str) -> String {
+    let mut terse = String::with_capacity(text.len());
+    let mut parts = text.split("/*");
+    terse.extend(parts.next());
+    for part in parts {
+        terse.extend(part.split_once("*/").map(|(_, code)| code));
+    }
+    let mut packed = String::with_capacity(terse.len());
+    for word in terse.split_whitespace() {
+        if !packed.is_empty() && !packed.ends_with(['{', '}', ';', ',', ':']) && !word.starts_with(['{', '}']) {
+            packed.push(' ');
+        }
+        packed.push_str(word);
+    }
+    packed
+}
+
+/// A script of wasm-bindgen's without the comments and the indentation that stand alone in their lines.
+fn terse_script(text: &str) -> String {
+    let mut in_comment = false;
+    let mut terse = String::with_capacity(text.len());
+    for line in text.lines().map(str::trim) {
+        in_comment |= line.starts_with("/*");
+        if !in_comment && !line.is_empty() && !line.starts_with("//") {
+            terse.push_str(line);
+            terse.push('\n');
+        }
+        in_comment &= !line.ends_with("*/");
+    }
+    terse
+}
+
 fn packed(text: &[u8]) -> Result<Vec<u8>> {
     let mut packed = Vec::new();
     let mut writer = brotli::CompressorWriter::new(&mut packed, 4096, QUALITY, WINDOW_BITS);
@@ -99,6 +134,14 @@ fn read(path: &Path) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_only_people_read_is_left_out() {
+        let style = "/* all */\n@media (min-width: 68rem) {\n  .a > b :is(.c, .d) { width: calc(1px + 2px); /* so */ grid: \"a b\" 1fr / auto; }\n}\n";
+        assert_eq!(terse_style(style), "@media (min-width:68rem){.a > b :is(.c,.d){width:calc(1px + 2px);grid:\"a b\" 1fr / auto;}}");
+        let script = "/**\n * @param {number} a\n */\nfunction f(a) {\n    // so\n    return `//${a}`; // this\n}\n/* one */\n\nf(1);\n";
+        assert_eq!(terse_script(script), "function f(a) {\nreturn `//${a}`; // this\n}\nf(1);\n");
+    }
 
     #[test]
     fn a_file_is_named_by_what_it_says() {

@@ -3,8 +3,7 @@
 use leptos::prelude::*;
 
 use super::Known;
-use super::list::send_again;
-use crate::app::Who;
+use super::again::{Again, AllAgain};
 use crate::model::change::Command;
 use crate::model::format::count;
 use crate::model::state::{command_look, command_word};
@@ -13,7 +12,6 @@ use crate::parts::id::DeviceLink;
 use crate::parts::notice::Empty;
 use crate::parts::panel::Panel;
 use crate::parts::sign::Badge;
-use crate::parts::toast::Toasts;
 use crate::parts::when::For as Since;
 use crate::routes::Route;
 
@@ -24,7 +22,11 @@ const ROWS: usize = 6;
 #[component]
 pub fn Dead(known: Known) -> impl IntoView {
     let rows = Memo::new(move |_| known.book.with(|book| book.dead(ROWS).into_iter().cloned().collect::<Vec<_>>()));
-    let aside = move || view! { <span class="panel__note">"latest first"</span> };
+    // One that was sent again by somebody else says so in its steps.
+    Effect::new(move |_| {
+        rows.with(|rows| rows.iter().filter_map(|command| command.id.parse().ok()).for_each(|number| known.ask_way(number)));
+    });
+    let aside = move || view! { <AllAgain known /><span class="panel__note">"latest first"</span> };
     view! {
         <Panel heading="Ended without effect".to_owned() class="col-8" aside>
             {move || if rows.with(Vec::is_empty) {
@@ -36,7 +38,7 @@ pub fn Dead(known: Known) -> impl IntoView {
                             <span role="columnheader">"Command"</span><span role="columnheader">"Device"</span><span role="columnheader">"Why"</span>
                             <span role="columnheader">"When"</span><span role="columnheader">"What happened"</span><span role="columnheader"><span class="sr">"Action"</span></span>
                         </div>
-                        {rows.get().into_iter().map(row).collect_view()}
+                        {rows.get().into_iter().map(|command| row(known, command)).collect_view()}
                     </div>
                 }
                 .into_any()
@@ -46,9 +48,9 @@ pub fn Dead(known: Known) -> impl IntoView {
     .into_any()
 }
 
-fn row(command: Command) -> impl IntoView {
-    let who: Who = expect_context();
-    let toasts: Toasts = expect_context();
+fn row(known: Known, command: Command) -> impl IntoView {
+    let all = command.clone();
+    let of_row = Memo::new(move |_| all.clone());
     let (name, happened, look) = (command.name(), happened(&command), command_look(&command.state));
     let Command { id, device_id, state, ended_time, .. } = command;
     let word = match state.as_str() {
@@ -56,8 +58,7 @@ fn row(command: Command) -> impl IntoView {
         "DeliveryCountExceeded" => "Gave up".to_owned(),
         other => sentence(command_word(other)),
     };
-    let path = Route::Command(id.clone()).path();
-    let may = who.may("Commands");
+    let path = Route::Command(id).path();
     view! {
         <div class="table__row" role="row">
             <span role="cell" data-col="cmd" class="table__clip"><a href=path title=name>{name.clone()}</a></span>
@@ -65,7 +66,7 @@ fn row(command: Command) -> impl IntoView {
             <span role="cell" data-col="why"><Badge look word /></span>
             <span role="cell" data-col="when" class="dim"><Since since=ended_time ago=true /></span>
             <span role="cell" data-col="note" class="table__clip dim" title=happened>{happened.clone()}</span>
-            <span role="cell" data-col="act"><button class="btn btn--small" type="button" disabled=!may on:click=move |_| send_again(&id, toasts)>"Again"</button></span>
+            <span role="cell" data-col="act"><Again known command=of_row word="Again" /></span>
         </div>
     }
 }

@@ -1,27 +1,23 @@
 //! The way of each command, the newest first. It stands still while somebody reads it: what has come meanwhile waits behind a count.
 
-use std::collections::HashSet;
-
 use leptos::prelude::*;
-use leptos::task::spawn_local;
 
+use super::again::Again;
 use super::{Known, of_known};
-use crate::api::post;
-use crate::app::Who;
 use crate::browser::Place;
-use crate::model::book::Stage;
+use crate::model::book::{Book, Stage};
 use crate::model::change::Command;
 use crate::model::format::{duration, elapsed};
 use crate::model::state::{command_look, command_word};
 use crate::model::words::sentence;
+use crate::parts::control::Chip;
 use crate::parts::id::Id;
 use crate::parts::notice::Empty;
 use crate::parts::panel::Panel;
-use crate::parts::sign::{Badge, Icon};
-use crate::parts::toast::Toasts;
+use crate::parts::sign::Badge;
 use crate::parts::waterfall::{Axis, Steps, Track};
 use crate::parts::when::use_now;
-use crate::routes::{Route, segment};
+use crate::routes::{Query, Route};
 
 /// Rows at first, and how many more each time.
 const ROWS: usize = 15;
@@ -32,10 +28,11 @@ pub fn List(known: Known, stage: Memo<Option<Stage>>) -> impl IntoView {
     let room = RwSignal::new(ROWS);
     let reads = RwSignal::new(false);
     let open = RwSignal::new(None::<u64>);
-    let asked = StoredValue::new(HashSet::<u64>::new());
+    let place: Place = expect_context();
     let newest = Memo::new(move |_| {
-        let numbers = |book: &crate::model::book::Book| {
-            book.newest(stage.get(), room.get()).iter().filter_map(|command| command.id.parse().ok()).collect::<Vec<u64>>()
+        let from = known.whole_from();
+        let numbers = |book: &Book| {
+            book.newest(stage.get(), from, room.get()).iter().filter_map(|command| command.id.parse().ok()).collect::<Vec<u64>>()
         };
         known.book.with(numbers)
     });
@@ -54,14 +51,17 @@ pub fn List(known: Known, stage: Memo<Option<Stage>>) -> impl IntoView {
     Effect::new(move |_| {
         // Its own signal alone: what is learned must not ask again.
         for number in shown.get() {
-            let bare = known.book.with_untracked(|book| book.get(number).is_some_and(|command| command.steps.is_empty()));
-            if bare && asked.try_update_value(|asked| asked.insert(number)) == Some(true) {
-                known.ask_steps(&number.to_string());
-            }
+            known.ask_way(number);
         }
+    });
+    let is_dead = move || stage.get() == Some(Stage::Dead);
+    let turn = Callback::new(move |()| {
+        let next = if stage.get_untracked() == Some(Stage::Dead) { "" } else { Stage::Dead.name() };
+        place.filter(&Query::default().with("state", next));
     });
     let aside = move || {
         view! {
+            <Chip pressed=Signal::derive(is_dead) press=turn>{Stage::Dead.word()}</Chip>
             {move || (waiting.get() > 0).then(|| view! { <button class="btn btn--quiet btn--small" type="button" on:click=move |_| shown.set(newest.get_untracked())>{format!("{} new", waiting.get())}</button> })}
             <div class="legend panel__note wide-only">
                 <span class="legend__item"><svg width="20" height="10" aria-hidden="true"><rect class="waterfall__queued" x=".5" y=".5" width="19" height="9" rx="2"></rect></svg>"in the queue"</span>
@@ -71,7 +71,8 @@ pub fn List(known: Known, stage: Memo<Option<Stage>>) -> impl IntoView {
         }
     };
     let older = move |_| {
-        let held = known.book.with_untracked(|book| book.newest(stage.get_untracked(), usize::MAX).len());
+        let from = untrack(move || known.whole_from());
+        let held = known.book.with_untracked(|book| book.newest(stage.get_untracked(), from, usize::MAX).len());
         room.update(|room| *room += ROWS);
         if held < room.get_untracked()
             && let Some(before) = known.older.get_untracked()
@@ -79,8 +80,10 @@ pub fn List(known: Known, stage: Memo<Option<Stage>>) -> impl IntoView {
             known.ask(stage.get_untracked(), Some(before));
         }
     };
-    let more =
-        move || known.older.with(Option::is_some) || known.book.with(|book| book.newest(stage.get(), room.get() + 1).len() > room.get());
+    let more = move || {
+        let from = known.whole_from();
+        known.older.with(Option::is_some) || known.book.with(|book| book.newest(stage.get(), from, room.get() + 1).len() > room.get())
+    };
     let foot = move || {
         view! {
             <span>{move || known.book.with(|book| of_known(shown.with(Vec::len), book))}</span>
@@ -135,46 +138,27 @@ fn Row(known: Known, number: u64, open: RwSignal<Option<u64>>) -> impl IntoView 
             <span data-col="track"><Track command /></span>
             <span data-col="total" class="num">{move || took()}</span>
         </button>
-        {move || is_open.get().then(|| view! { <More command /> })}
+        {move || is_open.get().then(|| view! { <More known command /> })}
     }
     .into_any()
 }
 
 #[component]
-fn More(command: Memo<Command>) -> impl IntoView {
-    let who: Who = expect_context();
-    let toasts: Toasts = expect_context();
-    let place: Place = expect_context();
-    let ids = command.with_untracked(|command| (command.id.clone(), command.device_id.clone()));
-    let again = move || command.with(|command| command.can_be_sent_again) && who.may("Commands");
-    let id = ids.0.clone();
-    let send = move |_| send_again(&id, toasts);
-    let (page, device) = (Route::Command(ids.0).path(), Route::Device(ids.1).path());
+fn More(known: Known, command: Memo<Command>) -> impl IntoView {
+    let (page, device) =
+        command.with_untracked(|command| (Route::Command(command.id.clone()).path(), Route::Device(command.device_id.clone()).path()));
     let key = move |event: leptos::ev::KeyboardEvent| {
         if event.key() == "Enter" {
             event.stop_propagation();
         }
     };
-    let _ = place;
     view! {
         <div class="waterfall__steps" on:keydown=key>
             {move || command.with(|command| view! { <Steps steps=command.steps.clone() sent_by=command.sent_by.clone() /> })}
             <div class="row row--wrap waterfall__acts">
-                <a class="btn btn--small" href=page>"Details"</a><a class="btn btn--small" href=device>"Device"</a>
-                {move || { let send = send.clone(); again().then(|| view! { <button class="btn btn--small" type="button" on:click=send><Icon name="refresh" />"Send again"</button> }) }}
+                <a class="btn btn--small" href=page>"Details"</a><a class="btn btn--small" href=device>"Device"</a><Again known command word="Send again" />
             </div>
         </div>
     }
     .into_any()
-}
-
-/// Sends one once more, as a new command.
-pub fn send_again(id: &str, toasts: Toasts) {
-    let path = format!("/commands/{}/send-again", segment(id));
-    spawn_local(async move {
-        match post::<Command>(&path, &[], &[]).await {
-            Ok(sent) => toasts.say(command_look("Enqueued"), format!("Sent again as command {}", sent.id), "It is the newest in the list."),
-            Err(failure) => toasts.failed("Not sent again", failure.text),
-        }
-    });
 }

@@ -1,23 +1,26 @@
 //! Commands and receipts: how many are where, the way of each, how long they took, and those that ended without effect.
 
+mod again;
 mod dead;
 mod latency;
 mod list;
+
+use std::collections::BTreeSet;
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use crate::api::{Failure, get};
 use crate::browser::Place;
-use crate::model::book::{BOOK_MAX, Book, Stage};
-use crate::model::change::{Change, Command, Step};
+use crate::model::book::{Book, Stage};
+use crate::model::change::{Change, Command};
 use crate::model::format::{NOTHING, count, elapsed, number, percent};
 use crate::model::hub::Commands as Page;
 use crate::model::state::{ALERT, command_look};
 use crate::parts::notice::Notice;
 use crate::parts::sign::{Glyph, Icon};
 use crate::parts::when::use_now;
-use crate::routes::{Query, Route, segment};
+use crate::routes::{Query, Route};
 use crate::world::World;
 use dead::Dead;
 use latency::Latency;
@@ -32,6 +35,12 @@ struct Known {
     failure: RwSignal<Option<Failure>>,
     /// Behind what the list of a stage goes on.
     older: RwSignal<Option<String>>,
+    /// Counts the lists: what comes late of another one is thrown away.
+    list: StoredValue<u32>,
+    /// Whose steps were asked for.
+    asked: StoredValue<BTreeSet<u64>>,
+    /// Which are being sent again.
+    sending: RwSignal<Vec<String>>,
 }
 
 /// The page.
@@ -40,11 +49,23 @@ pub fn Commands() -> impl IntoView {
     let world: World = expect_context();
     let place: Place = expect_context();
     let stage = Memo::new(move |_| place.query.with(|query| query.get("state").and_then(Stage::named)));
-    let known = Known { book: RwSignal::new(Book::default()), failure: RwSignal::new(None), older: RwSignal::new(None) };
-    Effect::new(move |_| {
-        world.missed.track();
+    let known = Known {
+        book: RwSignal::new(Book::default()),
+        failure: RwSignal::new(None),
+        older: RwSignal::new(None),
+        list: StoredValue::new(0),
+        asked: StoredValue::new(BTreeSet::new()),
+        sending: RwSignal::new(Vec::new()),
+    };
+    Effect::new(move |before: Option<u32>| {
+        let missed = world.missed.get();
+        if before.is_some_and(|before| before != missed) {
+            known.asked.update_value(BTreeSet::clear);
+            known.book.update(Book::doubt);
+        }
         known.ask(stage.get(), None);
         known.ask_dead();
+        missed
     });
     Effect::new(move |_| world.latest.with(|changes| known.hear(changes)));
     let sub = move || {
@@ -60,7 +81,7 @@ pub fn Commands() -> impl IntoView {
             {move || known.failure.get().map(|failure| view! { <Notice look=ALERT text="The commands can't be shown".to_owned() more=failure.text /> })}
             <Funnel stage />
             <List known stage />
-            <div class="grid"><Latency known /><Dead known /></div>
+            <div class="grid"><Latency /><Dead known /></div>
         </div>
     }
     .into_any()
@@ -69,60 +90,61 @@ pub fn Commands() -> impl IntoView {
 impl Known {
     /// Asks for the newest of a stage, or for those before.
     fn ask(self, stage: Option<Stage>, before: Option<String>) {
+        if before.is_none() {
+            self.list.update_value(|list| *list += 1);
+            self.book.update(|book| book.open(stage));
+        }
+        let list = self.list.get_value();
         let query = Query::default()
             .with("limit", if before.is_some() { "100" } else { "200" })
             .with("state", stage.map(Stage::asked).unwrap_or_default())
             .with("before", before.unwrap_or_default());
         spawn_local(async move {
-            match get::<Page>(&format!("/commands{}", query.text())).await {
+            let answer = get::<Page>(&format!("/commands{}", query.text())).await;
+            if self.list.try_get_value() != Some(list) {
+                return;
+            }
+            match answer {
                 Ok(page) => {
-                    let _ = self.failure.try_set(None);
-                    let _ = self.older.try_set(page.next);
-                    let _ = self.book.try_update(|book| page.commands.into_iter().for_each(|command| book.learn(command, None)));
+                    self.failure.set(None);
+                    self.older.set(page.next);
+                    self.book.update(|book| book.told(page.commands));
                 }
-                Err(failure) => drop(self.failure.try_set(Some(failure))),
+                Err(failure) => self.failure.set(Some(failure)),
             }
         });
     }
 
     fn ask_dead(self) {
         spawn_local(async move {
-            if let Ok(page) = get::<Page>("/commands?state=DeadLettered&limit=20").await {
+            if let Ok(page) = get::<Page>("/commands?state=DeadLettered&limit=200").await {
                 let _ = self.book.try_update(|book| page.commands.into_iter().for_each(|command| book.learn(command, None)));
             }
         });
     }
 
-    /// Asks for a command's steps, which lists do not have.
-    fn ask_steps(self, id: &str) {
-        let path = format!("/commands/{}", segment(id));
+    /// Asks once for a command's steps, which lists do not have.
+    fn ask_way(self, number: u64) {
+        let bare = self.book.with_untracked(|book| book.get(number).is_some_and(|command| !command.has_whole_way()));
+        if !bare || self.asked.try_update_value(|asked| asked.insert(number)) != Some(true) {
+            return;
+        }
         spawn_local(async move {
-            if let Ok(command) = get::<Command>(&path).await {
+            if let Ok(command) = get::<Command>(&format!("/commands/{number}")).await {
                 let _ = self.book.try_update(|book| book.learn(command, None));
             }
         });
     }
 
+    /// The number from which on the list of a stage is whole: what is known of older ones is only some.
+    fn whole_from(self) -> u64 {
+        self.older.with(|older| older.as_ref().and_then(|older| older.parse().ok()).unwrap_or_default())
+    }
+
     fn hear(self, changes: &[Change]) {
-        let about = |change: &Change| matches!(change, Change::Command(..) | Change::Receipt(_));
-        if !changes.iter().any(about) {
-            return;
+        if changes.iter().any(|change| matches!(change, Change::Command(..) | Change::Receipt(_))) {
+            self.book.update(|book| book.hear(changes));
         }
-        self.book.update(|book| {
-            for change in changes {
-                match change {
-                    Change::Command(command, step) => book.learn(Command::clone(command), step.clone()),
-                    Change::Receipt(receipt) => {
-                        if let (Some(time), Some(step)) = (receipt.time, receipt.step.clone()) {
-                            let step =
-                                Step { time, step, protocol: None, delivery_count: None, reason: receipt.reason.clone(), r#as: None };
-                            book.receipt(&receipt.command_id, step);
-                        }
-                    }
-                    _ => {}
-                }
-            }
-        });
     }
 }
 
@@ -173,7 +195,6 @@ fn Funnel(stage: Memo<Option<Stage>>) -> impl IntoView {
 fn of_known(shown: usize, book: &Book) -> String {
     match book.len() {
         0 => NOTHING.to_owned(),
-        BOOK_MAX.. => format!("{} of the {} newest", number(shown as u64), number(BOOK_MAX as u64)),
         known => format!("{} of {} that this page knows", number(shown as u64), number(known as u64)),
     }
 }

@@ -8,7 +8,7 @@ use wasm_bindgen::JsCast as _;
 use crate::api::get;
 use crate::browser::{now, width_of};
 use crate::model::fleet_grid::{Grid, lay_out, runs};
-use crate::model::format::{NOTHING, number};
+use crate::model::format::{NOTHING, number, px};
 use crate::model::hub::FleetPage;
 use crate::model::state::DeviceState;
 use crate::model::time::Moment;
@@ -64,7 +64,7 @@ pub fn Fleet() -> impl IntoView {
     let label = move || {
         let said = world.fleet.with(|fleet| {
             let fleet = fleet.as_ref()?;
-            Some(DeviceState::ALL.map(|state| format!("{} {}", number(fleet.count(state)), state.word().to_lowercase())).join(", "))
+            Some(DeviceState::ALL.map(|state| format!("{} {}", number(fleet.count(state)), state.word().to_ascii_lowercase())).join(", "))
         });
         format!("The fleet: {}", said.unwrap_or_default())
     };
@@ -86,7 +86,7 @@ pub fn Fleet() -> impl IntoView {
     view! {
         <Panel heading="The fleet".to_owned() aside>
             <div class="panel__body fleet">
-                <svg class="chart fleet__grid" role="img" aria-label=move || label() height=move || grid.with(|grid| grid.height_px.max(11.0)) node_ref=chart>{move || squares()}</svg>
+                <svg class="chart fleet__grid" role="img" aria-label=move || label() height=move || grid.with(|grid| px(grid.height_px.max(11.0))) node_ref=chart>{move || squares()}</svg>
                 <div class="fleet__legend">{legend.collect_view()}</div>
             </div>
         </Panel>

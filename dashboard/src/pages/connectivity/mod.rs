@@ -16,10 +16,10 @@ use crate::model::words::{disconnect_reason, disconnect_tone, sentence};
 use crate::parts::chart::Strip;
 use crate::parts::control::Seg;
 use crate::parts::id::DeviceLink;
-use crate::parts::notice::Empty;
+use crate::parts::notice::{Empty, Skeleton};
 use crate::parts::panel::Panel;
 use crate::parts::sign::Glyph;
-use crate::parts::when::{For as Since, use_now};
+use crate::parts::when::For as Since;
 use crate::world::World;
 use away::Away;
 use grid::Fleet;
@@ -72,7 +72,7 @@ fn Reasons(
 ) -> impl IntoView {
     const BARS: usize = 60;
     let world: World = expect_context();
-    let now = use_now();
+    let now = world.moment();
     let since = move || now.get().plus(-minutes.get() * 60_000);
     let sums = Memo::new(move |_| world.rates.with_untracked(|rates| rates.by_reason(since(), now.get(), |sample| &sample.disconnects)));
     let reasons = Memo::new(move |_| sums.with(|sums| sums.iter().map(|(reason, _)| reason.clone()).collect::<Vec<_>>()));
@@ -96,7 +96,11 @@ fn Reasons(
     view! {
         <Panel heading="Why connections ended".to_owned() aside>
             <div class="panel__body">
-                {move || reasons.with(Vec::is_empty).then(|| view! { <p class="dim">"None has, in this time."</p> })}
+                {move || match (world.recalled.get(), reasons.with(Vec::is_empty)) {
+                    (false, _) => view! { <Skeleton /> }.into_any(),
+                    (true, true) => view! { <p class="dim">"None has, in this time."</p> }.into_any(),
+                    (true, false) => ().into_any(),
+                }}
                 <div class="bars bars--strips"><For each=move || reasons.get() key=String::clone children=row /></div>
             </div>
         </Panel>

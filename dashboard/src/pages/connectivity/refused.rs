@@ -7,6 +7,7 @@ use crate::api::get;
 use crate::model::change::{Change, Refusal};
 use crate::model::format::count;
 use crate::model::hub::Refusals;
+use crate::model::payload::harmless;
 use crate::model::state::REFUSED;
 use crate::model::words::{protocol, refusal_reason, sentence};
 use crate::parts::id::DeviceLink;
@@ -48,7 +49,7 @@ pub fn Refused() -> impl IntoView {
     let row = |refusal: Refusal| {
         let why = format!("{} · {} from {}", sentence(refusal_reason(&refusal.reason)), protocol(&refusal.protocol), refusal.address);
         view! {
-            <li class="event event--two" title=refusal.text>
+            <li class="event event--two" title=harmless(&refusal.text)>
                 <Glyph look=REFUSED /><DeviceLink id=refusal.claimed /><span class="event__text">{why}</span><span class="event__time"><For since=Some(refusal.time) ago=true /></span>
             </li>
         }

@@ -19,6 +19,7 @@ use crate::parts::dialog::Dialog;
 use crate::parts::id::Id;
 use crate::parts::notice::Notice;
 use crate::parts::sign::{Glyph, Icon};
+use crate::parts::toast::Toasts;
 use crate::routes::{Query, Route};
 
 /// As many as the hub does in one request, and gives on one page.
@@ -83,8 +84,14 @@ pub fn Bulk(fleet: Fleet, filter: Memo<DeviceFilter>) -> impl IntoView {
     let may = who.may("Devices");
     let deed = RwSignal::new(None::<Deed>);
     let open = RwSignal::new(false);
+    // Here, not in the dialog: what is under way goes on whatever becomes of that.
+    let outcome = RwSignal::new(None::<Outcome>);
+    let busy = Memo::new(move |_| outcome.with(|outcome| outcome.as_ref().is_some_and(|outcome| !outcome.over)));
     let start = move |next: Deed| {
-        deed.set(Some(next));
+        if !busy.get_untracked() {
+            outcome.set(None);
+            deed.set(Some(next));
+        }
         open.set(true);
     };
     let button = move |next: Deed| {
@@ -94,7 +101,7 @@ pub fn Bulk(fleet: Fleet, filter: Memo<DeviceFilter>) -> impl IntoView {
     // Few fit into an address; for more, ids are pasted there.
     let command = move || {
         let ids = fleet.chosen.with(Selection::ids).filter(|ids| ids.len() as u64 <= ADDRESSED_MAX)?;
-        let to = format!("{}{}", Route::Compose.path(), Query::default().with("device", ids.join(",")).text());
+        let to = format!("{}{}", Route::Compose.path(), ids.into_iter().fold(Query::default(), |query, id| query.and("device", id)).text());
         Some(view! { <a class="btn btn--small" href=to><Icon name="commands" />"Send…"</a> })
     };
     let bar = move || {
@@ -113,7 +120,7 @@ pub fn Bulk(fleet: Fleet, filter: Memo<DeviceFilter>) -> impl IntoView {
     let is_shown = Memo::new(move |_| chosen.get() > 0);
     view! {
         {move || is_shown.get().then(bar)}
-        {move || deed.get().map(|deed| view! { <Ask fleet filter deed number=chosen.get_untracked() open /> })}
+        {move || deed.get().map(|deed| view! { <Ask fleet filter deed number=chosen.get_untracked() open outcome busy /> })}
     }
     .into_any()
 }
@@ -127,13 +134,24 @@ fn Ask(
     /// How many they are.
     number: u64,
     open: RwSignal<bool>,
+    /// What became of it, once it has begun.
+    outcome: RwSignal<Option<Outcome>>,
+    /// Whether it is under way.
+    busy: Memo<bool>,
 ) -> impl IntoView {
+    let toasts: Toasts = expect_context();
     let (reason, typed) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
-    let outcome = RwSignal::new(None::<Outcome>);
     let devices = count(number, "device", "devices");
-    let matches =
-        Memo::new(move |_| typed.with(|typed| typed.chars().filter(char::is_ascii_digit).collect::<String>() == number.to_string()));
+    let all = fleet.chosen.with_untracked(Selection::is_all);
+    // A number that is not the whole one can't be agreed to.
+    let counted = !all || fleet.exact.get_untracked();
+    let matches = Memo::new(move |_| {
+        counted && typed.with(|typed| typed.chars().filter(char::is_ascii_digit).collect::<String>() == number.to_string())
+    });
     let act = move |_| {
+        if busy.get_untracked() {
+            return;
+        }
         outcome.set(Some(Outcome::of(number)));
         let mut body = json!({ "action": deed.action });
         if deed.action == "rotate" {
@@ -141,24 +159,27 @@ fn Ask(
         } else if !reason.get_untracked().is_empty() {
             body["reason"] = reason.get_untracked().into();
         }
+        let mut work = Work { body, sum: Outcome::of(number), shown: outcome };
         let chosen = fleet.chosen.get_untracked();
+        let (filter, total) = (filter.get_untracked(), fleet.pages.with_untracked(Pages::total) as u64);
         spawn_local(async move {
-            let broken = carry_out(&chosen, &filter.get_untracked(), body, outcome).await.err();
-            let _ = outcome.try_update(|outcome| {
-                let outcome = outcome.get_or_insert_default();
-                (outcome.broken, outcome.over) = (broken, true);
-            });
+            let broken = work.carry_out(&chosen, &filter, total).await.err();
+            (work.sum.broken, work.sum.over) = (broken, true);
+            let look = if work.sum.done == number { DeviceState::Connected.look() } else { ALERT };
+            toasts.say(look, format!("{} {}", deed.verb, count(number, "device", "devices")), work.sum.summary());
+            let _ = outcome.try_set(Some(work.sum));
+            let _ = fleet.chosen.try_set(Selection::default());
         });
     };
     let asked = devices;
     let ask = move || {
         let shown = fleet.chosen.with_untracked(Selection::ids).unwrap_or_default();
         let rest = number.saturating_sub(shown.len().min(SHOWN) as u64);
-        let all = fleet.chosen.with_untracked(Selection::is_all);
         view! {
             <p>{deed.follows}</p>
             {(!all).then(|| view! { <ul class="dialog__list">{shown.iter().take(SHOWN).map(|id| view! { <li><Id id=id.clone() /></li> }).collect_view()}{(rest > 0).then(|| view! { <li class="dim">{format!("and {} more", exact(rest))}</li> })}</ul> })}
             {all.then(|| view! { <Notice look=ALERT text="All that fit the filter, also those that are not on the screen".to_owned() /> })}
+            {(!counted).then(|| view! { <Notice look=ALERT text="The hub has not counted them all".to_owned() more="More fit than the number says. Narrow the filter, or choose them one by one.".to_owned() /> })}
             {(deed.action != "rotate").then(|| view! { <label class="field"><span class="field__label">"Reason, kept in the audit"</span><input class="input" maxlength="128" bind:value=reason /></label> })}
             <label class="field"><span class="field__label">{format!("Type {number} to confirm")}</span><input class="input input--mono" inputmode="numeric" autocomplete="off" bind:value=typed /></label>
         }
@@ -186,11 +207,7 @@ fn Ask(
             }
             .into_any(),
             Some(is_over) => {
-                let close = move |_| {
-                    fleet.chosen.set(Selection::default());
-                    open.set(false);
-                };
-                view! { <button class="btn" type="button" disabled=!is_over on:click=close><Glyph look=DeviceState::Connected.look() />"Done"</button> }.into_any()
+                view! { <button class="btn" type="button" disabled=!is_over on:click=move |_| open.set(false)><Glyph look=DeviceState::Connected.look() />"Done"</button> }.into_any()
             }
         }
     };
@@ -200,43 +217,57 @@ fn Ask(
         "rotate" => "Rotate the keys of these devices?",
         _ => "Delete these devices?",
     };
-    view! { <Dialog open heading content=body foot=ViewFn::from(foot) /> }.into_any()
+    view! { <Dialog open heading busy content=body foot=ViewFn::from(foot) /> }.into_any()
 }
 
-/// Goes through the chosen ones, a request for each thousand. Those of a filter are read page by page: a device that ceases to fit by what is done to
-/// it is on none of the later ones.
-async fn carry_out(chosen: &Selection, filter: &DeviceFilter, body: Value, outcome: RwSignal<Option<Outcome>>) -> Result<(), String> {
-    if let Some(ids) = chosen.ids() {
-        for some in ids.chunks(AT_ONCE) {
-            act(some, &body, outcome).await?;
-        }
-        return Ok(());
-    }
-    // By id, so that nobody is passed over because its place has changed.
-    let question =
-        DeviceFilter { sort: "id".to_owned(), descending: false, ..filter.clone() }.question(now()).with("limit", AT_ONCE.to_string());
-    let mut after = None::<String>;
-    loop {
-        let page: FleetPage = get(&format!("/devices{}", question.clone().with("after", after.unwrap_or_default()).text()))
-            .await
-            .map_err(|failure| failure.text)?;
-        let ids: Vec<_> = page.devices.into_iter().map(|row| row.device_id).filter(|id| chosen.contains(id)).collect();
-        if !ids.is_empty() {
-            act(&ids, &body, outcome).await?;
-        }
-        after = page.next;
-        if after.is_none() {
+/// A deed that is under way.
+struct Work {
+    body: Value,
+    sum: Outcome,
+    /// Where it is shown, as long as the page is there.
+    shown: RwSignal<Option<Outcome>>,
+}
+
+impl Work {
+    /// Goes through the chosen ones, a request for each thousand. Those of a filter are read page by page: a device that ceases to fit by what is
+    /// done to it is on none of the later ones. It is done to no more than were agreed to, and to nobody if others fit by now.
+    async fn carry_out(&mut self, chosen: &Selection, filter: &DeviceFilter, total: u64) -> Result<(), String> {
+        if let Some(ids) = chosen.ids() {
+            for some in ids.chunks(AT_ONCE) {
+                self.act(some).await?;
+            }
             return Ok(());
         }
+        // By id, so that nobody is passed over because its place has changed.
+        let by_id = DeviceFilter { sort: "id".to_owned(), descending: false, ..filter.clone() };
+        let question = by_id.question(now()).with("limit", AT_ONCE.to_string());
+        let mut after = None::<String>;
+        loop {
+            let path = format!("/devices{}", question.clone().with("after", after.clone().unwrap_or_default()).text());
+            let page: FleetPage = get(&path).await.map_err(|failure| failure.text)?;
+            if after.is_none() && page.total.count() != (total, true) {
+                let (found, _) = page.total.count();
+                return Err(format!("{} fit by now, not {}. Nothing was done: choose them anew.", exact(found), exact(total)));
+            }
+            let mut ids: Vec<_> = page.devices.into_iter().map(|row| row.device_id).filter(|id| chosen.contains(id)).collect();
+            ids.truncate(self.sum.not_tried() as usize);
+            if !ids.is_empty() {
+                self.act(&ids).await?;
+            }
+            after = page.next;
+            if after.is_none() || self.sum.not_tried() == 0 {
+                return Ok(());
+            }
+        }
     }
-}
 
-async fn act(ids: &[String], body: &Value, outcome: RwSignal<Option<Outcome>>) -> Result<(), String> {
-    let mut body = body.clone();
-    body["ids"] = ids.into();
-    let json = [("content-type", "application/json".to_owned())];
-    let results = post("/devices/actions", &json, body.to_string().as_bytes()).await.map_err(|failure| failure.text)?;
-    let going = outcome.try_update(|outcome| outcome.get_or_insert_default().add(results));
-    // Whoever leaves the page ends it.
-    going.ok_or_else(|| "The page was left.".to_owned())
+    async fn act(&mut self, ids: &[String]) -> Result<(), String> {
+        self.body["ids"] = ids.into();
+        let json = [("content-type", "application/json".to_owned())];
+        let results = post("/devices/actions", &json, self.body.to_string().as_bytes()).await.map_err(|failure| failure.text)?;
+        self.sum.add(results);
+        let left = self.shown.try_set(Some(self.sum.clone())).is_some();
+        // Whoever leaves the page ends it.
+        if left && self.sum.not_tried() > 0 { Err("The page was left.".to_owned()) } else { Ok(()) }
+    }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 
-use crate::browser::Place;
+use crate::browser::{Later, Place};
 use crate::model::device_filter::DeviceFilter;
 use crate::model::format::{elapsed, number};
 use crate::model::state::DeviceState;
@@ -41,14 +41,10 @@ pub fn Filters(filter: Memo<DeviceFilter>) -> impl IntoView {
     let place: Place = expect_context();
     let typed = RwSignal::new(filter.get_untracked().prefix);
     let tag = RwSignal::new(filter.get_untracked().tag);
-    let timer = StoredValue::new(None::<TimeoutHandle>);
+    let later = Later::new();
     let input = move |event| {
         typed.set(event_target_value(&event));
-        if let Some(timer) = timer.get_value() {
-            timer.clear();
-        }
-        let later = move || place.filter(&DeviceFilter { prefix: typed.get_untracked(), ..filter.get_untracked() }.query());
-        timer.set_value(set_timeout_with_handle(later, TYPED).ok());
+        later.run(TYPED, move || place.filter(&DeviceFilter { prefix: typed.get_untracked(), ..filter.get_untracked() }.query()));
     };
     let known = move |state: DeviceState| world.fleet.with(|fleet| fleet.as_ref().map(|fleet| fleet.count(state)));
     let chip = move |state: DeviceState| {

@@ -12,13 +12,15 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use crate::api::{Failure, get};
-use crate::browser::Place;
+use crate::browser::{Place, now};
+use crate::model::change::Change;
 use crate::model::device_filter::DeviceFilter;
 use crate::model::format::number;
 use crate::model::hub::{FleetPage, FleetRow};
 use crate::model::selection::Selection;
 use crate::model::state::ALERT;
-use crate::model::virtual_table::{PAGE, Pages};
+use crate::model::time::Moment;
+use crate::model::virtual_table::{PAGE, Pages, Wanted};
 use crate::parts::notice::Notice;
 use crate::world::World;
 use bulk::Bulk;
@@ -26,8 +28,12 @@ use export::Export;
 use filters::Filters;
 use table::Table;
 
-/// How often rows in view are asked for anew.
-const FRESH: Duration = Duration::from_secs(2);
+/// How often the page looks whether rows in view are to be asked for anew.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// How old they become when nothing is heard of them, and at least when something is.
+const FRESH_MS: u64 = 2_000;
+const SOON_MS: u64 = 500;
 
 /// The rows that are here.
 #[derive(Clone, Copy)]
@@ -38,7 +44,12 @@ struct Fleet {
     question: RwSignal<u32>,
     wanted: RwSignal<Range<usize>>,
     asking: RwSignal<bool>,
+    /// When they were last asked for, and whether something was heard of one of them since.
+    asked: StoredValue<Moment>,
+    heard: StoredValue<bool>,
     failure: RwSignal<Option<Failure>>,
+    /// Whether rows stay where they are: somebody points at one.
+    still: RwSignal<bool>,
     /// The rows that somebody has chosen.
     chosen: RwSignal<Selection>,
 }
@@ -55,7 +66,10 @@ pub fn Devices() -> impl IntoView {
         question: RwSignal::new(0),
         wanted: RwSignal::new(0..1),
         asking: RwSignal::new(false),
+        asked: StoredValue::new(Moment(0)),
+        heard: StoredValue::new(false),
         failure: RwSignal::new(None),
+        still: RwSignal::new(false),
         chosen: RwSignal::new(Selection::default()),
     };
     Effect::new(move |_| {
@@ -66,7 +80,18 @@ pub fn Devices() -> impl IntoView {
         fleet.asking.set(false);
         fleet.fill(filter);
     });
-    let fresh = set_interval_with_handle(move || fleet.refresh(filter), FRESH).ok();
+    Effect::new(move |_| {
+        world.missed.track();
+        fleet.heard.set_value(true);
+        fleet.refresh(filter);
+    });
+    Effect::new(move |_| {
+        if world.latest.with(|changes| fleet.is_about_rows(changes)) {
+            fleet.heard.set_value(true);
+            fleet.refresh(filter);
+        }
+    });
+    let fresh = set_interval_with_handle(move || fleet.refresh(filter), LOOK).ok();
     on_cleanup(move || fresh.into_iter().for_each(|timer| timer.clear()));
     let sub = move || {
         world
@@ -92,31 +117,44 @@ impl Fleet {
     fn fill(self, filter: Memo<DeviceFilter>) {
         let Some(wanted) = self.pages.with_untracked(|pages| pages.wanted(&self.wanted.get_untracked())) else { return };
         if !self.asking.get_untracked() {
-            self.ask(filter, wanted.page, wanted.after, true);
+            self.ask(filter, wanted, true);
         }
     }
 
-    /// Asks once more for the page in view: values change in place.
+    /// Whether somebody in view came, went, or was changed.
+    fn is_about_rows(self, changes: &[Change]) -> bool {
+        let wanted = self.wanted.get_untracked();
+        let is_about = |row: &FleetRow| changes.iter().any(|change| change.of_device() == Some(row.device_id.as_str()));
+        self.pages.with_untracked(|pages| pages.any(&wanted, is_about))
+    }
+
+    /// Asks once more for the page in view, when it is time: values change in place.
     fn refresh(self, filter: Memo<DeviceFilter>) {
         let page = self.wanted.get_untracked().start / PAGE;
         let hidden = document().hidden();
+        let age = self.asked.get_value().millis_until(now());
         if hidden
+            || age < if self.heard.get_value() { SOON_MS } else { FRESH_MS }
             || self.asking.get_untracked()
             || self.failure.with_untracked(|failure| failure.as_ref().is_some_and(|failure| failure.status == 404))
         {
             return;
         }
-        let key = self.pages.with_untracked(|pages| pages.key(page));
-        if let Some(after) = key {
-            self.ask(filter, page, after, false);
+        match self.pages.with_untracked(|pages| pages.again(page)) {
+            Some(again) => self.ask(filter, again, false),
+            // It could not be had, or has been let go of.
+            None => self.fill(filter),
         }
     }
 
-    fn ask(self, filter: Memo<DeviceFilter>, page: usize, after: Option<String>, more: bool) {
+    fn ask(self, filter: Memo<DeviceFilter>, wanted: Wanted, more: bool) {
+        let Wanted { page, after, skip } = wanted;
         self.asking.set(true);
+        self.asked.set_value(now());
+        self.heard.set_value(false);
         let question = self.question.get_untracked();
-        let query =
-            filter.get_untracked().question(crate::browser::now()).with("limit", PAGE.to_string()).with("after", after.unwrap_or_default());
+        let query = filter.get_untracked().question(now()).with("limit", PAGE.to_string()).with("after", after.unwrap_or_default());
+        let query = if skip > 0 { query.with("skip", skip.to_string()) } else { query };
         spawn_local(async move {
             let answer = get::<FleetPage>(&format!("/devices{}", query.text())).await;
             if self.question.try_get_untracked() != Some(question) {
@@ -124,6 +162,10 @@ impl Fleet {
             }
             self.asking.set(false);
             match answer {
+                Ok(found) if !more && self.still.get_untracked() => {
+                    self.failure.set(None);
+                    self.pages.update(|pages| pages.renew(page, found.devices, |one, other| one.device_id == other.device_id));
+                }
                 Ok(found) => {
                     let (total, exact) = found.total.count();
                     self.exact.set(exact);

@@ -9,6 +9,7 @@ use crate::browser::Place;
 use crate::model::device_filter::DeviceFilter;
 use crate::model::format::{NOTHING, count, number};
 use crate::model::hub::FleetRow;
+use crate::model::payload::harmless;
 use crate::model::selection::Selection;
 use crate::model::state::DeviceState;
 use crate::model::virtual_table::Pages;
@@ -36,7 +37,10 @@ pub fn Table(fleet: Fleet, filter: Memo<DeviceFilter>) -> impl IntoView {
     let place: Place = expect_context();
     let rows = Memo::new(move |_| fleet.pages.with(Pages::total));
     let (seen, set_seen) = signal((0, 0));
-    let chosen = RwSignal::new(None);
+    let chosen = RwSignal::new(None::<usize>);
+    let pointed = RwSignal::new(false);
+    // Nothing moves away under a pointer, or from where the keyboard is.
+    Effect::new(move |_| fleet.still.set(pointed.get() || chosen.with(Option::is_some)));
     let looked_at = Callback::new(move |range: Range<usize>| {
         fleet.wanted.set(range);
         fleet.fill(filter);
@@ -50,6 +54,10 @@ pub fn Table(fleet: Fleet, filter: Memo<DeviceFilter>) -> impl IntoView {
         if let Some(id) = fleet.pages.with_untracked(|pages| pages.row(index).map(|row| row.device_id.clone())) {
             fleet.chosen.update(|chosen| chosen.toggle(&id));
         }
+    });
+    let selected = Callback::new(move |index: usize| {
+        let id = fleet.pages.with(|pages| pages.row(index).map(|row| row.device_id.clone()));
+        id.is_some_and(|id| fleet.chosen.with(|chosen| chosen.contains(&id)))
     });
     let column = move |(name, by, word, numeric): (&'static str, &'static str, &'static str, bool)| {
         let sorted = move || filter.with(|filter| (!by.is_empty() && filter.sort == by).then_some(filter.descending));
@@ -90,13 +98,14 @@ pub fn Table(fleet: Fleet, filter: Memo<DeviceFilter>) -> impl IntoView {
     };
     let of = move || format!("{}{}", if fleet.exact.get() { "" } else { "at least " }, count(rows.get() as u64, "device", "devices"));
     view! {
-        <div class="table table--devices table--fleet" role="table" aria-label="Devices" aria-rowcount=move || rows.get() + 1>
+        <div class="table table--devices table--fleet" role="group" aria-label="Devices"
+            on:pointerenter=move |_| pointed.set(true) on:pointerleave=move |_| pointed.set(false)>
             {move || nobody.get().then(empty)}
-            <VirtualRows rows label="Device rows" looked_at seen=set_seen chosen open select head row />
+            <VirtualRows rows label="Device rows" looked_at seen=set_seen chosen open select selected head row />
         </div>
         <div class="panel__foot">
             <span>{move || if rows.get() == 0 { NOTHING.to_owned() } else { format!("Rows {}–{} of ", number(seen.get().0 as u64), number(seen.get().1 as u64)) }}<strong>{move || of()}</strong></span>
-            <span>{move || filter.with(|filter| if filter.sort.is_empty() { "Newest change first" } else { "" })}</span>
+            <span>{move || filter.with(|filter| if filter.sort.is_empty() { "Newest change first" } else { "" })}{move || fleet.still.get().then_some(" · nothing moves while you are here")}</span>
             <span class="push wide-only"><kbd class="kbd">"j"</kbd>" "<kbd class="kbd">"k"</kbd>" move · "<kbd class="kbd">"x"</kbd>" select · "<kbd class="kbd">"Enter"</kbd>" open"</span>
         </div>
     }
@@ -114,7 +123,7 @@ fn cells(fleet: Fleet, row: FleetRow) -> AnyView {
     let quiet = why.is_none();
     let why = why.unwrap_or_else(|| NOTHING.to_owned());
     let (asked, named) = (row.device_id.clone(), row.device_id.clone());
-    let label = format!("Select {named}");
+    let label = harmless(&format!("Select {named}"));
     view! {
         <span role="cell" data-col="sel">
             <input class="check" type="checkbox" tabindex="-1" aria-label=label prop:checked=move || fleet.chosen.with(|chosen| chosen.contains(&asked)) on:change=move |_| fleet.chosen.update(|chosen| chosen.toggle(&named)) />

@@ -4,6 +4,7 @@ use leptos::prelude::*;
 
 use crate::model::format::{NOTHING, count, duration, elapsed, exact, number};
 use crate::model::groups::{Trend, Watched};
+use crate::model::payload::harmless;
 use crate::model::state::Tone;
 use crate::parts::chart::Trace;
 use crate::parts::notice::Empty;
@@ -84,7 +85,7 @@ pub fn Groups(watched: RwSignal<Watched>) -> impl IntoView {
         let readers = move || count(now.get().map_or(0, |(_, _, readers, _)| readers), "reader", "readers");
         view! {
             <div class="table__row" role="row">
-                <span role="cell" class="id table__clip" title=move || readers()>{name}</span>
+                <span role="cell" class="id table__clip" title=move || readers()>{harmless(&name)}</span>
                 <span role="cell" class="num">{move || now.get().filter(|_| trend.get() != Trend::Unused).map_or_else(|| NOTHING.to_owned(), |(lag, ..)| number(lag))}</span>
                 <span role="cell" data-col="behind" class="num dim">{move || now.get().and_then(|(_, behind, ..)| behind).filter(|_| trend.get() != Trend::Unused).map_or_else(|| NOTHING.to_owned(), duration)}</span>
                 <span role="cell">{move || view! { <Trace values=lags tone=tone.get() /> }}</span>

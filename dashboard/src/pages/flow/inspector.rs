@@ -12,6 +12,9 @@ use crate::parts::notice::Empty;
 use crate::parts::payload::PayloadView;
 use crate::routes::{Query, Route};
 
+/// A value with more letters has a line of its own.
+const LONG: usize = 28;
+
 /// The side beside the rows.
 #[component]
 pub fn Inspector(chosen: RwSignal<Option<Arc<Event>>>) -> impl IntoView {
@@ -30,7 +33,10 @@ fn whole(event: &Event) -> AnyView {
     let body = event.body();
     let text = body.as_deref().map(|body| String::from_utf8_lossy(body).into_owned()).unwrap_or_default();
     let here = Query::default().with("from", format!("sequence:{}", event.sequence_number)).with("partition", event.partition.to_string());
-    let fact = |(name, value): (String, String)| view! { <div class="facts__item"><dt>{name}</dt><dd class="id">{value}</dd></div> };
+    let fact = |(name, value): (String, String)| {
+        let class = if value.chars().count() > LONG { "facts__item facts__item--long" } else { "facts__item" };
+        view! { <div class=class><dt>{name}</dt><dd class="id">{value}</dd></div> }
+    };
     view! {
         <div class="panel__head panel__head--ruled"><h2><Id id=event.device_id.clone() /></h2></div>
         <div class="split__scroll panel__body" tabindex="0" aria-label="Chosen message">

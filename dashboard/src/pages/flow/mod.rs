@@ -11,15 +11,17 @@ use leptos::prelude::*;
 use crate::app::Who;
 use crate::browser::Place;
 use crate::link::ask::Ask;
-use crate::model::event::Event;
+use crate::link::ask::Tail as Wanted;
+use crate::model::event::{Event, filter};
 use crate::model::format::{number, rate};
 use crate::model::groups::{Told, Watched};
 use crate::model::state::DeviceState;
 use crate::parts::notice::Notice;
 use crate::world::World;
 use groups::{Groups, Partitions};
-use inspector::Inspector;
-use tail::{Following, Tail, Toolbar};
+pub use inspector::Inspector;
+use tail::Toolbar;
+pub use tail::{Following, PauseButton, Tail};
 
 /// The page.
 #[component]
@@ -29,7 +31,8 @@ pub fn Flow() -> impl IntoView {
     let place: Place = expect_context();
     let watched = RwSignal::new(Watched::default());
     world.hear(Ask::Groups, move |told: Told| watched.update(|watched| watched.take(told)));
-    let following = Following::begin(world, place);
+    let wanted = Memo::new(move |_| wanted(place));
+    let following = Following::begin(world, wanted);
     let chosen = RwSignal::new(None::<Arc<Event>>);
     let bodies = who.may("Bodies");
     let into = Memo::new(move |_| world.rates.with(|rates| rates.latest().events.messages));
@@ -49,11 +52,19 @@ pub fn Flow() -> impl IntoView {
         <div class="stack">
             {(!bodies).then(|| view! { <Notice look=DeviceState::Disabled.look() text="Your account may see that messages come, and not what they say".to_owned() /> })}
             <section class="panel" aria-label="Live tail">
-                <Toolbar following bodies />
+                <Toolbar following place bodies />
                 <div class="split"><Tail following chosen /><Inspector chosen /></div>
             </section>
             <div class="grid"><Partitions watched /><Groups watched /></div>
         </div>
     }
     .into_any()
+}
+
+/// What the address asks for.
+fn wanted(place: Place) -> Wanted {
+    place.query.with(|query| {
+        let partition = query.get("partition").and_then(|partition| partition.parse().ok());
+        filter(query.get("filter").unwrap_or_default(), query.get("from").unwrap_or_default(), partition)
+    })
 }

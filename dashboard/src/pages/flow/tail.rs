@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 
-use crate::browser::{Place, now};
+use crate::browser::{Later, Place, now, show};
 use crate::link::ask::{Ask, Tail as Wanted};
 use crate::link::client::Subscription;
-use crate::model::event::{Event, Rows, Told, filter};
+use crate::model::event::{Counts, Event, Rows, Told};
 use crate::model::format::{NOTHING, exact};
 use crate::model::json::read;
 use crate::model::time::Moment;
@@ -25,9 +25,11 @@ const TYPED: Duration = Duration::from_millis(400);
 #[derive(Clone, Copy)]
 pub struct Following {
     world: World,
-    place: Place,
+    wanted: Memo<Wanted>,
     /// What came.
     pub rows: RwSignal<Rows>,
+    /// How much of it, by when it was sent.
+    pub counts: RwSignal<Counts>,
     /// Why the hub does not say.
     problem: RwSignal<Option<String>>,
     paused: RwSignal<bool>,
@@ -39,35 +41,29 @@ pub struct Following {
 }
 
 impl Following {
-    /// Follows what the address says, for as long as the page is there.
-    pub fn begin(world: World, place: Place) -> Self {
+    /// Follows what is wanted, for as long as the page is there.
+    pub fn begin(world: World, wanted: Memo<Wanted>) -> Self {
         let following = Self {
             world,
-            place,
+            wanted,
             rows: RwSignal::new(Rows::default()),
+            counts: RwSignal::new(Counts::default()),
             problem: RwSignal::new(None),
             paused: RwSignal::new(false),
             subscription: StoredValue::new_local(None),
             stopped_at: StoredValue::new(None),
             turn: StoredValue::new(0),
         };
-        let wanted = Memo::new(move |_| following.wanted());
         Effect::new(move |_| {
             // A memo that nobody reads is never made.
             let wanted = wanted.get();
             following.stopped_at.set_value(None);
             following.rows.set(Rows::default());
+            following.counts.set(Counts::default());
             following.paused.set(false);
             following.go_on(wanted);
         });
         following
-    }
-
-    fn wanted(self) -> Wanted {
-        self.place.query.with(|query| {
-            let partition = query.get("partition").and_then(|partition| partition.parse().ok());
-            filter(query.get("filter").unwrap_or_default(), query.get("from").unwrap_or_default(), partition)
-        })
     }
 
     fn go_on(self, wanted: Wanted) {
@@ -83,6 +79,7 @@ impl Following {
                     serde_json::from_str::<serde_json::Value>(text).ok().and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
                 self.problem.set(said);
             } else if let Ok(told) = read::<Told>(text) {
+                self.counts.update(|counts| counts.take(&told, now()));
                 self.rows.update(|rows| rows.take(told, now()));
             }
         };
@@ -100,7 +97,7 @@ impl Following {
 
     fn turn(self) {
         self.paused.update(|paused| *paused = !*paused);
-        if self.paused.get_untracked() { self.pause() } else { self.go_on(untrack(|| self.wanted())) }
+        if self.paused.get_untracked() { self.pause() } else { self.go_on(self.wanted.get_untracked()) }
     }
 }
 
@@ -112,8 +109,7 @@ const SEQUENCE: usize = 3;
 
 /// What is followed.
 #[component]
-pub fn Toolbar(following: Following, bodies: bool) -> impl IntoView {
-    let place = following.place;
+pub fn Toolbar(following: Following, place: Place, bodies: bool) -> impl IntoView {
     let from = Memo::new(move |_| {
         place.query.with(|query| match query.get("from").unwrap_or_default() {
             "earliest" => EARLIEST,
@@ -133,13 +129,10 @@ pub fn Toolbar(following: Following, bodies: bool) -> impl IntoView {
         go("from", from);
     });
     let typed = RwSignal::new(place.query.with_untracked(|query| query.get("filter").unwrap_or_default().to_owned()));
-    let timer = StoredValue::new(None::<TimeoutHandle>);
+    let later = Later::new();
     let input = move |event| {
         typed.set(event_target_value(&event));
-        if let Some(timer) = timer.get_value() {
-            timer.clear();
-        }
-        timer.set_value(set_timeout_with_handle(move || go("filter", typed.get_untracked()), TYPED).ok());
+        later.run(TYPED, move || go("filter", typed.get_untracked()));
     };
     let value = move |prefix: &'static str| {
         move || place.query.with(|query| query.get("from").and_then(|from| from.strip_prefix(prefix)).unwrap_or_default().to_owned())
@@ -172,9 +165,7 @@ pub fn Toolbar(following: Following, bodies: bool) -> impl IntoView {
     let partition = move || place.query.with(|query| query.get("partition").map(str::to_owned));
     view! {
         <div class="filters">
-            <button class="btn btn--primary btn--steady" type="button" on:click=move |_| following.turn()>
-                <Icon name=Signal::derive(move || if following.paused.get() { "play" } else { "pause" }) /><span>{move || if following.paused.get() { "Go on" } else { "Pause" }}</span>
-            </button>
+            <PauseButton following />
             <Seg label="Start from" choices chosen=from choose />
             {move || place_field()}
             <span class="filters__sep"></span>
@@ -191,9 +182,26 @@ pub fn Toolbar(following: Following, bodies: bool) -> impl IntoView {
     .into_any()
 }
 
+/// Stops it, without losing its place, and lets it go on.
+#[component]
+pub fn PauseButton(following: Following) -> impl IntoView {
+    view! {
+        <button class="btn btn--steady" type="button" on:click=move |_| following.turn()>
+            <Icon name=Signal::derive(move || if following.paused.get() { "play" } else { "pause" }) /><span>{move || if following.paused.get() { "Go on" } else { "Pause" }}</span>
+        </button>
+    }
+    .into_any()
+}
+
 /// The rows.
 #[component]
-pub fn Tail(following: Following, chosen: RwSignal<Option<Arc<Event>>>) -> impl IntoView {
+pub fn Tail(
+    following: Following,
+    chosen: RwSignal<Option<Arc<Event>>>,
+    /// They are all of one device, beside much else of it.
+    #[prop(optional)]
+    own: bool,
+) -> impl IntoView {
     let reads = RwSignal::new(false);
     let shown = RwSignal::new(Rows::default());
     Effect::new(move |_| {
@@ -204,14 +212,14 @@ pub fn Tail(following: Following, chosen: RwSignal<Option<Arc<Event>>>) -> impl 
         }
     });
     let waiting = Memo::new(move |_| following.rows.with(Rows::newest).saturating_sub(shown.with(Rows::newest)));
-    let row = move |(_, event): (u64, Arc<Event>)| {
+    let row = move |(number, event): (u64, Arc<Event>)| {
         let (one, other) = (Arc::clone(&event), Arc::clone(&event));
         let selected = move || chosen.with(|chosen| chosen.as_ref().is_some_and(|chosen| Arc::ptr_eq(chosen, &other))).to_string();
         let time = event
             .enqueued_time
             .map(|time| view! { <time datetime=time.iso() title=time.absolute()>{time.clock()}{time.fraction()}</time> });
         view! {
-            <div class="table__row" role="row" aria-selected=move || selected() on:click=move |_| chosen.set(Some(Arc::clone(&one)))>
+            <div class="table__row" role="row" id=format!("event-{number}") aria-selected=move || selected() on:click=move |_| chosen.set(Some(Arc::clone(&one)))>
                 <span role="cell" data-col="time" class="dim mono">{time}</span>
                 <span role="cell" data-col="p" class="dim num">{event.partition}</span>
                 <span role="cell" data-col="id"><Id id=event.device_id.clone() /></span>
@@ -229,22 +237,28 @@ pub fn Tail(following: Following, chosen: RwSignal<Option<Arc<Event>>>) -> impl 
         };
         event.prevent_default();
         reads.set(true);
-        let rows: Vec<_> = shown.with_untracked(|rows| rows.iter().map(|(_, event)| Arc::clone(event)).collect());
-        let at = chosen.get_untracked().and_then(|chosen| rows.iter().position(|event| Arc::ptr_eq(event, &chosen)));
+        let rows: Vec<_> = shown.with_untracked(|rows| rows.iter().cloned().collect());
+        let at = chosen.get_untracked().and_then(|chosen| rows.iter().position(|(_, event)| Arc::ptr_eq(event, &chosen)));
         let next = at.map_or(0, |at| (at as i64 + by).clamp(0, rows.len().max(1) as i64 - 1) as usize);
-        if let Some(event) = rows.get(next) {
+        if let Some((number, event)) = rows.get(next) {
             chosen.set(Some(Arc::clone(event)));
+            show(&format!("event-{number}"));
         }
+    };
+    let at = move || {
+        let chosen = chosen.get()?;
+        shown.with(|rows| rows.iter().find(|(_, event)| Arc::ptr_eq(event, &chosen)).map(|(number, _)| format!("event-{number}")))
     };
     let empty = move || {
         match following.problem.get() {
         Some(problem) => view! { <Empty heading="The hub does not show this"><p>{problem}</p></Empty> }.into_any(),
+        None if own => view! { <Empty heading="It has sent nothing lately"><p>"What it sends is here as soon as the hub has it."</p></Empty> }.into_any(),
         None => view! { <Empty heading="Nothing yet"><p>"What fits is here as soon as a device sends it. Begin earlier, or take the filter away."</p></Empty> }.into_any(),
     }
     };
     view! {
-        <div class="table table--tail" role="table" aria-label="Messages" on:pointerenter=move |_| reads.set(true) on:pointerleave=move |_| reads.set(false)>
-            <div class="table__view" tabindex="0" role="rowgroup" aria-label="Message rows" on:keydown=pressed on:blur=move |_| reads.set(false)>
+        <div class=if own { "table table--tail table--own" } else { "table table--tail" } role="group" aria-label="Messages" on:pointerenter=move |_| reads.set(true) on:pointerleave=move |_| reads.set(false)>
+            <div class="table__view" tabindex="0" role="grid" aria-label="Message rows" aria-activedescendant=at on:keydown=pressed on:blur=move |_| reads.set(false)>
                 <div class="table__row table__row--head" role="row">
                     <span role="columnheader" data-col="time">"Enqueued"</span><span role="columnheader" data-col="p" class="num" title="Partition">"P"</span><span role="columnheader" data-col="id">"Device"</span>
                     <span role="columnheader" data-col="size" class="num">"Bytes"</span>

@@ -3,13 +3,14 @@
 use leptos::prelude::*;
 
 use crate::model::format::{bytes, count, elapsed, number, ordinal};
+use crate::model::payload::harmless;
 use crate::model::state::{ALERT, DeviceState, Look, REFUSED, Tone, command_look};
 use crate::model::time::Moment;
 use crate::model::words::{disconnect_reason, refusal_reason, sentence};
-use crate::parts::notice::Empty;
+use crate::parts::notice::{Empty, Skeleton};
 use crate::parts::panel::Panel;
 use crate::parts::sign::Glyph;
-use crate::parts::when::{For, use_now};
+use crate::parts::when::For;
 use crate::routes::Route;
 use crate::world::World;
 
@@ -37,7 +38,7 @@ struct Item {
 #[component]
 pub fn Attention() -> impl IntoView {
     let world: World = expect_context();
-    let now = use_now();
+    let now = world.moment();
     let items = Memo::new(move |_| {
         [
             dropped(world, now.get()),
@@ -66,7 +67,12 @@ pub fn Attention() -> impl IntoView {
         <Panel heading="Needs attention".to_owned() class="panel--fill col-4" aside>
             {move || {
                 let items = items.get();
-                if items.is_empty() {
+                let is_known = world.recalled.get() && world.fleet.with(|fleet| fleet.as_ref().is_some_and(|fleet| fleet.whole));
+                if items.is_empty() && !is_known {
+                    view! { <div class="panel__body"><Skeleton /></div> }.into_any()
+                } else if items.is_empty() && world.is_stale() {
+                    view! { <div class="panel__body dim">"Nothing did when the link went down."</div> }.into_any()
+                } else if items.is_empty() {
                     view! { <Empty heading="All is well"><p>"Nothing has happened in the last hour that this page thinks you should look at."</p></Empty> }.into_any()
                 } else {
                     view! { <div class="attention">{items.into_iter().map(line).collect_view()}</div> }.into_any()
@@ -100,7 +106,7 @@ fn flapping(world: World) -> Option<Item> {
         look: DeviceState::Flapping.look(),
         title: format!("{} flapping", count(all, "device is", "devices are")),
         since: flapping.iter().filter_map(|device| device.since).min(),
-        why: format!("Worst: {}, connected for the {} time.", worst.device_id, ordinal(worst.connects)),
+        why: format!("Worst: {}, connected for the {} time.", harmless(&worst.device_id), ordinal(worst.connects)),
         href: if flapping.len() == 1 {
             Route::Device(worst.device_id.clone()).path()
         } else {
@@ -155,7 +161,11 @@ fn certificate(world: World, now: Moment) -> Option<Item> {
     let left = now.millis_until(ends);
     (left < CERTIFICATE_MS).then(|| Item {
         look: ALERT,
-        title: format!("The hub's certificate ends in {}", elapsed(left)),
+        title: if left == 0 {
+            "The hub's certificate has ended".to_owned()
+        } else {
+            format!("The hub's certificate ends in {}", elapsed(left))
+        },
         since: None,
         why: format!("On {}. Devices that check it will not connect any more then.", ends.full_date()),
         href: Route::GetStarted.path(),

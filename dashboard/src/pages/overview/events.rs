@@ -18,6 +18,7 @@ use crate::world::World;
 pub fn Events() -> impl IntoView {
     let world: World = expect_context();
     let list = NodeRef::<html::Ol>::new();
+    let since = StoredValue::new(format!("since {}", world.opened.clock()));
     let paused = RwSignal::new(false);
     let read = RwSignal::new(false);
     let shown = RwSignal::new(VecDeque::<(u64, Notable)>::new());
@@ -43,7 +44,7 @@ pub fn Events() -> impl IntoView {
     let aside = move || {
         view! {
             {move || (waiting.get() > 0).then(|| view! { <button class="btn btn--quiet btn--small" type="button" on:click=catch_up>{format!("{} new", waiting.get())}</button> })}
-            <span class="panel__note">"last 50"</span>
+            <span class="panel__note">{since.get_value()}</span>
             <button class="btn btn--quiet btn--small" type="button" aria-pressed=move || paused.get().to_string() on:click=move |_| paused.update(|paused| *paused = !*paused)>
                 <Icon name=Signal::derive(move || if paused.get() { "play" } else { "pause" }) />{move || if paused.get() { "Resume" } else { "Pause" }}
             </button>
@@ -52,7 +53,7 @@ pub fn Events() -> impl IntoView {
     view! {
         <Panel heading="Events".to_owned() class="col-7" ruled=true aside>
             {move || shown.with(VecDeque::is_empty).then(|| view! {
-                <Empty heading="Nothing has happened yet"><p>"Who connects and goes, who is refused, how commands end: it is here within a second."</p></Empty>
+                <Empty heading="Nothing has happened since this page was opened"><p>"Who connects and goes, who is refused, how commands end: it is here within a second."</p></Empty>
             })}
             <ol class="events events--tall" tabindex="0" aria-label="Notable events, newest first" node_ref=list
                 on:pointerenter=move |_| look(true) on:pointerleave=move |_| look(false) on:scroll=move |_| look(read.get_untracked())

@@ -14,11 +14,11 @@ use crate::model::time::Moment;
 use crate::model::words::{disconnect_reason, disconnect_tone, refusal_reason, sentence};
 use crate::parts::chart::{Bars, Lines, Meter, Mirror, Spark};
 use crate::parts::control::Seg;
-use crate::parts::notice::{Empty, Notice};
+use crate::parts::notice::{Empty, Notice, Skeleton};
 use crate::parts::panel::{Fact, Panel};
 use crate::parts::sign::{Badge, Glyph, Swatch};
 use crate::parts::stat::Stat;
-use crate::parts::when::{At, use_now};
+use crate::parts::when::At;
 use crate::routes::Route;
 use crate::world::World;
 use attention::Attention;
@@ -38,7 +38,7 @@ const RANGES: [(&str, i64, &str); 4] = [("15m", 15, "15 min"), ("1h", 60, "1 h")
 pub fn Overview() -> impl IntoView {
     let world: World = expect_context();
     let place: Place = expect_context();
-    let now = use_now();
+    let now = world.moment();
     let range =
         Memo::new(move |_| place.query.with(|query| RANGES.iter().position(|(name, ..)| query.get("range") == Some(name)).unwrap_or(1)));
     let choose = Callback::new(move |index: usize| {
@@ -95,7 +95,7 @@ fn Connected(
     range: Signal<i64>,
 ) -> impl IntoView {
     let world: World = expect_context();
-    let now = use_now();
+    let now = world.moment();
     let (reading, set_reading) = signal(None::<(Moment, f64)>);
     let fleet = Memo::new(move |_| world.fleet.get());
     let value = move || fleet.with(|fleet| fleet.as_ref().map_or_else(|| NOTHING.to_owned(), |fleet| number(fleet.connected)));
@@ -170,7 +170,7 @@ const SPARKS: usize = 60;
 #[component]
 fn Stats() -> impl IntoView {
     let world: World = expect_context();
-    let now = use_now();
+    let now = world.moment();
     // Per second within each stretch.
     let went = move |say: fn(&Sample) -> u64| {
         Signal::derive(move || {
@@ -213,7 +213,11 @@ fn Stats() -> impl IntoView {
     let refusal_note = move || {
         let said: Vec<_> = refusals
             .with(|sums| sums.iter().take(2).map(|(reason, count)| format!("{} {}", number(*count), refusal_reason(reason))).collect());
-        if said.is_empty() { "none in this hour".to_owned() } else { said.join(" · ") }
+        match said.is_empty() {
+            true if world.recalled.get() => "none in this hour".to_owned(),
+            true => NOTHING.to_owned(),
+            false => said.join(" · "),
+        }
     };
     let throttled = last(|sample| sample.throttled);
     // What is rarely there at all stands on the ground; what is always there shows how it varies.
@@ -232,7 +236,7 @@ fn Stats() -> impl IntoView {
                 chart=spark(went(|sample| sample.receipts.made.values().sum()), Tone::Ok, "Receipts, over 15 minutes") />
             <Stat label="Sign-ins refused" value=text(minute(|sample| sample.refusals.values().sum())) unit=unit("/min") href=Route::Connectivity.path() note=ViewFn::from(refusal_note)
                 chart=spark(went(|sample| sample.refusals.values().sum()), Tone::Bad, "Refusals, over 15 minutes") />
-            <Stat label="Throttled" value=text(throttled) unit=unit("/s") href=Route::Connectivity.path() note=ViewFn::from(|| "turned away for being too much")
+            <Stat label="Throttled" value=text(throttled) unit=unit("/s") href=Route::Connectivity.path() note=ViewFn::from(|| "turned away")
                 chart=spark(went(|sample| sample.throttled), Tone::Warn, "What was throttled, over 15 minutes") />
         </div>
     }
@@ -242,7 +246,7 @@ fn Stats() -> impl IntoView {
 #[component]
 fn Backlog() -> impl IntoView {
     let world: World = expect_context();
-    let now = use_now();
+    let now = world.moment();
     let backlog = Memo::new(move |_| world.rates.with(|rates| rates.latest().backlog));
     let total = move || backlog.get().enqueued + backlog.get().delivered;
     let value = Signal::derive(move || number(total()));
@@ -267,7 +271,7 @@ fn Backlog() -> impl IntoView {
 #[component]
 fn Reasons() -> impl IntoView {
     let world: World = expect_context();
-    let now = use_now();
+    let now = world.moment();
     let sums = Memo::new(move |_| {
         world.rates.with_untracked(|rates| rates.by_reason(now.get().plus(-HOUR_MS), now.get(), |sample| &sample.disconnects))
     });
@@ -283,7 +287,9 @@ fn Reasons() -> impl IntoView {
     view! {
         <Panel heading="Why devices disconnected".to_owned() aside>
             <div class="panel__body">
-                {move || if rows.with(Vec::is_empty) {
+                {move || if !world.recalled.get() {
+                    view! { <Skeleton /> }.into_any()
+                } else if rows.with(Vec::is_empty) {
                     view! { <p class="dim">"Nobody has, in the last hour."</p> }.into_any()
                 } else {
                     view! { <Bars rows /> }.into_any()
@@ -297,18 +303,27 @@ fn Reasons() -> impl IntoView {
 #[component]
 fn HubPanel() -> impl IntoView {
     let world: World = expect_context();
-    let now = use_now();
+    let now = world.moment();
     let ready = Look { glyph: "completed", tone: Tone::Ok };
     let lost = Look { glyph: "alert", tone: Tone::Warn };
-    let aside = move || match world.failure.get() {
-        None => view! { <Badge look=ready word="Ready".to_owned() plain=true /> },
-        Some(_) => view! { <Badge look=lost word="Does not answer".to_owned() plain=true /> },
+    let lost_since = move || {
+        let since = world.status.with(|status| status.down_since);
+        since.map_or_else(|| "Does not answer".to_owned(), |since| format!("No answer since {}", since.clock()))
+    };
+    let is_known = Memo::new(move |_| world.hub.with(Option::is_some) || world.failure.with(Option::is_some));
+    let is_ready = Memo::new(move |_| !world.is_stale() && world.failure.with(Option::is_none));
+    let aside = move || match (is_known.get(), is_ready.get()) {
+        (true, true) => view! { <Badge look=ready word="Ready".to_owned() plain=true /> }.into_any(),
+        (true, false) => view! { <Badge look=lost word=Signal::derive(lost_since) plain=true /> }.into_any(),
+        (false, _) => ().into_any(),
     };
     let text = move |say: fn(&Hub, Moment) -> String| {
         move || world.hub.with(|hub| hub.as_ref().map_or_else(|| NOTHING.to_owned(), |hub| say(hub, now.get())))
     };
-    let certificate = |hub: &Hub, now: Moment| {
-        hub.certificate_expiry_time.map_or_else(|| NOTHING.to_owned(), |ends| format!("ends in {}", elapsed(now.millis_until(ends))))
+    let certificate = |hub: &Hub, now: Moment| match hub.certificate_expiry_time {
+        Some(ends) if ends <= now => format!("ended on {}", ends.full_date()),
+        Some(ends) => format!("ends in {}", elapsed(now.millis_until(ends))),
+        None => NOTHING.to_owned(),
     };
     let disk = |hub: &Hub, _: Moment| match hub.storage.as_ref() {
         Some(Storage { full: true, .. }) => "full: nothing more is taken".to_owned(),

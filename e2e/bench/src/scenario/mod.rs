@@ -4,6 +4,7 @@ pub mod amqp_catch_up;
 pub mod amqp_idle;
 pub mod amqp_read;
 pub mod amqp_send;
+pub mod browsers;
 pub mod cold_journal;
 pub mod commands;
 pub mod connects;

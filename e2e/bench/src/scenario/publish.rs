@@ -13,7 +13,7 @@ use crate::load::{self, ClosedLoop, Pace, Tally};
 use crate::mqtt::{Pubacks, Publish};
 use crate::report::Metrics;
 use crate::sas::Device;
-use crate::server::{Kind, Stage};
+use crate::server::{Kind, Server, Stage};
 use crate::tls::HOST;
 
 /// A window's PUBACKs fit in here many times over.
@@ -29,6 +29,11 @@ pub struct Load {
 
 pub fn run(stage: &Stage, kind: Kind, load: Load, pace: Pace) -> Result<Metrics> {
     let server = stage.start(kind, load.connections)?;
+    send(stage, &server, load, pace)
+}
+
+/// Measures a server that runs.
+pub fn send(stage: &Stage, server: &Server, load: Load, pace: Pace) -> Result<Metrics> {
     let client = stage.certificate.client(None)?;
     let address = server.addresses.mqtt;
     let open = move |number| {

@@ -203,7 +203,7 @@ proptest! {
             if descending {
                 expected.reverse();
             }
-            let mut query = FleetQuery { filter: filter.clone(), sort, descending, after: None, limit };
+            let mut query = FleetQuery { filter: filter.clone(), sort, descending, after: None, skip: 0, limit };
             let mut found = Vec::new();
             loop {
                 let page = fleet.page(&query, &flapping);
@@ -216,7 +216,15 @@ proptest! {
                     None => break,
                 }
             }
-            prop_assert_eq!(found, expected.into_iter().map(|(_, id)| id).collect::<Vec<_>>());
+            let expected: Vec<_> = expected.into_iter().map(|(_, id)| id).collect();
+            prop_assert_eq!(&found, &expected);
+            // The same from anywhere at once.
+            for skip in 0..expected.len() + 2 {
+                let page = fleet.page(&FleetQuery { after: None, skip, ..query.clone() }, &flapping);
+                let wanted: Vec<_> = expected.iter().skip(skip).take(limit).collect();
+                prop_assert_eq!(page.devices.iter().map(|device| &device.id).collect::<Vec<_>>(), wanted);
+                prop_assert_eq!((page.total, page.next.is_some()), (expected.len(), skip + limit < expected.len()));
+            }
         }
     }
 

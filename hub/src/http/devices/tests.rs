@@ -55,7 +55,8 @@ async fn the_audit_comes_page_by_page() {
         target = format!("/api/v1/audit?limit=2&who=registryRead&before={next}");
     }
     assert!(ids.len() == 5 && ids.windows(2).all(|pair| pair[0] > pair[1]), "{ids:?}");
-    for wrong in ["limit=0", "limit=1001", "before=x"] {
+    assert_eq!(ask(&world, (Method::GET, &format!("/api/v1/audit?before={}", i64::MAX)), "registryRead", "").await.0, 200);
+    for wrong in ["limit=0", "limit=1001", "before=x", "before=9223372036854775808", "who=%00", "device=a%00"] {
         assert_eq!(ask(&world, (Method::GET, &format!("/api/v1/audit?{wrong}")), "registryRead", "").await.0, 400);
     }
 }

@@ -199,6 +199,8 @@ async fn work_does_not_grow_with_the_number_of_browsers() {
         let (changes_before, before) = (texts_made(), looks(&world));
         for _ in 0..CHANGES / 2 {
             let session = connect(&world).await;
+            // Of what a device sends nobody makes a text: it is counted, whoever looks.
+            send(&world, &session, "21.5").await;
             close_session(&world.hub, &session, DisconnectReason::ConnectionLost);
         }
         sleep(Duration::from_secs(10)).await;
@@ -299,7 +301,7 @@ async fn what_somebody_may_not_see_is_not_told() {
     let told = link.hear(5, "events").await;
     assert_eq!((&told["events"][0]["deviceId"], told["events"][0]["sizeBytes"].is_u64()), (&json!("D"), true));
     assert!(!told.to_string().contains("hunter2") && told["events"][0].get("bodyBase64").is_none(), "{told}");
-    link.say(&json!({"id": 6, "subscribe": "events", "text": "hunter"})).await;
+    link.say(&json!({"id": 6, "subscribe": "events", "text": "hunter", "device": "D"})).await;
     assert_eq!(link.hear(6, "problem").await["code"], "MissingRight");
 
     let mut reader = Link::open(&world, &By::Policy("registryRead")).await;
@@ -307,6 +309,8 @@ async fn what_somebody_may_not_see_is_not_told() {
         reader.say(&json!({"id": id, "subscribe": wanted})).await;
         assert_eq!(reader.hear(id, "problem").await["code"], "MissingRight");
     }
+    let entries = crate::ops::audit::read_audit(&world.hub, &crate::ops::AuditQuery { limit: 9, ..Default::default() }).await.unwrap();
+    assert!(entries.iter().any(|entry| entry.refused.is_some() && entry.device.as_deref() == Some("D")), "{entries:?}");
     reader.say(&json!({"id": 3, "subscribe": "changes", "kinds": "command"})).await;
     assert_eq!(reader.hear(3, "problem").await["code"], "MissingRight");
     reader.say(&json!({"id": 3, "subscribe": "changes"})).await;

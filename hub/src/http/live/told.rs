@@ -1,5 +1,7 @@
 //! What a subscription is told, as messages.
 
+use std::future::pending;
+
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
 
@@ -9,6 +11,7 @@ use crate::core::event::PartitionId;
 use crate::core::tail::Tally;
 use crate::http::changes::feed::{Feed, Message};
 use crate::ops::StoredEvent;
+use crate::ops::audit::BodiesReader;
 use crate::ops::live::Listener;
 use crate::ops::policies::{LastingRight, RightLost};
 use crate::ops::tail_events::{Tail, TailNews};
@@ -46,13 +49,28 @@ pub fn newest<T: Send + Sync + 'static>(
     .boxed()
 }
 
-/// What devices send; `render` makes the text of an event.
-pub fn events(id: SubscriptionId, tail: Tail, right: LastingRight, render: fn(PartitionId, &StoredEvent) -> String) -> Messages {
-    stream::unfold(Some((tail, right)), move |state| async move {
-        let (mut tail, mut right) = state?;
+/// What devices send, for somebody with a right, who is written down when he reads bodies; `render` makes the text of an event.
+pub fn events(
+    id: SubscriptionId,
+    tail: Tail,
+    reads: (LastingRight, Option<BodiesReader>),
+    render: fn(PartitionId, &StoredEvent) -> String,
+) -> Messages {
+    stream::unfold(Some((tail, reads)), move |state| async move {
+        let (mut tail, (mut right, mut audited)) = state?;
+        let not_audited = async {
+            match &mut audited {
+                Some(audited) => audited.cannot_go_on().await,
+                None => pending().await,
+            }
+        };
         let news = tokio::select! {
             biased;
             lost = right.lost() => return Some((vec![no_more(id, lost)], None)),
+            error = not_audited => {
+                tracing::error!(%error, "somebody who looks at events is told no more, because that can't be written down: {error}");
+                return Some((vec![problem(id, Some("ServiceUnavailable"), "who reads can't be written into the audit now")], None));
+            }
             news = tail.next() => news,
         };
         let news = match news {
@@ -69,7 +87,7 @@ pub fn events(id: SubscriptionId, tail: Tail, right: LastingRight, render: fn(Pa
             "{{\"id\":{id},\"kind\":\"events\",\"position\":\"{position}\",\"matched\":{matched},\"sampledOut\":{sampled_out},\
              \"passedOver\":{passed_over},\"unread\":{unread},\"behind\":{behind},\"events\":[{events}]}}"
         );
-        Some((vec![text], Some((tail, right))))
+        Some((vec![text], Some((tail, (right, audited)))))
     })
     .boxed()
 }

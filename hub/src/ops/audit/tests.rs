@@ -1,8 +1,19 @@
 //! What is written down, and when.
 
+use std::sync::atomic::AtomicBool;
+
+use async_trait::async_trait;
+
 use super::*;
-use crate::core::principal::{Door, SignInMethod};
-use crate::ops::world::World;
+use crate::core::audit::AuditAction;
+use crate::core::command::{Acknowledgement, CommandId};
+use crate::core::device_id::DeviceId;
+use crate::core::principal::{Principal, SignInMethod};
+use crate::ops::purge_commands::purge_commands;
+use crate::ops::send_again::send_again;
+use crate::ops::send_command::{NewCommand, send_command_by};
+use crate::ops::world::{World, payload};
+use crate::store::memory::audit::MemoryAuditLog;
 
 fn ada() -> By {
     By { principal: Principal::Person("ada".into(), SignInMethod::Password), door: Door::Dashboard, address: None }
@@ -30,7 +41,7 @@ async fn entries_that_come_together_are_all_written() {
 #[tokio::test]
 async fn who_reads_on_is_written_down_once_an_hour() {
     let world = World::new();
-    let device = DeviceId::parse("D").unwrap();
+    let device = device();
     let read = async |device: Option<&DeviceId>| record_bodies_read(&world.hub, &ada(), device).await.unwrap();
     for _ in 0..3 {
         read(Some(&device)).await;
@@ -53,4 +64,99 @@ async fn what_is_too_old_is_forgotten() {
     world.clock.0.fetch_add(2 * 24 * 3600 * 1000, Ordering::Relaxed);
     prune_audit(&world.hub).await.unwrap();
     assert_eq!(all(&world).await.iter().map(|entry| entry.action).collect::<Vec<_>>(), [AuditAction::SignOut]);
+}
+
+/// A log that dies of the first entries that it is to write.
+#[derive(Default)]
+struct Dies {
+    log: MemoryAuditLog,
+    has_died: AtomicBool,
+}
+
+#[async_trait]
+impl AuditLog for Dies {
+    async fn append(&self, entries: &[AuditEntry]) -> Result<(), AuditLogError> {
+        assert!(self.has_died.swap(true, Ordering::Relaxed), "this is what it dies of");
+        self.log.append(entries).await
+    }
+
+    async fn entries(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, AuditLogError> {
+        self.log.entries(query).await
+    }
+
+    async fn last(&self) -> Result<Option<AuditId>, AuditLogError> {
+        self.log.last().await
+    }
+
+    async fn first_of_latest(&self, count: usize) -> Result<Option<AuditId>, AuditLogError> {
+        self.log.first_of_latest(count).await
+    }
+
+    async fn prune(&self, before: AuditId, limit: usize) -> Result<usize, AuditLogError> {
+        self.log.prune(before, limit).await
+    }
+}
+
+#[tokio::test]
+async fn a_log_that_dies_of_an_entry_writes_the_next_ones() {
+    let world = World::auditing(Arc::<Dies>::default());
+    assert!(record(&world.hub, &ada(), Deed::done(AuditAction::SignIn)).await.is_err());
+    record(&world.hub, &ada(), Deed::done(AuditAction::SignOut)).await.unwrap();
+    assert_eq!(all(&world).await.len(), 1);
+}
+
+fn device() -> DeviceId {
+    DeviceId::parse("D").unwrap()
+}
+
+fn open() -> NewCommand<'static> {
+    NewCommand { message: payload("open"), ack: Acknowledgement::None, sent_by: "ada".to_owned(), again_of: None }
+}
+
+/// Somebody asks, and goes away before the answer, when the device's queue has become so long.
+async fn leaves<T>(world: &World, asks: impl Future<Output = T>, queue: usize) {
+    let mut asks = Box::pin(asks);
+    assert!(asks.as_mut().now_or_never().is_none(), "it waits for the desk, and is not looked at again");
+    for _ in 0..1000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(world.hub.commands.pending_of(&device()), queue);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_somebody_did_who_went_away_is_written_down() {
+    let world = World::with_device("D").await;
+    let written = async || {
+        for _ in 0..1000 {
+            tokio::task::yield_now().await;
+        }
+        all(&world).await.iter().map(|entry| entry.action).collect::<Vec<_>>()
+    };
+    leaves(&world, send_command_by(&world.hub, &ada(), device(), open()), 1).await;
+    assert_eq!(written().await, [AuditAction::CommandSent]);
+    leaves(&world, purge_commands(&world.hub, &ada(), device()), 0).await;
+    assert_eq!(written().await, [AuditAction::CommandsPurged, AuditAction::CommandSent]);
+    leaves(&world, send_again(&world.hub, &ada(), CommandId(1)), 1).await;
+    assert_eq!(written().await[0], AuditAction::CommandSentAgain);
+}
+
+#[tokio::test]
+async fn what_a_person_was_refused_is_written_down_and_what_a_program_was_is_not() {
+    let world = World::new();
+    let program = crate::ops::world::by_service();
+    for by in [&program, &ada()] {
+        assert!(send_command_by(&world.hub, by, device(), open()).await.is_err());
+        assert!(purge_commands(&world.hub, by, device()).await.is_err());
+        assert!(send_again(&world.hub, by, CommandId(9)).await.is_err());
+        assert!(crate::ops::show_secrets::show_secrets(&world.hub, by, &device()).await.is_err());
+    }
+    let refused = all(&world).await;
+    let of = |entry: &AuditEntry| (entry.action, entry.device.is_some(), entry.by == ada() && entry.refused.is_some());
+    let expected = [
+        (AuditAction::SecretsShown, true, true),
+        (AuditAction::CommandSentAgain, false, true),
+        (AuditAction::CommandsPurged, true, true),
+        (AuditAction::CommandSent, true, true),
+    ];
+    assert_eq!(refused.iter().map(of).collect::<Vec<_>>(), expected);
 }

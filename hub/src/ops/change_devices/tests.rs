@@ -233,3 +233,20 @@ async fn many_authors_changes_are_one_transaction() {
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 100);
     assert_eq!(world.registry.committed.0.available_permits(), 1, "one write of the registry");
 }
+
+#[tokio::test]
+async fn a_policy_that_speaks_for_a_manifest_is_named() {
+    let world = world::World::new();
+    let source: ManagedBy = "kubernetes/plant/pump/u-1".parse().unwrap();
+    let change = |change, claim| Request { change, author: Author::Manifest { source: source.clone(), claim } };
+    let create = change(Change::Create(Settings::default()), Claim::Own);
+    change_device(&world.hub, &by_service(), id(), create).await.unwrap();
+    let settings = Settings { status: Some(DeviceStatus::Disabled), ..Settings::default() };
+    let disable = change(Change::Update(settings, Precondition::Any), Claim::Own);
+    change_device(&world.hub, &by_service(), id(), disable.clone()).await.unwrap();
+    let query = crate::store::audit::AuditQuery { limit: 9, ..Default::default() };
+    let entries = crate::ops::audit::read_audit(&world.hub, &query).await.unwrap();
+    let said = entries.iter().map(|entry| (entry.by.principal.name(), entry.detail.as_deref())).collect::<Vec<_>>();
+    let manifest = "kubernetes/plant/pump";
+    assert_eq!(said, [(manifest, Some("by policy service: status")), (manifest, Some("by policy service"))]);
+}

@@ -91,6 +91,18 @@ async fn page_by_page_nothing_is_lost_or_told_twice() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_shut_a_device_out_is_told_however_many_commands_came_after() {
+    let world = World::with_device("D").await;
+    record(&world.hub, &by_service(), Deed::done(AuditAction::DeviceDisabled).to("D")).await.unwrap();
+    futures_util::future::join_all((0..300).map(|_| async {
+        record(&world.hub, &by_service(), Deed::done(AuditAction::CommandSent).to("D")).await.unwrap();
+    }))
+    .await;
+    let told = read(&world, &[TimelineKind::Registry], TimelinePlace::default(), 1).await;
+    assert_eq!((told.entries.iter().map(word).collect::<Vec<_>>(), told.next), (vec!["registry"], None));
+}
+
 #[test]
 fn a_place_is_read_back_and_nothing_else_is_one() {
     let place = TimelinePlace {

@@ -5,6 +5,7 @@ use async_trait::async_trait;
 use futures_util::FutureExt as _;
 
 use super::*;
+use crate::core::change::ChangeKind;
 use crate::core::device_id::DeviceId;
 use crate::core::session::BootId;
 use crate::ops::changes::{Lanes, Span};
@@ -123,7 +124,7 @@ async fn what_watchers_were_told_can_be_read_at_once() {
     close_session(&world.hub, &newer, DisconnectReason::KeepAliveTimeout);
     assert_eq!(reasons(&world).await, [Some("KeepAliveTimeout"), Some("TakenOver")]);
 
-    let mut from_the_first = world.hub.changes.stand(1, Lanes { fleet: true, commands: false }).unwrap();
+    let mut from_the_first = world.hub.changes.stand(1, Lanes::of(&[ChangeKind::Presence])).unwrap();
     let Span::Changes(changes) = world.hub.changes.read(&mut from_the_first) else { panic!("nothing is gone") };
     let told: Vec<_> = changes.iter().filter_map(|told| transition(&told.change)).collect();
     assert_eq!(

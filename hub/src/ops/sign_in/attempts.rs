@@ -10,6 +10,7 @@ use std::time::Duration;
 use lru::LruCache;
 use sha2::{Digest as _, Sha256};
 
+use crate::core::principal::Principal;
 use crate::core::time::UnixMillis;
 
 /// How many addresses, and how many names, are remembered.
@@ -21,8 +22,15 @@ const PER_ADDRESS: Pace = Pace { burst: 10, every: Duration::from_secs(6) };
 /// Of one name, from wherever: twenty at once, then one every five seconds, which is 17,280 a day for all who guess together.
 const PER_NAME: Pace = Pace { burst: 20, every: Duration::from_secs(5) };
 
-/// Refused attempts that are written into the audit: the rest would push out what matters.
-const AUDITED: Pace = Pace { burst: 100, every: Duration::from_secs(1) };
+/// Refused attempts that are written into the audit, of all strangers together: the rest would push out what matters. 2,880 a day, which is a
+/// quarter of the audit in its 90 days.
+const STRANGERS_AUDITED: Pace = Pace { burst: 100, every: Duration::from_secs(30) };
+
+/// What is written into the audit of that for which one person lacks the right.
+const PERSON_AUDITED: Pace = Pace { burst: 100, every: Duration::from_secs(30) };
+
+/// How many people are remembered for that.
+const PEOPLE_REMEMBERED: NonZeroUsize = NonZeroUsize::new(1_000).expect("not 0");
 
 #[derive(Clone, Copy)]
 struct Pace {
@@ -60,7 +68,8 @@ struct Tried {
     names: LruCache<[u8; 32], UnixMillis>,
     /// Who has signed in, and from where: others' guesses at a name must not keep its owner out.
     known: LruCache<([u8; 32], IpAddr), ()>,
-    audited: UnixMillis,
+    strangers_audited: UnixMillis,
+    people_audited: LruCache<Principal, UnixMillis>,
 }
 
 /// Too often: when to come again.
@@ -70,7 +79,8 @@ pub struct TooOften(pub Duration);
 impl Default for Attempts {
     fn default() -> Self {
         let (addresses, names, known) = (LruCache::new(REMEMBERED), LruCache::new(REMEMBERED), LruCache::new(REMEMBERED));
-        Self(Mutex::new(Tried { addresses, names, known, audited: UnixMillis(0) }))
+        let people_audited = LruCache::new(PEOPLE_REMEMBERED);
+        Self(Mutex::new(Tried { addresses, names, known, strangers_audited: UnixMillis(0), people_audited }))
     }
 }
 
@@ -103,9 +113,16 @@ impl Attempts {
         }
     }
 
-    /// Whether one more refusal may be written into the audit.
-    pub fn may_be_audited(&self, now: UnixMillis) -> bool {
-        AUDITED.take(&mut self.tried().audited, now).is_ok()
+    /// Whether one more stranger who was refused may be written into the audit.
+    pub fn stranger_may_be_audited(&self, now: UnixMillis) -> bool {
+        STRANGERS_AUDITED.take(&mut self.tried().strangers_audited, now).is_ok()
+    }
+
+    /// Whether one more thing may be written into the audit for which this person lacks the right.
+    pub fn person_may_be_audited(&self, person: &Principal, now: UnixMillis) -> bool {
+        let mut tried = self.tried();
+        let until = tried.people_audited.get_or_insert_mut(person.clone(), || UnixMillis(0));
+        PERSON_AUDITED.take(until, now).is_ok()
     }
 
     fn tried(&self) -> MutexGuard<'_, Tried> {
@@ -204,5 +221,19 @@ mod tests {
                 prop_assert!(taken <= 10 + now.since(NOW).as_secs() / 6);
             }
         }
+    }
+
+    #[test]
+    fn strangers_who_guess_take_no_place_in_the_audit_from_people() {
+        let attempts = Attempts::default();
+        let person = |name: &str| Principal::Person(name.to_owned(), crate::core::principal::SignInMethod::Password);
+        let strangers = |now| (0..1000).filter(|_| attempts.stranger_may_be_audited(now)).count();
+        assert_eq!(strangers(NOW), 100);
+        let of = |name: &str, now| (0..1000).filter(|_| attempts.person_may_be_audited(&person(name), now)).count();
+        assert_eq!([of("ada", NOW), of("ada", NOW), of("grace", NOW)], [100, 0, 100]);
+        let day = 24 * 60 * 60 * 1000;
+        let at = |minute: i64| UnixMillis(NOW.0 + minute * 60 * 1000);
+        let of_a_day: usize = (1..=24 * 60).map(|minute| strangers(at(minute))).sum();
+        assert_eq!((of_a_day, at(24 * 60).0), (2880, NOW.0 + day), "what the documentation says");
     }
 }

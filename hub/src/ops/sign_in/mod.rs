@@ -57,9 +57,9 @@ impl SignIn {
         Self { sessions: Sessions::new(times), ..Self::default() }
     }
 
-    /// Whether one more refusal may be written into the audit: so many a second, of all people together.
-    pub fn may_be_audited(&self, now: UnixMillis) -> bool {
-        self.attempts.may_be_audited(now)
+    /// Whether one more thing may be written into the audit for which this person lacks the right: so many a day, whatever others do.
+    pub fn person_may_be_audited(&self, person: &Principal, now: UnixMillis) -> bool {
+        self.attempts.person_may_be_audited(person, now)
     }
 
     /// The ways that there are now.
@@ -181,7 +181,7 @@ pub async fn sign_in(
         Err(refused) => {
             let why = crate::core::audit::plain(refused.to_string());
             tracing::info!(method = method.name(), %address, "somebody was not signed in: {why}");
-            if !matches!(refused, SignInRefused::Unavailable(_)) && hub.sign_in.attempts.may_be_audited(hub.now()) {
+            if !matches!(refused, SignInRefused::Unavailable(_)) && hub.sign_in.attempts.stranger_may_be_audited(hub.now()) {
                 let name = match &refused {
                     SignInRefused::NoRights(name) => name.clone(),
                     _ => crate::core::audit::plain(claimed),

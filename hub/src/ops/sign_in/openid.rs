@@ -177,7 +177,8 @@ impl ClaimRules {
             SignInRefused::Explained(format!("the issuer's token does not say who you are: it has no claim {}", self.name_claim))
         })?;
         // Some issuers let people write down whichever address they like.
-        if self.name_claim == "email" && claims.all.get("email_verified") == Some(&Value::Bool(false)) {
+        let is_false = |verified: &Value| *verified == false || verified == "false";
+        if self.name_claim == "email" && claims.all.get("email_verified").is_some_and(is_false) {
             return Err(SignInRefused::Explained(format!("the issuer does not know whether {name} is your address")));
         }
         let rights = self.rights(claims.all.get(&self.groups_claim));

@@ -362,6 +362,7 @@ async fn who_has_no_name_or_no_group_of_ours_is_not_let_in() {
         (serde_json::json!({ "email": 1, "groups": ["operators"] }), "it has no claim email"),
         (serde_json::json!({ "email": "bob", "groups": ["others", 1] }), "bob may not do anything here"),
         (serde_json::json!({ "email": "bob" }), "bob may not do anything here"),
+        (serde_json::json!({ "email": "bob", "email_verified": "false", "groups": ["operators"] }), "whether bob is your address"),
         (serde_json::json!({ "email": "bob", "email_verified": false, "groups": ["operators"] }), "whether bob is your address"),
     ] {
         let (world, issuer) = believing(says);

@@ -122,3 +122,30 @@ async fn who_can_not_look_at_all_is_taken_to_the_end() {
     send(&world, &session, 1).await;
     assert_eq!(tail.next().await.unwrap().tally.passed_over, 1, "and goes on there");
 }
+
+#[tokio::test(start_paused = true)]
+async fn all_who_look_share_what_looking_may_cost() {
+    let world = World::with_device("D").await;
+    let session = connect(&world, "D").await;
+    for _ in 0..8 {
+        send(&world, &session, 2_000).await;
+    }
+    let filter = TailFilter { text: Some("nothing of the kind".to_owned()), ..TailFilter::default() };
+    let mut looked_at = Vec::new();
+    for browsers in [1, 20] {
+        let mut tails = Vec::new();
+        for _ in 0..browsers {
+            let mut tail = tail_events(&world.hub, "ada", selection(StartPosition::Earliest, filter.clone())).await.unwrap();
+            tail.next().await.unwrap();
+            tails.push(tail);
+        }
+        let mut sum = 0;
+        for tail in &mut tails {
+            sum += tail.next().await.unwrap().tally.passed_over;
+        }
+        looked_at.push(sum);
+    }
+    assert!((1_000..16_000).contains(&looked_at[0]), "as many as may be looked at in a window: {looked_at:?}");
+    // Each may look at one event more than it has left.
+    assert!(looked_at[1].abs_diff(looked_at[0]) <= 20, "{looked_at:?}");
+}

@@ -19,6 +19,7 @@ macro_rules! audit_contract {
             keeps_every_field,
             lists_the_latest_first,
             lists_of_a_device_and_of_a_principal,
+            lists_without_some_actions,
             an_entry_is_never_changed,
             a_change_is_audited_with_it_or_not_at_all,
             forgets_the_oldest,
@@ -90,7 +91,10 @@ pub(crate) async fn lists_of_a_device_and_of_a_principal(open: impl AsyncFn() ->
     log.append(&entries).await.expect("answers");
     let listed = async |device: Option<&str>, who: Option<&str>, before: Option<u64>| {
         let (device, who) = (device.map(str::to_owned), who.map(str::to_owned));
-        let entries = log.entries(&AuditQuery { before: before.map(AuditId), device, who, limit: 10 }).await.expect("answers");
+        let entries = log
+            .entries(&AuditQuery { before: before.map(AuditId), device, who, limit: 10, ..AuditQuery::default() })
+            .await
+            .expect("answers");
         entries.iter().map(|entry| entry.id.0).collect::<Vec<_>>()
     };
     assert_eq!(listed(Some("a"), None, None).await, [3, 1]);
@@ -98,6 +102,22 @@ pub(crate) async fn lists_of_a_device_and_of_a_principal(open: impl AsyncFn() ->
     assert_eq!(listed(None, Some("x"), None).await, [2, 1]);
     assert_eq!(listed(Some("a"), Some("x"), None).await, [1]);
     assert_eq!(listed(Some("A"), None, None).await, [0; 0], "ids have case");
+}
+
+pub(crate) async fn lists_without_some_actions(open: impl AsyncFn() -> Both) {
+    let (log, _) = open().await;
+    let actions = [AuditAction::CommandSent, AuditAction::DeviceDisabled, AuditAction::CommandSentAgain, AuditAction::SecretsShown];
+    let entries: Vec<_> = (1..=40).map(|number| AuditEntry { action: actions[number as usize % 4], ..entry(number, "a") }).collect();
+    log.append(&entries).await.expect("answers");
+    let listed = async |without: &[AuditAction], before: Option<u64>, limit| {
+        let query = AuditQuery { before: before.map(AuditId), device: Some("a".to_owned()), without: without.to_vec(), limit, who: None };
+        log.entries(&query).await.expect("answers").iter().map(|entry| entry.id.0).collect::<Vec<_>>()
+    };
+    let commands = [AuditAction::CommandSent, AuditAction::CommandSentAgain];
+    assert_eq!(listed(&commands, None, 3).await, [39, 37, 35], "as many as are asked for, whatever lies between them");
+    assert_eq!(listed(&commands, Some(6), 10).await, [5, 3, 1]);
+    assert_eq!(listed(&actions, None, 10).await, [0; 0]);
+    assert_eq!(listed(&[], Some(u64::MAX), 2).await, [40, 39], "a number that no entry can have");
 }
 
 pub(crate) async fn an_entry_is_never_changed(open: impl AsyncFn() -> Both) {
@@ -128,14 +148,15 @@ pub(crate) async fn forgets_the_oldest(open: impl AsyncFn() -> Both) {
     let (log, _) = open().await;
     let entries: Vec<_> = (1..=10).map(|number| entry(number, "a")).collect();
     log.append(&entries).await.expect("answers");
-    let prune = async |before, keep, limit| log.prune(AuditId(before), keep, limit).await.expect("answers");
-    assert_eq!(prune(4, 100, 2).await, 2, "no more than that at once");
-    assert_eq!(prune(4, 100, 2).await, 1);
-    assert_eq!(prune(4, 100, 2).await, 0);
-    assert_eq!(prune(0, 5, 10).await, 2, "those beyond the latest five");
-    assert_eq!(prune(0, 5, 10).await, 0);
+    let prune = async |before, limit| log.prune(AuditId(before), limit).await.expect("answers");
+    assert_eq!(prune(4, 2).await, 2, "no more than that at once");
+    assert_eq!([prune(4, 2).await, prune(4, 2).await], [1, 0]);
+    let first = async |count| log.first_of_latest(count).await.expect("answers").map(|first| first.0);
+    assert_eq!([first(1).await, first(5).await, first(7).await], [Some(10), Some(6), Some(4)]);
+    assert_eq!([first(8).await, first(usize::MAX).await], [None; 2], "there are not so many");
+    assert_eq!(prune(6, 10).await, 2);
     assert_eq!(all(&log).await.iter().map(|entry| entry.id.0).collect::<Vec<_>>(), [10, 9, 8, 7, 6]);
-    assert_eq!(prune(0, 0, 10).await, 5);
+    assert_eq!(prune(u64::MAX, 10).await, 5);
 }
 
 pub(crate) async fn a_large_batch_is_whole(open: impl AsyncFn() -> Both) {

@@ -36,6 +36,7 @@ impl AuditLog for MemoryAuditLog {
             query.before.is_none_or(|before| entry.id < before)
                 && query.device.as_ref().is_none_or(|device| entry.device.as_ref() == Some(device))
                 && query.who.as_ref().is_none_or(|who| entry.by.principal.name() == who)
+                && !query.without.contains(&entry.action)
         });
         Ok(wanted.take(query.limit).cloned().collect())
     }
@@ -44,11 +45,13 @@ impl AuditLog for MemoryAuditLog {
         Ok(self.log().last_key_value().map(|(id, _)| *id))
     }
 
-    async fn prune(&self, before: AuditId, keep: usize, limit: usize) -> Result<usize, AuditLogError> {
+    async fn first_of_latest(&self, count: usize) -> Result<Option<AuditId>, AuditLogError> {
+        Ok(self.log().keys().nth_back(count.saturating_sub(1)).copied())
+    }
+
+    async fn prune(&self, before: AuditId, limit: usize) -> Result<usize, AuditLogError> {
         let mut log = self.log();
-        let beyond = log.len().saturating_sub(keep);
-        let old: Vec<AuditId> =
-            log.keys().enumerate().filter(|(place, id)| *place < beyond || **id < before).map(|(_, id)| *id).take(limit).collect();
+        let old: Vec<AuditId> = log.range(..before).map(|(id, _)| *id).take(limit).collect();
         old.iter().for_each(|id| drop(log.remove(id)));
         Ok(old.len())
     }

@@ -10,7 +10,7 @@ use crate::store::audit::{AuditLog, AuditLogError, AuditQuery};
 
 const LAST: &str = "SELECT MAX(audit_id) FROM audit";
 
-/// The first of the latest so many, or nothing when there are fewer.
+/// The first of the latest so many and one, or nothing when there are fewer.
 const FIRST_KEPT: &str = "SELECT audit_id FROM audit ORDER BY audit_id DESC LIMIT 1 OFFSET $1";
 
 const PRUNE: &str = "DELETE FROM audit WHERE audit_id IN (SELECT audit_id FROM audit WHERE audit_id < $1 ORDER BY audit_id LIMIT $2)";
@@ -62,8 +62,8 @@ impl AuditLog for SqlAuditLog {
     }
 
     async fn entries(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, AuditLogError> {
-        let AuditQuery { before, device, who, limit } = query;
-        let before = before.map_or(i64::MAX, |before| before.0.cast_signed());
+        let AuditQuery { before, device, who, without, limit } = query;
+        let before = before.map_or(i64::MAX, |before| before.min(AuditId::MAX).0.cast_signed());
         let mut values: Vec<Value> = vec![before.into(), i64::try_from(*limit).unwrap_or(i64::MAX).into()];
         let mut text = "SELECT * FROM audit WHERE audit_id < $1".to_owned();
         for (column, wanted) in [("device_id", device), ("principal", who)] {
@@ -71,6 +71,10 @@ impl AuditLog for SqlAuditLog {
                 values.push(wanted.as_str().into());
                 text.push_str(&format!(" AND {column} = ${}", values.len()));
             }
+        }
+        for action in without {
+            values.push(action.name().into());
+            text.push_str(&format!(" AND action <> ${}", values.len()));
         }
         text.push_str(" ORDER BY audit_id DESC LIMIT $2");
         let rows = self.0.readers().query_all_raw(self.statement(&text, values)).await?;
@@ -85,14 +89,14 @@ impl AuditLog for SqlAuditLog {
         Ok(self.number(LAST, []).await?)
     }
 
-    async fn prune(&self, before: AuditId, keep: usize, limit: usize) -> Result<usize, AuditLogError> {
-        let skipped = i64::try_from(keep).unwrap_or(i64::MAX).saturating_sub(1);
-        let first_kept = match keep {
-            0 => Some(AuditId(i64::MAX.cast_unsigned())),
-            _ => self.number(FIRST_KEPT, [skipped.into()]).await?,
-        };
-        let before = first_kept.map_or(before, |first| first.max(before));
-        let prune = self.statement(PRUNE, [before.0.cast_signed().into(), i64::try_from(limit).unwrap_or(i64::MAX).into()]);
+    async fn first_of_latest(&self, count: usize) -> Result<Option<AuditId>, AuditLogError> {
+        let skipped = i64::try_from(count.saturating_sub(1)).unwrap_or(i64::MAX);
+        Ok(self.number(FIRST_KEPT, [skipped.into()]).await?)
+    }
+
+    async fn prune(&self, before: AuditId, limit: usize) -> Result<usize, AuditLogError> {
+        let before = before.min(AuditId::MAX).0.cast_signed();
+        let prune = self.statement(PRUNE, [before.into(), i64::try_from(limit).unwrap_or(i64::MAX).into()]);
         let pruned = self
             .0
             .write(&prune, |transaction, prune| Box::pin(async move { Ok(transaction.execute_raw(prune.clone()).await?.rows_affected()) }));
