@@ -2,7 +2,6 @@
 //! sockets.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
 use std::rc::{Rc, Weak};
 
 use leptos::prelude::*;
@@ -15,6 +14,7 @@ use super::state::{Act, Link, Status, Told};
 use crate::browser::{chance, now};
 use crate::model::change::{Message, What, parse};
 use crate::model::json::{object, read};
+use crate::model::shelf::Shelf;
 
 /// How often the machine is asked whether it is time for something.
 const TICK: std::time::Duration = std::time::Duration::from_millis(250);
@@ -43,7 +43,7 @@ struct Inner {
     socket: Option<Socket>,
     main: Ask,
     told: Rc<dyn Fn(What)>,
-    others: BTreeMap<u32, Other>,
+    others: Shelf<u32, Other>,
     next: u32,
     status: RwSignal<Status>,
     this: Weak<RefCell<Inner>>,
@@ -80,7 +80,7 @@ impl Live {
         let status = RwSignal::new(link.status(now()));
         let inner = Rc::new_cyclic(|this| {
             let this = Weak::clone(this);
-            RefCell::new(Inner { link, socket: None, main, told: Rc::new(told), others: BTreeMap::new(), next: MAIN + 1, status, this })
+            RefCell::new(Inner { link, socket: None, main, told: Rc::new(told), others: Shelf::default(), next: MAIN + 1, status, this })
         });
         inner.borrow_mut().open(None);
         let ticking = Rc::downgrade(&inner);

@@ -9,6 +9,7 @@ use serde_json::Value;
 use super::format::{exact, number};
 use super::json::object;
 use super::payload::{from_base64, harmless, text};
+use super::shelf::Shelf;
 use super::time::Moment;
 use crate::link::ask::Tail;
 
@@ -149,7 +150,7 @@ const STRETCHES_MAX: usize = 17_280;
 /// How many messages fit a tail, by when they were sent.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    stretches: BTreeMap<i64, u64>,
+    stretches: Shelf<i64, u64>,
     /// From when on they are counted.
     since: Option<Moment>,
 }
@@ -159,15 +160,13 @@ impl Counts {
     pub fn take(&mut self, told: &Told, now: Moment) {
         let times = told.events.iter().filter_map(|event| event.enqueued_time);
         for at in times.clone() {
-            *self.stretches.entry(at.0.div_euclid(STRETCH_MS)).or_default() += 1;
+            *self.stretches.slot(at.0.div_euclid(STRETCH_MS)) += 1;
         }
         if told.sampled_out > 0 {
-            *self.stretches.entry(now.0.div_euclid(STRETCH_MS)).or_default() += told.sampled_out;
+            *self.stretches.slot(now.0.div_euclid(STRETCH_MS)) += told.sampled_out;
         }
         self.since = self.since.into_iter().chain(times).chain([now]).min();
-        while self.stretches.len() > STRETCHES_MAX {
-            self.stretches.pop_first();
-        }
+        self.stretches.keep_last(STRETCHES_MAX);
     }
 
     /// From when on they are counted.
@@ -181,11 +180,12 @@ impl Counts {
     pub fn columns(&self, from: Moment, to: Moment, most: usize) -> Vec<(Moment, u64)> {
         let span = (to.0 - from.0).max(1);
         let wide = (span / most.max(1) as i64).max(1).div_euclid(STRETCH_MS).max(1);
-        let mut columns = BTreeMap::<i64, u64>::new();
-        for (stretch, count) in self.stretches.range(from.0.div_euclid(STRETCH_MS)..=to.0.div_euclid(STRETCH_MS)) {
-            *columns.entry(stretch.div_euclid(wide)).or_default() += count;
+        let mut columns = Shelf::<i64, u64>::default();
+        let (first, last) = (from.0.div_euclid(STRETCH_MS), to.0.div_euclid(STRETCH_MS));
+        for (stretch, count) in self.stretches.iter().filter(|(stretch, _)| (first..=last).contains(*stretch)) {
+            *columns.slot(stretch.div_euclid(wide)) += count;
         }
-        columns.into_iter().map(|(column, count)| (Moment(column * wide * STRETCH_MS), count)).collect()
+        columns.into_vec().into_iter().map(|(column, count)| (Moment(column * wide * STRETCH_MS), count)).collect()
     }
 }
 

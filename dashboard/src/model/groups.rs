@@ -1,9 +1,10 @@
 //! Consumer groups and partitions over the last quarter of an hour: how far behind readers are, and whether that grows.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::format::number;
 use super::json::object;
+use super::shelf::Shelf;
 use super::state::{Look, Tone};
 use super::time::Moment;
 
@@ -155,24 +156,24 @@ impl Trend {
 #[derive(Clone, Debug, Default)]
 pub struct Watched {
     latest: Told,
-    lags: BTreeMap<String, VecDeque<u64>>,
-    ends: BTreeMap<u64, VecDeque<i64>>,
+    lags: Shelf<String, VecDeque<u64>>,
+    ends: Shelf<u64, VecDeque<i64>>,
 }
 
 impl Watched {
     /// Takes a message in.
     pub fn take(&mut self, told: Told) {
         let keep = |samples: usize| samples > SAMPLES_MAX;
-        self.lags.retain(|name, _| told.consumer_groups.iter().any(|group| group.name == *name));
+        self.lags.retain(|name| told.consumer_groups.iter().any(|group| group.name == *name));
         for group in &told.consumer_groups {
-            let lags = self.lags.entry(group.name.clone()).or_default();
+            let lags = self.lags.slot(group.name.clone());
             lags.push_back(group.lag());
             if keep(lags.len()) {
                 lags.pop_front();
             }
         }
         for at in told.consumer_groups.first().map(|group| &group.partitions).into_iter().flatten() {
-            let ends = self.ends.entry(at.partition).or_default();
+            let ends = self.ends.slot(at.partition);
             ends.push_back(at.last_enqueued_sequence_number);
             if keep(ends.len()) {
                 ends.pop_front();

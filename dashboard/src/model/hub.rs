@@ -1,10 +1,9 @@
 //! What the REST API says of the hub and its devices (docs/api.md), as far as the page shows it.
 
-use std::collections::BTreeMap;
-
 use super::change::{Command, Refusal};
 use super::format::{count, duration, exact};
 use super::json::object;
+use super::shelf::Shelf;
 use super::state::DeviceState;
 use super::time::Moment;
 
@@ -98,7 +97,7 @@ pub struct Fleet {
     /// That somebody shut out.
     pub held: u64,
     /// Each device in one of them.
-    pub states: BTreeMap<String, u64>,
+    pub states: Shelf<String, u64>,
     /// Who comes and goes.
     pub flapping: Vec<Flapping>,
 }

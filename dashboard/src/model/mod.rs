@@ -20,6 +20,7 @@ pub mod rates;
 pub mod scale;
 pub mod search;
 pub mod selection;
+pub mod shelf;
 pub mod snippets;
 pub mod state;
 pub mod time;

@@ -1,13 +1,14 @@
 //! How much of everything there was, second by second: what the hub counts once for all browsers, kept for as far back as a chart reaches.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use super::json::object;
 use super::order::sorted;
+use super::shelf::Shelf;
 use super::time::Moment;
 
 /// Counts by a word of the API.
-pub type ByReason = BTreeMap<String, u64>;
+pub type ByReason = Shelf<String, u64>;
 
 /// What happened in one step of time, and how things stood at its end.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -123,11 +124,11 @@ pub struct Columns {
     pub step_seconds: i64,
     connected: Vec<u64>,
     connects: Vec<u64>,
-    disconnects: BTreeMap<String, Vec<u64>>,
+    disconnects: Shelf<String, Vec<u64>>,
     events: FlowColumns,
     commands: CommandColumns,
     receipts: ReceiptColumns,
-    refusals: BTreeMap<String, Vec<u64>>,
+    refusals: Shelf<String, Vec<u64>>,
     throttled: Vec<u64>,
     backlog: BacklogColumns,
 }
@@ -159,14 +160,14 @@ struct CommandColumns {
     enqueued: Vec<u64>,
     bytes: Vec<u64>,
     delivered: Vec<u64>,
-    ended: BTreeMap<String, Vec<u64>>,
+    ended: Shelf<String, Vec<u64>>,
 }
 
 object!(CommandColumns { enqueued: "enqueued", bytes: "bytes", delivered: "delivered", ended: "ended" });
 
 #[derive(Clone, Debug, Default)]
 struct ReceiptColumns {
-    made: BTreeMap<String, Vec<u64>>,
+    made: Shelf<String, Vec<u64>>,
     read: Vec<u64>,
     lost: Vec<u64>,
 }
@@ -189,8 +190,8 @@ impl Columns {
 
     fn sample(&self, index: usize) -> Sample {
         let of = |column: &[u64]| column.get(index).copied().unwrap_or_default();
-        let by = |columns: &BTreeMap<String, Vec<u64>>| {
-            let mut counts = ByReason::new();
+        let by = |columns: &Shelf<String, Vec<u64>>| {
+            let mut counts = ByReason::default();
             for (reason, column) in columns.iter().filter(|(_, column)| of(column) > 0) {
                 counts.insert(reason.clone(), of(column));
             }
@@ -224,9 +225,7 @@ impl Sample {
     }
 
     fn add(&mut self, later: &Self) {
-        let by = |sums: &mut ByReason, more: &ByReason| {
-            more.iter().for_each(|(reason, count)| *sums.entry(reason.clone()).or_default() += count)
-        };
+        let by = |sums: &mut ByReason, more: &ByReason| more.iter().for_each(|(reason, count)| *sums.slot(reason.clone()) += count);
         (self.connected, self.backlog) = (later.connected, later.backlog);
         self.connects += later.connects;
         self.throttled += later.throttled;
@@ -344,11 +343,11 @@ impl Rates {
     /// How many of each since then, the most frequent first.
     #[must_use]
     pub fn by_reason(&self, since: Moment, now: Moment, say: impl Fn(&Sample) -> &ByReason) -> Vec<(String, u64)> {
-        let mut sums = BTreeMap::<&str, u64>::new();
+        let mut sums = Shelf::<&str, u64>::default();
         for (_, sample) in self.since(since, now) {
-            say(sample).iter().for_each(|(reason, count)| *sums.entry(reason).or_default() += count);
+            say(sample).iter().for_each(|(reason, count)| *sums.slot(reason.as_str()) += count);
         }
-        let sums = sums.into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
+        let sums = sums.into_vec().into_iter().map(|(reason, count)| (reason.to_owned(), count)).collect();
         sorted(sums, |one: &(String, u64), other| other.1.cmp(&one.1).then_with(|| one.0.cmp(&other.0)))
     }
 

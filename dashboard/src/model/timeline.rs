@@ -1,8 +1,6 @@
 //! One device's story: connections, refusals, commands with all of their steps, and changes of its identity, merged by time; and what was
 //! the case between two facts.
 
-use std::collections::{BTreeMap, VecDeque};
-
 use super::audit::Entry as Audited;
 use super::change::{Command, Presence, Refusal, Step};
 use super::format::{bytes, count, duration, elapsed};
@@ -10,6 +8,7 @@ use super::hub::Connection;
 use super::json::object;
 use super::order::sorted;
 use super::payload::harmless;
+use super::shelf::Shelf;
 use super::state::{DeviceState, Look, REFUSED, REGISTRY, Tone, command_look, command_word};
 use super::time::Moment;
 use super::words::{disconnect_reason, disconnect_tone, protocol, sentence};
@@ -149,12 +148,13 @@ object!(Told { connection: "connection", command: "command", refusal: "refusal",
 #[derive(Clone, Debug, Default)]
 pub struct Story {
     /// By when it came, and its number, which is good for one life of the hub.
-    connections: BTreeMap<(Moment, String), Connection>,
+    connections: Shelf<(Moment, String), Connection>,
     /// By number.
-    commands: BTreeMap<u64, Command>,
-    refusals: VecDeque<Refusal>,
+    commands: Shelf<u64, Command>,
+    /// By when and why.
+    refusals: Shelf<(Moment, String), Refusal>,
     /// By when and what: a list has them without their numbers.
-    registry: BTreeMap<(Moment, String), Audited>,
+    registry: Shelf<(Moment, String), Audited>,
 }
 
 impl Story {
@@ -170,13 +170,10 @@ impl Story {
     /// A connection, as a list or a change has it; what is newer of it counts.
     pub fn connection(&mut self, connection: Connection) {
         let key = (connection.connected_time, connection.connection.clone());
-        let known = self.connections.entry(key).or_insert_with(|| connection.clone());
-        if known.disconnected_time.is_none() {
-            *known = connection;
+        if self.connections.get(&key).is_none_or(|known| known.disconnected_time.is_none()) {
+            self.connections.insert(key, connection);
         }
-        while self.connections.len() > FACTS_MAX {
-            self.connections.pop_first();
-        }
+        self.connections.keep_last(FACTS_MAX);
     }
 
     /// A connect or a disconnect, as it is told while it happens.
@@ -202,10 +199,8 @@ impl Story {
     /// A command, with as many of its steps as whoever tells of it knows.
     pub fn command(&mut self, command: Command, step: Option<Step>) {
         let Ok(number) = command.id.parse() else { return };
-        self.commands.entry(number).or_default().learn(command, step);
-        while self.commands.len() > FACTS_MAX {
-            self.commands.pop_first();
-        }
+        self.commands.slot(number).learn(command, step);
+        self.commands.keep_last(FACTS_MAX);
     }
 
     /// A step of a command's receipt.
@@ -216,17 +211,13 @@ impl Story {
         }
     }
 
-    /// A refusal.
+    /// A refusal. A list has the port besides.
     pub fn refusal(&mut self, refusal: Refusal) {
-        // A list has the port besides.
-        let same = |known: &Refusal| known.time == refusal.time && known.reason == refusal.reason;
-        if !self.refusals.iter().any(same) {
-            self.refusals.push_back(refusal);
+        let key = (refusal.time, refusal.reason.clone());
+        if self.refusals.get(&key).is_none() {
+            self.refusals.insert(key, refusal);
         }
-        if self.refusals.len() > FACTS_MAX {
-            self.refusals = sorted(self.refusals.drain(..).collect(), |one: &Refusal, other| one.time.cmp(&other.time)).into();
-            self.refusals.pop_front();
-        }
+        self.refusals.keep_last(FACTS_MAX);
     }
 
     /// What somebody did to it.
@@ -235,9 +226,7 @@ impl Story {
         if !entry.action.starts_with("Command") && entry.action != "BodiesRead" {
             self.registry.insert((entry.time.unwrap_or_default(), entry.action.clone()), entry);
         }
-        while self.registry.len() > FACTS_MAX {
-            self.registry.pop_first();
-        }
+        self.registry.keep_last(FACTS_MAX);
     }
 
     /// While it was connected, the oldest first.
@@ -276,7 +265,7 @@ impl Story {
             before = before.max(connection.disconnected_time);
         }
         entries.extend(self.commands.values().filter_map(command_entry));
-        entries.extend(self.refusals.iter().map(refusal_entry));
+        entries.extend(self.refusals.values().map(refusal_entry));
         entries.extend(self.registry.values().map(audit_entry));
         entries.iter_mut().for_each(Entry::say_what_is_there);
         sorted(entries, |one, other| other.time.cmp(&one.time).then_with(|| other.key.cmp(&one.key)))
@@ -489,7 +478,7 @@ mod tests {
         let entries = story.entries();
         assert_eq!(entries.len(), 3 * FACTS_MAX);
         assert_eq!(entries[1].side, "after 0 s away");
-        assert!(story.refusals.iter().all(|refusal| refusal.time >= NOW.plus(2 * FACTS_MAX as i64)));
+        assert!(story.refusals.values().all(|refusal| refusal.time >= NOW.plus(2 * FACTS_MAX as i64)));
     }
 
     #[test]

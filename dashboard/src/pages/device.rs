@@ -47,7 +47,7 @@ const SPANS: [(&str, i64, &str); 5] =
     [("15m", 15, "15 min"), ("1h", 60, "1 h"), ("6h", 360, "6 h"), ("24h", 1440, "24 h"), ("7d", 10_080, "7 d")];
 
 /// Rows of the list at first, and how many more each time.
-const ROWS: usize = 60;
+const ROWS: usize = 25;
 
 /// Facts of its past that are asked for at once.
 const PAGE: &str = "200";
@@ -360,7 +360,7 @@ fn Timelines(known: Known, id: String, counts: RwSignal<Counts>) -> impl IntoVie
         <Panel heading="Timeline".to_owned() aside foot=ViewFn::from(foot)>
             <div class="panel__body"><Lanes spans entries counts known=loaded from to label />{move || (minutes() < DAY_MINUTES).then(|| view! { <Brush spans now from to go /> })}</div>
             <div class="filters"><div class="chips" role="group" aria-label="Kinds">{chip(None)}{Kind::ALL.map(|kind| chip(Some(kind)))}</div></div>
-            {move || rows.with(Vec::is_empty).then(|| view! { <Empty heading="Nothing is known yet"><p>"What happens to this device is here within a second."</p></Empty> })}
+            {move || rows.with(Vec::is_empty).then(|| view! { <Empty heading="Nothing is known"><p>"What happens to this device is here within a second."</p></Empty> })}
             <Timeline rows />
         </Panel>
     }

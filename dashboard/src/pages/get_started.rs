@@ -107,7 +107,7 @@ fn Seen() -> impl IntoView {
         let day_ago = now.get().plus(-86_400_000);
         world
             .rates
-            .with_untracked(|rates| rates.since(day_ago, now.get()).any(|(_, sample)| sample.commands.ended.contains_key("Completed")))
+            .with_untracked(|rates| rates.since(day_ago, now.get()).any(|(_, sample)| sample.commands.ended.get("Completed").is_some()))
     });
     let line = move |is: Signal<bool>, text: &'static str| {
         view! { <li class="row"><Glyph look=Signal::derive(move || done(is.get())) /><span>{text}</span><span class="sr">{move || if is.get() { "done" } else { "not yet" }}</span></li> }
