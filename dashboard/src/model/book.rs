@@ -1,8 +1,6 @@
 //! The newest commands of the hub, as the lists and the live link tell of them: where each is, and how many are where. What somebody has asked for
 //! stays, however much comes after it.
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::change::{Change, Command, Step};
 use super::order::sorted;
 
@@ -99,31 +97,44 @@ impl Stage {
 /// The newest commands.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Book {
-    /// By number: the highest is the newest.
-    commands: BTreeMap<u64, Command>,
-    /// Those that a list has told of because somebody wanted to see them.
-    asked: BTreeSet<u64>,
+    /// By number: the last is the newest. Most that come are, so that nothing cleverer is worth its code.
+    entries: Vec<Entry>,
     /// What is looked at.
     stage: Option<Stage>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Entry {
+    number: u64,
+    command: Command,
+    /// Whether a list has told of it because somebody wanted to see it.
+    asked: bool,
+    /// Whether its steps were asked for.
+    way_asked: bool,
 }
 
 impl Book {
     /// Another stage is looked at, or the same from its newest on: what was asked for before may go.
     pub fn open(&mut self, stage: Option<Stage>) {
         self.stage = stage;
-        self.asked.clear();
+        self.entries.iter_mut().for_each(|entry| entry.asked = false);
     }
 
     /// Something was missed: what lists tell counts more than what was heard.
     pub fn doubt(&mut self) {
-        self.commands.values_mut().for_each(Command::doubt);
+        for entry in &mut self.entries {
+            entry.command.doubt();
+            entry.way_asked = false;
+        }
     }
 
     /// Takes in a page that somebody asked for.
     pub fn told(&mut self, page: Vec<Command>) {
         for command in page {
-            self.asked.extend(command.id.parse::<u64>());
-            self.learn(command, None);
+            if let Some(entry) = self.entry(&command) {
+                entry.asked = true;
+                entry.command.learn(command, None);
+            }
         }
         self.trim();
     }
@@ -146,78 +157,104 @@ impl Book {
 
     /// Takes in what somebody tells of one.
     pub fn learn(&mut self, command: Command, step: Option<Step>) {
-        let Ok(number) = command.id.parse() else { return };
-        self.commands.entry(number).or_default().learn(command, step);
+        if let Some(entry) = self.entry(&command) {
+            entry.command.learn(command, step);
+        }
+    }
+
+    /// Whether its steps are to be asked for: they are not known, and were not asked for yet.
+    pub fn wants_way(&mut self, number: u64) -> bool {
+        let entry = self.place(number).ok().and_then(|place| self.entries.get_mut(place));
+        entry.is_some_and(|entry| !entry.command.has_whole_way() && !std::mem::replace(&mut entry.way_asked, true))
+    }
+
+    fn place(&self, number: u64) -> Result<usize, usize> {
+        let place = self.entries.partition_point(|entry| entry.number < number);
+        if self.entries.get(place).is_some_and(|entry| entry.number == number) { Ok(place) } else { Err(place) }
+    }
+
+    fn entry(&mut self, command: &Command) -> Option<&mut Entry> {
+        let number = command.id.parse().ok()?;
+        let place = self.place(number).unwrap_or_else(|place| {
+            self.entries.insert(place, Entry { number, command: Command::default(), asked: false, way_asked: false });
+            place
+        });
+        self.entries.get_mut(place)
     }
 
     /// Lets the oldest go that nobody asked for: of the dead, of those at the stage, and of all others, each by itself.
     fn trim(&mut self) {
-        if self.commands.len() <= BOOK_MAX {
+        if self.entries.len() <= BOOK_MAX {
             return;
         }
-        let Self { commands, asked, stage } = self;
+        let stage = self.stage;
         let kind = |command: &Command| match (command.can_be_sent_again, stage.is_some_and(|stage| stage.has(command))) {
             (true, _) => 0,
             (_, true) => 1,
             _ => 2,
         };
         let mut held = [0_usize; 3];
-        let unasked = commands.iter().filter(|(number, _)| !asked.contains(number));
-        unasked.for_each(|(_, command)| held[kind(command)] += 1);
-        commands.retain(|number, command| {
-            let held = &mut held[kind(command)];
-            let stays = *held <= BOOK_MAX || asked.contains(number);
+        self.entries.iter().filter(|entry| !entry.asked).for_each(|entry| held[kind(&entry.command)] += 1);
+        self.entries.retain(|entry| {
+            let held = &mut held[kind(&entry.command)];
+            let stays = *held <= BOOK_MAX || entry.asked;
             *held -= usize::from(!stays);
             stays
         });
     }
 
     fn receipt(&mut self, command: &str, step: Step) {
-        let known = command.parse().ok().and_then(|number: u64| self.commands.get_mut(&number));
+        let place = command.parse().ok().and_then(|number| self.place(number).ok());
+        let known = place.and_then(|place| self.entries.get_mut(place)).map(|entry| &mut entry.command);
         if let Some(known) = known.filter(|known| !known.steps.contains(&step)) {
             known.steps.push(step);
         }
     }
 
+    fn commands(&self) -> impl DoubleEndedIterator<Item = &Command> {
+        self.entries.iter().map(|entry| &entry.command)
+    }
+
     /// How many are kept.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.commands.len()
+        self.entries.len()
     }
 
     /// Whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.commands.is_empty()
+        self.entries.is_empty()
     }
 
     /// The newest from this number on, those at the stage if one is named.
     #[must_use]
     pub fn newest(&self, stage: Option<Stage>, from: u64, most: usize) -> Vec<&Command> {
+        let (Ok(first) | Err(first)) = self.place(from);
         let wanted = |command: &&Command| stage.is_none_or(|stage| stage.has(command));
-        self.commands.range(from..).rev().map(|(_, command)| command).filter(wanted).take(most).collect()
+        self.entries.iter().skip(first).rev().map(|entry| &entry.command).filter(wanted).take(most).collect()
     }
 
     /// One of them.
     #[must_use]
     pub fn get(&self, number: u64) -> Option<&Command> {
-        self.commands.get(&number)
+        self.entries.get(self.place(number).ok()?).map(|entry| &entry.command)
     }
 
     /// As which command one was sent again, if it was: its own story says so, or the other's.
     #[must_use]
     pub fn sent_again_as(&self, command: &Command) -> Option<String> {
-        let by_other = || self.commands.values().find(|other| other.again_of.as_ref() == Some(&command.id)).map(|other| other.id.clone());
+        let by_other = || self.commands().find(|other| other.again_of.as_ref() == Some(&command.id)).map(|other| other.id.clone());
         command.sent_again_as().or_else(by_other)
     }
 
     /// Those that ended without effect and were not sent again, the latest end first.
     #[must_use]
     pub fn dead(&self, most: usize) -> Vec<&Command> {
-        let again: BTreeSet<_> = self.commands.values().filter_map(|command| command.again_of.as_deref()).collect();
+        let again: Vec<_> = self.commands().filter_map(|command| command.again_of.as_deref()).collect();
         let is_dead =
-            |command: &&Command| command.can_be_sent_again && command.sent_again_as().is_none() && !again.contains(command.id.as_str());
-        let dead = self.commands.values().filter(is_dead).collect();
+            |command: &&Command| command.can_be_sent_again && command.sent_again_as().is_none() && !again.contains(&command.id.as_str());
+        let dead = self.commands().filter(is_dead).collect();
         let mut dead = sorted(dead, |one: &&Command, other| other.ended_time.cmp(&one.ended_time));
         dead.truncate(most);
         dead

@@ -1,7 +1,5 @@
 //! Which devices somebody has chosen: one by one, or all that fit the filter but for some. Never a hundred thousand ids.
 
-use std::collections::BTreeSet;
-
 use super::format::{count, duration, exact};
 use super::hub::ActionResults;
 use super::payload::harmless;
@@ -11,15 +9,15 @@ use super::payload::harmless;
 pub struct Selection {
     /// All that fit the filter.
     all: bool,
-    /// Those that are chosen, or with `all` those that are not.
-    ids: BTreeSet<String>,
+    /// Those that are chosen, or with `all` those that are not, in their order.
+    ids: Vec<String>,
 }
 
 impl Selection {
     /// All that fit the filter.
     #[must_use]
     pub fn all() -> Self {
-        Self { all: true, ids: BTreeSet::new() }
+        Self { all: true, ids: Vec::new() }
     }
 
     /// Whether it is more than was clicked on.
@@ -31,14 +29,19 @@ impl Selection {
     /// Whether it has this one.
     #[must_use]
     pub fn contains(&self, id: &str) -> bool {
-        self.all != self.ids.contains(id)
+        self.all != self.place(id).is_ok()
     }
 
     /// Takes one in, or lets it go.
     pub fn toggle(&mut self, id: &str) {
-        if !self.ids.remove(id) {
-            self.ids.insert(id.to_owned());
+        match self.place(id) {
+            Ok(place) => drop(self.ids.remove(place)),
+            Err(place) => self.ids.insert(place, id.to_owned()),
         }
+    }
+
+    fn place(&self, id: &str) -> Result<usize, usize> {
+        self.ids.binary_search_by(|found| found.as_str().cmp(id))
     }
 
     /// How many it has, when so many fit the filter.
@@ -51,7 +54,7 @@ impl Selection {
     /// Those that were clicked on, when it is not all but some.
     #[must_use]
     pub fn ids(&self) -> Option<Vec<String>> {
-        (!self.all).then(|| self.ids.iter().cloned().collect())
+        (!self.all).then(|| self.ids.clone())
     }
 }
 

@@ -5,8 +5,6 @@ mod dead;
 mod latency;
 mod list;
 
-use std::collections::BTreeSet;
-
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
@@ -37,8 +35,6 @@ struct Known {
     older: RwSignal<Option<String>>,
     /// Counts the lists: what comes late of another one is thrown away.
     list: StoredValue<u32>,
-    /// Whose steps were asked for.
-    asked: StoredValue<BTreeSet<u64>>,
     /// Which are being sent again.
     sending: RwSignal<Vec<String>>,
 }
@@ -54,13 +50,11 @@ pub fn Commands() -> impl IntoView {
         failure: RwSignal::new(None),
         older: RwSignal::new(None),
         list: StoredValue::new(0),
-        asked: StoredValue::new(BTreeSet::new()),
         sending: RwSignal::new(Vec::new()),
     };
     Effect::new(move |before: Option<u32>| {
         let missed = world.missed.get();
         if before.is_some_and(|before| before != missed) {
-            known.asked.update_value(BTreeSet::clear);
             known.book.update(Book::doubt);
         }
         known.ask(stage.get(), None);
@@ -125,8 +119,7 @@ impl Known {
 
     /// Asks once for a command's steps, which lists do not have.
     fn ask_way(self, number: u64) {
-        let bare = self.book.with_untracked(|book| book.get(number).is_some_and(|command| !command.has_whole_way()));
-        if !bare || self.asked.try_update_value(|asked| asked.insert(number)) != Some(true) {
+        if self.book.try_update_untracked(|book| book.wants_way(number)) != Some(true) {
             return;
         }
         spawn_local(async move {
