@@ -100,7 +100,11 @@ impl Ring {
 
     /// Lets go of at most `limit` changes of each lane that are too old; says whether there are more.
     pub fn forget_old(&mut self, now: UnixMillis, limit: usize) -> bool {
-        self.lanes.iter_mut().fold(false, |more, lane| lane.forget_old(now, limit) || more)
+        let mut more = false;
+        for lane in &mut self.lanes {
+            more |= lane.forget_old(now, limit);
+        }
+        more
     }
 
     /// What comes at the cursor, at most [`PAGE`]; moves it behind that.

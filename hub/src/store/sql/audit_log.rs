@@ -10,7 +10,7 @@ use crate::store::audit::{AuditLog, AuditLogError, AuditQuery};
 
 const LAST: &str = "SELECT MAX(audit_id) FROM audit";
 
-/// The first of the latest so many and one, or nothing when there are fewer.
+/// The first of the latest so many and one more, or nothing when there are fewer.
 const FIRST_KEPT: &str = "SELECT audit_id FROM audit ORDER BY audit_id DESC LIMIT 1 OFFSET $1";
 
 const PRUNE: &str = "DELETE FROM audit WHERE audit_id IN (SELECT audit_id FROM audit WHERE audit_id < $1 ORDER BY audit_id LIMIT $2)";
