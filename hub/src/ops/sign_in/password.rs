@@ -7,7 +7,7 @@ use std::sync::Arc;
 use argon2::password_hash::{PasswordHash, PasswordHasher as _, PasswordVerifier as _, SaltString};
 use argon2::{Algorithm, Argon2, Params, Version};
 use secrecy::{ExposeSecret as _, SecretString};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 
 use super::secret::{Digest, digest};
 use super::sessions::{Proof, Session, SessionEnd, SignedIn};
@@ -170,7 +170,10 @@ impl Passwords {
         let place = Arc::clone(&self.waiting).try_acquire_owned().map_err(|_| TooManyChecks)?;
         let turn = Arc::clone(&self.checks).acquire_owned().await.map_err(|_| TooManyChecks)?;
         // The work goes on when whoever asked for it has gone, and so it keeps its place.
-        let check = move || check_now(&people, name, &password, (place, turn));
+        let check = move || {
+            let _kept = (place, turn);
+            check_now(&people, name, &password)
+        };
         Ok(tokio::task::spawn_blocking(check).await.ok().flatten())
     }
 
@@ -196,12 +199,7 @@ enum Reviewed {
 }
 
 /// Takes memory and time.
-fn check_now(
-    people: &People,
-    name: String,
-    password: &SecretString,
-    _places: (OwnedSemaphorePermit, OwnedSemaphorePermit),
-) -> Option<SignedIn> {
+fn check_now(people: &People, name: String, password: &SecretString) -> Option<SignedIn> {
     let account = people.get(&name);
     let own = account.map(|account| account.hash.dearness());
     for (dearness, hash) in dearnesses(people) {
