@@ -119,17 +119,8 @@ impl Tail {
             if shown_enough || window.is_spent() {
                 break;
             }
-            if self.pending.is_empty() {
-                // The next page may be there already: others have their turn between two.
-                tokio::task::yield_now().await;
-                match timeout_at(until, self.reader.next()).await {
-                    Ok(read) => match read? {
-                        Some(page) => self.pending.extend(page.events.into_iter().map(|event| (page.partition, event))),
-                        // One that follows has no end.
-                        None => break,
-                    },
-                    Err(_elapsed) => break,
-                }
+            if self.pending.is_empty() && !self.read_on(until).await? {
+                break;
             }
         }
         self.follows |= self.behind() == 0;
@@ -141,6 +132,24 @@ impl Tail {
             self.spent = 0;
         }
         Ok((tally, events))
+    }
+
+    /// Reads a page; `false` when there is none in this window. Who follows reads at its end all that has come in it: with a read at each
+    /// commit, a busy hub would have one for each commit and everybody who looks, and nobody would be told any sooner.
+    async fn read_on(&mut self, until: Instant) -> Result<bool, ReadError> {
+        if self.follows {
+            tokio::time::sleep_until(until).await;
+            if self.reader.behind() == 0 {
+                return Ok(false);
+            }
+        }
+        // The next page may be there already: others have their turn between two.
+        tokio::task::yield_now().await;
+        let read = if self.follows { self.reader.next().await? } else { timeout_at(until, self.reader.next()).await.unwrap_or(Ok(None))? };
+        // None: the window is over. One that follows has no end.
+        let Some(page) = read else { return Ok(false) };
+        self.pending.extend(page.events.into_iter().map(|event| (page.partition, event)));
+        Ok(true)
     }
 
     /// Looks at what was read, as far as may be.
