@@ -65,13 +65,12 @@ pub fn SearchField(
                 on:click=move |_| end()>{choice.words}</a>
         }
     };
-    let shown = Memo::new(move |_| if open.get() { text.with(|text| choices(text)) } else { Vec::new() });
+    let is_shown = move || open.get() && text.with(|text| !text.trim().is_empty());
     // A press does not take the keyboard away from the field: it would close the list before the click comes.
     let list = move || {
-        let choices = shown.get();
-        (!choices.is_empty()).then(|| view! {
+        is_shown().then(|| view! {
             <div class="search__choices" role="listbox" id=name aria-label="What it may be" on:mousedown=move |event| event.prevent_default()>
-                {choices.into_iter().enumerate().map(option).collect_view()}
+                {text.with(|text| choices(text)).into_iter().enumerate().map(option).collect_view()}
             </div>
         })
     };
@@ -79,8 +78,8 @@ pub fn SearchField(
         <div class="search">
             <Icon name="search" />
             <input class="input" type="search" role="combobox" aria-label="Go to a device or command" placeholder="Device or command id" autocomplete="off" spellcheck="false" data-search node_ref=field
-                aria-autocomplete="list" aria-controls=name aria-expanded=move || (!shown.with(Vec::is_empty)).to_string()
-                aria-activedescendant=move || (!shown.with(Vec::is_empty)).then(|| id(chosen.get()))
+                aria-autocomplete="list" aria-controls=name aria-expanded=move || is_shown().to_string()
+                aria-activedescendant=move || is_shown().then(|| id(chosen.get()))
                 prop:value=text on:input=input on:keydown=typed on:focus=move |_| open.set(true) on:blur=move |_| open.set(false) />
             <kbd class="kbd">"/"</kbd>
             {move || list()}

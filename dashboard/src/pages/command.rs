@@ -161,10 +161,9 @@ fn Content(path: String, command: Memo<Found>) -> impl IntoView {
             let _ = busy.try_set(false);
         });
     };
-    let sent = Memo::new(move |_| command.with(Found::sent_again_as));
-    let can = Memo::new(move |_| command.with(|command| command.can_be_sent_again) && who.may("Commands"));
+    let offered = Memo::new(move |_| command.with(|command| (command.sent_again_as(), command.can_be_sent_again && who.may("Commands"))));
     let aside = move || {
-        match (sent.get(), can.get()) {
+        match offered.get() {
         (Some(number), _) => {
             let to = Route::Command(number.clone()).path();
             view! { <a class="btn btn--quiet btn--small" href=to>{format!("Sent again as {number}")}</a> }.into_any()

@@ -52,10 +52,12 @@ pub fn Credentials(
     let shown = RwSignal::new(None::<Secrets>);
     let hide = Later::new();
     // What is shown may be no key any more.
-    let etag = Memo::new(move |_| identity.with(|identity| identity.as_ref().map(|identity| identity.etag.clone())));
-    Effect::new(move |_| {
-        etag.with(|_| ());
-        shown.set(None);
+    Effect::new(move |before: Option<String>| {
+        let etag = identity.with(|identity| identity.as_ref().map(|identity| identity.etag.clone()).unwrap_or_default());
+        if before.is_some_and(|before| before != etag) {
+            shown.set(None);
+        }
+        etag
     });
     let path = StoredValue::new(format!("/devices/{}/secrets", segment(&id)));
     let id = StoredValue::new(id);

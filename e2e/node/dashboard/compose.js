@@ -14,7 +14,7 @@ run(async (browser) => {
   const nobody = new RegExp(`status of 404 .*/devices/${devices[0]}/commands`);
   const somebody = await visitor(browser, { harmless: [nobody] });
   const commands = await visit(somebody, '/commands');
-  const page = await visit(somebody, `/compose?device=${devices.join()}`);
+  const page = await visit(somebody, `/compose?${devices.map((id) => `device=${encodeURIComponent(id)}`).join('&')}`);
   await page.getByLabel('Message id').fill('to-many');
   const words = `Send to ${devices.length} devices`;
   await page.getByRole('button', { name: words }).click();

@@ -48,51 +48,51 @@ async fn send(id: &str) -> Result<Command, Failure> {
 
 impl Known {
     /// Sends one once more, unless that is under way.
-    pub(super) fn send_again(self, id: &str, toasts: Toasts) {
-        let id = id.to_owned();
-        if self.is_sending(&id) {
+    fn send_again(self, number: u64, toasts: Toasts) {
+        if self.is_sending(number) {
             return;
         }
-        self.sending.update(|sending| sending.push(id.clone()));
+        self.sending.update(|sending| sending.push(number));
         spawn_local(async move {
+            let id = number.to_string();
             match send(&id).await {
                 Ok(sent) => {
                     toasts.say(command_look("Enqueued"), format!("Sent again as command {}", sent.id), "It is the newest in the list.");
-                    let _ = self.book.try_update(|book| book.learn(Command { again_of: Some(id.clone()), ..sent }, None));
+                    let _ = self.book.try_update(|book| book.learn(Command { again_of: Some(id), ..sent }, None));
                 }
                 Err(failure) => toasts.failed("Not sent again", failure.text),
             }
-            let _ = self.sending.try_update(|sending| sending.retain(|other| *other != id));
+            let _ = self.sending.try_update(|sending| sending.retain(|other| *other != number));
         });
     }
 
     /// Whether that is under way.
-    pub(super) fn is_sending(self, id: &str) -> bool {
-        self.sending.with(|sending| sending.iter().any(|other| other == id))
+    fn is_sending(self, number: u64) -> bool {
+        self.sending.with(|sending| sending.contains(&number))
     }
 }
 
 /// What is offered for one of them: the button, or where it went.
 #[component]
-pub fn Again(known: Known, command: Memo<Command>, word: &'static str) -> impl IntoView {
+pub fn Again(known: Known, number: u64, word: &'static str) -> impl IntoView {
     let who: Who = expect_context();
     let toasts: Toasts = expect_context();
-    let id = Memo::new(move |_| command.with(|command| command.id.clone()));
-    let sent = Memo::new(move |_| command.with(|command| known.book.with(|book| book.sent_again_as(command))));
-    let can = Memo::new(move |_| command.with(|command| command.can_be_sent_again));
-    let busy = move || id.with(|id| known.is_sending(id));
+    let offered = Memo::new(move |_| {
+        known.book.with(|book| book.get(number).map(|command| (book.sent_again_as(command), command.can_be_sent_again)))
+    });
+    let busy = move || known.is_sending(number);
     let shown = move || {
-        match (sent.get(), can.get()) {
-        (Some(number), _) => {
-            let to = Route::Command(number.clone()).path();
-            view! { <a class="btn btn--quiet btn--small" href=to>{format!("Sent again as {number}")}</a> }.into_any()
+        match offered.get() {
+        Some((Some(again), _)) => {
+            let to = Route::Command(again.clone()).path();
+            view! { <a class="btn btn--quiet btn--small" href=to>{format!("Sent again as {again}")}</a> }.into_any()
         }
-        (None, true) => view! {
+        Some((None, true)) => view! {
             <button class="btn btn--small" type="button" aria-busy=move || busy().to_string() disabled=move || busy() || !who.may("Commands")
-                on:click=move |_| id.with_untracked(|id| known.send_again(id, toasts))>{word}</button>
+                on:click=move |_| known.send_again(number, toasts)>{word}</button>
         }
         .into_any(),
-        (None, false) => ().into_any(),
+        _ => ().into_any(),
     }
     };
     view! { {move || shown()} }.into_any()

@@ -49,8 +49,6 @@ pub fn Dead(known: Known) -> impl IntoView {
 }
 
 fn row(known: Known, command: Command) -> impl IntoView {
-    let all = command.clone();
-    let of_row = Memo::new(move |_| all.clone());
     let (name, happened, look) = (command.name(), happened(&command), command_look(&command.state));
     let Command { id, device_id, state, ended_time, .. } = command;
     let word = match state.as_str() {
@@ -58,6 +56,7 @@ fn row(known: Known, command: Command) -> impl IntoView {
         "DeliveryCountExceeded" => "Gave up".to_owned(),
         other => sentence(command_word(other)),
     };
+    let number = id.parse().unwrap_or_default();
     let path = Route::Command(id).path();
     view! {
         <div class="table__row" role="row">
@@ -66,7 +65,7 @@ fn row(known: Known, command: Command) -> impl IntoView {
             <span role="cell" data-col="why"><Badge look word /></span>
             <span role="cell" data-col="when" class="dim"><Since since=ended_time ago=true /></span>
             <span role="cell" data-col="note" class="table__clip dim" title=happened>{happened.clone()}</span>
-            <span role="cell" data-col="act"><Again known command=of_row word="Again" /></span>
+            <span role="cell" data-col="act"><Again known number word="Again" /></span>
         </div>
     }
 }

@@ -138,13 +138,13 @@ fn Row(known: Known, number: u64, open: RwSignal<Option<u64>>) -> impl IntoView 
             <span data-col="track"><Track command /></span>
             <span data-col="total" class="num">{move || took()}</span>
         </button>
-        {move || is_open.get().then(|| view! { <More known command /> })}
+        {move || is_open.get().then(|| view! { <More known number command /> })}
     }
     .into_any()
 }
 
 #[component]
-fn More(known: Known, command: Memo<Command>) -> impl IntoView {
+fn More(known: Known, number: u64, command: Memo<Command>) -> impl IntoView {
     let (page, device) =
         command.with_untracked(|command| (Route::Command(command.id.clone()).path(), Route::Device(command.device_id.clone()).path()));
     let key = move |event: leptos::ev::KeyboardEvent| {
@@ -156,7 +156,7 @@ fn More(known: Known, command: Memo<Command>) -> impl IntoView {
         <div class="waterfall__steps" on:keydown=key>
             {move || command.with(|command| view! { <Steps steps=command.steps.clone() sent_by=command.sent_by.clone() /> })}
             <div class="row row--wrap waterfall__acts">
-                <a class="btn btn--small" href=page>"Details"</a><a class="btn btn--small" href=device>"Device"</a><Again known command word="Send again" />
+                <a class="btn btn--small" href=page>"Details"</a><a class="btn btn--small" href=device>"Device"</a><Again known number word="Send again" />
             </div>
         </div>
     }

@@ -36,7 +36,7 @@ struct Known {
     /// Counts the lists: what comes late of another one is thrown away.
     list: StoredValue<u32>,
     /// Which are being sent again.
-    sending: RwSignal<Vec<String>>,
+    sending: RwSignal<Vec<u64>>,
 }
 
 /// The page.
