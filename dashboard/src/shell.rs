@@ -8,6 +8,7 @@ use crate::app::Who;
 use crate::browser::{Place, keep, kept};
 use crate::link::state::Phase;
 use crate::model::format::{duration, elapsed, number};
+use crate::model::payload::harmless;
 use crate::parts::dialog::Dialog;
 use crate::parts::sign::Icon;
 use crate::parts::when::{At, use_now};
@@ -186,7 +187,28 @@ pub fn LinkBar() -> impl IntoView {
             </div>
         }
     };
-    view! { {move || shown.get().map(bar)}{move || back.get().map(back_bar)} }.into_any()
+    // The page is the one that the hub had when it was opened.
+    let opened = StoredValue::new(None::<String>);
+    let updated = Memo::new(move |_| {
+        let now = world.hub.with(|hub| hub.as_ref().map(|hub| hub.version.clone()))?;
+        let before = opened.get_value().unwrap_or_else(|| {
+            opened.set_value(Some(now.clone()));
+            now.clone()
+        });
+        (before != now).then_some(now)
+    });
+    let reload = move |_| {
+        let _ = window().location().reload();
+    };
+    let updated_bar = move |version: String| {
+        view! {
+            <div class="linkbar" data-state="back" role="status">
+                <p class="linkbar__text"><strong>"The hub has been updated"</strong>{format!(" to {}. This page is of the one before.", harmless(&version))}</p>
+                <button class="btn btn--small" type="button" on:click=reload><Icon name="refresh" />"Reload"</button>
+            </div>
+        }
+    };
+    view! { {move || shown.get().map(bar)}{move || back.get().map(back_bar)}{move || updated.get().map(updated_bar)} }.into_any()
 }
 
 /// System, light, dark, and round again.
@@ -265,14 +287,19 @@ pub fn TabBar() -> impl IntoView {
 }
 
 /// What the keyboard can do.
-const KEYS: [(&str, &str); 8] = [
+const KEYS: [(&str, &str); 13] = [
     ("/", "Search for a device or command"),
     ("g o", "Overview"),
     ("g d", "Devices"),
+    ("g n", "Connectivity"),
     ("g f", "Message flow"),
     ("g c", "Commands"),
-    ("j k", "Move in a list"),
-    ("Enter", "Open what is chosen"),
+    ("g a", "Audit"),
+    ("g s", "Get started"),
+    ("j k", "Move in the list of devices or of messages"),
+    ("Enter", "Open the device"),
+    ("x", "Choose the device, or let it go"),
+    ("Esc", "Close, or leave the row"),
     ("?", "This help"),
 ];
 
@@ -309,8 +336,11 @@ pub fn Shortcuts(
             (false, "?") => help.set(true),
             (true, "o") => place.go(&Route::Overview.path()),
             (true, "d") => place.go(&Route::Devices.path()),
+            (true, "n") => place.go(&Route::Connectivity.path()),
             (true, "f") => place.go(&Route::Flow.path()),
             (true, "c") => place.go(&Route::Commands.path()),
+            (true, "a") => place.go(&Route::Audit.path()),
+            (true, "s") => place.go(&Route::GetStarted.path()),
             _ => {}
         }
     };

@@ -144,22 +144,32 @@ impl World {
                 told(message);
             }
         };
-        self.listen(ask, Rc::new(told), StoredValue::new_local(None), expect_context());
+        self.listen(ask, Rc::new(told), StoredValue::new_local(None), expect_context(), Rc::default());
     }
 
-    /// Until whoever asked is gone. What the hub ends is asked for once more, and said: what is shown of it stands still meanwhile.
-    fn listen(self, ask: Ask, told: Rc<dyn Fn(&str)>, kept: StoredValue<Option<Subscription>, LocalStorage>, toasts: Toasts) {
+    /// Until whoever asked is gone. What the hub ends is asked for once more, and said: what is shown of it stands still meanwhile. What it refuses
+    /// again and again is `said` once.
+    fn listen(
+        self,
+        ask: Ask,
+        told: Rc<dyn Fn(&str)>,
+        kept: StoredValue<Option<Subscription>, LocalStorage>,
+        toasts: Toasts,
+        said: Rc<Cell<bool>>,
+    ) {
         let (asked, tell) = (ask.clone(), Rc::clone(&told));
         let heard = move |kind: &str, text: &str| {
             if kind != "problem" {
+                said.set(false);
                 return tell(text);
             }
-            let problem = read::<Problem>(text).unwrap_or_default().message;
-            toasts.failed("A part of this page is not kept up to date", problem);
-            let (ask, told) = (asked.clone(), Rc::clone(&told));
+            if !said.replace(true) {
+                toasts.failed("A part of this page is not kept up to date", read::<Problem>(text).unwrap_or_default().message);
+            }
+            let (ask, told, said) = (asked.clone(), Rc::clone(&told), Rc::clone(&said));
             let again = move || {
                 if kept.try_with_value(|_| ()).is_some() {
-                    self.listen(ask, told, kept, toasts);
+                    self.listen(ask, told, kept, toasts, said);
                 }
             };
             set_timeout(again, AGAIN);

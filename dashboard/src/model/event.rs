@@ -16,6 +16,9 @@ use crate::link::ask::Tail;
 /// Rows that are kept: what nobody scrolls back to has its place in the hub.
 const ROWS_MAX: usize = 200;
 
+/// Over how long messages are counted to say how many come.
+const SECOND_MS: u64 = 1_000;
+
 /// Letters of a payload in its row.
 const PREVIEW_MAX: usize = 240;
 
@@ -209,7 +212,7 @@ impl Rows {
         self.rows.truncate(ROWS_MAX);
         self.behind = told.behind;
         self.counts.push_back((now, told));
-        while self.counts.front().is_some_and(|(at, _)| at.millis_until(now) >= 1_000) {
+        while self.counts.front().is_some_and(|(at, _)| at.millis_until(now) >= SECOND_MS) {
             self.counts.pop_front();
         }
     }
@@ -231,23 +234,23 @@ impl Rows {
         self.numbered
     }
 
-    /// How many fit the filter in the last second.
+    /// How many fit the filter in the second until now.
     #[must_use]
-    pub fn matched(&self) -> u64 {
-        self.sum(|told| told.matched)
+    pub fn matched(&self, now: Moment) -> u64 {
+        self.sum(now, |told| told.matched)
     }
 
     /// How many of them are shown.
     #[must_use]
-    pub fn shown(&self) -> u64 {
-        self.sum(|told| told.matched.saturating_sub(told.sampled_out))
+    pub fn shown(&self, now: Moment) -> u64 {
+        self.sum(now, |told| told.matched.saturating_sub(told.sampled_out))
     }
 
     /// What of the stream is not on the screen, in a sentence.
     #[must_use]
-    pub fn note(&self) -> String {
-        let (matched, shown, unread, passed) =
-            (self.matched(), self.shown(), self.sum(|told| told.unread), self.sum(|told| told.passed_over));
+    pub fn note(&self, now: Moment) -> String {
+        let (matched, shown) = (self.matched(now), self.shown(now));
+        let (unread, passed) = (self.sum(now, |told| told.unread), self.sum(now, |told| told.passed_over));
         let mut said = Vec::new();
         if shown > 0 && matched > shown {
             said.push(format!("Showing 1 in {}: this view takes 40 rows a second", number(matched.div_ceil(shown))));
@@ -264,8 +267,9 @@ impl Rows {
         said.join(" · ")
     }
 
-    fn sum(&self, say: impl Fn(&Told) -> u64) -> u64 {
-        self.counts.iter().map(|(_, told)| say(told)).sum()
+    /// Of the second until now: nothing, when nothing comes any more. A clock that is behind what came leaves none of it out.
+    fn sum(&self, now: Moment, say: impl Fn(&Told) -> u64) -> u64 {
+        self.counts.iter().filter(|(at, _)| at.millis_until(now) < SECOND_MS).map(|(_, told)| say(told)).sum()
     }
 }
 
@@ -322,9 +326,12 @@ mod tests {
             let events = vec![Event::default(); 10];
             rows.take(Told { matched: 1530, sampled_out: 1520, events, ..Told::default() }, NOW.plus(at * 250));
         }
-        assert_eq!((rows.iter().count(), rows.newest(), rows.matched(), rows.shown()), (ROWS_MAX, 1000, 6120, 40));
-        assert_eq!(rows.note(), "Showing 1 in 153: this view takes 40 rows a second");
+        let now = NOW.plus(99 * 250);
+        assert_eq!((rows.iter().count(), rows.newest(), rows.matched(now), rows.shown(now)), (ROWS_MAX, 1000, 6120, 40));
+        assert_eq!(rows.note(now), "Showing 1 in 153: this view takes 40 rows a second");
+        let later = now.plus(1_000);
+        assert_eq!((rows.matched(later), rows.shown(later), rows.note(later).as_str()), (0, 0, ""), "paused, or cut");
         rows.take(Told { unread: 7, behind: 12, ..Told::default() }, NOW.plus(60_000));
-        assert_eq!(rows.note(), "7 a second not looked at: the filter had no time for them · 12 events before the end");
+        assert_eq!(rows.note(NOW.plus(60_000)), "7 a second not looked at: the filter had no time for them · 12 events before the end");
     }
 }

@@ -116,13 +116,17 @@ pub fn area(line: &str, from: f64, to: f64, ground: f64) -> String {
     if line.is_empty() { String::new() } else { format!("{line}L{} {ground}L{} {ground}Z", px(to), px(from), ground = px(ground)) }
 }
 
-/// A line of values, evenly spaced over a width and within a height. With `ground` it begins at zero.
+/// With fewer values than this nothing can be said of how they went.
+const SPARK_MIN: usize = 3;
+
+/// A line of values, evenly spaced over a width and within a height. With `ground` it begins at zero. Nothing while there are too few.
 #[must_use]
 pub fn spark(values: &[f64], width: f64, height: f64, ground: bool) -> String {
     let (least, most) = values.iter().fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(*value), most.max(*value)));
     let low = if ground { 0.0 } else { least };
     let span = if most > low { most - low } else { 1.0 };
     let last = values.len().saturating_sub(1).max(1) as f64;
+    let values = if values.len() < SPARK_MIN { &[] } else { values };
     path(
         values.iter().enumerate().map(|(index, value)| (index as f64 / last * width, height - 2.0 - (value - low) / span * (height - 5.0))),
     )
@@ -172,9 +176,9 @@ mod tests {
         assert_eq!(path([(0.0, 1.0), (2.0, 3.25)]), "M0 1L2 3.3");
         assert_eq!(area("M0 1L2 3.3", 0.0, 2.0, 10.0), "M0 1L2 3.3L2 10L0 10Z");
         assert_eq!(area("", 0.0, 2.0, 10.0), "");
-        assert_eq!(spark(&[0.0, 10.0], 100.0, 32.0, true), "M0 30L100 3");
-        assert_eq!(spark(&[5.0, 5.0], 100.0, 32.0, false), "M0 30L100 30");
-        assert_eq!(spark(&[], 100.0, 32.0, false), "");
+        assert_eq!(spark(&[0.0, 5.0, 10.0], 100.0, 32.0, true), "M0 30L50 16.5L100 3");
+        assert_eq!(spark(&[5.0, 5.0, 5.0], 100.0, 32.0, false), "M0 30L50 30L100 30");
+        assert_eq!((spark(&[], 100.0, 32.0, false), spark(&[1.0, 0.0], 100.0, 32.0, true)), (String::new(), String::new()));
     }
 
     #[test]

@@ -8,53 +8,33 @@ use super::credentials::Credentials;
 use super::device_actions::Actions;
 use super::device_manifest::Manifest;
 use super::device_messages::{Messages, follow};
+use super::device_timelines::Timelines;
 use crate::api::{Failure, get};
-use crate::browser::Place;
 use crate::link::ask::Ask;
 use crate::link::client::Subscription;
 use crate::model::audit::Entry;
 use crate::model::change::{Change, Command, Device as Identity, Step, What, parse};
-use crate::model::event::Counts;
-use crate::model::format::{NOTHING, count, number};
+use crate::model::format::{NOTHING, count};
 use crate::model::payload::harmless;
 use crate::model::state::DeviceState;
-use crate::model::time::Moment;
-use crate::model::timeline::{Kind, Page, Story};
+use crate::model::timeline::{Page, Story};
 use crate::model::words::{authentication, disconnect_reason};
-use crate::parts::brush::Brush;
-use crate::parts::control::{Chip, Copy, Seg};
+use crate::parts::control::Copy;
 use crate::parts::id::Id;
-use crate::parts::lanes::Lanes;
 use crate::parts::notice::{Empty, Notice, Skeleton};
 use crate::parts::panel::{Fact, Panel};
 use crate::parts::payload::PayloadView;
-use crate::parts::sign::{Badge, Glyph};
-use crate::parts::timeline::{Row, Timeline};
+use crate::parts::sign::Badge;
 use crate::parts::when::{At, For};
 use crate::routes::{Query, Route, segment};
 use crate::world::{KINDS, World};
-
-const MINUTE_MS: i64 = 60_000;
-
-/// The day has an axis of its own below a shorter one.
-const DAY_MINUTES: i64 = 1440;
-
-/// Pages of its past that are fetched because the axis shows them: more only when somebody asks.
-const PAGES_MAX: u32 = 5;
-
-/// How long the axis is: as the address has it, in minutes, and in words.
-const SPANS: [(&str, i64, &str); 5] =
-    [("15m", 15, "15 min"), ("1h", 60, "1 h"), ("6h", 360, "6 h"), ("24h", 1440, "24 h"), ("7d", 10_080, "7 d")];
-
-/// Rows of the list at first, and how many more each time.
-const ROWS: usize = 25;
 
 /// Facts of its past that are asked for at once.
 const PAGE: &str = "200";
 
 /// What is known of it.
 #[derive(Clone, Copy)]
-struct Known {
+pub(super) struct Known {
     identity: RwSignal<Option<Identity>>,
     /// Whether the hub has said whether there is one.
     asked: RwSignal<bool>,
@@ -62,8 +42,8 @@ struct Known {
     /// Whether it comes and goes.
     flapping: Memo<bool>,
     /// Behind what its story goes on into the past.
-    older: RwSignal<Option<String>>,
-    story: RwSignal<Story>,
+    pub(super) older: RwSignal<Option<String>>,
+    pub(super) story: RwSignal<Story>,
     /// What is told of it since the hub began to say anew how things stand, while its past is on its way.
     coming: StoredValue<Option<Story>>,
     /// Whether the hub has said that it is, since it began to.
@@ -203,7 +183,7 @@ impl Known {
     }
 
     /// What is kept of its past: the newest of it, or what came before.
-    fn recall(self, id: &str, before: Option<String>) {
+    pub(super) fn recall(self, id: &str, before: Option<String>) {
         let query = Query::default().with("limit", PAGE).with("before", before.unwrap_or_default());
         let path = format!("/devices/{}/timeline{}", segment(id), query.text());
         spawn_local(async move {
@@ -268,101 +248,6 @@ fn Head(id: String, known: Known) -> impl IntoView {
             </div>
             {move || actions()}
         </div>
-    }
-    .into_any()
-}
-
-#[component]
-fn Timelines(known: Known, id: String, counts: RwSignal<Counts>) -> impl IntoView {
-    let place: Place = expect_context();
-    let world: World = expect_context();
-    let now = world.moment();
-    let span =
-        Memo::new(move |_| place.query.with(|query| SPANS.iter().position(|(name, ..)| query.get("span") == Some(name)).unwrap_or(1)));
-    let minutes = move || SPANS.get(span.get()).map_or(60, |(_, minutes, _)| *minutes);
-    let choose = Callback::new(move |index: usize| {
-        let name = SPANS.get(index).map_or("", |(name, ..)| name);
-        place.filter(&place.query.get_untracked().with("span", if name == "1h" { "" } else { name }));
-    });
-    let kind = Memo::new(move |_| place.query.with(|query| Kind::ALL.into_iter().find(|kind| query.get("kind") == Some(kind.name()))));
-    let entries = Memo::new(move |_| known.story.with(Story::entries));
-    let spans = Memo::new(move |_| known.story.with(Story::spans));
-    // Without a place of its own the axis ends now.
-    let until = Memo::new(move |_| place.query.with(|query| query.get("until").and_then(Moment::parse)));
-    let to = Signal::derive(move || until.get().unwrap_or_else(|| now.get()));
-    let from = Signal::derive(move || to.get().plus(-minutes() * MINUTE_MS));
-    let go = Callback::new(move |middle: Moment| {
-        let half = minutes() * MINUTE_MS / 2;
-        let until = middle.plus(half);
-        let is_now = until.0 + half / 10 >= now.get_untracked().0;
-        place.filter(&place.query.get_untracked().with("until", if is_now { String::new() } else { until.iso() }));
-    });
-    let oldest = Memo::new(move |_| entries.with(|entries| entries.last().map(|entry| entry.time)));
-    let loaded = Signal::derive(move || known.older.with(Option::is_some).then(|| oldest.get()).flatten());
-    // What is shown of the axis is fetched, as far as that is a few pages.
-    let named = id.clone();
-    let fetched = StoredValue::new(0);
-    let wants = Memo::new(move |_| loaded.get().is_some_and(|loaded| loaded > from.get()).then(|| known.older.get()).flatten());
-    Effect::new(move |_| {
-        if let Some(before) = wants.get().filter(|_| fetched.get_value() < PAGES_MAX) {
-            fetched.update_value(|fetched| *fetched += 1);
-            known.recall(&named, Some(before));
-        }
-    });
-    let room = RwSignal::new(ROWS);
-    let rows = Memo::new(move |_| {
-        let mut day = None;
-        let until = until.get();
-        let chosen = entries.get().into_iter().filter(|entry| kind.get().is_none_or(|kind| kind == entry.kind));
-        let chosen = chosen.filter(|entry| until.is_none_or(|until| entry.time <= until));
-        let of = |entry: crate::model::timeline::Entry| {
-            let new_day = day.is_none_or(|day: Moment| !day.is_day_of(entry.time));
-            day = Some(entry.time);
-            Row { connected: known.story.with(|story| story.was_connected(entry.time)), day: new_day, entry }
-        };
-        chosen.take(room.get()).map(of).collect::<Vec<_>>()
-    });
-    let label = Signal::derive(move || {
-        let inside = entries.with(|entries| entries.iter().filter(|entry| entry.time >= from.get() && entry.time <= to.get()).count());
-        format!("{}: {}", SPANS.get(span.get()).map_or("", |(.., word)| word), count(inside as u64, "event", "events"))
-    });
-    let choices = SPANS.iter().map(|(_, _, word)| *word).collect::<Vec<_>>();
-    let link = Signal::derive(move || {
-        place.query.track();
-        window().location().href().unwrap_or_default()
-    });
-    let aside = move || view! { <span class="wide-only row panel__note">"Copy link"<Copy text=link label="Copy a link to this view" /></span><Seg label="Span" choices=choices.clone() chosen=span choose /> };
-    let chip = move |of: Option<Kind>| {
-        let press = Callback::new(move |()| place.filter(&place.query.get_untracked().with("kind", of.map_or("", Kind::name))));
-        view! {
-            <Chip pressed=Signal::derive(move || kind.get() == of) press>
-                {of.map(|kind| view! { <Glyph look=kind.look() /> })}{of.map_or("Everything", Kind::word)}
-            </Chip>
-        }
-    };
-    let older = Callback::new(move |()| {
-        room.update(|room| *room += ROWS);
-        if entries.with_untracked(Vec::len) < room.get_untracked()
-            && let Some(before) = known.older.get_untracked()
-        {
-            known.recall(&id, Some(before));
-        }
-    });
-    let foot = move || {
-        let all = entries.with(Vec::len);
-        view! {
-            <span>{format!("{} of {}", number(rows.with(Vec::len) as u64), count(all as u64, "fact", "facts"))}</span>
-            {(all > room.get() || known.older.with(Option::is_some)).then(|| view! { <button class="btn btn--quiet btn--small" type="button" on:click=move |_| older.run(())>"Older"</button> })}
-            <span class="push">"Connections are kept for 7 d"</span>
-        }
-    };
-    view! {
-        <Panel heading="Timeline".to_owned() aside foot=ViewFn::from(foot)>
-            <div class="panel__body"><Lanes spans entries counts known=loaded from to label />{move || (minutes() < DAY_MINUTES).then(|| view! { <Brush spans now from to go /> })}</div>
-            <div class="filters"><div class="chips" role="group" aria-label="Kinds">{chip(None)}{Kind::ALL.map(|kind| chip(Some(kind)))}</div></div>
-            {move || rows.with(Vec::is_empty).then(|| view! { <Empty heading="Nothing is known"><p>"What happens to this device is here within a second."</p></Empty> })}
-            <Timeline rows />
-        </Panel>
     }
     .into_any()
 }

@@ -8,10 +8,11 @@ use super::flow::{Following, Inspector, PauseButton, Tail};
 use crate::app::Who;
 use crate::browser::now;
 use crate::link::ask::Tail as Wanted;
-use crate::model::event::{Event, Rows};
+use crate::model::event::Event;
 use crate::model::format::number;
 use crate::model::state::DeviceState;
 use crate::parts::notice::Notice;
+use crate::parts::when::use_now;
 use crate::routes::{Query, Route};
 use crate::world::World;
 
@@ -33,7 +34,8 @@ pub fn Messages(id: String, following: Following) -> impl IntoView {
     let filter = ["device:".to_owned(), id].concat();
     let all = Query::default().with("filter", filter).with("from", "earliest");
     let all = format!("{}{}", Route::Flow.path(), all.text());
-    let rate = move || format!("{}/s", number(following.rows.with(Rows::matched)));
+    let present = use_now();
+    let rate = move || format!("{}/s", number(following.rows.with(|rows| rows.matched(present.get()))));
     view! {
         <section class="panel" aria-label="Messages">
             <div class="panel__head panel__head--ruled">

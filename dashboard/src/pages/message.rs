@@ -102,8 +102,8 @@ impl Message {
             };
             view! {
                 <div class="pairs">
-                    <input class="input input--mono" aria-label="Property name" autocomplete="off" bind:value=name />
-                    <input class="input input--mono" aria-label="Property value" autocomplete="off" bind:value=value />
+                    <input class="input input--mono" aria-label="Property name" placeholder="name" autocomplete="off" bind:value=name />
+                    <input class="input input--mono" aria-label="Property value" placeholder="value" autocomplete="off" bind:value=value />
                     <button class="btn btn--quiet btn--icon" type="button" aria-label=move || if last() { "Add a property" } else { "Remove this property" } on:click=press>
                         <Icon name=Signal::derive(move || if last() { "plus" } else { "close" }) />
                     </button>
@@ -120,10 +120,10 @@ impl Message {
                 <span class="field__label">"Message id"</span>
                 <input class="input input--mono" autocomplete="off" maxlength="128" placeholder="what receipts will call it" bind:value=self.name />
             </label>
-            <fieldset class="field">
-                <legend class="field__label">"Properties"</legend>
+            <div class="field" role="group" aria-label="Properties">
+                <span class="field__label" aria-hidden="true">"Properties"</span>
                 <For each=move || self.properties.get() key=|(number, ..)| *number children=pair />
-            </fieldset>
+            </div>
             <div class="form__row">
                 <label class="field">
                     <span class="field__label">"Expires after"</span>

@@ -11,6 +11,7 @@ mod device;
 mod device_actions;
 mod device_manifest;
 mod device_messages;
+mod device_timelines;
 mod devices;
 mod flow;
 mod get_started;

@@ -151,7 +151,7 @@ fn Way(
         ("openid", _) => {
             let issuer = method.issuer.unwrap_or_default();
             let host = issuer.strip_prefix("https://").and_then(|rest| rest.split('/').next()).unwrap_or(&issuer).to_owned();
-            view! { <a class="btn btn--primary" href=method.start title=issuer.clone()>"Sign in at "{host}</a> }.into_any()
+            view! { <a class="btn btn--primary" href=method.start title=issuer>"Sign in at "{host}</a> }.into_any()
         }
         ("link", _) => {
             view! { <p class="field__hint">"Or open the link that "<code>"mooring-hub dev"</code>" has printed: it is good once."</p> }

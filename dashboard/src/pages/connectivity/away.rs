@@ -1,5 +1,7 @@
 //! Who has been away for longer than somebody asks.
 
+use std::time::Duration;
+
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
@@ -19,6 +21,9 @@ use crate::world::World;
 /// For how long at least: in seconds, and in words.
 const AWAY: [(u64, &str); 5] = [(60, "1 min"), (600, "10 min"), (3_600, "1 h"), (86_400, "1 d"), (604_800, "7 d")];
 
+/// How often the hub is asked.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// Rows.
 const ROWS: &str = "12";
 
@@ -37,11 +42,8 @@ pub fn Away() -> impl IntoView {
         place.filter(&place.query.get_untracked().with("away", if seconds == 600 { String::new() } else { seconds.to_string() }));
     });
     let found = RwSignal::new(None::<FleetPage>);
-    let revision = Memo::new(move |_| world.fleet.with(|fleet| fleet.as_ref().map_or(0, |fleet| fleet.revision)));
-    Effect::new(move |_| {
-        // A memo that nobody reads is never made.
-        let _ = revision.get();
-        let wanted = seconds();
+    let ask = move || {
+        let wanted = AWAY.get(chosen.get_untracked()).map_or(600, |(seconds, _)| *seconds);
         let before = now().plus(-(wanted as i64) * 1000).iso();
         let query = Query::default()
             .with("state", "offline")
@@ -56,7 +58,20 @@ pub fn Away() -> impl IntoView {
                 let _ = found.try_set(Some(page));
             }
         });
+    };
+    Effect::new(move |_| {
+        chosen.track();
+        world.missed.track();
+        ask();
     });
+    // Somebody is away for long enough although nothing happens; and a fleet in which much happens is not asked each time.
+    let again = move || {
+        if !document().hidden() && world.status.with_untracked(|status| status.down_since.is_none()) {
+            ask();
+        }
+    };
+    let asking = set_interval_with_handle(again, AGAIN).ok();
+    on_cleanup(move || asking.into_iter().for_each(|timer| timer.clear()));
     let choices = AWAY.iter().map(|(_, word)| *word).collect::<Vec<_>>();
     let aside = move || view! { <Seg label="Away for longer than" choices=choices.clone() chosen=chosen choose /> };
     let all = move || {

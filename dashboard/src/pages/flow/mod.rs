@@ -17,6 +17,7 @@ use crate::model::format::{number, rate};
 use crate::model::groups::{Told, Watched};
 use crate::model::state::DeviceState;
 use crate::parts::notice::Notice;
+use crate::parts::when::use_now;
 use crate::world::World;
 use groups::{Groups, Partitions};
 pub use inspector::Inspector;
@@ -36,8 +37,9 @@ pub fn Flow() -> impl IntoView {
     let chosen = RwSignal::new(None::<Arc<Event>>);
     let bodies = who.may("Bodies");
     let into = Memo::new(move |_| world.rates.with(|rates| rates.latest().events.messages));
+    let now = use_now();
     let counts = move || {
-        let (matched, shown) = following.rows.with(|rows| (rows.matched(), rows.shown()));
+        let (matched, shown) = following.rows.with(|rows| (rows.matched(now.get()), rows.shown(now.get())));
         view! {
             <span class="legend__item"><strong>{number(into.get())}</strong>"/s in"</span>
             <span class="legend__item"><strong>{number(matched)}</strong>"/s match"</span>

@@ -11,11 +11,13 @@ use crate::link::client::Subscription;
 use crate::model::event::{Counts, Event, Rows, Told};
 use crate::model::format::{NOTHING, exact};
 use crate::model::json::read;
+use crate::model::state::ALERT;
 use crate::model::time::Moment;
 use crate::parts::control::Seg;
 use crate::parts::id::Id;
-use crate::parts::notice::Empty;
+use crate::parts::notice::{Empty, Notice};
 use crate::parts::sign::Icon;
+use crate::parts::when::use_now;
 use crate::world::World;
 
 /// How long somebody types before the hub is asked.
@@ -79,6 +81,9 @@ impl Following {
                     serde_json::from_str::<serde_json::Value>(text).ok().and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
                 self.problem.set(said);
             } else if let Ok(told) = read::<Told>(text) {
+                if self.problem.with_untracked(Option::is_some) {
+                    self.problem.set(None);
+                }
                 self.counts.update(|counts| counts.take(&told, now()));
                 self.rows.update(|rows| rows.take(told, now()));
             }
@@ -93,6 +98,15 @@ impl Following {
         let position = self.subscription.with_value(|subscription| subscription.as_ref().and_then(Subscription::position));
         self.stopped_at.set_value(position);
         self.subscription.set_value(None);
+    }
+
+    /// After the hub has ended it, from where it stood.
+    fn again(self) {
+        if !self.paused.get_untracked() {
+            self.pause();
+        }
+        self.paused.set(false);
+        self.go_on(self.wanted.get_untracked());
     }
 
     fn turn(self) {
@@ -134,6 +148,13 @@ pub fn Toolbar(following: Following, place: Place, bodies: bool) -> impl IntoVie
         typed.set(event_target_value(&event));
         later.run(TYPED, move || go("filter", typed.get_untracked()));
     };
+    // The address may have been changed by another way: a link, or the way back.
+    Effect::new(move |_| {
+        let said = place.query.with(|query| query.get("filter").unwrap_or_default().to_owned());
+        if !later.waits() && typed.get_untracked() != said {
+            typed.set(said);
+        }
+    });
     let value = move |prefix: &'static str| {
         move || place.query.with(|query| query.get("from").and_then(|from| from.strip_prefix(prefix)).unwrap_or_default().to_owned())
     };
@@ -160,6 +181,8 @@ pub fn Toolbar(following: Following, place: Place, bodies: bool) -> impl IntoVie
         }
         _ => ().into_any(),
     };
+    let present = use_now();
+    let note = Memo::new(move |_| following.rows.with(|rows| rows.note(present.get())));
     let choices = FROM.to_vec();
     let hint = if bodies { "device:pump prop.region:eu-west text" } else { "device:pump" };
     let partition = move || place.query.with(|query| query.get("partition").map(str::to_owned));
@@ -171,12 +194,12 @@ pub fn Toolbar(following: Following, place: Place, bodies: bool) -> impl IntoVie
             <span class="filters__sep"></span>
             <label class="search search--wide">
                 <span class="sr">"Filter by device, property or text"</span><Icon name="filter" />
-                <input class="input input--mono" type="search" autocomplete="off" spellcheck="false" placeholder=hint data-page-search prop:value=move || typed.get() on:input=input />
+                <input class="input input--mono" type="search" autocomplete="off" spellcheck="false" placeholder=hint prop:value=move || typed.get() on:input=input />
             </label>
             {move || partition().map(|partition| view! {
                 <button class="chip" type="button" aria-pressed="true" on:click=move |_| go("partition", String::new())>{format!("Partition {partition}")}<Icon name="close" /></button>
             })}
-            <span class="filters__note" title=move || following.rows.with(Rows::note)>{move || following.rows.with(Rows::note)}</span>
+            <span class="filters__note" title=move || note.get()>{move || note.get()}</span>
         </div>
     }
     .into_any()
@@ -250,14 +273,27 @@ pub fn Tail(
         shown.with(|rows| rows.iter().find(|(_, event)| Arc::ptr_eq(event, &chosen)).map(|(number, _)| format!("event-{number}")))
     };
     let empty = move || {
-        match following.problem.get() {
-        Some(problem) => view! { <Empty heading="The hub does not show this"><p>{problem}</p></Empty> }.into_any(),
-        None if own => view! { <Empty heading="It has sent nothing lately"><p>"What it sends is here as soon as the hub has it."</p></Empty> }.into_any(),
-        None => view! { <Empty heading="Nothing yet"><p>"What fits is here as soon as a device sends it. Begin earlier, or take the filter away."</p></Empty> }.into_any(),
-    }
+        if following.problem.with(Option::is_some) {
+            ().into_any()
+        } else if own {
+            view! { <Empty heading="It has sent nothing lately"><p>"What it sends is here as soon as the hub has it."</p></Empty> }
+                .into_any()
+        } else {
+            view! { <Empty heading="Nothing yet"><p>"What fits is here as soon as a device sends it. Begin earlier, or take the filter away."</p></Empty> }.into_any()
+        }
+    };
+    // Rows that came before it stay, and are not the latest any more.
+    let problem = move |more: String| {
+        view! {
+            <div class="panel__body panel__body--first stack" role="alert">
+                <Notice look=ALERT text="The hub does not show this".to_owned() more />
+                <div><button class="btn btn--small" type="button" on:click=move |_| following.again()><Icon name="refresh" />"Go on"</button></div>
+            </div>
+        }
     };
     view! {
         <div class=if own { "table table--tail table--own" } else { "table table--tail" } role="group" aria-label="Messages" on:pointerenter=move |_| reads.set(true) on:pointerleave=move |_| reads.set(false)>
+            {move || following.problem.get().map(problem)}
             <div class="table__view" tabindex="0" role="grid" aria-label="Message rows" aria-activedescendant=at on:keydown=pressed on:blur=move |_| reads.set(false)>
                 <div class="table__row table__row--head" role="row">
                     <span role="columnheader" data-col="time">"Enqueued"</span><span role="columnheader" data-col="p" class="num" title="Partition">"P"</span><span role="columnheader" data-col="id">"Device"</span>

@@ -3,6 +3,7 @@
 use leptos::prelude::*;
 
 use crate::model::format::{bytes, count, elapsed, number, ordinal};
+use crate::model::order::sorted;
 use crate::model::payload::harmless;
 use crate::model::state::{ALERT, DeviceState, Look, REFUSED, Tone, command_look};
 use crate::model::time::Moment;
@@ -34,13 +35,24 @@ struct Item {
     href: String,
 }
 
+/// The smaller, the more urgent: by how bad it is, then what has begun last; what has no beginning is how things are.
+fn urgency(item: &Item) -> (u8, i64) {
+    let tone = match item.look.tone {
+        Tone::Bad => 0,
+        Tone::Warn => 1,
+        Tone::Late => 2,
+        _ => 3,
+    };
+    (tone, item.since.map_or(i64::MAX, |since| -since.0))
+}
+
 /// The panel.
 #[component]
 pub fn Attention() -> impl IntoView {
     let world: World = expect_context();
     let now = world.moment();
     let items = Memo::new(move |_| {
-        [
+        let items = [
             dropped(world, now.get()),
             flapping(world),
             ended(world, now.get()),
@@ -50,7 +62,8 @@ pub fn Attention() -> impl IntoView {
         ]
         .into_iter()
         .flatten()
-        .collect::<Vec<_>>()
+        .collect();
+        sorted(items, |one, other| urgency(one).cmp(&urgency(other)))
     });
     let aside = || view! { <span class="panel__note">"most urgent first"</span> };
     let line = |item: Item| {
