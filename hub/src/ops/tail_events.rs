@@ -145,7 +145,8 @@ impl Tail {
         }
         // The next page may be there already: others have their turn between two.
         tokio::task::yield_now().await;
-        let read = if self.follows { self.reader.next().await? } else { timeout_at(until, self.reader.next()).await.unwrap_or(Ok(None))? };
+        let read =
+            if self.follows { self.reader.next().await? } else { timeout_at(until, self.reader.next()).await.unwrap_or(Ok(None))? };
         // None: the window is over. One that follows has no end.
         let Some(page) = read else { return Ok(false) };
         self.pending.extend(page.events.into_iter().map(|event| (page.partition, event)));
