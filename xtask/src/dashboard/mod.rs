@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
+use walrus::Module;
 use wasm_bindgen_cli_support::Bindgen;
 
 use compiler::{Compiler, TARGET};
@@ -76,16 +77,29 @@ fn bind(wasm: &Path, folder: &Path) -> Result<()> {
         std::fs::remove_dir_all(folder)?;
     }
     std::fs::create_dir_all(folder)?;
-    Bindgen::new()
+    let mut bound = Bindgen::new()
         .web(true)?
         .input_path(wasm)
         .typescript(false)
         .remove_name_section(true)
         .remove_producers_section(true)
-        .generate(folder)
+        .generate_output()
         .context("wasm-bindgen can't read the module")?;
+    drop_streams(bound.wasm_mut());
+    bound.emit(folder)?;
     ensure!(!folder.join("snippets").exists(), "a crate of the page brings scripts of its own (snippets), which are not served");
     Ok(())
+}
+
+/// Leptos brings a crate that offers the browser streams (wasm-streams), whatever is used of it: what a module offers is never left out. The page
+/// makes none, so nobody asks for what is dropped here: some 4 KiB of what is loaded.
+fn drop_streams(module: &mut Module) {
+    let of_streams = |name: &str| name.trim_start_matches("__wbg_").starts_with("intounderlying");
+    let offered: Vec<_> = module.exports.iter().filter(|export| of_streams(&export.name)).map(walrus::Export::id).collect();
+    for export in offered {
+        module.exports.delete(export);
+    }
+    walrus::passes::gc::run(module);
 }
 
 fn report(folder: &Path, sizes: &[layout::Size]) -> Result<()> {
