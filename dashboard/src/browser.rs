@@ -88,16 +88,7 @@ impl Later {
     /// This, and nothing that was wanted before.
     pub fn run(self, after: Duration, what: impl FnOnce() + 'static) {
         self.forget();
-        let run = move || {
-            let _ = self.0.try_update_value(Option::take);
-            what();
-        };
-        self.0.set_value(set_timeout_with_handle(run, after).ok());
-    }
-
-    /// Whether it is still to be done.
-    pub fn waits(self) -> bool {
-        self.0.with_value(Option::is_some)
+        self.0.set_value(set_timeout_with_handle(what, after).ok());
     }
 
     fn forget(self) {
@@ -187,23 +178,16 @@ fn at() -> (Route, Query) {
 }
 
 /// How wide an element is, for as long as whoever asks is there. Nothing is known before it is drawn.
-pub fn width_of(element: impl Fn() -> Option<web_sys::Element> + 'static) -> Memo<f64> {
-    let size = size_of(element);
-    Memo::new(move |_| size.get().0)
-}
-
-/// How wide and how tall.
-pub fn size_of(element: impl Fn() -> Option<web_sys::Element> + 'static) -> ReadSignal<(f64, f64)> {
-    let (size, set_size) = signal((0.0, 0.0));
+pub fn width_of(element: impl Fn() -> Option<web_sys::Element> + 'static) -> ReadSignal<f64> {
+    let (width, set_width) = signal(0.0);
     let observer = StoredValue::<Option<Watch>, LocalStorage>::new_local(None);
     Effect::new(move |_| {
         let Some(element) = element() else { return };
         let told = element.clone();
         let changed = Closure::<dyn Fn()>::new(move || {
-            let seen = told.get_bounding_client_rect();
-            let (seen, known): ((f64, f64), (f64, f64)) = ((seen.width(), seen.height()), size.get_untracked());
-            if (seen.0 - known.0).abs() > 0.5 || (seen.1 - known.1).abs() > 0.5 {
-                set_size.set(seen);
+            let seen = told.get_bounding_client_rect().width();
+            if (seen - width.get_untracked()).abs() > 0.5 {
+                set_width.set(seen);
             }
         });
         if let Ok(watch) = web_sys::ResizeObserver::new(changed.as_ref().unchecked_ref()) {
@@ -211,7 +195,7 @@ pub fn size_of(element: impl Fn() -> Option<web_sys::Element> + 'static) -> Read
             observer.set_value(Some(Watch { watch, _changed: changed }));
         }
     });
-    size
+    width
 }
 
 /// Ends with its owner.

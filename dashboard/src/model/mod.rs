@@ -3,7 +3,6 @@
 pub mod audit;
 pub mod book;
 pub mod change;
-pub mod columns;
 pub mod device_filter;
 pub mod event;
 pub mod export;
