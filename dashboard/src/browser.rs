@@ -88,7 +88,16 @@ impl Later {
     /// This, and nothing that was wanted before.
     pub fn run(self, after: Duration, what: impl FnOnce() + 'static) {
         self.forget();
-        self.0.set_value(set_timeout_with_handle(what, after).ok());
+        let run = move || {
+            let _ = self.0.try_update_value(Option::take);
+            what();
+        };
+        self.0.set_value(set_timeout_with_handle(run, after).ok());
+    }
+
+    /// Whether it is still to be done.
+    pub fn waits(self) -> bool {
+        self.0.with_value(Option::is_some)
     }
 
     fn forget(self) {
