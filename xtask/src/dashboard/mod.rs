@@ -92,7 +92,7 @@ fn bind(wasm: &Path, folder: &Path) -> Result<()> {
 }
 
 /// Leptos brings a crate that offers the browser streams (wasm-streams), whatever is used of it: what a module offers is never left out. The page
-/// makes none, so nobody asks for what is dropped here: some 4 KiB of what is loaded.
+/// makes none, so nobody asks for what is dropped here: nearly 1 KiB of what is loaded.
 fn drop_streams(module: &mut Module) {
     let of_streams = |name: &str| name.trim_start_matches("__wbg_").starts_with("intounderlying");
     let offered: Vec<_> = module.exports.iter().filter(|export| of_streams(&export.name)).map(walrus::Export::id).collect();
