@@ -101,7 +101,9 @@ async fn nothing_is_changed_there() {
 #[test]
 fn what_is_embedded_is_whole() {
     let Some(bundle) = BUNDLE else { return };
-    let index = str::from_utf8(bundle.index).unwrap();
+    let mut index = Vec::new();
+    brotli::BrotliDecompress(&mut &bundle.index[..], &mut index).unwrap();
+    let index = String::from_utf8(index).unwrap();
     let named: Vec<_> = index.split("/assets/").skip(1).filter_map(|rest| rest.split('"').next()).collect();
     assert!(named.len() >= 4, "{index}");
     assert!(named.iter().all(|name| bundle.find(name).is_some()), "{named:?}");
