@@ -16,11 +16,15 @@ use crate::link::ask::Tail;
 /// Rows that are kept: what nobody scrolls back to has its place in the hub.
 const ROWS_MAX: usize = 200;
 
+/// Bytes of payloads that are kept, as Base64: of the largest there are, some twenty.
+const ROWS_MAX_BYTES: usize = 8 * 1024 * 1024;
+
 /// Over how long messages are counted to say how many come.
 const SECOND_MS: u64 = 1_000;
 
-/// Letters of a payload in its row.
+/// Letters of a payload in its row, and of how much of it they are taken: whole groups of four of its Base64.
 const PREVIEW_MAX: usize = 240;
+const PREVIEW_BASE64_MAX: usize = 4 * 340;
 
 /// A message of the live link's `events`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -90,7 +94,13 @@ impl Event {
     /// The payload in one line, or its first bytes.
     #[must_use]
     pub fn preview(&self) -> String {
-        let Some(body) = self.body() else { return String::new() };
+        let all = self.body_base64.as_deref().unwrap_or_default();
+        let head = all.get(..PREVIEW_BASE64_MAX).unwrap_or(all);
+        let Some(mut body) = from_base64(head) else { return String::new() };
+        // The last letter may be cut.
+        while head.len() < all.len() && std::str::from_utf8(&body).is_err_and(|error| error.error_len().is_none()) {
+            body.pop();
+        }
         match text(&body) {
             Some(text) => text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(PREVIEW_MAX).collect(),
             None => body.iter().take(12).fold("binary".to_owned(), |mut line, byte| {
@@ -209,7 +219,13 @@ impl Rows {
             self.numbered += 1;
             self.rows.push_front((self.numbered, Arc::new(event)));
         }
-        self.rows.truncate(ROWS_MAX);
+        let mut bytes = 0;
+        let fits = |(_, event): &&(u64, Arc<Event>)| {
+            bytes += event.body_base64.as_ref().map_or(0, String::len);
+            bytes <= ROWS_MAX_BYTES
+        };
+        let room = self.rows.iter().take(ROWS_MAX).take_while(fits).count();
+        self.rows.truncate(room.max(1));
         self.behind = told.behind;
         self.counts.push_back((now, told));
         while self.counts.front().is_some_and(|(at, _)| at.millis_until(now) >= SECOND_MS) {
@@ -289,6 +305,24 @@ mod tests {
         assert_eq!((event.preview().as_str(), event.size(), told.passed_over), (r#"{"a":1}"#, Some(7), 120));
         let facts: Vec<_> = event.facts().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(facts, ["message-id=m", "property level=high", "x=5"]);
+    }
+
+    #[test]
+    fn large_payloads_are_kept_while_there_is_room_and_seen_by_their_beginning() {
+        let large = |letter: &str| Event { body_base64: Some(letter.repeat(349_528)), ..Event::default() };
+        let mut rows = Rows::default();
+        for _ in 0..60 {
+            rows.take(Told { events: vec![large("A")], ..Told::default() }, NOW);
+        }
+        assert_eq!(rows.iter().count(), 23);
+        let one = Event { body_base64: Some("A".repeat(9 * 1024 * 1024)), ..Event::default() };
+        rows.take(Told { events: vec![one], ..Told::default() }, NOW);
+        assert_eq!(rows.iter().count(), 1, "the newest is always there");
+        // Letters of four bytes, three of them behind another: the last that is looked at is cut.
+        for text in ["w6TDtsO8".repeat(1_000), format!("YWFh{}", "8J+YgPCfmIDwn5iA".repeat(1_000)), "YcOkw7bDvGI=".to_owned()] {
+            let preview = Event { body_base64: Some(text), ..Event::default() }.preview();
+            assert!(!preview.is_empty() && !preview.starts_with("binary"), "{preview}");
+        }
     }
 
     #[test]

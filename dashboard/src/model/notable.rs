@@ -147,7 +147,7 @@ mod tests {
         let refusal = Refusal { claimed: "c".to_owned(), time: NOW.plus(-20), text: "its key is wrong".to_owned(), ..Refusal::default() };
         let past = past(&rows, vec![refusal]);
         let told: Vec<_> = past.iter().map(|fact| (fact.device_id.as_deref().unwrap(), fact.text.split(" · ").next().unwrap())).collect();
-        assert_eq!(told, [("a", "Connected"), ("c", "Refused: its key is wrong"), ("b", "Disconnected: connection lost")]);
+        assert_eq!(told, [("a", "Connected"), ("c", "Refused: its key is wrong"), ("b", "Disconnected: connection reset")]);
     }
 
     #[test]
