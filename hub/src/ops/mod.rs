@@ -43,6 +43,7 @@ pub mod flush_activity;
 pub mod follow_devices;
 pub mod identities;
 pub mod live;
+pub mod new_key;
 pub mod open_session;
 pub mod policies;
 pub mod purge_commands;
@@ -215,8 +216,8 @@ impl Hub {
             presence: Presence::default(),
             identities: identities::IdentityCache::default(),
             refusals: refusals::Refusals::default(),
-            readers: seats::Seats::new(read_events::READERS_PER_POLICY_MAX, usize::MAX),
-            partition_readers: seats::Seats::new(read_partition::PARTITION_READERS_PER_POLICY_MAX, usize::MAX),
+            readers: seats::Seats::new("readers of events", read_events::READERS_EACH_MAX, usize::MAX),
+            partition_readers: seats::Seats::new("readers of partitions", read_partition::PARTITION_READERS_PER_POLICY_MAX, usize::MAX),
             changes: changes::Changes::default(),
             fleet: fleet_index::FleetIndex::default(),
             rates: rates::Rates::default(),

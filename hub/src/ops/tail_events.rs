@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::core::event::{Offset, PartitionId, StartPosition, StreamPosition};
+use crate::core::principal::Principal;
 use crate::core::tail::{ROWS_PER_WINDOW, Sieve, TailFilter, Tally, WINDOWS_PER_SECOND, Window, cost};
 use crate::ops::Hub;
 use crate::ops::read_events::{EventReader, ReadEventsError, Selection, read_events};
@@ -68,8 +69,8 @@ pub struct Tail {
 #[derive(Clone, Debug, Default)]
 pub struct Tails(Arc<AtomicUsize>);
 
-/// Opens a tail for somebody, by this name among those who read, who may see what it shows.
-pub async fn tail_events(hub: &Hub, reader: &str, selection: TailSelection) -> Result<Tail, ReadEventsError> {
+/// Opens a tail for somebody who may see what it shows.
+pub async fn tail_events(hub: &Hub, reader: &Principal, selection: TailSelection) -> Result<Tail, ReadEventsError> {
     let TailSelection { partition, from, after, filter } = selection;
     // The others hold nothing of this device.
     let of_device = || filter.device.as_ref().map(|device| PartitionId::of_device(device, hub.events.partition_count()));

@@ -398,3 +398,38 @@ async fn bodies_that_are_looked_at_are_in_the_audit() {
     let read: Vec<_> = entries.iter().filter(|entry| entry.action.name() == "BodiesRead").collect();
     assert_eq!((read.len(), read[0].by.principal.name(), read[0].device.as_deref()), (1, "ada", Some("D")));
 }
+
+/// A page that shows a device has two subscriptions to changes, and is one browser all the same.
+#[tokio::test(start_paused = true)]
+async fn all_that_a_browser_watches_takes_one_place_until_it_watches_nothing() {
+    let world = world().await;
+    let (_, by) = person(&world, &[Right::Read]);
+    let ada = crate::core::principal::Principal::Person("ada".into(), SignInMethod::Password);
+    let take = || world.hub.changes.watchers.take(&ada);
+    let watch = |id: u32| json!({"id": id, "subscribe": "changes", "kinds": "presence", "snapshot": false});
+    let mut link = Link::open(&world, &by).await;
+    for id in 1..=3 {
+        link.say(&watch(id)).await;
+        link.hear(id, "heartbeat").await;
+    }
+    let mut others: Vec<Seat> = std::iter::from_fn(|| take().ok()).collect();
+    assert_eq!(others.len(), 63);
+
+    let mut second = Link::open(&world, &by).await;
+    second.say(&watch(1)).await;
+    let refused = second.hear(1, "problem").await;
+    assert_eq!(refused["code"], "ThrottlingException");
+    assert_eq!(refused["message"], "you have 64 watchers of changes already; close one");
+    for id in [1, 3, 2] {
+        assert!(take().is_err(), "subscription {id} is there");
+        link.say(&json!({"id": id, "unsubscribe": true})).await;
+        link.hear(id, "unsubscribed").await;
+    }
+    others.push(take().unwrap());
+    others.clear();
+    second.say(&watch(1)).await;
+    second.hear(1, "heartbeat").await;
+    link.say(&watch(1)).await;
+    link.hear(1, "heartbeat").await;
+    assert_eq!(std::iter::from_fn(|| take().ok()).collect::<Vec<Seat>>().len(), 62, "a place for each of the two");
+}

@@ -8,7 +8,7 @@ use crate::ops::EventBatch;
 use crate::ops::Session;
 use crate::ops::open_session::open_session;
 use crate::ops::send_telemetry::{append, stage, stamps};
-use crate::ops::world::{World, device_token, origin};
+use crate::ops::world::{World, by_service, device_token, origin};
 
 async fn connect(world: &World, id: &str) -> Session {
     let right = world.login(id, &device_token(id, 1)).await.unwrap();
@@ -52,7 +52,8 @@ async fn the_past_is_shown_in_full_and_in_order_at_a_pace_and_a_pause_loses_noth
     let world = World::with_device("D").await;
     let session = connect(&world, "D").await;
     send(&world, &session, 85).await;
-    let mut tail = tail_events(&world.hub, "ada", selection(StartPosition::Earliest, TailFilter::default())).await.unwrap();
+    let mut tail =
+        tail_events(&world.hub, &by_service().principal, selection(StartPosition::Earliest, TailFilter::default())).await.unwrap();
     let first = tail.next().await.unwrap();
     assert_eq!((first.behind, first.events.len()), (85, 0), "at once, with what lies before it");
     let began = Instant::now();
@@ -64,7 +65,7 @@ async fn the_past_is_shown_in_full_and_in_order_at_a_pace_and_a_pause_loses_noth
     drop(tail);
 
     let resumed = TailSelection { after: place, ..selection(StartPosition::Latest, TailFilter::default()) };
-    let mut tail = tail_events(&world.hub, "ada", resumed).await.unwrap();
+    let mut tail = tail_events(&world.hub, &by_service().principal, resumed).await.unwrap();
     tail.next().await.unwrap();
     let (after, tally) = all_shown(&mut tail, 45).await;
     assert_eq!((shown(&after), tally.sampled_out, after.last().unwrap().behind), (45, 0, 0));
@@ -78,7 +79,7 @@ async fn the_past_is_shown_in_full_and_in_order_at_a_pace_and_a_pause_loses_noth
 async fn who_follows_is_shown_a_sample_and_told_of_what_he_is_not_shown() {
     let world = World::with_device("D").await;
     let session = connect(&world, "D").await;
-    let mut tail = tail_events(&world.hub, "ada", selection(StartPosition::Latest, TailFilter::default())).await.unwrap();
+    let mut tail = tail_events(&world.hub, &by_service().principal, selection(StartPosition::Latest, TailFilter::default())).await.unwrap();
     tail.next().await.unwrap();
     send(&world, &session, 500).await;
     let (news, tally) = all_shown(&mut tail, 500).await;
@@ -96,12 +97,12 @@ async fn a_filter_says_how_much_it_passed_over() {
     send(&world, &session, 30).await;
     send(&world, &other, 30).await;
     let text = TailFilter { text: Some("event 7".to_owned()), ..TailFilter::default() };
-    let mut tail = tail_events(&world.hub, "ada", selection(StartPosition::Earliest, text)).await.unwrap();
+    let mut tail = tail_events(&world.hub, &by_service().principal, selection(StartPosition::Earliest, text)).await.unwrap();
     let (news, tally) = all_shown(&mut tail, 60).await;
     assert_eq!((tally.matched, tally.passed_over, shown(&news)), (2, 58, 2));
 
     let device = TailFilter { device: Some(DeviceId::parse("D").unwrap()), ..TailFilter::default() };
-    let mut tail = tail_events(&world.hub, "ada", selection(StartPosition::Earliest, device)).await.unwrap();
+    let mut tail = tail_events(&world.hub, &by_service().principal, selection(StartPosition::Earliest, device)).await.unwrap();
     let (_, tally) = all_shown(&mut tail, 30).await;
     assert_eq!(tally.matched, 30, "of its partition alone");
 }
@@ -111,7 +112,7 @@ async fn who_can_not_look_at_all_is_taken_to_the_end() {
     let world = World::with_device("D").await;
     let session = connect(&world, "D").await;
     let filter = TailFilter { text: Some("nothing of the kind".to_owned()), ..TailFilter::default() };
-    let mut tail = tail_events(&world.hub, "ada", selection(StartPosition::Latest, filter)).await.unwrap();
+    let mut tail = tail_events(&world.hub, &by_service().principal, selection(StartPosition::Latest, filter)).await.unwrap();
     tail.next().await.unwrap();
     // As if as many looked as leave each with almost nothing.
     world.hub.looks.tails.0.fetch_add(100_000, Ordering::Relaxed);
@@ -135,7 +136,8 @@ async fn all_who_look_share_what_looking_may_cost() {
     for browsers in [1, 20] {
         let mut tails = Vec::new();
         for _ in 0..browsers {
-            let mut tail = tail_events(&world.hub, "ada", selection(StartPosition::Earliest, filter.clone())).await.unwrap();
+            let mut tail =
+                tail_events(&world.hub, &by_service().principal, selection(StartPosition::Earliest, filter.clone())).await.unwrap();
             tail.next().await.unwrap();
             tails.push(tail);
         }
