@@ -79,7 +79,7 @@ impl Said {
     fn sends(&self, policy: &str, device: &DeviceId, now: UnixMillis) -> Saying {
         let mut senders = self.senders.lock().expect("nothing panics while it holds this lock");
         let sender = senders.get_or_insert_mut_ref(policy, || Hour::begun(now));
-        let saying = sender.to_say(Some(device), now);
+        let saying = sender.what_to_say(Some(device), now);
         sender.was_said(saying, Some(device));
         saying
     }
@@ -91,7 +91,7 @@ impl Hour {
     }
 
     /// What to say of this device now, or of all. A clock that was set back must not keep anything from being said.
-    fn to_say(&mut self, device: Option<&DeviceId>, now: UnixMillis) -> Saying {
+    fn what_to_say(&mut self, device: Option<&DeviceId>, now: UnixMillis) -> Saying {
         if self.since > now || now.since(self.since) >= SAID_EVERY {
             *self = Self::begun(now);
         }
@@ -119,7 +119,7 @@ impl Hour {
 pub async fn record_bodies_read(hub: &Arc<Hub>, by: &By, device: Option<&DeviceId>) -> Result<(), AuditLogError> {
     let reader = hub.audit.said.reader(&by.principal, hub.now());
     let mut hour = reader.lock().await;
-    let saying = hour.to_say(device, hub.now());
+    let saying = hour.what_to_say(device, hub.now());
     let deed = Deed::done(AuditAction::BodiesRead);
     let deed = match (saying, device) {
         (Saying::Nothing, _) => return Ok(()),
