@@ -36,6 +36,7 @@ pub mod consumer_groups;
 pub mod counted_registry;
 pub mod describe_hub;
 pub mod device_authorities;
+pub mod device_rates;
 pub mod end_expired;
 pub mod expected_devices;
 pub mod fleet_index;
@@ -119,6 +120,8 @@ pub struct Hub {
     pub fleet: fleet_index::FleetIndex,
     /// How fast things happen.
     pub rates: rates::Rates,
+    /// How many messages each device sent lately.
+    pub device_rates: device_rates::DeviceRates,
     /// What is looked at for those who look all the time.
     pub looks: live::Looks,
     /// What is around the hub.
@@ -210,6 +213,7 @@ impl Hub {
             command_store: commands,
             commands: commands::Commands::new(command_limits),
             expected_devices: expected_devices::ExpectedDevices::new(clock.now(), offline_after),
+            device_rates: device_rates::DeviceRates::new(clock.now()),
             policies: policies::SharedAccessPolicies::new(policies),
             device_authorities: device_authorities::DeviceAuthorities::default(),
             clock,
