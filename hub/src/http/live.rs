@@ -96,7 +96,7 @@ impl Browser {
                 let needs: Vec<Need> = kinds.iter().map(|kind| kind.need()).collect();
                 let right = self.needs(&needs).await?;
                 let watcher = watch_changes(&hub, self.watches()?, Interest { kinds, devices }, start);
-                told::changes(id, watcher, right)
+                told::changes(id, hub, watcher, right)
             }
             Wanted::Events(wanted) => self.tail(id, *wanted).await?,
         })

@@ -79,6 +79,15 @@ impl DeviceRates {
         }
     }
 
+    fn rate(&self, device: &DeviceId, now: UnixMillis) -> DeviceRate {
+        let counts = self.counted().get(device).cloned();
+        match counts {
+            Some(counts) => counts.rate(now),
+            None if self.was_full.load(Ordering::Relaxed) => DeviceRate::unknown(now),
+            None => DeviceRate::nothing_since(self.since, now),
+        }
+    }
+
     /// Since when it is known of a device that is not here that it sent nothing.
     fn known_since(&self, now: UnixMillis) -> UnixMillis {
         if self.was_full.load(Ordering::Relaxed) { now } else { self.since }
@@ -92,13 +101,7 @@ impl DeviceRates {
 /// How many messages a device sent in the last minutes before `now`, as far as that is known.
 #[must_use]
 pub fn device_rate(hub: &Hub, device: &DeviceId, now: UnixMillis) -> DeviceRate {
-    let rates = &hub.device_rates;
-    let counts = rates.counted().get(device).cloned();
-    match counts {
-        Some(counts) => counts.rate(now),
-        None if rates.was_full.load(Ordering::Relaxed) => DeviceRate::unknown(now),
-        None => DeviceRate::nothing_since(rates.since, now),
-    }
+    hub.device_rates.rate(device, now)
 }
 
 #[cfg(test)]

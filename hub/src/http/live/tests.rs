@@ -433,3 +433,53 @@ async fn all_that_a_browser_watches_takes_one_place_until_it_watches_nothing() {
     link.hear(1, "heartbeat").await;
     assert_eq!(std::iter::from_fn(|| take().ok()).collect::<Vec<Seat>>().len(), 62, "a place for each of the two");
 }
+
+/// Whoever publishes wakes those who wait, so a browser waits ten times a second at most.
+#[tokio::test(start_paused = true)]
+async fn what_happens_is_collected_for_a_moment_and_told_together() {
+    let world = World::with_device("D").await;
+    let (session, _) = person(&world, &[Right::Read]);
+    let interest = Interest { kinds: vec![ChangeKind::Presence], devices: crate::ops::watch_changes::Devices::All };
+    let start = crate::ops::watch_changes::Start { from: None, snapshot: Some(false) };
+    let seat = world.hub.changes.watchers.take(&session.principal()).unwrap();
+    let watcher = watch_changes(&world.hub, Arc::new(seat), interest, start);
+    let right = LastingRight::of_session(&world.hub, &session, Rights::all());
+    let mut told = told::changes(1, Arc::clone(&world.hub), watcher, right);
+    told.next().await.unwrap();
+    let hub = Arc::clone(&world.hub);
+    tokio::spawn(async move {
+        for _ in 0..100 {
+            hub.changes.publish(
+                NOW,
+                crate::core::change::Change::Presence(crate::core::change::Transition {
+                    device_id: DeviceId::parse("D").unwrap(),
+                    connection: crate::core::session::ConnectionId(1),
+                    protocol: crate::core::session::Protocol::Mqtt,
+                    address: origin().peer.ip(),
+                    time: NOW,
+                    disconnected: None,
+                    connected: true,
+                }),
+            );
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let mut batches = Vec::new();
+    while batches.iter().sum::<usize>() < 100 {
+        batches.push(told.next().await.unwrap().len());
+    }
+    assert!(batches.len() <= 12, "{batches:?}");
+    assert_eq!(batches.iter().sum::<usize>(), 100, "and nothing is missed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_can_not_be_ends_the_subscription_that_it_is_of() {
+    let world = world().await;
+    let mut link = Link::open(&world, &By::Policy("iothubowner")).await;
+    link.say(&json!({"id": 1, "subscribe": "rates"})).await;
+    link.hear(1, "rates").await;
+    link.say(&json!({"id": 1, "subscribe": "weather"})).await;
+    link.hear(1, "problem").await;
+    link.say(&json!({"id": 1, "subscribe": "fleet"})).await;
+    assert_eq!(link.next().await["kind"], "fleet", "and its id is free");
+}

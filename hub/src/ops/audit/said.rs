@@ -83,6 +83,16 @@ impl Said {
         sender.was_said(saying, Some(device));
         saying
     }
+
+    /// What was to be said could not be.
+    fn was_not_said(&self, policy: &str, saying: Saying, device: &DeviceId) {
+        let mut senders = self.senders.lock().expect("nothing panics while it holds this lock");
+        match (saying, senders.get_mut(policy)) {
+            (Saying::This, Some(sender)) => drop(sender.devices.remove(device)),
+            (Saying::Others, Some(sender)) => sender.others = false,
+            (Saying::Nothing, _) | (_, None) => {}
+        }
+    }
 }
 
 impl Hour {
@@ -172,15 +182,19 @@ impl BodiesReader {
 /// Writes down that a command was sent: each one of a person, and of a program the first of an hour to each device, to so many devices. Who
 /// sent a command is kept with the command.
 pub(in crate::ops) async fn record_command_sent(hub: &Arc<Hub>, by: &By, device: &DeviceId, id: CommandId) {
-    let saying = match (&by.principal, by.door) {
-        (Principal::Policy(policy), Door::Rest) => hub.audit.said.sends(policy, device, hub.now()),
-        _ => Saying::This,
+    let program = match (&by.principal, by.door) {
+        (Principal::Policy(policy), Door::Rest) => Some(policy),
+        _ => None,
     };
+    let saying = program.map_or(Saying::This, |policy| hub.audit.said.sends(policy, device, hub.now()));
     let deed = Deed::done(AuditAction::CommandSent);
-    match saying {
+    let written = match saying {
         Saying::This => record_done(hub, by, deed.to(device.as_str()).saying(format!("command {id}"))).await,
         Saying::Others => record_done(hub, by, deed.saying(format!("to more than {DEVICES_AN_HOUR} devices within an hour"))).await,
-        Saying::Nothing => {}
+        Saying::Nothing => true,
+    };
+    if let (Some(policy), false) = (program, written) {
+        hub.audit.said.was_not_said(policy, saying, device);
     }
 }
 

@@ -7,12 +7,13 @@ use futures_util::FutureExt as _;
 
 use super::*;
 use crate::core::device_rate::{MINUTES, STEP};
+use crate::core::sas::sign;
 use crate::core::session::{DeviceRight, DisconnectReason};
 use crate::core::telemetry::Occasion;
 use crate::ops::EventBatch;
 use crate::ops::open_session::{close_session, open_session};
 use crate::ops::send_telemetry::{append, append_durably, append_will, stage, stamps};
-use crate::ops::world::{NOW, World, device_token, origin, payload};
+use crate::ops::world::{NOW, World, key, origin, payload};
 
 fn device(id: &str) -> DeviceId {
     DeviceId::parse(id).unwrap()
@@ -26,7 +27,8 @@ fn batch(hub: &Hub, right: &DeviceRight, messages: usize) -> EventBatch {
 }
 
 async fn connect(world: &World) -> Session {
-    let right = world.login("D", &device_token("D", 1)).await.unwrap();
+    let token = sign("hub.example/devices/D", NOW.plus(STEP * 1000), &key(1), None);
+    let right = world.login("D", &token).await.unwrap();
     open_session(&world.hub, right, origin()).await.unwrap()
 }
 
@@ -107,21 +109,18 @@ async fn whoever_is_silent_and_gone_is_forgotten_and_whoever_is_connected_is_not
 
 #[tokio::test]
 async fn a_device_for_which_there_was_no_room_is_not_said_to_be_silent() {
-    let mut world = World::with_device("D").await;
-    Arc::get_mut(&mut world.hub).expect("nobody else has it").device_rates.devices_max = 1;
-    let rates = &world.hub.device_rates;
+    let world = World::with_device("D").await;
+    let rates = DeviceRates { devices_max: 1, ..DeviceRates::new(NOW) };
+    let at = |minute: u32| NOW.plus(STEP * minute);
     let other = rates.of(&device("other"), NOW).unwrap();
+    assert_eq!(rates.rate(&device("D"), at(1)).messages, [0, 0], "there is room for all so far");
     let session = connect(&world).await;
-    sends(&world, &session, 1);
-    later(&world, STEP);
-    assert_eq!(told(&world, "D"), DeviceRate::unknown(world.hub.now()));
+    assert!(rates.of_session(&session, at(1)).is_none());
+    assert_eq!(rates.rate(&device("D"), at(1)), DeviceRate::unknown(at(1)));
     drop(other);
-    rates.forget_silent(world.hub.now());
-    sends(&world, &session, 1);
-    assert!(told(&world, "D").messages.is_empty(), "not as long as this session lasts");
-    sends(&world, &connect(&world).await, 4);
-    later(&world, STEP);
-    let told = told(&world, "D");
-    assert_eq!(told.messages, [4, 0], "and nothing is said of the time before");
-    assert!(told.start > NOW);
+    rates.forget_silent(at(2));
+    assert!(rates.of_session(&session, at(2)).is_none(), "not as long as this session lasts");
+    rates.of_session(&connect(&world).await, at(3)).expect("there is room again").add(at(3), 4);
+    let told = rates.rate(&device("D"), at(4));
+    assert_eq!((told.messages.as_slice(), told.start > at(2)), (&[4, 0][..], true), "and nothing is said of the time before");
 }

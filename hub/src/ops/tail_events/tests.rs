@@ -17,10 +17,15 @@ async fn connect(world: &World, id: &str) -> Session {
 
 /// So many events, each with its number as payload.
 async fn send(world: &World, session: &Session, count: usize) {
+    send_sized(world, session, count, 0).await;
+}
+
+/// The same, each at least so large.
+async fn send_sized(world: &World, session: &Session, count: usize, bytes: usize) {
     let stamps = stamps(&world.hub, &session.right());
     let mut batch = EventBatch::default();
     for number in 0..count {
-        let payload = Body::Data(vec![Cow::Owned(format!("event {number}").into_bytes())]);
+        let payload = Body::Data(vec![Cow::Owned(format!("event {number}{}", " ".repeat(bytes)).into_bytes())]);
         stage(Message { body: payload, ..Message::default() }, Occasion::default(), &stamps, &mut batch).unwrap();
     }
     append(&world.hub, session, &mut batch).await.unwrap();
@@ -150,4 +155,23 @@ async fn all_who_look_share_what_looking_may_cost() {
     assert!((1_000..16_000).contains(&looked_at[0]), "as many as may be looked at in a window: {looked_at:?}");
     // Each may look at one event more than it has left.
     assert!(looked_at[1].abs_diff(looked_at[0]) <= 20, "{looked_at:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_large_events_few_are_shown_at_once() {
+    let world = World::with_device("D").await;
+    let session = connect(&world, "D").await;
+    let mut follower =
+        tail_events(&world.hub, &by_service().principal, selection(StartPosition::Latest, TailFilter::default())).await.unwrap();
+    follower.next().await.unwrap();
+    send_sized(&world, &session, 8, 30 * 1024).await;
+    let (news, tally) = all_shown(&mut follower, 8).await;
+    assert_eq!((shown(&news), tally.sampled_out), (3, 5), "{tally:?}");
+
+    let mut tail =
+        tail_events(&world.hub, &by_service().principal, selection(StartPosition::Earliest, TailFilter::default())).await.unwrap();
+    tail.next().await.unwrap();
+    let (news, tally) = all_shown(&mut tail, 8).await;
+    let windows: Vec<usize> = news.iter().map(|news| news.events.len()).collect();
+    assert_eq!((windows.as_slice(), tally.sampled_out), (&[3, 3, 2][..], 0), "the past is shown in full");
 }
