@@ -6,6 +6,7 @@ pub mod change;
 pub mod device_filter;
 pub mod event;
 pub mod export;
+pub mod fact;
 pub mod fleet_grid;
 pub mod format;
 pub mod groups;
