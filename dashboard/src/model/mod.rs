@@ -27,6 +27,7 @@ pub mod snippets;
 pub mod state;
 pub mod time;
 pub mod timeline;
+pub mod turn;
 pub mod virtual_table;
 pub mod way;
 pub mod words;

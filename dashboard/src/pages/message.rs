@@ -16,7 +16,7 @@ const PAYLOAD_MAX_BYTES: usize = 64 * 1024;
 const EXPIRIES: [(i64, &str); 5] = [(10, "10 min"), (60, "1 hour"), (360, "6 hours"), (1440, "1 day"), (2879, "2 days")];
 
 /// Which receipts there are, and in words.
-const RECEIPTS: [(&str, &str); 4] = [("full", "Always (full)"), ("positive", "On success"), ("negative", "On failure"), ("none", "None")];
+pub const RECEIPTS: [(&str, &str); 4] = [("full", "Always (full)"), ("positive", "On success"), ("negative", "On failure"), ("none", "None")];
 
 /// A property's number in the form, its name and its value.
 type Property = (u32, RwSignal<String>, RwSignal<String>);
