@@ -18,6 +18,7 @@ pub mod marks;
 pub mod notable;
 pub mod order;
 pub mod payload;
+pub mod property;
 pub mod rates;
 pub mod scale;
 pub mod search;
