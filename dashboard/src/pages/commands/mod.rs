@@ -188,6 +188,6 @@ fn Funnel(stage: Memo<Option<Stage>>) -> impl IntoView {
 fn of_known(shown: usize, book: &Book) -> String {
     match book.len() {
         0 => NOTHING.to_owned(),
-        known => format!("{} of {} that this page knows", number(shown as u64), number(known as u64)),
+        known => format!("{} newest of {} loaded", number(shown as u64), number(known as u64)),
     }
 }
