@@ -100,7 +100,7 @@ pub fn Timelines(
         place.query.track();
         window().location().href().unwrap_or_default()
     });
-    let aside = move || view! { <span class="wide-only row panel__note">"Copy link"<Copy text=link label="Copy a link to this view" /></span><Seg label="Span" choices=choices.clone() chosen=span choose /> };
+    let aside = move || view! { <span class="wide-only"><Copy text=link label="Copy link to this view" word="Copy link" /></span><Seg label="Span" choices=choices.clone() chosen=span choose /> };
     let chip = move |of: Option<Kind>| {
         let press = Callback::new(move |()| place.filter(&place.query.get_untracked().with("kind", of.map_or("", Kind::name))));
         view! {
