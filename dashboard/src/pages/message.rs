@@ -6,7 +6,6 @@ use crate::api::{Failure, post};
 use crate::browser::now;
 use crate::model::change::Command;
 use crate::model::format::bytes;
-use crate::model::property::can_be_named;
 use crate::parts::sign::Icon;
 use crate::routes::segment;
 
@@ -67,7 +66,7 @@ impl Message {
     pub fn can_be_sent(self) -> bool {
         let names = self.names();
         let is_empty = self.payload.with(String::is_empty) && names.iter().all(String::is_empty);
-        !is_empty && !self.is_too_large() && (0..names.len()).all(|index| can_be_named(&names, index))
+        !is_empty && !self.is_too_large() && (0..names.len()).all(|index| crate::model::property::can_be_named(&names, index))
     }
 
     /// Whether no hub would take it.
@@ -83,7 +82,7 @@ impl Message {
     /// Whether one of its properties can't have the name that it has.
     fn is_misnamed(self, number: u32) -> bool {
         let index = self.properties.with(|all| all.iter().position(|(found, ..)| *found == number));
-        index.is_some_and(|index| !can_be_named(&self.names(), index))
+        index.is_some_and(|index| !crate::model::property::can_be_named(&self.names(), index))
     }
 
     fn is_json(self) -> bool {
