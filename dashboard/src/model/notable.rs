@@ -49,6 +49,7 @@ fn fact(change: &Change, away_since: Option<Moment>, now: Moment) -> Option<Nota
             let (look, text) = match (since, device.status.as_str(), &device.hold) {
                 (Some(_), "disabled", Some(hold)) => (DeviceState::Disabled.look(), format!("Disabled by {}", hold.by)),
                 (Some(_), "disabled", None) => (DeviceState::Disabled.look(), "Disabled by its manifest".to_owned()),
+                (Some(_), "enabled", _) => (REGISTRY, "Enabled".to_owned()),
                 _ => (REGISTRY, "Identity written".to_owned()),
             };
             Some(Notable { time: since.unwrap_or(now), look, device_id: Some(device.device_id.clone()), text })
@@ -132,6 +133,15 @@ mod tests {
         assert_eq!((connect.text.as_str(), connect.look.glyph), ("Connected from 192.0.2.1 after 3 m 38 s away", "connected"));
         let text = text.replace(r#""connected","#, r#""disconnected","reason":"KeepAliveTimeout","#);
         assert_eq!(told(&text).unwrap().text, "Disconnected: keep-alive timeout");
+    }
+
+    #[test]
+    fn who_is_let_in_again_is_said() {
+        let text = r#"{"kind":"registry","operation":"written","deviceId":"d","device":{"deviceId":"d","status":"enabled","statusUpdatedTime":TIME}}"#;
+        let at = |time: &str| told(&text.replace("TIME", time)).unwrap().text;
+        assert_eq!(at(&format!("\"{}\"", NOW.plus(-100).iso())), "Enabled");
+        assert_eq!(at(&format!("\"{}\"", NOW.plus(-60_000).iso())), "Identity written");
+        assert_eq!(at("null"), "Identity written");
     }
 
     #[test]
