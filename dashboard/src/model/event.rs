@@ -262,7 +262,7 @@ impl Rows {
             said.push(format!("{} a second do not fit", number(passed)));
         }
         if self.behind > 0 {
-            said.push(format!("{} events before the end", exact(self.behind)));
+            said.push(format!("{} behind the newest", exact(self.behind)));
         }
         said.join(" · ")
     }
@@ -332,6 +332,6 @@ mod tests {
         let later = now.plus(1_000);
         assert_eq!((rows.matched(later), rows.shown(later), rows.note(later).as_str()), (0, 0, ""), "paused, or cut");
         rows.take(Told { unread: 7, behind: 12, ..Told::default() }, NOW.plus(60_000));
-        assert_eq!(rows.note(NOW.plus(60_000)), "7 a second not looked at: the filter had no time for them · 12 events before the end");
+        assert_eq!(rows.note(NOW.plus(60_000)), "7 a second not looked at: the filter had no time for them · 12 behind the newest");
     }
 }

@@ -61,17 +61,21 @@ pub fn SignIn() -> impl IntoView {
         Some(Ok(session)) => session.methods,
         _ => Vec::new(),
     };
+    let again = move || view! { <button class="btn" type="button" on:click=move |_| who.ask()>"Try again"</button> };
     let lost = move || {
         who.answer().and_then(Result::err).map(|failure| {
             view! {
                 <Notice look=ALERT text="This hub says nothing of signing in".to_owned() more=failure.text />
-                <button class="btn" type="button" on:click=move |_| who.ask()>"Try again"</button>
+                {again()}
             }
         })
     };
     let no_way = move || {
         let none = who.answer().is_some_and(|answer| answer.is_ok_and(|session| session.methods.is_empty()));
-        none.then(|| view! { <Notice look=ALERT text="Nobody can sign in to this hub now".to_owned() more="Its configuration names no way to. After it has begun, mooring-hub dev has a link for ten minutes.".to_owned() /> })
+        none.then(|| view! {
+            <Notice look=ALERT text="Nobody can sign in to this hub now".to_owned() more="Its configuration has no way to sign in. mooring-hub dev prints a link that is good for ten minutes after the start.".to_owned() />
+            {again()}
+        })
     };
     let host = window().location().hostname().unwrap_or_default();
     let rope = |(path, x, y, slack): (&'static str, &'static str, &'static str, bool)| {
