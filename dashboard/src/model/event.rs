@@ -147,6 +147,8 @@ pub fn filter(typed: &str, from: &str, partition: Option<u64>) -> Tail {
 /// How long the stretches are by which messages are counted.
 const STRETCH_MS: i64 = 5_000;
 
+const MINUTE_MS: i64 = 60_000;
+
 /// Stretches that are kept: a day.
 const STRETCHES_MAX: usize = 17_280;
 
@@ -170,6 +172,14 @@ impl Counts {
         }
         self.since = self.since.into_iter().chain(times).chain([now]).min();
         self.stretches.keep_last(STRETCHES_MAX);
+    }
+
+    /// How many were sent in the minute before the stretch that goes on.
+    #[must_use]
+    pub fn last_minute(&self, now: Moment) -> u64 {
+        let end = now.0.div_euclid(STRETCH_MS);
+        let minute = end - MINUTE_MS / STRETCH_MS..end;
+        self.stretches.iter().filter(|(stretch, _)| minute.contains(*stretch)).map(|(_, count)| count).sum()
     }
 
     /// From when on they are counted.
@@ -226,6 +236,12 @@ impl Rows {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// Whether what came before is still being read.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.behind > 0
     }
 
     /// The number of the newest.
@@ -300,6 +316,7 @@ mod tests {
         assert_eq!(counts.since(), Some(NOW.plus(-300_000)));
         let sums = |from: i64, most| counts.columns(NOW.plus(from), NOW, most).into_iter().map(|(_, count)| count).collect::<Vec<_>>();
         assert_eq!((sums(-900_000, 180), sums(-60_000, 12)), (vec![2, 1, 8], vec![1, 8]));
+        assert_eq!((counts.last_minute(NOW), counts.last_minute(NOW.plus(20_000)), counts.last_minute(NOW.plus(70_000))), (1, 9, 0));
         assert_eq!(sums(-86_400_000, 1).iter().sum::<u64>(), 11, "in however wide stretches");
     }
 

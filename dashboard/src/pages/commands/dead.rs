@@ -26,19 +26,29 @@ pub fn Dead(known: Known) -> impl IntoView {
     Effect::new(move |_| {
         rows.with(|rows| rows.iter().filter_map(|command| command.id.parse().ok()).for_each(|number| known.ask_way(number)));
     });
-    let aside = move || view! { <AllAgain known /><span class="panel__note">"latest first"</span> };
+    // Nothing moves under somebody who is about to press.
+    let reads = RwSignal::new(false);
+    let shown = RwSignal::new(Vec::new());
+    Effect::new(move |_| {
+        let rows = rows.get();
+        if !reads.get() {
+            shown.set(rows);
+        }
+    });
+    let aside = move || view! { <AllAgain known /><span class="panel__note wide-only">"latest first"</span> };
     view! {
         <Panel heading="Ended without effect".to_owned() class="col-8" aside>
-            {move || if rows.with(Vec::is_empty) {
+            {move || if shown.with(Vec::is_empty) {
                 view! { <Empty heading="None"><p>"Commands that expire, are rejected or are given up are here, to be sent once more."</p></Empty> }.into_any()
             } else {
                 view! {
-                    <div class="table table--dead" role="table" aria-label="Commands that ended without effect">
+                    <div class="table table--dead" role="table" aria-label="Commands that ended without effect" on:pointerenter=move |_| reads.set(true) on:pointerleave=move |_| reads.set(false)
+                        on:focusin=move |_| reads.set(true) on:focusout=move |_| reads.set(false)>
                         <div class="table__row table__row--head" role="row">
                             <span role="columnheader">"Command"</span><span role="columnheader">"Device"</span><span role="columnheader">"Why"</span>
                             <span role="columnheader">"When"</span><span role="columnheader">"What happened"</span><span role="columnheader"><span class="sr">"Action"</span></span>
                         </div>
-                        {rows.get().into_iter().map(|command| row(known, command)).collect_view()}
+                        {shown.get().into_iter().map(|command| row(known, command)).collect_view()}
                     </div>
                 }
                 .into_any()

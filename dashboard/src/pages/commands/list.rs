@@ -7,7 +7,7 @@ use super::{Known, of_known};
 use crate::browser::Place;
 use crate::model::book::{Book, Stage};
 use crate::model::change::Command;
-use crate::model::format::{duration, elapsed};
+use crate::model::format::duration;
 use crate::model::state::{command_look, command_word};
 use crate::model::words::sentence;
 use crate::parts::control::Chip;
@@ -125,7 +125,7 @@ fn Row(known: Known, number: u64, open: RwSignal<Option<u64>>) -> impl IntoView 
     let took = move || {
         command.with(|command| match (command.enqueued_time, command.ended_time) {
             (Some(begun), Some(ended)) => duration(begun.millis_until(ended)),
-            (Some(begun), None) => elapsed(begun.millis_until(now.get())),
+            (Some(begun), None) => duration(begun.millis_until(now.get())),
             _ => String::new(),
         })
     };
