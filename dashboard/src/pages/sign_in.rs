@@ -8,7 +8,7 @@ use crate::api::{Failure, Method, sign_in};
 use crate::app::Who;
 use crate::browser::take_fragment;
 use crate::model::state::{ALERT, command_look};
-use crate::model::words::sign_in_problem;
+use crate::model::words::{sentence, sign_in_problem};
 use crate::parts::control::Copy;
 use crate::parts::notice::Notice;
 use crate::routes::Query;
@@ -92,7 +92,7 @@ pub fn SignIn() -> impl IntoView {
                     <svg class="icon brand__mark" viewBox="0 0 24 24" aria-hidden="true"><use href="#mark"></use></svg><span class="brand__name">"Mooring"</span>
                 </div>
                 <div><h1 class="signin__title">"Sign in"</h1><p class="page__sub">"to "<code>{host}</code></p></div>
-                <div role="alert">{move || refused.get().map(|failure| view! { <Notice look=command_look("Rejected") text=failure.text /> })}</div>
+                <div role="alert">{move || refused.get().map(|failure| view! { <Notice look=command_look("Rejected") text=sentence(&failure.text) /> })}</div>
                 {move || lost()}{move || no_way()}
                 <For each=methods key=|method| method.method.clone() let(method)><Way method busy enter /></For>
                 <p class="field__hint">"Every sign-in and every change is in the audit, under your name."</p>
