@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
-
 use super::hub::FleetRow;
+use super::json::value::quoted;
 use super::time::Moment;
 
 /// The first line of the table.
@@ -33,11 +32,11 @@ pub fn csv(row: &FleetRow) -> String {
         row.queue.to_string(),
         owner.unwrap_or_default(),
     ];
-    fields.iter().map(|field| quoted(field)).collect::<Vec<_>>().join(",") + "\r\n"
+    fields.iter().map(|field| cell(field)).collect::<Vec<_>>().join(",") + "\r\n"
 }
 
 /// A field that a spreadsheet takes for text: ids may begin as formulas do.
-fn quoted(field: &str) -> String {
+fn cell(field: &str) -> String {
     let formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let text = if formula { format!("'{field}") } else { field.to_owned() };
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
@@ -49,13 +48,12 @@ pub fn manifest(row: &FleetRow, hub: &str) -> Option<String> {
     if row.managed_by.is_some() || row.authentication == "selfSigned" {
         return None;
     }
-    let text = |text: &str| Value::from(text).to_string();
     let name = object_name(&row.device_id);
     let mut manifest = format!("---\napiVersion: mooring.dev/v1alpha1\nkind: Device\nmetadata:\n  name: {}\nspec:\n", plain(&name));
     if name != row.device_id {
-        let _ = writeln!(manifest, "  deviceId: {}", text(&row.device_id));
+        let _ = writeln!(manifest, "  deviceId: {}", quoted(&row.device_id));
     }
-    let _ = writeln!(manifest, "  hubRef:\n    name: {}\n  adoption: Adopt", text(hub));
+    let _ = writeln!(manifest, "  hubRef:\n    name: {}\n  adoption: Adopt", quoted(hub));
     if row.authentication == "certificateAuthority" {
         manifest.push_str("  authentication:\n    x509CA: {}\n");
     }
@@ -69,7 +67,7 @@ pub fn manifest(row: &FleetRow, hub: &str) -> Option<String> {
 pub(super) fn plain(text: &str) -> String {
     let is_word = text.starts_with(|first: char| first.is_ascii_alphabetic());
     let means_something = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text);
-    if is_word && !means_something { text.to_owned() } else { Value::from(text).to_string() }
+    if is_word && !means_something { text.to_owned() } else { quoted(text) }
 }
 
 /// A name as Kubernetes has them (RFC 1123, a subdomain), which is the id where that is one. Otherwise one that looks like it, and has at its

@@ -1,7 +1,8 @@
 //! A list of any length in a window that shows few of it: which rows are drawn, where they are, and which pages of a keyset hold them.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
+
+use super::shelf::Shelf;
 
 /// Rows that are drawn beyond both edges, so that scrolling shows no gap.
 pub const OVERSCAN: usize = 10;
@@ -84,9 +85,9 @@ const PAGES_MAX: usize = 40;
 /// not been looked at, by how many rows are in front of it.
 #[derive(Clone, Debug)]
 pub struct Pages<T> {
-    rows: BTreeMap<usize, Vec<T>>,
+    rows: Shelf<usize, Vec<T>>,
     /// Behind what a page begins. Kept of all pages: keys are small.
-    keys: BTreeMap<usize, String>,
+    keys: Shelf<usize, String>,
     /// The order in which pages were looked at, the latest last.
     looked_at: Vec<usize>,
     total: usize,
@@ -105,7 +106,7 @@ pub struct Wanted {
 
 impl<T> Default for Pages<T> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), keys: BTreeMap::new(), looked_at: Vec::new(), total: 0 }
+        Self { rows: Shelf::default(), keys: Shelf::default(), looked_at: Vec::new(), total: 0 }
     }
 }
 
@@ -130,14 +131,14 @@ impl<T> Pages<T> {
     /// A page that has been fetched, to be fetched anew.
     #[must_use]
     pub fn again(&self, page: usize) -> Option<Wanted> {
-        self.rows.contains_key(&page).then(|| self.ask(page))
+        self.rows.get(&page).is_some().then(|| self.ask(page))
     }
 
     /// The first page that is missing of these rows.
     #[must_use]
     pub fn wanted(&self, rows: &Range<usize>) -> Option<Wanted> {
         let pages = rows.start / PAGE..=rows.end.saturating_sub(1).max(rows.start) / PAGE;
-        let missing = pages.into_iter().find(|page| !self.rows.contains_key(page) && page * PAGE < self.total.max(1))?;
+        let missing = pages.into_iter().find(|page| self.rows.get(page).is_none() && page * PAGE < self.total.max(1))?;
         Some(self.ask(missing))
     }
 
