@@ -187,16 +187,23 @@ fn at() -> (Route, Query) {
 }
 
 /// How wide an element is, for as long as whoever asks is there. Nothing is known before it is drawn.
-pub fn width_of(element: impl Fn() -> Option<web_sys::Element> + 'static) -> ReadSignal<f64> {
-    let (width, set_width) = signal(0.0);
+pub fn width_of(element: impl Fn() -> Option<web_sys::Element> + 'static) -> Memo<f64> {
+    let size = size_of(element);
+    Memo::new(move |_| size.get().0)
+}
+
+/// How wide and how tall.
+pub fn size_of(element: impl Fn() -> Option<web_sys::Element> + 'static) -> ReadSignal<(f64, f64)> {
+    let (size, set_size) = signal((0.0, 0.0));
     let observer = StoredValue::<Option<Watch>, LocalStorage>::new_local(None);
     Effect::new(move |_| {
         let Some(element) = element() else { return };
         let told = element.clone();
         let changed = Closure::<dyn Fn()>::new(move || {
-            let seen = told.get_bounding_client_rect().width();
-            if (seen - width.get_untracked()).abs() > 0.5 {
-                set_width.set(seen);
+            let seen = told.get_bounding_client_rect();
+            let (seen, known): ((f64, f64), (f64, f64)) = ((seen.width(), seen.height()), size.get_untracked());
+            if (seen.0 - known.0).abs() > 0.5 || (seen.1 - known.1).abs() > 0.5 {
+                set_size.set(seen);
             }
         });
         if let Ok(watch) = web_sys::ResizeObserver::new(changed.as_ref().unchecked_ref()) {
@@ -204,7 +211,7 @@ pub fn width_of(element: impl Fn() -> Option<web_sys::Element> + 'static) -> Rea
             observer.set_value(Some(Watch { watch, _changed: changed }));
         }
     });
-    width
+    size
 }
 
 /// Ends with its owner.

@@ -6,7 +6,7 @@ use leptos::html;
 use leptos::prelude::*;
 use wasm_bindgen::JsCast as _;
 
-use crate::browser::width_of;
+use crate::browser::size_of;
 use crate::model::format::px;
 use crate::model::virtual_table::Window;
 
@@ -43,11 +43,11 @@ pub fn VirtualRows(
     row: Callback<usize, AnyView>,
 ) -> impl IntoView {
     let view = NodeRef::<html::Div>::new();
-    let width = width_of(move || Some(view.get()?.unchecked_into()));
+    let size = size_of(move || Some(view.get()?.unchecked_into()));
     let scrolled = RwSignal::new(0.0);
     let matches = |query: &str| window().match_media(query).ok().flatten().is_some_and(|media| media.matches());
     let row_px = Memo::new(move |_| {
-        width.track();
+        size.track();
         if matches("(max-width: 47.99rem)") {
             PHONE_ROW_PX
         } else if matches("(pointer: coarse)") {
@@ -57,7 +57,7 @@ pub fn VirtualRows(
         }
     });
     let frame = Memo::new(move |_| {
-        width.track();
+        size.track();
         // The head stays above the rows that scroll below it.
         let head_of =
             |view: &web_sys::Element| view.query_selector(".table__row--head").ok().flatten().map_or(0, |head| head.client_height());

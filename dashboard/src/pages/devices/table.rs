@@ -4,8 +4,9 @@ use std::ops::Range;
 
 use leptos::prelude::*;
 
-use super::Fleet;
+use super::{Fleet, narrow};
 use crate::browser::Place;
+use crate::model::columns::{COLUMNS, Columns};
 use crate::model::device_filter::DeviceFilter;
 use crate::model::format::{NOTHING, count, number};
 use crate::model::hub::FleetRow;
@@ -21,19 +22,9 @@ use crate::parts::table::VirtualRows;
 use crate::parts::when::For as Since;
 use crate::routes::Route;
 
-/// The columns: as the style names them, by what they are sorted, in words, and whether they are numbers.
-const COLUMNS: [(&str, &str, &str, bool); 6] = [
-    ("id", "id", "Device", false),
-    ("state", "state", "State", false),
-    ("since", "since", "For", false),
-    ("why", "reason", "Last reason", false),
-    ("auth", "", "Auth", false),
-    ("queue", "queue", "Queue", true),
-];
-
 /// The table.
 #[component]
-pub fn Table(fleet: Fleet, filter: Memo<DeviceFilter>) -> impl IntoView {
+pub fn Table(fleet: Fleet, filter: Memo<DeviceFilter>, columns: Memo<Columns>) -> impl IntoView {
     let place: Place = expect_context();
     let rows = Memo::new(move |_| fleet.pages.with(Pages::total));
     let (seen, set_seen) = signal((0, 0));
@@ -59,11 +50,11 @@ pub fn Table(fleet: Fleet, filter: Memo<DeviceFilter>) -> impl IntoView {
         let id = fleet.pages.with(|pages| pages.row(index).map(|row| row.device_id.clone()));
         id.is_some_and(|id| fleet.chosen.with(|chosen| chosen.contains(&id)))
     });
-    let column = move |(name, by, word, numeric): (&'static str, &'static str, &'static str, bool)| {
+    let column = move |name: &'static str, by: &'static str, word: &'static str, numeric: bool| {
         let sorted = move || filter.with(|filter| (!by.is_empty() && filter.sort == by).then_some(filter.descending));
         let order = move || sorted().map(|descending| if descending { "descending" } else { "ascending" });
         let sign = move || sorted().map(|descending| view! { <Icon name=if descending { "down" } else { "up" } /> });
-        let press = move |_| place.filter(&filter.get_untracked().sorted(by).query());
+        let press = move |_| narrow(place, &filter.get_untracked().sorted(by));
         view! {
             <span role="columnheader" data-col=name class=if numeric { "num" } else { "" } aria-sort=move || order()>
                 {if by.is_empty() { word.into_any() } else { view! { <button class="table__sort" type="button" on:click=press>{word}{move || sign()}</button> }.into_any() }}
@@ -76,7 +67,8 @@ pub fn Table(fleet: Fleet, filter: Memo<DeviceFilter>) -> impl IntoView {
         view! {
             <div class="table__row table__row--head" role="row" aria-rowindex="1">
                 <span role="columnheader" data-col="sel"><input class="check" type="checkbox" aria-label="Select all that fit" prop:checked=move || fleet.chosen.with(Selection::is_all) prop:indeterminate=move || some() && !fleet.chosen.with(Selection::is_all) on:change=all /></span>
-                {COLUMNS.map(column)}
+                {column("id", "id", "Device", false)}
+                {COLUMNS.iter().map(|of| column(of.style, of.sort, of.word, of.numeric)).collect_view()}
             </div>
         }
     };
@@ -98,7 +90,7 @@ pub fn Table(fleet: Fleet, filter: Memo<DeviceFilter>) -> impl IntoView {
     };
     let of = move || format!("{}{}", if fleet.exact.get() { "" } else { "at least " }, count(rows.get() as u64, "device", "devices"));
     view! {
-        <div class="table table--devices table--fleet" role="group" aria-label="Devices"
+        <div class="table table--devices table--fleet" role="group" aria-label="Devices" data-hide=move || columns.get().hidden() aria-busy=move || fleet.old.get().to_string()
             on:pointerenter=move |_| pointed.set(true) on:pointerleave=move |_| pointed.set(false)>
             {move || nobody.get().then(empty)}
             <VirtualRows rows label="Device rows" looked_at seen=set_seen chosen open select selected head row />
@@ -136,6 +128,7 @@ fn cells(fleet: Fleet, row: FleetRow) -> AnyView {
         <span role="cell" data-col="since" class="dim">{if row.state_since.is_some() { view! { <Since since=row.state_since /> }.into_any() } else { NOTHING.into_any() }}</span>
         <span role="cell" data-col="why" class=if quiet { "table__clip dim" } else { "table__clip" }>{why}</span>
         <span role="cell" data-col="auth" class="dim">{authentication(&row.authentication).to_owned()}</span>
+        <span role="cell" data-col="seen" class="dim">{if row.last_seen.is_some() { view! { <Since since=row.last_seen ago=true /> }.into_any() } else { NOTHING.into_any() }}</span>
         <span role="cell" data-col="queue" class=if row.queue == 0 { "num dim" } else { "num" }>{number(row.queue)}</span>
     }
     .into_any()
