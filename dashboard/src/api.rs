@@ -6,6 +6,7 @@ use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, RequestInit, Response};
 
+use crate::browser::{hear_time, own_time};
 use crate::model::hub::ActionResults;
 use crate::model::json::value::Value;
 use crate::model::json::{FromJson, object, read};
@@ -142,8 +143,10 @@ async fn send(method: &str, path: &str, headers: &[(&str, String)], body: Option
     if let Some(body) = body {
         init.set_body(&js_sys::Uint8Array::from(body));
     }
+    let begun = own_time();
     let answer = JsFuture::from(window().fetch_with_str_and_init(&format!("/api/v1{path}"), &init)).await;
     let response: Response = answer.and_then(JsCast::dyn_into::<Response>).map_err(|_: JsValue| lost())?;
+    response.headers().get("date").ok().flatten().into_iter().for_each(|said| hear_time(begun, &said));
     if response.ok() {
         return Ok(response);
     }

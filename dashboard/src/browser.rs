@@ -1,17 +1,36 @@
 //! The browser, in small functions: its clock, its address bar, its memory, its clipboard.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use leptos::prelude::*;
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::closure::Closure;
 
-use crate::model::time::Moment;
+use crate::model::time::{Moment, ahead_ms};
 use crate::routes::{BASE, Query, Route};
 
-/// What time it is on this machine.
+thread_local! {
+    /// By how much the hub's clock is before this machine's.
+    static AHEAD_MS: Cell<i64> = const { Cell::new(0) };
+}
+
+/// What time it is for the hub, of which everything here tells.
 pub fn now() -> Moment {
+    own_time().plus(AHEAD_MS.get())
+}
+
+/// What time it is for this machine.
+pub fn own_time() -> Moment {
     Moment(js_sys::Date::now() as i64)
+}
+
+/// The hub has said what time it is (RFC 9110, 6.6.1), in an answer to what this machine asked when it was `begun`.
+pub fn hear_time(begun: Moment, said: &str) {
+    let said = js_sys::Date::parse(said);
+    if said.is_finite() {
+        AHEAD_MS.set(ahead_ms(AHEAD_MS.get(), begun, Moment(said as i64), own_time()));
+    }
 }
 
 /// Between 0 and 1.
