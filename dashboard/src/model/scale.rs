@@ -116,6 +116,12 @@ pub fn area(line: &str, from: f64, to: f64, ground: f64) -> String {
     if line.is_empty() { String::new() } else { format!("{line}L{} {ground}L{} {ground}Z", px(to), px(from), ground = px(ground)) }
 }
 
+/// Adds a bar that stands on nothing: from its corner at the top left, in pixels.
+pub fn bar(path: &mut String, (x, y): (f64, f64), (wide, tall): (f64, f64)) {
+    let (x, y, wide, tall) = (px(x), px(y), px(wide), px(tall));
+    *path += &format!("M{x} {y}h{wide}v{tall}h-{wide}z");
+}
+
 /// With fewer values than this nothing can be said of how they went.
 const SPARK_MIN: usize = 3;
 
@@ -175,6 +181,10 @@ mod tests {
     fn lines_are_drawn_from_left_to_right() {
         assert_eq!(path([(0.0, 1.0), (2.0, 3.25)]), "M0 1L2 3.3");
         assert_eq!(area("M0 1L2 3.3", 0.0, 2.0, 10.0), "M0 1L2 3.3L2 10L0 10Z");
+        let mut bars = String::new();
+        bar(&mut bars, (1.0, 2.0), (3.0, 4.5));
+        bar(&mut bars, (5.0, 2.0), (1.0, 4.5));
+        assert_eq!(bars, "M1 2h3v4.5h-3zM5 2h1v4.5h-1z");
         assert_eq!(area("", 0.0, 2.0, 10.0), "");
         assert_eq!(spark(&[0.0, 5.0, 10.0], 100.0, 32.0, true), "M0 30L50 16.5L100 3");
         assert_eq!(spark(&[5.0, 5.0, 5.0], 100.0, 32.0, false), "M0 30L50 30L100 30");
