@@ -133,14 +133,19 @@ pub struct Place {
     pub route: RwSignal<Route>,
     /// With which filters.
     pub query: RwSignal<Query>,
+    /// How far its list is scrolled: the way back leads to where somebody was.
+    pub scrolled: StoredValue<f64>,
 }
 
 impl Place {
     /// Where the address bar says, followed from now on: back, forward, and links to pages of ours.
     pub fn follow() -> Self {
         let (route, query) = at();
-        let place = Self { route: RwSignal::new(route), query: RwSignal::new(query) };
-        window_event_listener(leptos::ev::popstate, move |_| place.look());
+        let place = Self { route: RwSignal::new(route), query: RwSignal::new(query), scrolled: StoredValue::new(0.0) };
+        window_event_listener(leptos::ev::popstate, move |event| {
+            place.scrolled.set_value(event.state().as_f64().unwrap_or_default());
+            place.look();
+        });
         window_event_listener(leptos::ev::click, move |event| {
             if event.default_prevented()
                 || event.button() != 0
@@ -171,6 +176,8 @@ impl Place {
     /// To another page, at its top.
     pub fn go(self, address: &str) {
         if let Ok(history) = window().history() {
+            let _ = history.replace_state(&self.scrolled.get_value().into(), "");
+            self.scrolled.set_value(0.0);
             let _ = history.push_state_with_url(&wasm_bindgen::JsValue::NULL, "", Some(address));
         }
         self.look();

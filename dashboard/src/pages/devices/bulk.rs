@@ -142,6 +142,8 @@ fn Ask(
     let (reason, typed) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
     let devices = count(number, "device", "devices");
     let all = fleet.chosen.with_untracked(Selection::is_all);
+    // As many as fitted when the number was shown: the list behind the dialog goes on.
+    let total = fleet.pages.with_untracked(Pages::total) as u64;
     // A number that is not the whole one can't be agreed to.
     let counted = !all || fleet.exact.get_untracked();
     let matches = Memo::new(move |_| {
@@ -154,7 +156,7 @@ fn Ask(
         outcome.set(Some(Outcome::of(number)));
         let mut work = Work { action: deed.action, reason: reason.get_untracked(), sum: Outcome::of(number), shown: outcome };
         let chosen = fleet.chosen.get_untracked();
-        let (filter, total) = (filter.get_untracked(), fleet.pages.with_untracked(Pages::total) as u64);
+        let filter = filter.get_untracked();
         spawn_local(async move {
             let broken = work.carry_out(&chosen, &filter, total).await.err();
             (work.sum.broken, work.sum.over) = (broken, true);

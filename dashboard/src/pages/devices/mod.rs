@@ -13,7 +13,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use crate::api::{Failure, get};
-use crate::browser::{Place, now};
+use crate::browser::{Place, now, own_time};
 use crate::model::change::Change;
 use crate::model::columns::Columns;
 use crate::model::device_filter::DeviceFilter;
@@ -53,6 +53,8 @@ struct Fleet {
     asking: RwSignal<bool>,
     /// When they were last asked for, and whether something was heard of one of them since.
     asked: StoredValue<Moment>,
+    /// Which page of them that was.
+    turn: StoredValue<usize>,
     heard: StoredValue<bool>,
     failure: RwSignal<Option<Failure>>,
     /// Whether rows stay where they are: somebody points at one.
@@ -76,6 +78,7 @@ pub fn Devices() -> impl IntoView {
         old: RwSignal::new(false),
         asking: RwSignal::new(false),
         asked: StoredValue::new(Moment(0)),
+        turn: StoredValue::new(0),
         heard: StoredValue::new(false),
         failure: RwSignal::new(None),
         still: RwSignal::new(false),
@@ -157,11 +160,22 @@ impl Fleet {
         self.pages.with_untracked(|pages| pages.any(&wanted, is_about))
     }
 
-    /// Asks once more for the page in view, when it is time: values change in place.
+    /// In the order that they have by now, although somebody is there: they want it.
+    fn sort_again(self, filter: Memo<DeviceFilter>) {
+        if let Some(again) = self.again() {
+            self.ask(filter, again, true);
+        }
+    }
+
+    fn again(self) -> Option<Wanted> {
+        let wanted = self.wanted.get_untracked();
+        self.pages.with_untracked(|pages| pages.again(&wanted, self.turn.get_value()))
+    }
+
+    /// Asks once more for a page in view, when it is time: values change in place.
     fn refresh(self, filter: Memo<DeviceFilter>) {
-        let page = self.wanted.get_untracked().start / PAGE;
         let hidden = document().hidden();
-        let age = self.asked.get_value().millis_until(now());
+        let age = self.asked.get_value().millis_until(own_time());
         if hidden
             || age < if self.heard.get_value() { SOON_MS } else { FRESH_MS }
             || self.asking.get_untracked()
@@ -169,7 +183,7 @@ impl Fleet {
         {
             return;
         }
-        match self.pages.with_untracked(|pages| pages.again(page)).filter(|_| !self.old.get_untracked()) {
+        match self.again().filter(|_| !self.old.get_untracked()) {
             Some(again) => self.ask(filter, again, false),
             // It could not be had, or has been let go of.
             None => self.fill(filter),
@@ -179,7 +193,8 @@ impl Fleet {
     fn ask(self, filter: Memo<DeviceFilter>, wanted: Wanted, more: bool) {
         let Wanted { page, after, skip } = wanted;
         self.asking.set(true);
-        self.asked.set_value(now());
+        self.asked.set_value(own_time());
+        self.turn.set_value(page);
         self.heard.set_value(false);
         let question = self.question.get_untracked();
         let query = filter.get_untracked().question(now()).with("limit", PAGE.to_string()).with("after", after.unwrap_or_default());
