@@ -125,17 +125,24 @@ pub fn bar(path: &mut String, (x, y): (f64, f64), (wide, tall): (f64, f64)) {
 /// With fewer values than this nothing can be said of how they went.
 const SPARK_MIN: usize = 3;
 
-/// A line of values, evenly spaced over a width and within a height. With `ground` it begins at zero. Nothing while there are too few.
+/// A line of values, evenly spaced over a width and within a height. With `ground` it begins at zero. What is no number is not known, and no part of
+/// it. Nothing while there are too few.
 #[must_use]
 pub fn spark(values: &[f64], width: f64, height: f64, ground: bool) -> String {
     let (least, most) = values.iter().fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(*value), most.max(*value)));
     let low = if ground { 0.0 } else { least };
     let span = if most > low { most - low } else { 1.0 };
     let last = values.len().saturating_sub(1).max(1) as f64;
-    let values = if values.len() < SPARK_MIN { &[] } else { values };
-    path(
-        values.iter().enumerate().map(|(index, value)| (index as f64 / last * width, height - 2.0 - (value - low) / span * (height - 5.0))),
-    )
+    let known = values.iter().enumerate().filter(|(_, value)| !value.is_nan());
+    let known = known.map(|(index, value)| (index as f64 / last * width, height - 2.0 - (value - low) / span * (height - 5.0)));
+    if known.clone().count() < SPARK_MIN { String::new() } else { path(known) }
+}
+
+/// Where such a line begins.
+#[must_use]
+pub fn spark_from(values: &[f64], width: f64) -> f64 {
+    let last = values.len().saturating_sub(1).max(1) as f64;
+    values.iter().position(|value| !value.is_nan()).map_or(0.0, |first| first as f64 / last * width)
 }
 
 /// Where a time since the beginning is on the waterfall's axis: logarithmic from 1 ms to 1 h, so that 5 ms and 10 min read on one.
@@ -188,6 +195,8 @@ mod tests {
         assert_eq!(area("", 0.0, 2.0, 10.0), "");
         assert_eq!(spark(&[0.0, 5.0, 10.0], 100.0, 32.0, true), "M0 30L50 16.5L100 3");
         assert_eq!(spark(&[5.0, 5.0, 5.0], 100.0, 32.0, false), "M0 30L50 30L100 30");
+        let late = [f64::NAN, 0.0, 10.0, 5.0, 0.0];
+        assert_eq!((spark(&late, 100.0, 32.0, true).as_str(), spark_from(&late, 100.0)), ("M25 30L50 3L75 16.5L100 30", 25.0));
         assert_eq!((spark(&[], 100.0, 32.0, false), spark(&[1.0, 0.0], 100.0, 32.0, true)), (String::new(), String::new()));
     }
 

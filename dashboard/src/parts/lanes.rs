@@ -16,6 +16,9 @@ const LANE: f64 = 44.0;
 const AXIS: f64 = 22.0;
 const RIGHT: f64 = 12.0;
 
+/// A connection that is drawn narrower than this is not told from its neighbours.
+const BRIEF: f64 = 3.0;
+
 /// As wide as a mark and what is around it.
 const MARK: f64 = 24.0;
 
@@ -99,12 +102,12 @@ pub fn Lanes(
         let end = x(until);
         Some(view! {
             <rect class="chart__blank" x=px(left()) y="0" width=px((end - left()).max(0.0)) height=px(height - AXIS)></rect>
-            <text class="chart__text" x=px(end - 6.0) y=px(middle(0) + 4.0) text-anchor="end">{(end - left() > 70.0).then_some("not loaded")}</text>
+            <text class="chart__text chart__halo" x=px(end - 6.0) y=px(middle(0) + 4.0) text-anchor="end">{(end - left() > 70.0).then_some("not loaded")}</text>
         })
     };
     let connected = move || {
         let (from, to) = (from.get(), to.get());
-        let (mut there, mut away) = (String::new(), String::new());
+        let (mut there, mut brief, mut away) = (String::new(), String::new(), String::new());
         let seen = |begin: Moment, end: Option<Moment>| begin < to && end.is_none_or(|end| end > from);
         let stretch = |path: &mut String, begin: Moment, end: Moment, least: f64| {
             let (begin, end) = (x(begin), x(end));
@@ -113,7 +116,10 @@ pub fn Lanes(
         spans.with(|spans| {
             for (index, span) in spans.iter().enumerate() {
                 if seen(span.from, span.until) {
-                    stretch(&mut there, span.from, span.until.unwrap_or(to), 1.5);
+                    let until = span.until.unwrap_or(to);
+                    // One that is too short to be seen as itself would hide the gaps beside it: it is seen as one that comes and goes.
+                    let there = if span.until.is_some() && x(until) - x(span.from) < BRIEF { &mut brief } else { &mut there };
+                    stretch(there, span.from, until, 1.5);
                 }
                 let next = spans.get(index + 1).map(|next| next.from);
                 if let Some(since) = span.until.filter(|since| seen(*since, next) && next.is_none_or(|next| next > *since)) {
@@ -122,7 +128,7 @@ pub fn Lanes(
                 }
             }
         });
-        view! { <path class="chart__bar" data-tone="ok" d=there></path><path class="chart__away" data-tone="bad" d=away></path> }
+        view! { <path class="chart__bar" data-tone="ok" d=there></path><path class="chart__bar" data-tone="warn" d=brief></path><path class="chart__away" data-tone="bad" d=away></path> }
     };
     let sent = move || {
         let (from, to) = (from.get(), to.get());
@@ -136,7 +142,7 @@ pub fn Lanes(
             bar(&mut path, (x(at), ground - tall), (each, tall));
         }
         let since = counts.with(Counts::since).filter(|since| *since > from).map(|since| {
-            view! { <text class="chart__text" x=px(x(since) - 6.0) y=px(middle(MESSAGES) + 4.0) text-anchor="end">{(x(since) - left() > 130.0).then_some("not counted before")}</text> }
+            view! { <text class="chart__text chart__halo" x=px(x(since) - 6.0) y=px(middle(MESSAGES) + 4.0) text-anchor="end">{(x(since) - left() > 130.0).then_some("not counted before")}</text> }
         });
         Some(view! { <path class="chart__bar" data-tone="flow" d=path></path>{since} })
     };
