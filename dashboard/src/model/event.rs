@@ -1,13 +1,12 @@
 //! What devices send, as the live tail has it: its rows, its filter, and what it says of what it does not show.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::format::{exact, number};
 use super::json::object;
+use super::json::value::Value;
 use super::payload::{from_base64, harmless, text};
 use super::shelf::Shelf;
 use super::time::Moment;
@@ -60,11 +59,11 @@ pub struct Event {
     /// Who sent it.
     pub device_id: String,
     /// What the protocol knows of.
-    pub system_properties: BTreeMap<String, Value>,
+    pub system_properties: Shelf<String, Value>,
     /// The hub's stamps.
-    pub annotations: BTreeMap<String, Value>,
+    pub annotations: Shelf<String, Value>,
     /// The device's own; nothing for those who may not read them.
-    pub properties: BTreeMap<String, Value>,
+    pub properties: Shelf<String, Value>,
     /// The payload; nothing for those who may not read it.
     pub body_base64: Option<String>,
 }
@@ -110,7 +109,7 @@ impl Event {
     /// What there is to say of it beside its payload: names and values.
     #[must_use]
     pub fn facts(&self) -> Vec<(String, String)> {
-        let of = |prefix: &str, values: &BTreeMap<String, Value>| {
+        let of = |prefix: &str, values: &Shelf<String, Value>| {
             values.iter().map(|(name, value)| (harmless(&format!("{prefix}{name}")), harmless(&plain(value)))).collect::<Vec<_>>()
         };
         [of("", &self.system_properties), of("property ", &self.properties), of("", &self.annotations)].concat()
@@ -120,8 +119,8 @@ impl Event {
 /// A value as the API writes them: of types that JSON does not have, `{"int":5}`.
 fn plain(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
-        Value::Object(object) if object.len() == 1 => object.values().next().map(plain).unwrap_or_default(),
+        Value::Text(text) => text.clone(),
+        Value::Object(members) if members.len() == 1 => members.iter().map(|(_, value)| plain(value)).collect(),
         other => other.to_string(),
     }
 }

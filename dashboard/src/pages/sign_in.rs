@@ -2,11 +2,11 @@
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-use serde_json::{Value, json};
 
 use crate::api::{Failure, Method, sign_in};
 use crate::app::Who;
 use crate::browser::take_fragment;
+use crate::model::json::value::Value;
 use crate::model::state::{ALERT, command_look};
 use crate::model::words::{sentence, sign_in_problem};
 use crate::parts::control::Copy;
@@ -54,7 +54,7 @@ pub fn SignIn() -> impl IntoView {
     });
     let fragment = take_fragment().unwrap_or_default();
     if let Some(code) = fragment.strip_prefix(LINK) {
-        enter.run(json!({ "method": "link", "code": code }));
+        enter.run(Value::object(vec![("method", "link".into()), ("code", code.into())]));
     } else if let Some(problem) = fragment.strip_prefix(PROBLEM) {
         refused.set(Some(Failure { status: 403, text: sign_in_problem(problem).to_owned() }));
     }
@@ -122,7 +122,8 @@ fn Way(
         ("password", _) => {
             let send = move |event: leptos::ev::SubmitEvent| {
                 event.prevent_default();
-                enter.run(json!({ "method": "password", "name": name.get_untracked(), "password": secret.get_untracked() }));
+                let (name, password) = (name.get_untracked().into(), secret.get_untracked().into());
+                enter.run(Value::object(vec![("method", "password".into()), ("name", name), ("password", password)]));
             };
             view! {
                 <form class="form" on:submit=send>
@@ -136,7 +137,7 @@ fn Way(
         ("kubernetes", command) => {
             let send = move |event: leptos::ev::SubmitEvent| {
                 event.prevent_default();
-                enter.run(json!({ "method": "kubernetes", "token": secret.get_untracked().trim() }));
+                enter.run(Value::object(vec![("method", "kubernetes".into()), ("token", secret.get_untracked().trim().into())]));
             };
             let command = command.map(|command| {
                 view! { <div class="secret"><span class="secret__text" title=command.clone()>{command.clone()}</span><Copy text=command label="Copy the command" /></div> }
