@@ -10,9 +10,8 @@ use crate::browser::Place;
 use crate::model::change::{Change, Command as Found};
 use crate::model::format::{bytes, count};
 use crate::model::payload::harmless;
-use crate::model::state::{ALERT, DeviceState, command_look, command_word};
+use crate::model::state::{ALERT, DeviceState, command_badge, command_look};
 use crate::model::turn::Turns;
-use crate::model::words::sentence;
 use crate::parts::id::DeviceLink;
 use crate::parts::notice::{Empty, Notice, Skeleton};
 use crate::parts::panel::{Fact, Panel};
@@ -86,7 +85,7 @@ pub fn Command(
     let title = move || found.with(|found| found.as_ref().map(Found::name)).unwrap_or_else(|| format!("Command {id}"));
     let state = move || {
         let state = found.with(|found| found.as_ref().map(|command| command.state.clone()))?;
-        Some(view! { <Badge look=command_look(&state) word=sentence(command_word(&state)) /> })
+        Some(view! { <Badge look=command_look(&state) word=command_badge(&state) /> })
     };
     view! {
         <div class="page__head">

@@ -11,7 +11,7 @@ use crate::model::timeline::{Entry, Kind, Story};
 use crate::parts::brush::Brush;
 use crate::parts::control::{Chip, Copy, Seg};
 use crate::parts::lanes::Lanes;
-use crate::parts::notice::{Empty, Skeleton};
+use crate::parts::notice::{Empty, Nothing};
 use crate::parts::panel::Panel;
 use crate::parts::sign::Glyph;
 use crate::parts::timeline::{Row, Timeline};
@@ -125,12 +125,9 @@ pub fn Timelines(
             <span class="push">{if is_full.get() { "This page has no room for what is older" } else { "Connections are kept for 7 d" }}</span>
         }
     };
-    let empty = move || match (known.recalled.get(), known.failure.with(Option::is_some)) {
-        (true, _) => {
-            view! { <Empty heading="Nothing is known"><p>"What happens to this device is here within a second."</p></Empty> }.into_any()
-        }
-        (false, true) => ().into_any(),
-        (false, false) => view! { <div class="panel__body"><Skeleton /></div> }.into_any(),
+    let is_failed = Signal::derive(move || known.failure.with(Option::is_some));
+    let empty = move || {
+        view! { <Nothing known=known.recalled failed=is_failed><Empty heading="Nothing is known"><p>"What happens to this device is here within a second."</p></Empty></Nothing> }
     };
     view! {
         <Panel heading="Timeline".to_owned() aside foot=ViewFn::from(foot)>

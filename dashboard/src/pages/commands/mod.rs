@@ -30,6 +30,11 @@ const DAY_MS: i64 = 86_400_000;
 struct Known {
     book: RwSignal<Book>,
     failure: RwSignal<Option<Failure>>,
+    /// Whether the list of the stage is here.
+    told: RwSignal<bool>,
+    /// Whether those that ended without effect are, or can't be had.
+    dead_told: RwSignal<bool>,
+    dead_failed: RwSignal<bool>,
     /// Behind what the list of a stage goes on.
     older: RwSignal<Option<String>>,
     /// Counts the lists: what comes late of another one is thrown away.
@@ -47,6 +52,9 @@ pub fn Commands() -> impl IntoView {
     let known = Known {
         book: RwSignal::new(Book::default()),
         failure: RwSignal::new(None),
+        told: RwSignal::new(false),
+        dead_told: RwSignal::new(false),
+        dead_failed: RwSignal::new(false),
         older: RwSignal::new(None),
         list: StoredValue::new(0),
         sending: RwSignal::new(Vec::new()),
@@ -85,6 +93,7 @@ impl Known {
     fn ask(self, stage: Option<Stage>, before: Option<String>) {
         if before.is_none() {
             self.list.update_value(|list| *list += 1);
+            self.told.set(false);
             self.book.update(|book| book.open(stage));
         }
         let list = self.list.get_value();
@@ -102,6 +111,7 @@ impl Known {
                     self.failure.set(None);
                     self.older.set(page.next);
                     self.book.update(|book| book.told(page.commands));
+                    self.told.set(true);
                 }
                 Err(failure) => self.failure.set(Some(failure)),
             }
@@ -110,8 +120,11 @@ impl Known {
 
     fn ask_dead(self) {
         spawn_local(async move {
-            if let Ok(page) = get::<Page>("/commands?state=DeadLettered&limit=200").await {
+            let answer = get::<Page>("/commands?state=DeadLettered&limit=200").await;
+            let _ = self.dead_failed.try_set(answer.is_err());
+            if let Ok(page) = answer {
                 let _ = self.book.try_update(|book| page.commands.into_iter().for_each(|command| book.learn(command, None)));
+                let _ = self.dead_told.try_set(true);
             }
         });
     }
