@@ -2,11 +2,13 @@
 //! session's token, which no other site can know.
 
 use leptos::prelude::*;
-use serde_json::Value;
 use wasm_bindgen::{JsCast, JsValue};
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{Headers, RequestInit, Response};
 
+use crate::browser::{hear_time, own_time};
+use crate::model::hub::ActionResults;
+use crate::model::json::value::Value;
 use crate::model::json::{FromJson, object, read};
 use crate::model::payload::harmless;
 
@@ -70,8 +72,7 @@ object!(ErrorDocument { message: "Message" });
 
 /// What there is at this address, below `/api/v1`.
 pub async fn get<T: FromJson>(path: &str) -> Result<T, Failure> {
-    let text = text_of(&send("GET", path, &[], None).await?).await?;
-    read(&text).map_err(|error| Failure { status: 200, text: format!("The hub's answer can't be read: {error}") })
+    understood(&text_of(&send("GET", path, &[], None).await?).await?)
 }
 
 /// Bytes, whatever they are.
@@ -86,8 +87,17 @@ pub async fn post<T: FromJson>(path: &str, headers: &[(&str, String)], body: &[u
     let token = session_token();
     let mut all: Vec<(&str, String)> = headers.to_vec();
     all.extend(token.map(|token| (TOKEN_HEADER, token)));
-    let text = text_of(&send("POST", path, &all, Some(body)).await?).await?;
-    read(&text).map_err(|error| Failure { status: 200, text: format!("The hub's answer can't be read: {error}") })
+    understood(&text_of(&send("POST", path, &all, Some(body)).await?).await?)
+}
+
+/// Changes something, with what is said in JSON.
+async fn post_json<T: FromJson>(path: &str, body: &Value) -> Result<T, Failure> {
+    post(path, &[("content-type", "application/json".to_owned())], body.to_string().as_bytes()).await
+}
+
+/// Does something to devices.
+pub async fn act(action: &Value) -> Result<ActionResults, Failure> {
+    post_json("/devices/actions", action).await
 }
 
 thread_local! {
@@ -101,8 +111,7 @@ pub async fn session() -> Result<Session, Failure> {
 
 /// Signs somebody in, with what they bring.
 pub async fn sign_in(credentials: &Value) -> Result<Session, Failure> {
-    let json = [("content-type", "application/json".to_owned())];
-    Ok(remembered(post("/session", &json, credentials.to_string().as_bytes()).await?))
+    Ok(remembered(post_json("/session", credentials).await?))
 }
 
 /// Signs whoever it is out.
@@ -134,8 +143,10 @@ async fn send(method: &str, path: &str, headers: &[(&str, String)], body: Option
     if let Some(body) = body {
         init.set_body(&js_sys::Uint8Array::from(body));
     }
+    let begun = own_time();
     let answer = JsFuture::from(window().fetch_with_str_and_init(&format!("/api/v1{path}"), &init)).await;
     let response: Response = answer.and_then(JsCast::dyn_into::<Response>).map_err(|_: JsValue| lost())?;
+    response.headers().get("date").ok().flatten().into_iter().for_each(|said| hear_time(begun, &said));
     if response.ok() {
         return Ok(response);
     }
@@ -144,6 +155,10 @@ async fn send(method: &str, path: &str, headers: &[(&str, String)], body: Option
     let said = said.split_once(';').map_or(said.as_str(), |(_, text)| text).to_owned();
     let text = if said.is_empty() { format!("The hub answered {}.", response.status()) } else { harmless(&said) };
     Err(Failure { status: response.status(), text })
+}
+
+fn understood<T: FromJson>(text: &str) -> Result<T, Failure> {
+    read(text).map_err(|error| Failure { status: 200, text: format!("The hub's answer can't be read: {error}") })
 }
 
 async fn text_of(response: &Response) -> Result<String, Failure> {

@@ -1,13 +1,11 @@
 //! The page as a whole: what surrounds every page of it, and which of them is shown.
 
-use std::time::Duration;
-
 use leptos::mount::mount_to_body;
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use crate::api::{Failure, Session, session};
-use crate::browser::{Place, now};
+use crate::browser::Place;
 use crate::model::payload::harmless;
 use crate::pages;
 use crate::parts::notice::Empty;
@@ -33,9 +31,7 @@ pub fn run() {
 
 #[component]
 fn App() -> impl IntoView {
-    let clock = Clock(RwSignal::new(now()));
-    set_interval(move || clock.0.set(now()), Duration::from_secs(1));
-    provide_context(clock);
+    provide_context(Clock::begin());
     provide_context(Toasts::new());
     provide_context(Place::follow());
     let who = RwSignal::new(None::<Result<Session, Failure>>);

@@ -1,17 +1,36 @@
 //! The browser, in small functions: its clock, its address bar, its memory, its clipboard.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use leptos::prelude::*;
 use wasm_bindgen::JsCast as _;
 use wasm_bindgen::closure::Closure;
 
-use crate::model::time::Moment;
+use crate::model::time::{Moment, ahead_ms};
 use crate::routes::{BASE, Query, Route};
 
-/// What time it is on this machine.
+thread_local! {
+    /// By how much the hub's clock is before this machine's.
+    static AHEAD_MS: Cell<i64> = const { Cell::new(0) };
+}
+
+/// What time it is for the hub, of which everything here tells.
 pub fn now() -> Moment {
+    own_time().plus(AHEAD_MS.get())
+}
+
+/// What time it is for this machine.
+pub fn own_time() -> Moment {
     Moment(js_sys::Date::now() as i64)
+}
+
+/// The hub has said what time it is (RFC 9110, 6.6.1), in an answer to what this machine asked when it was `begun`.
+pub fn hear_time(begun: Moment, said: &str) {
+    let said = js_sys::Date::parse(said);
+    if said.is_finite() {
+        AHEAD_MS.set(ahead_ms(AHEAD_MS.get(), begun, Moment(said as i64), own_time()));
+    }
 }
 
 /// Between 0 and 1.
@@ -114,14 +133,19 @@ pub struct Place {
     pub route: RwSignal<Route>,
     /// With which filters.
     pub query: RwSignal<Query>,
+    /// How far its list is scrolled: the way back leads to where somebody was.
+    pub scrolled: StoredValue<f64>,
 }
 
 impl Place {
     /// Where the address bar says, followed from now on: back, forward, and links to pages of ours.
     pub fn follow() -> Self {
         let (route, query) = at();
-        let place = Self { route: RwSignal::new(route), query: RwSignal::new(query) };
-        window_event_listener(leptos::ev::popstate, move |_| place.look());
+        let place = Self { route: RwSignal::new(route), query: RwSignal::new(query), scrolled: StoredValue::new(0.0) };
+        window_event_listener(leptos::ev::popstate, move |event| {
+            place.scrolled.set_value(event.state().as_f64().unwrap_or_default());
+            place.look();
+        });
         window_event_listener(leptos::ev::click, move |event| {
             if event.default_prevented()
                 || event.button() != 0
@@ -152,6 +176,8 @@ impl Place {
     /// To another page, at its top.
     pub fn go(self, address: &str) {
         if let Ok(history) = window().history() {
+            let _ = history.replace_state(&self.scrolled.get_value().into(), "");
+            self.scrolled.set_value(0.0);
             let _ = history.push_state_with_url(&wasm_bindgen::JsValue::NULL, "", Some(address));
         }
         self.look();
@@ -187,16 +213,23 @@ fn at() -> (Route, Query) {
 }
 
 /// How wide an element is, for as long as whoever asks is there. Nothing is known before it is drawn.
-pub fn width_of(element: impl Fn() -> Option<web_sys::Element> + 'static) -> ReadSignal<f64> {
-    let (width, set_width) = signal(0.0);
+pub fn width_of(element: impl Fn() -> Option<web_sys::Element> + 'static) -> Memo<f64> {
+    let size = size_of(element);
+    Memo::new(move |_| size.get().0)
+}
+
+/// How wide and how tall.
+pub fn size_of(element: impl Fn() -> Option<web_sys::Element> + 'static) -> ReadSignal<(f64, f64)> {
+    let (size, set_size) = signal((0.0, 0.0));
     let observer = StoredValue::<Option<Watch>, LocalStorage>::new_local(None);
     Effect::new(move |_| {
         let Some(element) = element() else { return };
         let told = element.clone();
         let changed = Closure::<dyn Fn()>::new(move || {
-            let seen = told.get_bounding_client_rect().width();
-            if (seen - width.get_untracked()).abs() > 0.5 {
-                set_width.set(seen);
+            let seen = told.get_bounding_client_rect();
+            let (seen, known): ((f64, f64), (f64, f64)) = ((seen.width(), seen.height()), size.get_untracked());
+            if (seen.0 - known.0).abs() > 0.5 || (seen.1 - known.1).abs() > 0.5 {
+                set_size.set(seen);
             }
         });
         if let Ok(watch) = web_sys::ResizeObserver::new(changed.as_ref().unchecked_ref()) {
@@ -204,7 +237,7 @@ pub fn width_of(element: impl Fn() -> Option<web_sys::Element> + 'static) -> Rea
             observer.set_value(Some(Watch { watch, _changed: changed }));
         }
     });
-    width
+    size
 }
 
 /// Ends with its owner.

@@ -235,7 +235,12 @@ fn Theme() -> impl IntoView {
         }
         theme.set(next.map(str::to_owned));
     };
-    let icon = Signal::derive(move || if theme.get().as_deref() == Some("dark") { "moon" } else { "sun" });
+    // The sign is of what is seen.
+    let icon = Signal::derive(move || match theme.get().as_deref() {
+        Some("dark") => "moon",
+        None if window().match_media("(prefers-color-scheme: dark)").ok().flatten().is_some_and(|media| media.matches()) => "moon",
+        _ => "sun",
+    });
     view! {
         <button
             class="btn btn--quiet btn--icon" type="button" title=move || format!("Theme: {}", word())

@@ -49,8 +49,9 @@ const AGAIN: Duration = Duration::from_secs(10);
 
 /// Why the hub has ended a subscription.
 #[derive(Default)]
-struct Problem {
-    message: String,
+pub struct Problem {
+    /// In the hub's words.
+    pub message: String,
 }
 
 object!(Problem { message: "message" });

@@ -1,6 +1,6 @@
 //! What this page asks the live link for (docs/live.md): each a subscription with a number, made once more on every new socket.
 
-use serde_json::{Map, Value};
+use crate::model::json::value::Value;
 
 /// A subscription.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,33 +43,30 @@ impl Ask {
     /// As the hub is asked, to go on behind a position if there is one.
     #[must_use]
     pub fn request(&self, id: u32, position: Option<&str>) -> String {
-        let mut request = Map::new();
-        let mut say = |name: &str, value: Value| _ = request.insert(name.to_owned(), value);
-        let text = |text: &str| (!text.is_empty()).then(|| Value::from(text));
-        say("id", id.into());
+        let mut request = vec![("id", Value::from(u64::from(id)))];
+        let subscribe = |kind: &str| ("subscribe", kind.into());
         match self {
             Self::Changes { kinds, device, snapshot } => {
-                say("subscribe", "changes".into());
-                say("kinds", (*kinds).into());
-                device.iter().for_each(|device| say("device", device.as_str().into()));
-                position.into_iter().for_each(|position| say("from", position.into()));
+                request.extend([subscribe("changes"), ("kinds", (*kinds).into())]);
+                request.extend(device.iter().map(|device| ("device", device.as_str().into())));
+                request.extend(position.map(|position| ("from", position.into())));
                 // Who wants to know how things stand is told if the position is too old: that is what saying nothing means.
                 if !snapshot || position.is_none() {
-                    say("snapshot", (*snapshot).into());
+                    request.push(("snapshot", (*snapshot).into()));
                 }
             }
-            Self::Rates => say("subscribe", "rates".into()),
-            Self::Fleet => say("subscribe", "fleet".into()),
-            Self::Groups => say("subscribe", "groups".into()),
+            Self::Rates => request.push(subscribe("rates")),
+            Self::Fleet => request.push(subscribe("fleet")),
+            Self::Groups => request.push(subscribe("groups")),
             Self::Events(tail) => {
-                say("subscribe", "events".into());
+                request.push(subscribe("events"));
                 let words = [("from", &tail.from), ("device", &tail.device), ("property", &tail.property), ("text", &tail.text)];
-                words.into_iter().filter_map(|(name, word)| Some((name, text(word)?))).for_each(|(name, word)| say(name, word));
-                tail.partition.into_iter().for_each(|partition| say("partition", partition.into()));
-                position.into_iter().for_each(|position| say("after", position.into()));
+                request.extend(words.into_iter().filter(|(_, word)| !word.is_empty()).map(|(name, word)| (name, word.as_str().into())));
+                request.extend(tail.partition.map(|partition| ("partition", partition.into())));
+                request.extend(position.map(|position| ("after", position.into())));
             }
         }
-        Value::Object(request).to_string()
+        Value::object(request).to_string()
     }
 }
 
@@ -89,7 +86,7 @@ pub fn unsubscribe(id: u32) -> String {
 mod tests {
     use super::*;
 
-    fn said(ask: &Ask, position: Option<&str>) -> Value {
+    fn said(ask: &Ask, position: Option<&str>) -> serde_json::Value {
         serde_json::from_str(&ask.request(7, position)).unwrap()
     }
 

@@ -1,9 +1,8 @@
 //! The messages of the change stream (docs/changes.md), parsed once at the edge. What a hub of tomorrow says besides is passed over.
 
-use serde_json::Value;
-
 use super::audit::Entry;
-use super::json::{FromJson, object};
+use super::json::value::Value;
+use super::json::{FromJson, field, object};
 use super::order::sorted;
 use super::payload::harmless;
 use super::time::Moment;
@@ -383,7 +382,7 @@ object!(Receipt {
 /// Reads a message; `None` for what this page does not know.
 #[must_use]
 pub fn parse(text: &str) -> Option<Message> {
-    let value: Value = serde_json::from_str(text).ok()?;
+    let value = Value::parse(text).ok()?;
     let position = value.get("position").and_then(Value::as_str).map(str::to_owned);
     let word = |name: &str| value.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
     let kind = value.get("kind")?.as_str()?.to_owned();
@@ -391,7 +390,7 @@ pub fn parse(text: &str) -> Option<Message> {
         "snapshot-begin" => What::SnapshotBegin,
         "snapshot-end" => What::SnapshotEnd,
         "heartbeat" => What::Heartbeat,
-        "skipped" => What::Skipped(value.get("count").and_then(Value::as_u64).unwrap_or_default()),
+        "skipped" => What::Skipped(field(&value, &["count"])),
         "reset" => What::Reset(word("reason")),
         "problem" => What::Problem(word("message")),
         kind => What::Change(change(kind, &value)?),

@@ -92,7 +92,13 @@ impl DeviceFilter {
     /// Whether it leaves nobody out.
     #[must_use]
     pub fn is_all(&self) -> bool {
-        *self == Self { sort: self.sort.clone(), descending: self.descending, ..Self::default() }
+        self.is_same_but_for_order(&Self::default())
+    }
+
+    /// Whether the same devices fit it.
+    #[must_use]
+    pub fn is_same_but_for_order(&self, other: &Self) -> bool {
+        *self == Self { sort: self.sort.clone(), descending: self.descending, ..other.clone() }
     }
 
     /// With this state, or without it.
@@ -152,6 +158,10 @@ mod tests {
         assert_eq!(filter.states, [DeviceState::Never]);
         assert_eq!(filter.toggled(DeviceState::Never), DeviceFilter::default());
         let sorted = DeviceFilter::default().sorted("id");
-        assert!(!sorted.descending && sorted.clone().sorted("id").descending && !sorted.sorted("queue").descending);
+        assert!(!sorted.descending && sorted.clone().sorted("id").descending && !sorted.clone().sorted("queue").descending);
+        assert!(
+            sorted.is_same_but_for_order(&DeviceFilter::default())
+                && !sorted.toggled(DeviceState::Never).is_same_but_for_order(&DeviceFilter::default())
+        );
     }
 }

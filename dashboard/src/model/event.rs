@@ -1,13 +1,12 @@
 //! What devices send, as the live tail has it: its rows, its filter, and what it says of what it does not show.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::format::{exact, number};
 use super::json::object;
+use super::json::value::Value;
 use super::payload::{from_base64, harmless, text};
 use super::shelf::Shelf;
 use super::time::Moment;
@@ -64,11 +63,11 @@ pub struct Event {
     /// Who sent it.
     pub device_id: String,
     /// What the protocol knows of.
-    pub system_properties: BTreeMap<String, Value>,
+    pub system_properties: Shelf<String, Value>,
     /// The hub's stamps.
-    pub annotations: BTreeMap<String, Value>,
+    pub annotations: Shelf<String, Value>,
     /// The device's own; nothing for those who may not read them.
-    pub properties: BTreeMap<String, Value>,
+    pub properties: Shelf<String, Value>,
     /// The payload; nothing for those who may not read it.
     pub body_base64: Option<String>,
 }
@@ -120,7 +119,7 @@ impl Event {
     /// What there is to say of it beside its payload: names and values.
     #[must_use]
     pub fn facts(&self) -> Vec<(String, String)> {
-        let of = |prefix: &str, values: &BTreeMap<String, Value>| {
+        let of = |prefix: &str, values: &Shelf<String, Value>| {
             values.iter().map(|(name, value)| (harmless(&format!("{prefix}{name}")), harmless(&plain(value)))).collect::<Vec<_>>()
         };
         [of("", &self.system_properties), of("property ", &self.properties), of("", &self.annotations)].concat()
@@ -130,8 +129,8 @@ impl Event {
 /// A value as the API writes them: of types that JSON does not have, `{"int":5}`.
 fn plain(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
-        Value::Object(object) if object.len() == 1 => object.values().next().map(plain).unwrap_or_default(),
+        Value::Text(text) => text.clone(),
+        Value::Object(members) if members.len() == 1 => members.iter().map(|(_, value)| plain(value)).collect(),
         other => other.to_string(),
     }
 }
@@ -326,7 +325,7 @@ impl Rows {
             said.push(format!("{} a second do not fit", number(passed)));
         }
         if self.behind > 0 {
-            said.push(format!("{} events before the end", exact(self.behind)));
+            said.push(format!("{} behind the newest", exact(self.behind)));
         }
         said.join(" · ")
     }
@@ -430,6 +429,6 @@ mod tests {
         let later = now.plus(1_000);
         assert_eq!((rows.matched(later), rows.shown(later), rows.note(later).as_str()), (0, 0, ""), "paused, or cut");
         rows.take(Told { unread: 7, behind: 12, ..Told::default() }, NOW.plus(60_000));
-        assert_eq!(rows.note(NOW.plus(60_000)), "7 a second not looked at: the filter had no time for them · 12 events before the end");
+        assert_eq!(rows.note(NOW.plus(60_000)), "7 a second not looked at: the filter had no time for them · 12 behind the newest");
     }
 }

@@ -1,10 +1,10 @@
 //! Devices as files: a table for a spreadsheet, or the manifests that would make them.
 
-use std::fmt::Write as _;
-
-use serde_json::Value;
-
+use super::change::{Change, What};
 use super::hub::FleetRow;
+use super::json::value::quoted;
+use super::manifest::manifest;
+use super::shelf::Shelf;
 use super::time::Moment;
 
 /// The first line of the table.
@@ -33,43 +33,72 @@ pub fn csv(row: &FleetRow) -> String {
         row.queue.to_string(),
         owner.unwrap_or_default(),
     ];
-    fields.iter().map(|field| quoted(field)).collect::<Vec<_>>().join(",") + "\r\n"
+    fields.iter().map(|field| cell(field)).collect::<Vec<_>>().join(",") + "\r\n"
 }
 
 /// A field that a spreadsheet takes for text: ids may begin as formulas do.
-fn quoted(field: &str) -> String {
+fn cell(field: &str) -> String {
     let formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
     let text = if formula { format!("'{field}") } else { field.to_owned() };
     if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
 }
 
-/// The manifest of a device that none speaks for; nothing for one that has a manifest, or whose certificate only its owner knows.
-#[must_use]
-pub fn manifest(row: &FleetRow, hub: &str) -> Option<String> {
-    if row.managed_by.is_some() || row.authentication == "selfSigned" {
-        return None;
+/// The manifests of devices that none speaks for, in the order of their ids. Rows of the list say too little: what a manifest leaves out is taken away
+/// from the device that it adopts. So they are made of identities, as the change stream tells how things stand.
+#[derive(Debug)]
+pub struct Manifests {
+    hub: String,
+    /// Of those that are wanted; empty as long as nothing was told of one.
+    texts: Shelf<String, String>,
+    asked: u64,
+}
+
+/// What came of it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Made {
+    /// A file.
+    pub text: String,
+    /// How many manifests it has.
+    pub made: u64,
+    /// How many devices are not in it.
+    pub left_out: u64,
+}
+
+impl Manifests {
+    /// Of these, in whichever order; in that of their ids it is quick.
+    #[must_use]
+    pub fn of(rows: &[FleetRow], hub: String) -> Self {
+        let wanted = rows.iter().filter(|row| row.managed_by.is_none()).map(|row| (row.device_id.clone(), String::new()));
+        Self { hub, texts: wanted.collect(), asked: rows.len() as u64 }
     }
-    let text = |text: &str| Value::from(text).to_string();
-    let name = object_name(&row.device_id);
-    let mut manifest = format!("---\napiVersion: mooring.dev/v1alpha1\nkind: Device\nmetadata:\n  name: {}\nspec:\n", plain(&name));
-    if name != row.device_id {
-        let _ = writeln!(manifest, "  deviceId: {}", text(&row.device_id));
+
+    /// Takes in what was told. Nothing while there is more to come; then what came of it, or why nothing did.
+    pub fn hear(&mut self, what: What) -> Option<Result<Made, String>> {
+        match what {
+            What::SnapshotBegin => self.texts.values_mut().for_each(String::clear),
+            What::Change(Change::Written(device)) => {
+                let made = if device.managed_by.is_none() { format!("---\n{}", manifest(&device, &self.hub)) } else { String::new() };
+                self.texts.get_mut(&device.device_id).into_iter().for_each(|text| text.clone_from(&made));
+            }
+            What::Change(Change::Deleted(id)) => self.texts.get_mut(&id).into_iter().for_each(String::clear),
+            What::SnapshotEnd => {
+                let made = self.texts.values().filter(|text| !text.is_empty()).count() as u64;
+                let text = self.texts.values().map(String::as_str).collect();
+                return Some(Ok(Made { text, made, left_out: self.asked - made }));
+            }
+            What::Skipped(_) => return Some(Err("More changes than this page could follow. Try it again.".to_owned())),
+            What::Problem(why) => return Some(Err(why)),
+            _ => {}
+        }
+        None
     }
-    let _ = writeln!(manifest, "  hubRef:\n    name: {}\n  adoption: Adopt", text(hub));
-    if row.authentication == "certificateAuthority" {
-        manifest.push_str("  authentication:\n    x509CA: {}\n");
-    }
-    if !row.enabled && !row.held {
-        manifest.push_str("  enabled: false\n");
-    }
-    Some(manifest)
 }
 
 /// A text as YAML has it: in quotes, unless nobody would take it for a number or a truth.
 pub(super) fn plain(text: &str) -> String {
     let is_word = text.starts_with(|first: char| first.is_ascii_alphabetic());
     let means_something = ["true", "false", "null", "yes", "no", "on", "off", "y", "n"].contains(&text);
-    if is_word && !means_something { text.to_owned() } else { Value::from(text).to_string() }
+    if is_word && !means_something { text.to_owned() } else { quoted(text) }
 }
 
 /// A name as Kubernetes has them (RFC 1123, a subdomain), which is the id where that is one. Otherwise one that looks like it, and has at its
@@ -98,7 +127,7 @@ fn hash(text: &str) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::change::ManagedBy;
+    use crate::model::change::{ManagedBy, parse};
 
     fn row(id: &str) -> FleetRow {
         FleetRow {
@@ -117,21 +146,48 @@ mod tests {
         assert_eq!(CSV_HEAD.matches(',').count(), csv(&row("pump")).matches(',').count());
     }
 
+    fn written(id: &str, more: &str) -> What {
+        let text = format!(
+            r#"{{"kind":"registry","operation":"written","deviceId":"{id}","device":{{"deviceId":"{id}","authentication":{{"type":"sas"}}{more}}}}}"#
+        );
+        parse(&text).unwrap().what
+    }
+
     #[test]
-    fn a_manifest_names_what_it_takes_over() {
-        let plain = manifest(&row("pump"), "plant").unwrap();
-        assert_eq!(
-            plain,
-            "---\napiVersion: mooring.dev/v1alpha1\nkind: Device\nmetadata:\n  name: pump\nspec:\n  hubRef:\n    name: \"plant\"\n  adoption: Adopt\n"
+    fn a_manifest_says_all_that_the_hub_knows_of_a_device() {
+        let rows = ["a", "b", "c", "d"].map(row);
+        let mut manifests = Manifests::of(
+            &[rows.to_vec(), vec![FleetRow { managed_by: Some(ManagedBy::default()), ..row("e") }]].concat(),
+            "plant".to_owned(),
         );
-        let odd =
-            manifest(&FleetRow { authentication: "certificateAuthority".to_owned(), enabled: false, ..row("Pump#1") }, "plant").unwrap();
-        assert!(
-            odd.contains("name: pump-1-a9faedeb\n")
-                && odd.contains("deviceId: \"Pump#1\"\n")
-                && odd.contains("x509CA: {}")
-                && odd.contains("enabled: false")
-        );
+        let mut tell = |what| manifests.hear(what);
+        assert_eq!(tell(What::SnapshotBegin), None);
+        for what in [
+            written("b", r#","tags":{"site":"north"}"#),
+            written("a", ""),
+            written("other", ""),
+            written("c", r#","managedBy":{"kind":"Kubernetes"}"#),
+            written("d", ""),
+            What::Change(Change::Deleted("d".to_owned())),
+            written("e", ""),
+        ] {
+            assert_eq!(tell(what), None);
+        }
+        let Some(Ok(Made { text, made: 2, left_out: 3 })) = tell(What::SnapshotEnd) else { panic!("two are left") };
+        let (first, second) = text.strip_prefix("---\n").unwrap().split_once("---\n").unwrap();
+        assert!(first.contains("  name: a\n") && first.contains("adoption: Adopt"), "{first}");
+        assert!(second.contains("  name: b\n") && second.ends_with("  tags: {\"site\":\"north\"}\n"), "{second}");
+    }
+
+    #[test]
+    fn manifests_begin_anew_with_the_link_and_end_with_what_ends_it() {
+        let mut manifests = Manifests::of(&[row("a"), row("b")], "plant".to_owned());
+        for what in [What::SnapshotBegin, written("a", ""), What::SnapshotBegin, written("b", "")] {
+            assert_eq!(manifests.hear(what), None);
+        }
+        assert!(matches!(manifests.hear(What::SnapshotEnd), Some(Ok(Made { made: 1, left_out: 1, .. }))));
+        assert_eq!(manifests.hear(What::Problem("over".to_owned())), Some(Err("over".to_owned())));
+        assert!(matches!(manifests.hear(What::Skipped(1)), Some(Err(_))));
     }
 
     #[test]
@@ -149,13 +205,6 @@ mod tests {
 
     #[test]
     fn a_name_is_text() {
-        assert!(manifest(&row("123"), "plant").unwrap().contains("  name: \"123\"\n"));
-        assert!(manifest(&row("true"), "plant").unwrap().contains("  name: \"true\"\n"));
-    }
-
-    #[test]
-    fn what_has_a_manifest_gets_no_second_one() {
-        assert_eq!(manifest(&FleetRow { managed_by: Some(ManagedBy::default()), ..row("pump") }, "plant"), None);
-        assert_eq!(manifest(&FleetRow { authentication: "selfSigned".to_owned(), ..row("pump") }, "plant"), None);
+        assert_eq!(["123", "true", "pump"].map(plain), ["\"123\"", "\"true\"", "pump"].map(str::to_owned));
     }
 }

@@ -3,6 +3,7 @@
 use super::change::{Command, Refusal};
 use super::format::{count, duration, exact, number};
 use super::json::object;
+use super::json::value::Value;
 use super::shelf::Shelf;
 use super::state::DeviceState;
 use super::time::Moment;
@@ -255,6 +256,19 @@ impl Total {
     }
 }
 
+/// `POST /api/v1/devices/actions`: what is to be done, to whom. A rotation names the key's slot; of all else a reason is kept, if there is one.
+#[must_use]
+pub fn action(name: &str, slot: &str, reason: &str, ids: &[String]) -> Value {
+    let ids = ids.iter().map(|id| Value::from(id.as_str())).collect();
+    let mut members = vec![("action", name.into()), ("ids", Value::List(ids))];
+    if name == "rotate" {
+        members.push(("slot", slot.into()));
+    } else if !reason.is_empty() {
+        members.push(("reason", reason.into()));
+    }
+    Value::object(members)
+}
+
 /// `POST /api/v1/devices/actions`: what became of each.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ActionResults {
@@ -354,6 +368,14 @@ mod tests {
             assert_eq!(ActionResults { results }.sentence(), sentence);
         }
         assert!(ActionResults { results: vec![done(1, 1)] }.all_done() && !ActionResults { results: vec![not()] }.all_done());
+    }
+
+    #[test]
+    fn an_action_says_what_it_needs() {
+        let ids = ["a\"b".to_owned(), "c".to_owned()];
+        assert_eq!(action("rotate", "secondary", "lost", &ids).to_string(), r#"{"action":"rotate","ids":["a\"b","c"],"slot":"secondary"}"#);
+        assert_eq!(action("disable", "primary", "stolen", &ids[1..]).to_string(), r#"{"action":"disable","ids":["c"],"reason":"stolen"}"#);
+        assert_eq!(action("delete", "", "", &[]).to_string(), r#"{"action":"delete","ids":[]}"#);
     }
 
     #[test]

@@ -3,17 +3,15 @@
 
 use std::fmt::Write as _;
 
-use serde_json::Value;
-
 use super::change::Device;
 use super::export::{object_name, plain};
+use super::json::value::{Value, quoted};
 use super::time::Moment;
 
 /// As the hub has carried it out. What only the manifest's owner knows is not in it: where credentials go, and what becomes of the device when the
 /// manifest is gone.
 #[must_use]
 pub fn manifest(device: &Device, hub: &str) -> String {
-    let text = |text: &str| Value::from(text).to_string();
     let managed = device.managed_by.as_ref();
     let name = managed.and_then(|managed| managed.name.clone()).unwrap_or_else(|| object_name(&device.device_id));
     let mut manifest = format!("apiVersion: mooring.dev/v1alpha1\nkind: Device\nmetadata:\n  name: {}\n", plain(&name));
@@ -22,9 +20,9 @@ pub fn manifest(device: &Device, hub: &str) -> String {
     }
     manifest.push_str("spec:\n");
     if name != device.device_id {
-        let _ = writeln!(manifest, "  deviceId: {}", text(&device.device_id));
+        let _ = writeln!(manifest, "  deviceId: {}", quoted(&device.device_id));
     }
-    let _ = writeln!(manifest, "  hubRef:\n    name: {}", text(hub));
+    let _ = writeln!(manifest, "  hubRef:\n    name: {}", quoted(hub));
     if managed.is_none() {
         manifest.push_str("  adoption: Adopt\n");
     }
@@ -38,7 +36,7 @@ pub fn manifest(device: &Device, hub: &str) -> String {
                 .iter()
                 .flat_map(|prints| [("primary", &prints.primary), ("secondary", &prints.secondary)]);
             for (slot, print) in prints.filter_map(|(slot, print)| Some((slot, print.as_deref()?))) {
-                let _ = writeln!(manifest, "      {slot}: {}", text(print));
+                let _ = writeln!(manifest, "      {slot}: {}", quoted(print));
             }
         }
         _ => {}
@@ -46,12 +44,12 @@ pub fn manifest(device: &Device, hub: &str) -> String {
     if device.wanted_status == "disabled" {
         manifest.push_str("  enabled: false\n");
         if let Some(reason) = device.status_reason.as_deref().filter(|_| device.hold.is_none()) {
-            let _ = writeln!(manifest, "  statusReason: {}", text(reason));
+            let _ = writeln!(manifest, "  statusReason: {}", quoted(reason));
         }
     }
     // JSON is YAML.
     for (field, value) in [("monitoring", &device.monitoring), ("tags", &device.tags)] {
-        if let Some(value) = value.as_ref().filter(|value| !value.is_null()) {
+        if let Some(value) = value.as_ref().filter(|value| **value != Value::Null) {
             let _ = writeln!(manifest, "  {field}: {value}");
         }
     }

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod book;
 pub mod change;
+pub mod columns;
 pub mod device_filter;
 pub mod event;
 pub mod export;

@@ -1,7 +1,7 @@
 //! What a device has said, for people to look at. Whatever it is, it becomes values that a view puts into text nodes: never markup, never
 //! more than a screen can bear.
 
-use serde_json::Value;
+use super::json::value::Value;
 
 /// Rows of 16 bytes in the hex view: 4 KiB.
 const HEX_ROWS_MAX: usize = 256;
@@ -15,7 +15,7 @@ const MEMBERS_MAX: usize = 200;
 /// Values of the whole tree that are shown.
 const NODES_MAX: usize = 2_000;
 
-/// Depth of the tree that is shown: serde_json stops at 128, a screen much earlier.
+/// Depth of the tree that is shown: the reader stops at 128, a screen much earlier.
 const DEPTH_MAX: usize = 32;
 
 /// A payload in the form that says most.
@@ -65,10 +65,10 @@ pub fn of(bytes: &[u8]) -> Payload {
     if bytes.is_empty() {
         return Payload::Empty;
     }
-    match (serde_json::from_slice::<Value>(bytes), text(bytes)) {
-        (Ok(value), _) => Payload::Json(node(value, 0, &mut { NODES_MAX })),
-        (Err(_), Some(text)) => Payload::Text(text),
-        (Err(_), None) => Payload::Binary,
+    match (std::str::from_utf8(bytes).map(Value::parse), text(bytes)) {
+        (Ok(Ok(value)), _) => Payload::Json(node(value, 0, &mut { NODES_MAX })),
+        (_, Some(text)) => Payload::Text(text),
+        (_, None) => Payload::Binary,
     }
 }
 
@@ -152,7 +152,7 @@ fn node(value: Value, depth: usize, left: &mut usize) -> Node {
         (shown, members - shown)
     };
     match value {
-        Value::Object(_) | Value::Array(_) if depth >= DEPTH_MAX => Node::Deeper,
+        Value::Object(_) | Value::List(_) if depth >= DEPTH_MAX => Node::Deeper,
         Value::Object(members) => {
             let (shown, more) = room(members.len());
             Node::Object(
@@ -160,12 +160,12 @@ fn node(value: Value, depth: usize, left: &mut usize) -> Node {
                 more,
             )
         }
-        Value::Array(values) => {
+        Value::List(values) => {
             let (shown, more) = room(values.len());
             Node::Array(values.into_iter().take(shown).map(|value| node(value, depth + 1, left)).collect(), more)
         }
-        Value::String(text) => Node::Text(harmless(&text)),
-        Value::Number(number) => Node::Number(number.to_string()),
+        Value::Text(text) => Node::Text(harmless(&text)),
+        Value::Number(number) => Node::Number(harmless(&number)),
         Value::Bool(_) | Value::Null => Node::Literal(value.to_string()),
     }
 }

@@ -3,9 +3,8 @@
 
 use std::borrow::Borrow;
 
-use serde_json::Value;
-
 use super::json::FromJson;
+use super::json::value::Value;
 
 /// Values by keys, the least key first.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -124,8 +123,9 @@ impl<K: Ord, V> Shelf<K, V> {
 
 impl<T: FromJson> FromJson for Shelf<String, T> {
     fn from_json(value: &Value) -> Option<Self> {
+        let Value::Object(members) = value else { return None };
         let mut shelf = Self::default();
-        for (name, value) in value.as_object()? {
+        for (name, value) in members {
             if let Some(value) = T::from_json(value) {
                 shelf.insert(name.clone(), value);
             }

@@ -40,6 +40,21 @@ impl Moment {
         Self(self.0.saturating_add(millis))
     }
 
+    /// The time of day for somebody for whom it is `present`: `14:06:12`. Of another day with that day, and to the minute unless it is to be `fine`:
+    /// `22 Nov 14:06`, `22 Nov 2025 14:06`.
+    #[must_use]
+    pub fn clock_at(self, present: Self, fine: bool) -> String {
+        let time = if fine || self.is_day_of(present) { self.clock() } else { self.hour_and_minute() };
+        let ((year, month, day), (this_year, ..)) = (self.date(), present.date());
+        if self.is_day_of(present) {
+            time
+        } else if year == this_year {
+            format!("{day} {month} {time}")
+        } else {
+            format!("{day} {month} {year} {time}")
+        }
+    }
+
     /// `14:06`.
     #[must_use]
     pub fn hour_and_minute(self) -> String {
@@ -95,10 +110,24 @@ impl Moment {
         self.0.div_euclid(DAY_MS) == other.0.div_euclid(DAY_MS)
     }
 
+    /// When its day began.
+    #[must_use]
+    pub fn midnight(self) -> Self {
+        Self(self.0 - self.0.rem_euclid(DAY_MS))
+    }
+
     fn date(self) -> (i64, &'static str, i64) {
         let (year, month, day) = civil(self.0.div_euclid(DAY_MS));
         (year, MONTHS.get((month - 1) as usize).copied().unwrap_or_default(), day)
     }
+}
+
+/// By how much the hub's clock is before this machine's, in milliseconds, once the hub has said the time to the second: `said`, somewhere between the
+/// moments `begun` and `heard` of this machine. What was thought before stays as far as it can be true, so that clocks that agree are left alone.
+#[must_use]
+pub fn ahead_ms(thought: i64, begun: Moment, said: Moment, heard: Moment) -> i64 {
+    let (least, most) = (said.0 - heard.0, said.0 + 1000 - begun.0);
+    thought.max(least).min(most)
 }
 
 /// How many days of the proleptic Gregorian calendar there are between 1 January 1970 and this one. Howard Hinnant's `days_from_civil`.
@@ -155,6 +184,32 @@ mod tests {
         assert_eq!(moment.plus(-250).absolute(), "Mon 23 Nov 2026 14:06:12 UTC");
         assert_eq!(moment.full_date(), "23 Nov 2026");
         assert!(moment.is_day_of(moment.plus(9 * 3_600_000)) && !moment.is_day_of(moment.plus(10 * 3_600_000)));
+    }
+
+    #[test]
+    fn a_time_of_another_day_says_which() {
+        let moment = Moment::parse("2026-01-01T00:06:12.250Z").unwrap();
+        for (present, fine, text) in [
+            ("2026-01-01T23:59:59.000Z", false, "00:06:12"),
+            ("2026-01-02T00:00:00.000Z", false, "1 Jan 00:06"),
+            ("2026-11-23T00:00:00.000Z", true, "1 Jan 00:06:12"),
+            ("2025-12-31T23:59:59.000Z", false, "1 Jan 2026 00:06"),
+        ] {
+            assert_eq!(moment.clock_at(Moment::parse(present).unwrap(), fine), text);
+        }
+        assert_eq!(moment.midnight().iso(), "2026-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn clocks_that_agree_are_left_alone() {
+        let (begun, heard) = (Moment(10_200), Moment(10_260));
+        for said in [9_300, 10_000, 10_200] {
+            assert_eq!(ahead_ms(0, begun, Moment(said), heard), 0, "{said}");
+        }
+        assert_eq!(ahead_ms(0, begun, Moment(70_000), heard), 59_740, "a minute behind");
+        assert_eq!(ahead_ms(59_740, Moment(10_900), Moment(71_000), Moment(10_910)), 60_090, "a later answer says it better");
+        assert_eq!(ahead_ms(60_090, Moment(12_000), Moment(72_000), Moment(12_010)), 60_090);
+        assert_eq!(ahead_ms(0, begun, Moment(-50_000), heard), -59_200, "a minute ahead");
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! A list of any length in a window that shows few of it: which rows are drawn, where they are, and which pages of a keyset hold them.
 
-use std::collections::BTreeMap;
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
+
+use super::shelf::Shelf;
 
 /// Rows that are drawn beyond both edges, so that scrolling shows no gap.
 pub const OVERSCAN: usize = 10;
@@ -84,12 +85,16 @@ const PAGES_MAX: usize = 40;
 /// not been looked at, by how many rows are in front of it.
 #[derive(Clone, Debug)]
 pub struct Pages<T> {
-    rows: BTreeMap<usize, Vec<T>>,
+    rows: Shelf<usize, Vec<T>>,
     /// Behind what a page begins. Kept of all pages: keys are small.
-    keys: BTreeMap<usize, String>,
+    keys: Shelf<usize, String>,
     /// The order in which pages were looked at, the latest last.
     looked_at: Vec<usize>,
     total: usize,
+    /// Rows that stand where they were, and are not there any more.
+    gone: Vec<usize>,
+    /// How many rows of the page that was renewed last would stand elsewhere.
+    moved: usize,
 }
 
 /// A page to fetch.
@@ -105,7 +110,7 @@ pub struct Wanted {
 
 impl<T> Default for Pages<T> {
     fn default() -> Self {
-        Self { rows: BTreeMap::new(), keys: BTreeMap::new(), looked_at: Vec::new(), total: 0 }
+        Self { rows: Shelf::default(), keys: Shelf::default(), looked_at: Vec::new(), total: 0, gone: Vec::new(), moved: 0 }
     }
 }
 
@@ -127,17 +132,30 @@ impl<T> Pages<T> {
         rows.clone().filter_map(|index| self.row(index)).any(is)
     }
 
-    /// A page that has been fetched, to be fetched anew.
+    /// Whether a row that stands where it was is not there any more.
     #[must_use]
-    pub fn again(&self, page: usize) -> Option<Wanted> {
-        self.rows.contains_key(&page).then(|| self.ask(page))
+    pub fn is_gone(&self, index: usize) -> bool {
+        self.gone.contains(&index)
+    }
+
+    /// How many rows would stand elsewhere, if they did not wait for somebody.
+    #[must_use]
+    pub fn moved(&self) -> usize {
+        self.moved
+    }
+
+    /// The page of these rows that is to be fetched anew: each in its turn, behind the one that was fetched last.
+    #[must_use]
+    pub fn again(&self, rows: &Range<usize>, last: usize) -> Option<Wanted> {
+        let pages = pages_of(rows);
+        let page = if pages.contains(&(last + 1)) { last + 1 } else { *pages.start() };
+        self.rows.get(&page).is_some().then(|| self.ask(page))
     }
 
     /// The first page that is missing of these rows.
     #[must_use]
     pub fn wanted(&self, rows: &Range<usize>) -> Option<Wanted> {
-        let pages = rows.start / PAGE..=rows.end.saturating_sub(1).max(rows.start) / PAGE;
-        let missing = pages.into_iter().find(|page| !self.rows.contains_key(page) && page * PAGE < self.total.max(1))?;
+        let missing = pages_of(rows).into_iter().find(|page| self.rows.get(page).is_none() && page * PAGE < self.total.max(1))?;
         Some(self.ask(missing))
     }
 
@@ -149,11 +167,18 @@ impl<T> Pages<T> {
     /// Takes what is new of a page's rows, each where it is: somebody may be about to press one.
     pub fn renew(&mut self, page: usize, rows: Vec<T>, is_same: impl Fn(&T, &T) -> bool) {
         let Some(known) = self.rows.get_mut(&page) else { return };
-        for row in rows {
-            if let Some(known) = known.iter_mut().find(|known| is_same(known, &row)) {
-                *known = row;
+        self.gone.retain(|index| index / PAGE != page);
+        let (mut rows, mut places) = (rows.into_iter().map(Some).collect::<Vec<_>>(), Vec::new());
+        for (index, known) in known.iter_mut().enumerate() {
+            let place = rows.iter().position(|row| row.as_ref().is_some_and(|row| is_same(known, row)));
+            match place.and_then(|place| rows.get_mut(place)?.take()) {
+                Some(row) => *known = row,
+                None => self.gone.push(page * PAGE + index),
             }
+            places.extend(place);
         }
+        let new = rows.iter().flatten().count();
+        self.moved = new.max(known.len() - in_order(&places));
     }
 
     /// Takes a page in, with the key of the one behind it (none: this was the last) and how many rows there are in all.
@@ -161,10 +186,14 @@ impl<T> Pages<T> {
         // A page without rows says nothing of where the end is: the list has become shorter.
         let end = if rows.is_empty() { 0 } else { page * PAGE + rows.len() };
         self.total = if next.is_some() || rows.is_empty() { total.max(end) } else { end };
-        if let Some(next) = next {
+        if let Some(next) = next.filter(|next| self.keys.get(&(page + 1)) != Some(next)) {
+            // Where the next one begins has moved, and so have all behind it.
+            self.keys.retain(|behind| *behind <= page);
             self.keys.insert(page + 1, next);
         }
         self.rows.insert(page, rows);
+        self.gone.retain(|index| index / PAGE != page);
+        self.moved = 0;
         self.looked_at.retain(|looked| *looked != page);
         self.looked_at.push(page);
         while self.looked_at.len() > PAGES_MAX {
@@ -172,6 +201,25 @@ impl<T> Pages<T> {
             self.rows.remove(&oldest);
         }
     }
+}
+
+fn pages_of(rows: &Range<usize>) -> RangeInclusive<usize> {
+    rows.start / PAGE..=rows.end.saturating_sub(1).max(rows.start) / PAGE
+}
+
+/// How many of these need not be moved so that all are in order: as many as the longest row of ever larger ones has.
+fn in_order(places: &[usize]) -> usize {
+    // The least end of a row of each length.
+    let mut ends = Vec::<usize>::new();
+    for place in places {
+        let at = ends.partition_point(|end| end < place);
+        ends.truncate(ends.len().max(at));
+        match ends.get_mut(at) {
+            Some(end) => *end = *place,
+            None => ends.push(*place),
+        }
+    }
+    ends.len()
 }
 
 #[cfg(test)]
@@ -226,8 +274,8 @@ mod tests {
         // Far down the keys in between are not known.
         assert_eq!(pages.wanted(&(1900..1930)), Some(Wanted { page: 3, after: None, skip: 1500 }));
         pages.put(3, (3 * PAGE..4 * PAGE).collect(), None, 2000);
-        assert_eq!((pages.wanted(&(1900..1930)), pages.again(3)), (None, Some(Wanted { page: 3, after: None, skip: 1500 })));
-        assert_eq!(pages.again(2), None);
+        assert_eq!((pages.wanted(&(1900..1930)), pages.again(&(1900..1930), 0)), (None, Some(Wanted { page: 3, after: None, skip: 1500 })));
+        assert_eq!(pages.again(&(1100..1110), 0), None);
         // Somebody has made the list shorter meanwhile.
         pages.put(3, Vec::new(), None, 1000);
         assert_eq!(pages.total(), 1000);
@@ -243,6 +291,42 @@ mod tests {
         pages.put(0, vec![("pump", 1), ("valve", 1)], None, 2);
         pages.renew(0, vec![("valve", 2), ("gate", 2), ("pump", 2)], |one, other| one.0 == other.0);
         assert_eq!((pages.row(0), pages.row(1), pages.row(2)), (Some(&("pump", 2)), Some(&("valve", 2)), None));
+        assert_eq!((pages.moved(), pages.is_gone(0)), (1, false));
+    }
+
+    #[test]
+    fn a_row_that_is_not_there_any_more_is_said_to_be_gone_until_the_list_is_sorted_again() {
+        let mut pages = Pages::default();
+        pages.put(1, vec!["a", "b", "c", "d"], None, PAGE + 4);
+        pages.renew(1, vec!["d", "a", "c"], |one, other| one == other);
+        assert_eq!((pages.row(PAGE + 1), pages.is_gone(PAGE + 1), pages.is_gone(PAGE)), (Some(&"b"), true, false));
+        assert_eq!((pages.moved(), pages.total()), (2, PAGE + 4), "b is gone, and d would be the first");
+        pages.renew(1, vec!["a", "b", "c", "d"], |one, other| one == other);
+        assert_eq!((pages.moved(), pages.is_gone(PAGE + 1)), (0, false), "it has come back");
+        pages.renew(1, vec!["d", "a", "c"], |one, other| one == other);
+        pages.put(1, vec!["d", "a", "c"], None, PAGE + 3);
+        assert_eq!((pages.moved(), pages.is_gone(PAGE + 1), pages.row(PAGE + 1)), (0, false, Some(&"a")));
+    }
+
+    #[test]
+    fn both_pages_in_view_are_fetched_anew_in_turn() {
+        let mut pages = Pages::default();
+        pages.put(0, vec![0; PAGE], Some("k1".to_owned()), 2 * PAGE);
+        pages.put(1, vec![1; PAGE], None, 2 * PAGE);
+        let turn = |rows: Range<usize>, last| pages.again(&rows, last).map(|wanted| wanted.page);
+        assert_eq!((turn(490..520, 0), turn(490..520, 1), turn(490..520, 7)), (Some(1), Some(0), Some(0)));
+        assert_eq!((turn(0..20, 0), turn(0..20, 1), turn(600..620, 1)), (Some(0), Some(0), Some(1)));
+    }
+
+    #[test]
+    fn a_border_that_has_moved_is_believed() {
+        let mut pages = Pages::default();
+        for page in 0..3 {
+            pages.put(page, vec![page; PAGE], Some(format!("k{}", page + 1)), 2000);
+        }
+        pages.put(0, vec![0; PAGE], Some("other".to_owned()), 2000);
+        let asked = |page: usize| pages.again(&(page * PAGE..page * PAGE + 1), 9).unwrap();
+        assert_eq!((asked(1).after.as_deref(), asked(2)), (Some("other"), Wanted { page: 2, after: None, skip: 1000 }));
     }
 
     #[test]

@@ -194,7 +194,7 @@ fn row(entry: Entry) -> impl IntoView {
     let title = who.word();
     view! {
         <div class="table__row" role="row">
-            <span role="cell" data-col="time" class="mono dim">{time.map(|time| view! { <At time /> })}</span>
+            <span role="cell" data-col="time" class="mono dim">{time.map(|time| view! { <At time below_day=true /> })}</span>
             <span role="cell" data-col="what" class="row"><Glyph look /><span class=if refused { "table__clip dim" } else { "table__clip" }>{word}</span></span>
             <span role="cell" data-col="device">{match device_id { Some(id) => view! { <DeviceLink id /> }.into_any(), None => view! { <span class="dim">{NOTHING}</span> }.into_any() }}</span>
             <span role="cell" data-col="who" title=title><Id id=who.name /></span>

@@ -309,7 +309,7 @@ fn IdentityPanel(known: Known) -> impl IntoView {
             Some(managed) => [managed.namespace.as_deref(), managed.name.as_deref()].into_iter().flatten().collect::<Vec<_>>().join("/"),
             None => String::new(),
         };
-        let tags = identity.tags.as_ref().and_then(|tags| serde_json::to_vec(tags).ok());
+        let tags = identity.tags.as_ref().map(|tags| tags.to_string().into_bytes());
         view! {
             <dl class="facts facts--rows">
                 <Fact name="Sign-in">{authentication(&identity.authentication.r#type).to_owned()}</Fact>

@@ -2,13 +2,12 @@
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-use serde_json::json;
 
-use crate::api::post;
+use crate::api::act;
 use crate::app::Who;
 use crate::browser::now;
 use crate::model::change::Device;
-use crate::model::hub::ActionResults;
+use crate::model::hub::action;
 use crate::model::manifest::{removal, rotation};
 use crate::model::state::{ALERT, DeviceState, Look, Tone};
 use crate::parts::control::Seg;
@@ -54,19 +53,16 @@ pub fn Actions(
     let reason = RwSignal::new(String::new());
     let slot = RwSignal::new(1_usize);
     let named = StoredValue::new(id);
-    let act = Callback::new(move |deed: Deed| {
+    let press = Callback::new(move |deed: Deed| {
         disabling.set(false);
         rotating.set(false);
         deleting.set(false);
-        let mut body = json!({ "action": deed.action, "ids": [named.get_value()] });
-        if deed.action == ROTATE.action {
-            body["slot"] = if slot.get_untracked() == 0 { "primary" } else { "secondary" }.into();
-        } else if deed.action != ENABLE.action && !reason.get_untracked().is_empty() {
-            body["reason"] = reason.get_untracked().into();
-        }
+        let slot = if slot.get_untracked() == 0 { "primary" } else { "secondary" };
+        // The field is shown for the others only.
+        let reason = if deed.action == ENABLE.action { String::new() } else { reason.get_untracked() };
+        let body = action(deed.action, slot, &reason, &[named.get_value()]);
         spawn_local(async move {
-            let json = [("content-type", "application/json".to_owned())];
-            match post::<ActionResults>("/devices/actions", &json, body.to_string().as_bytes()).await {
+            match act(&body).await {
                 Ok(results) if results.all_done() => toasts.say(deed.look, deed.done, results.sentence()),
                 Ok(results) => toasts.failed("Not done", results.sentence()),
                 Err(failure) => toasts.failed("Not done", failure.text),
@@ -75,7 +71,7 @@ pub fn Actions(
     });
     let why_not = move || (!may.get()).then_some("Your account may look, and may not change devices.");
     let toggle = if disabled {
-        view! { <button class="btn" type="button" disabled=move || !may.get() title=move || why_not() on:click=move |_| act.run(ENABLE)><Icon name="power" />"Enable"</button> }.into_any()
+        view! { <button class="btn" type="button" disabled=move || !may.get() title=move || why_not() on:click=move |_| press.run(ENABLE)><Icon name="power" />"Enable"</button> }.into_any()
     } else {
         view! { <button class="btn" type="button" disabled=move || !may.get() title=move || why_not() on:click=move |_| disabling.set(true)><Icon name="power" />"Disable…"</button> }.into_any()
     };
@@ -95,7 +91,7 @@ pub fn Actions(
     let disable_foot = move || {
         view! {
             <button class="btn" type="button" on:click=move |_| disabling.set(false)>"Keep enabled"</button>
-            <button class="btn btn--danger" type="button" on:click=move |_| act.run(DISABLE)><Icon name="power" />"Disable device"</button>
+            <button class="btn btn--danger" type="button" on:click=move |_| press.run(DISABLE)><Icon name="power" />"Disable device"</button>
         }
     };
     let rotate = move || {
@@ -117,7 +113,7 @@ pub fn Actions(
     let rotate_foot = move || {
         view! {
             <button class="btn" type="button" on:click=move |_| rotating.set(false)>"Keep its keys"</button>
-            {move || (!managed.get()).then(|| view! { <button class="btn btn--danger" type="button" on:click=move |_| act.run(ROTATE)><Icon name="key" />"Replace the key"</button> })}
+            {move || (!managed.get()).then(|| view! { <button class="btn btn--danger" type="button" on:click=move |_| press.run(ROTATE)><Icon name="key" />"Replace the key"</button> })}
         }
     };
     let delete = move || {
@@ -139,7 +135,7 @@ pub fn Actions(
     let delete_foot = move || {
         view! {
             <button class="btn" type="button" on:click=move |_| deleting.set(false)>"Keep it"</button>
-            {move || (!managed.get()).then(|| view! { <button class="btn btn--danger" type="button" on:click=move |_| act.run(DELETE)><Icon name="close" />"Delete device"</button> })}
+            {move || (!managed.get()).then(|| view! { <button class="btn btn--danger" type="button" on:click=move |_| press.run(DELETE)><Icon name="close" />"Delete device"</button> })}
         }
     };
     view! {

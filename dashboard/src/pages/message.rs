@@ -6,6 +6,7 @@ use crate::api::{Failure, post};
 use crate::browser::now;
 use crate::model::change::Command;
 use crate::model::format::bytes;
+use crate::model::json::value::Value;
 use crate::parts::sign::Icon;
 use crate::routes::segment;
 
@@ -86,7 +87,7 @@ impl Message {
     }
 
     fn is_json(self) -> bool {
-        self.payload.with(|text| serde_json::from_str::<serde_json::Value>(text).is_ok())
+        self.payload.with(|text| Value::parse(text).is_ok())
     }
 
     /// As it is written now.

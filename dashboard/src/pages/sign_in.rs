@@ -2,13 +2,13 @@
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-use serde_json::{Value, json};
 
 use crate::api::{Failure, Method, sign_in};
 use crate::app::Who;
 use crate::browser::take_fragment;
+use crate::model::json::value::Value;
 use crate::model::state::{ALERT, command_look};
-use crate::model::words::sign_in_problem;
+use crate::model::words::{sentence, sign_in_problem};
 use crate::parts::control::Copy;
 use crate::parts::notice::Notice;
 use crate::routes::Query;
@@ -54,7 +54,7 @@ pub fn SignIn() -> impl IntoView {
     });
     let fragment = take_fragment().unwrap_or_default();
     if let Some(code) = fragment.strip_prefix(LINK) {
-        enter.run(json!({ "method": "link", "code": code }));
+        enter.run(Value::object(vec![("method", "link".into()), ("code", code.into())]));
     } else if let Some(problem) = fragment.strip_prefix(PROBLEM) {
         refused.set(Some(Failure { status: 403, text: sign_in_problem(problem).to_owned() }));
     }
@@ -62,17 +62,21 @@ pub fn SignIn() -> impl IntoView {
         Some(Ok(session)) => session.methods,
         _ => Vec::new(),
     };
+    let again = move || view! { <button class="btn" type="button" on:click=move |_| who.ask()>"Try again"</button> };
     let lost = move || {
         who.answer().and_then(Result::err).map(|failure| {
             view! {
                 <Notice look=ALERT text="This hub says nothing of signing in".to_owned() more=failure.text />
-                <button class="btn" type="button" on:click=move |_| who.ask()>"Try again"</button>
+                {again()}
             }
         })
     };
     let no_way = move || {
         let none = who.answer().is_some_and(|answer| answer.is_ok_and(|session| session.methods.is_empty()));
-        none.then(|| view! { <Notice look=ALERT text="Nobody can sign in to this hub now".to_owned() more="Its configuration names no way to. After it has begun, mooring-hub dev has a link for ten minutes.".to_owned() /> })
+        none.then(|| view! {
+            <Notice look=ALERT text="Nobody can sign in to this hub now".to_owned() more="Its configuration has no way to sign in. mooring-hub dev prints a link that is good for ten minutes after the start.".to_owned() />
+            {again()}
+        })
     };
     let host = window().location().hostname().unwrap_or_default();
     let rope = |(path, x, y, slack): (&'static str, &'static str, &'static str, bool)| {
@@ -88,7 +92,7 @@ pub fn SignIn() -> impl IntoView {
                     <svg class="icon brand__mark" viewBox="0 0 24 24" aria-hidden="true"><use href="#mark"></use></svg><span class="brand__name">"Mooring"</span>
                 </div>
                 <div><h1 class="signin__title">"Sign in"</h1><p class="page__sub">"to "<code>{host}</code></p></div>
-                <div role="alert">{move || refused.get().map(|failure| view! { <Notice look=command_look("Rejected") text=failure.text /> })}</div>
+                <div role="alert">{move || refused.get().map(|failure| view! { <Notice look=command_look("Rejected") text=sentence(&failure.text) /> })}</div>
                 {move || lost()}{move || no_way()}
                 <For each=methods key=|method| method.method.clone() let(method)><Way method busy enter /></For>
                 <p class="field__hint">"Every sign-in and every change is in the audit, under your name."</p>
@@ -118,7 +122,8 @@ fn Way(
         ("password", _) => {
             let send = move |event: leptos::ev::SubmitEvent| {
                 event.prevent_default();
-                enter.run(json!({ "method": "password", "name": name.get_untracked(), "password": secret.get_untracked() }));
+                let (name, password) = (name.get_untracked().into(), secret.get_untracked().into());
+                enter.run(Value::object(vec![("method", "password".into()), ("name", name), ("password", password)]));
             };
             view! {
                 <form class="form" on:submit=send>
@@ -132,7 +137,7 @@ fn Way(
         ("kubernetes", command) => {
             let send = move |event: leptos::ev::SubmitEvent| {
                 event.prevent_default();
-                enter.run(json!({ "method": "kubernetes", "token": secret.get_untracked().trim() }));
+                enter.run(Value::object(vec![("method", "kubernetes".into()), ("token", secret.get_untracked().trim().into())]));
             };
             let command = command.map(|command| {
                 view! { <div class="secret"><span class="secret__text" title=command.clone()>{command.clone()}</span><Copy text=command label="Copy the command" /></div> }

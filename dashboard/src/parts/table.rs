@@ -6,7 +6,7 @@ use leptos::html;
 use leptos::prelude::*;
 use wasm_bindgen::JsCast as _;
 
-use crate::browser::width_of;
+use crate::browser::size_of;
 use crate::model::format::px;
 use crate::model::virtual_table::Window;
 
@@ -28,6 +28,8 @@ pub fn VirtualRows(
     looked_at: Callback<Range<usize>>,
     /// Which are to be seen, for people: from 1.
     seen: WriteSignal<(usize, usize)>,
+    /// How much is scrolled away, in pixels; as it was when somebody was here before.
+    scrolled: RwSignal<f64>,
     /// The row that the keyboard is on.
     chosen: RwSignal<Option<usize>>,
     /// Somebody wants to see more of this row.
@@ -43,11 +45,21 @@ pub fn VirtualRows(
     row: Callback<usize, AnyView>,
 ) -> impl IntoView {
     let view = NodeRef::<html::Div>::new();
-    let width = width_of(move || Some(view.get()?.unchecked_into()));
-    let scrolled = RwSignal::new(0.0);
+    let size = size_of(move || Some(view.get()?.unchecked_into()));
+    let before = scrolled.get_untracked();
+    // Once there is something to scroll.
+    Effect::new(move |was_there: Option<bool>| {
+        let is_there = rows.get() > 0;
+        if is_there && was_there == Some(false) && before > 0.0 {
+            request_animation_frame(move || {
+                view.try_get_untracked().flatten().into_iter().for_each(|view| view.set_scroll_top(before as i32))
+            });
+        }
+        is_there || was_there == Some(true)
+    });
     let matches = |query: &str| window().match_media(query).ok().flatten().is_some_and(|media| media.matches());
     let row_px = Memo::new(move |_| {
-        width.track();
+        size.track();
         if matches("(max-width: 47.99rem)") {
             PHONE_ROW_PX
         } else if matches("(pointer: coarse)") {
@@ -57,7 +69,7 @@ pub fn VirtualRows(
         }
     });
     let frame = Memo::new(move |_| {
-        width.track();
+        size.track();
         // The head stays above the rows that scroll below it.
         let head_of =
             |view: &web_sys::Element| view.query_selector(".table__row--head").ok().flatten().map_or(0, |head| head.client_height());
@@ -111,7 +123,7 @@ pub fn VirtualRows(
     };
     view! {
         <div class="table__view" tabindex="0" role="grid" aria-label=label aria-multiselectable="true" aria-rowcount=move || rows.get() + 1
-            aria-activedescendant=move || chosen.get().map(row_id) node_ref=view on:keydown=pressed
+            aria-activedescendant=move || chosen.get().map(row_id) node_ref=view on:keydown=pressed on:blur=move |_| chosen.set(None)
             on:scroll=move |_| if let Some(view) = view.get_untracked() { scrolled.set(f64::from(view.scroll_top())) }
         >
             {head.run()}

@@ -53,7 +53,7 @@ fn Fact(row: Row) -> impl IntoView {
     view! {
         {day.then(|| view! { <li class="timeline__day"><Day time /></li> })}
         <li class="timeline__item" data-link=if connected { "on" } else { "off" }>
-            <span class="timeline__time"><At time fine=true /></span>
+            <span class="timeline__time"><At time fine=true below_day=true /></span>
             <span class="timeline__node"><Glyph look /></span>
             <div class="timeline__body"><p class="timeline__text">{text}</p><p class="timeline__meta">{meta}</p>{way}</div>
             <span class="timeline__side">{side}</span>
@@ -81,7 +81,7 @@ fn summary(steps: &[WayStep]) -> impl IntoView + use<> {
 fn step(step: WayStep) -> impl IntoView {
     view! {
         <p class="timeline__meta timeline__detail">
-            <span class="mono"><At time=step.time fine=true /></span>
+            <span class="mono"><At time=step.time fine=true below_day=true /></span>
             <Glyph look=step.look />
             <span>{step.text}{(!step.meta.is_empty()).then(|| format!(" · {}", step.meta))}</span>
             <span class="mono">{step.after}</span>

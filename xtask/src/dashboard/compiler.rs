@@ -20,6 +20,9 @@ const SCRIPT: &str = "xtask/wasm-compiler.sh";
 /// Leptos makes a type, and code, of its own of every piece of a view, unless it is told to forget what they are made of.
 const SMALL: &str = "--cfg=erase_components";
 
+/// Between the flags that cargo is told, so that a path may have spaces.
+const FLAGS_APART: &str = "\u{1f}";
+
 /// A compiler with the target.
 pub enum Compiler {
     /// The one that compiled this program.
@@ -39,9 +42,9 @@ impl Compiler {
         let (rustc, linker) = (folder.join("bin/rustc"), folder.join("bin/wasm-ld"));
         let version = ask(&rustc, &["--version", "--verbose"])?;
         let commit = version.lines().find_map(|line| line.strip_prefix("commit-hash: ")).context("rustc does not say its commit")?;
-        let sysroot = cache.join(format!("wasm-sysroot-{commit}"));
+        let sysroot = cache.join(format!("wasm-sysroot-{commit}-remapped"));
         if !sysroot.exists() {
-            make_sysroot(&rustc, &sysroot)?;
+            make_sysroot(&rustc, commit, &folder.join("usr/lib/rustlib/src/rust"), &sysroot)?;
         }
         Ok(Self::Distribution { rustc, linker, sysroot })
     }
@@ -49,19 +52,22 @@ impl Compiler {
     /// cargo, with this compiler.
     pub fn cargo(&self) -> Command {
         let mut cargo = cargo();
-        let mut flags = SMALL.to_owned();
+        let mut flags = vec![SMALL.to_owned()];
+        flags.extend(crates_remapped());
         if let Self::Distribution { rustc, linker, sysroot } = self {
-            flags += &format!(" --sysroot={}", sysroot.display());
+            flags.push(format!("--sysroot={}", sysroot.display()));
             cargo.env("RUSTC", rustc).env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER", linker);
         }
-        cargo.env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", flags);
+        cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join(FLAGS_APART));
         cargo
     }
 }
 
 /// Compiles the standard library for the target from the compiler's own source, which is what `rustup target add` would fetch.
-fn make_sysroot(rustc: &Path, sysroot: &Path) -> Result<()> {
+fn make_sysroot(rustc: &Path, commit: &str, source: &Path, sysroot: &Path) -> Result<()> {
     writeln!(std::io::stderr(), "making the standard library for {TARGET}, once, in {}", sysroot.display())?;
+    let mut flags = vec!["-Cembed-bitcode=yes".to_owned(), remapped(source, &format!("/rustc/{commit}"))];
+    flags.extend(crates_remapped());
     let work = sysroot.with_extension(format!("{}.work", std::process::id()));
     fs::create_dir_all(work.join("src"))?;
     fs::write(work.join("Cargo.toml"), "[package]\nname = \"sysroot\"\nedition = \"2024\"\n[workspace]\n")?;
@@ -72,7 +78,7 @@ fn make_sysroot(rustc: &Path, sysroot: &Path) -> Result<()> {
         // For -Zbuild-std on a released compiler.
         .env("RUSTC_BOOTSTRAP", "1")
         // Link-time optimisation of the page needs the library's bitcode, as the released libraries carry it.
-        .env("CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUSTFLAGS", "-Cembed-bitcode=yes")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join(FLAGS_APART))
         .args(["build", "--quiet", "--release", "-Zbuild-std=std,panic_abort", "--target", TARGET, "--target-dir=target"]))?;
     let made = work.join("made/lib/rustlib").join(TARGET).join("lib");
     fs::create_dir_all(&made)?;
@@ -89,6 +95,18 @@ fn make_sysroot(rustc: &Path, sysroot: &Path) -> Result<()> {
     }
     fs::remove_dir_all(work)?;
     Ok(())
+}
+
+/// What a panic says of where it was: the same on every machine, whoever has built it and where.
+fn remapped(folder: &Path, name: &str) -> String {
+    format!("--remap-path-prefix={}={name}", folder.display())
+}
+
+/// The same for crates, which are where cargo keeps what it has fetched.
+fn crates_remapped() -> Option<String> {
+    let home = std::env::var_os("CARGO_HOME").filter(|home| !home.is_empty()).map(PathBuf::from);
+    let home = home.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cargo")))?;
+    Some(remapped(&home.join("registry/src"), ""))
 }
 
 fn cargo() -> Command {

@@ -6,6 +6,7 @@
 
 mod compiler;
 mod layout;
+mod names;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use wasm_bindgen_cli_support::Bindgen;
 
 use compiler::{Compiler, TARGET};
 use layout::Page;
+use names::Names;
 
 /// What a browser loads before the page is there: on a slow line of 2 Mbit/s that is 1.6 s.
 const SIZE_MAX_BYTES: usize = 400 * 1024;
@@ -101,7 +103,10 @@ fn bind(wasm: &Path, folder: &Path) -> Result<()> {
         .generate_output()
         .context("wasm-bindgen can't read the module")?;
     drop_streams(bound.wasm_mut());
+    let names = Names::shorten(bound.wasm_mut());
     bound.emit(&part)?;
+    let script = part.join("dashboard.js");
+    std::fs::write(&script, names.told(&std::fs::read_to_string(&script)?))?;
     ensure!(!part.join("snippets").exists(), "a crate of the page brings scripts of its own (snippets), which are not served");
     // It has its name once it is whole.
     Ok(std::fs::rename(&part, folder)?)

@@ -2,15 +2,14 @@
 
 use leptos::prelude::*;
 use leptos::task::spawn_local;
-use serde_json::{Value, json};
 
 use super::Fleet;
-use crate::api::{get, post};
+use crate::api::{act, get};
 use crate::app::Who;
 use crate::browser::now;
 use crate::model::device_filter::DeviceFilter;
 use crate::model::format::{count, exact, number};
-use crate::model::hub::FleetPage;
+use crate::model::hub::{FleetPage, action};
 use crate::model::selection::{Outcome, Selection};
 use crate::model::state::{ALERT, DeviceState, Tone};
 use crate::model::virtual_table::Pages;
@@ -95,7 +94,7 @@ pub fn Bulk(fleet: Fleet, filter: Memo<DeviceFilter>) -> impl IntoView {
         open.set(true);
     };
     let button = move |next: Deed| {
-        let word = if next.action == "rotate" { "Rotate keys…".to_owned() } else { format!("{}…", next.verb) };
+        let word = if next.action == "rotate" { "Rotate…".to_owned() } else { format!("{}…", next.verb) };
         view! { <button class="btn btn--small" type="button" disabled=!may on:click=move |_| start(next)><Icon name=next.icon />{word}</button> }
     };
     // Few fit into an address; for more, ids are pasted there.
@@ -143,25 +142,21 @@ fn Ask(
     let (reason, typed) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
     let devices = count(number, "device", "devices");
     let all = fleet.chosen.with_untracked(Selection::is_all);
+    // As many as fitted when the number was shown: the list behind the dialog goes on.
+    let total = fleet.pages.with_untracked(Pages::total) as u64;
     // A number that is not the whole one can't be agreed to.
     let counted = !all || fleet.exact.get_untracked();
     let matches = Memo::new(move |_| {
         counted && typed.with(|typed| typed.chars().filter(char::is_ascii_digit).collect::<String>() == number.to_string())
     });
-    let act = move |_| {
+    let press = move |_| {
         if busy.get_untracked() {
             return;
         }
         outcome.set(Some(Outcome::of(number)));
-        let mut body = json!({ "action": deed.action });
-        if deed.action == "rotate" {
-            body["slot"] = "secondary".into();
-        } else if !reason.get_untracked().is_empty() {
-            body["reason"] = reason.get_untracked().into();
-        }
-        let mut work = Work { body, sum: Outcome::of(number), shown: outcome };
+        let mut work = Work { action: deed.action, reason: reason.get_untracked(), sum: Outcome::of(number), shown: outcome };
         let chosen = fleet.chosen.get_untracked();
-        let (filter, total) = (filter.get_untracked(), fleet.pages.with_untracked(Pages::total) as u64);
+        let filter = filter.get_untracked();
         spawn_local(async move {
             let broken = work.carry_out(&chosen, &filter, total).await.err();
             (work.sum.broken, work.sum.over) = (broken, true);
@@ -203,7 +198,7 @@ fn Ask(
         match is_over {
             None => view! {
                 <button class="btn" type="button" on:click=move |_| open.set(false)>{deed.stays}</button>
-                <button class=if deed.action == "enable" { "btn btn--primary" } else { "btn btn--danger" } type="button" disabled=move || !matches.get() on:click=act><Icon name=deed.icon />{word}</button>
+                <button class=if deed.action == "enable" { "btn btn--primary" } else { "btn btn--danger" } type="button" disabled=move || !matches.get() on:click=press><Icon name=deed.icon />{word}</button>
             }
             .into_any(),
             Some(is_over) => {
@@ -222,7 +217,8 @@ fn Ask(
 
 /// A deed that is under way.
 struct Work {
-    body: Value,
+    action: &'static str,
+    reason: String,
     sum: Outcome,
     /// Where it is shown, as long as the page is there.
     shown: RwSignal<Option<Outcome>>,
@@ -262,9 +258,7 @@ impl Work {
     }
 
     async fn act(&mut self, ids: &[String]) -> Result<(), String> {
-        self.body["ids"] = ids.into();
-        let json = [("content-type", "application/json".to_owned())];
-        let results = post("/devices/actions", &json, self.body.to_string().as_bytes()).await.map_err(|failure| failure.text)?;
+        let results = act(&action(self.action, "secondary", &self.reason, ids)).await.map_err(|failure| failure.text)?;
         self.sum.add(results);
         let left = self.shown.try_set(Some(self.sum.clone())).is_some();
         // Whoever leaves the page ends it.

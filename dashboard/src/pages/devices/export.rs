@@ -1,12 +1,17 @@
 //! The devices that fit, as a file: a table, or manifests.
 
+use std::cell::RefCell;
+
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use crate::api::{Failure, get};
 use crate::browser::{now, save};
+use crate::link::ask::Ask;
+use crate::link::client::Subscription;
+use crate::model::change::parse;
 use crate::model::device_filter::DeviceFilter;
-use crate::model::export::{CSV_HEAD, csv, manifest};
+use crate::model::export::{CSV_HEAD, Made, Manifests, csv};
 use crate::model::format::{count, exact};
 use crate::model::hub::{FleetPage, FleetRow};
 use crate::model::state::{Look, Tone};
@@ -26,7 +31,7 @@ pub fn Export(filter: Memo<DeviceFilter>) -> impl IntoView {
     let toasts: Toasts = expect_context();
     let got = RwSignal::new(None::<u64>);
     let table = move |_| {
-        fetch(filter, got, toasts, move |rows| {
+        fetch(&filter.get_untracked(), got, toasts, move |rows| {
             let text = rows.iter().fold(CSV_HEAD.to_owned(), |text, row| text + &csv(row));
             save("devices.csv", "text/csv", &text);
             toasts.say(
@@ -34,21 +39,36 @@ pub fn Export(filter: Memo<DeviceFilter>) -> impl IntoView {
                 format!("{} in devices.csv", count(rows.len() as u64, "device", "devices")),
                 "What fits the filter now, in the list's order.",
             );
+            got.set(None);
         });
     };
+    let identities = StoredValue::new_local(None::<Subscription>);
     let manifests = move |_| {
-        let hub = world.hub.with_untracked(|hub| hub.as_ref().map(|hub| hub.host_name.clone()).unwrap_or_default());
-        let hub = hub.split('.').next().unwrap_or_default().to_owned();
-        fetch(filter, got, toasts, move |rows| {
-            let made: Vec<_> = rows.iter().filter_map(|row| manifest(row, &hub)).collect();
-            save("devices.yaml", "application/yaml", &made.concat());
-            let left_out = rows.len() - made.len();
-            let more = if left_out == 0 {
-                "Each adopts the identity that is there.".to_owned()
-            } else {
-                format!("{} left out: they have manifests, or certificates that only their owners know.", exact(left_out as u64))
+        // By id, as they are kept.
+        let by_id = DeviceFilter { sort: "id".to_owned(), descending: false, ..filter.get_untracked() };
+        fetch(&by_id, got, toasts, move |rows| {
+            let hub = world.hub.with_untracked(|hub| hub.as_ref().map(|hub| hub.host_name.clone()).unwrap_or_default());
+            let hub = hub.split('.').next().unwrap_or_default().to_owned();
+            let manifests = RefCell::new(Manifests::of(&rows, hub));
+            let told = move |_: &str, text: &str| {
+                let Some(step) = parse(text).and_then(|message| manifests.borrow_mut().hear(message.what)) else { return };
+                match step {
+                    Ok(Made { text, made, left_out }) => {
+                        save("devices.yaml", "application/yaml", &text);
+                        let more = if left_out == 0 {
+                            "Each adopts the identity that is there.".to_owned()
+                        } else {
+                            format!("{} left out: they have manifests already.", exact(left_out))
+                        };
+                        toasts.say(SAVED, format!("{} in devices.yaml", count(made, "manifest", "manifests")), more);
+                    }
+                    Err(why) => toasts.failed("The manifests can't be made", why),
+                }
+                let _ = got.try_set(None);
+                let _ = identities.try_update_value(Option::take);
             };
-            toasts.say(SAVED, format!("{} in devices.yaml", count(made.len() as u64, "manifest", "manifests")), more);
+            let ask = Ask::Changes { kinds: "registry", device: None, snapshot: true };
+            identities.set_value(world.subscribe(ask, None, told));
         });
     };
     let busy = move || got.with(Option::is_some);
@@ -56,16 +76,16 @@ pub fn Export(filter: Memo<DeviceFilter>) -> impl IntoView {
         move || got.get().filter(|got| *got > 0).map_or_else(|| word.to_owned(), |got| format!("{} rows…", exact(got)))
     };
     view! {
-        <button class="btn" type="button" disabled=move || busy() on:click=table><Icon name="download" />{word("CSV")}</button>
-        <button class="btn" type="button" disabled=move || busy() on:click=manifests><Icon name="download" />"Manifests"</button>
+        <button class="btn" type="button" disabled=move || busy() on:click=table><Icon name="download" />{word("Export CSV")}</button>
+        <button class="btn" type="button" disabled=move || busy() on:click=manifests><Icon name="download" />"Export manifests"</button>
     }
     .into_any()
 }
 
-/// All that fit, page by page.
-fn fetch(filter: Memo<DeviceFilter>, got: RwSignal<Option<u64>>, toasts: Toasts, then: impl FnOnce(Vec<FleetRow>) + 'static) {
+/// All that fit, page by page. Whoever takes them says when that is over.
+fn fetch(filter: &DeviceFilter, got: RwSignal<Option<u64>>, toasts: Toasts, then: impl FnOnce(Vec<FleetRow>) + 'static) {
     got.set(Some(0));
-    let question = filter.get_untracked().question(now()).with("limit", PAGE);
+    let question = filter.question(now()).with("limit", PAGE);
     spawn_local(async move {
         let (mut rows, mut after) = (Vec::new(), String::new());
         loop {
@@ -74,7 +94,8 @@ fn fetch(filter: Memo<DeviceFilter>, got: RwSignal<Option<u64>>, toasts: Toasts,
                 Ok(page) => page,
                 Err(failure) => {
                     toasts.failed("The devices can't be fetched", failure.text);
-                    break;
+                    let _ = got.try_set(None);
+                    return;
                 }
             };
             rows.extend(page.devices);
@@ -82,12 +103,8 @@ fn fetch(filter: Memo<DeviceFilter>, got: RwSignal<Option<u64>>, toasts: Toasts,
             if got.try_set(Some(rows.len() as u64)).is_some() {
                 return;
             }
-            let Some(next) = page.next else {
-                then(rows);
-                break;
-            };
+            let Some(next) = page.next else { return then(rows) };
             after = next;
         }
-        let _ = got.try_set(None);
     });
 }

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use leptos::prelude::*;
 
+use super::columns::{ColumnsChip, ColumnsMenu};
+use super::narrow;
 use crate::browser::{Later, Place};
+use crate::model::columns::Columns;
 use crate::model::device_filter::DeviceFilter;
 use crate::model::format::{elapsed, number};
 use crate::model::state::DeviceState;
@@ -36,7 +39,7 @@ const AUTHENTICATION: [(&str, &str); 3] = [("sas", "SAS"), ("selfSigned", "X.509
 
 /// The bar above the list.
 #[component]
-pub fn Filters(filter: Memo<DeviceFilter>) -> impl IntoView {
+pub fn Filters(filter: Memo<DeviceFilter>, columns: Memo<Columns>) -> impl IntoView {
     let world: World = expect_context();
     let place: Place = expect_context();
     let typed = RwSignal::new(filter.get_untracked().prefix);
@@ -44,28 +47,39 @@ pub fn Filters(filter: Memo<DeviceFilter>) -> impl IntoView {
     let later = Later::new();
     let input = move |event| {
         typed.set(event_target_value(&event));
-        later.run(TYPED, move || place.filter(&DeviceFilter { prefix: typed.get_untracked(), ..filter.get_untracked() }.query()));
+        later.run(TYPED, move || narrow(place, &DeviceFilter { prefix: typed.get_untracked(), ..filter.get_untracked() }));
     };
+    // The address may have been changed by another way: a link, or the way back.
+    Effect::new(move |_| {
+        let (prefix, wanted) = filter.with(|filter| (filter.prefix.clone(), filter.tag.clone()));
+        if !later.waits() && typed.get_untracked() != prefix {
+            typed.set(prefix);
+        }
+        if tag.get_untracked() != wanted {
+            tag.set(wanted);
+        }
+    });
     let known = move |state: DeviceState| world.fleet.with(|fleet| fleet.as_ref().map(|fleet| fleet.count(state)));
     let chip = move |state: DeviceState| {
-        let press = Callback::new(move |()| place.filter(&filter.get_untracked().toggled(state).query()));
+        let press = Callback::new(move |()| narrow(place, &filter.get_untracked().toggled(state)));
         view! {
             <Chip pressed=Signal::derive(move || filter.with(|filter| filter.states.contains(&state))) press>
                 <Glyph look=state.look() />{state.word()}<span class="chip__n">{move || known(state).map(number)}</span>
             </Chip>
         }
     };
+    let shut_out = move || world.fleet.with(|fleet| fleet.as_ref().map(|fleet| fleet.held));
     let held = Callback::new(move |()| {
         let now = filter.get_untracked();
-        place.filter(&DeviceFilter { held: !now.held, ..now }.query());
+        narrow(place, &DeviceFilter { held: !now.held, ..now });
     });
     let clear = move |_| {
         typed.set(String::new());
         tag.set(String::new());
         let now = filter.get_untracked();
-        place.filter(&DeviceFilter { sort: now.sort, descending: now.descending, ..DeviceFilter::default() }.query());
+        narrow(place, &DeviceFilter { sort: now.sort, descending: now.descending, ..DeviceFilter::default() });
     };
-    let more = RwSignal::new(false);
+    let (more, choosing) = (RwSignal::new(false), RwSignal::new(false));
     let hidden = move || {
         filter.with(|filter| {
             let texts = [&filter.authentication, &filter.reason, &filter.tag].into_iter().filter(|text| !text.is_empty()).count();
@@ -80,13 +94,15 @@ pub fn Filters(filter: Memo<DeviceFilter>) -> impl IntoView {
             </label>
             <div class="chips" role="group" aria-label="State">
                 {DeviceState::ALL.map(chip)}
-                <Chip pressed=Signal::derive(move || filter.with(|filter| filter.held)) press=held><Icon name="lock" />"Shut out"</Chip>
+                <Chip pressed=Signal::derive(move || filter.with(|filter| filter.held)) press=held><Icon name="lock" />"Shut out"<span class="chip__n">{move || shut_out().map(number)}</span></Chip>
                 <button class="chip" type="button" aria-expanded=move || more.get().to_string() aria-pressed=move || (hidden() > 0).to_string() on:click=move |_| more.update(|more| *more = !*more)>
                     <Icon name="filter" />"Filter"<span class="chip__n">{move || Some(hidden()).filter(|hidden| *hidden > 0).map(|hidden| number(hidden as u64))}</span>
                 </button>
+                <ColumnsChip columns open=choosing />
                 {move || (!filter.with(DeviceFilter::is_all)).then(|| view! { <button class="btn btn--quiet btn--small" type="button" on:click=clear><Icon name="close" />"Clear"</button> })}
             </div>
             {move || more.get().then(|| view! { <More filter tag /> })}
+            {move || choosing.get().then(|| view! { <ColumnsMenu columns open=choosing /> })}
         </div>
     }
     .into_any()
@@ -99,7 +115,7 @@ fn More(filter: Memo<DeviceFilter>, tag: RwSignal<String>) -> impl IntoView {
     let go = move |change: &dyn Fn(&mut DeviceFilter)| {
         let mut filter = filter.get_untracked();
         change(&mut filter);
-        place.filter(&filter.query());
+        narrow(place, &filter);
     };
     let choice = move |label: &'static str, choices: Vec<(String, String)>, chosen: Signal<String>, choose: Callback<String>| {
         let option = move |(value, word): (String, String)| {

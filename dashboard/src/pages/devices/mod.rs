@@ -1,6 +1,7 @@
 //! All devices: found by the beginning of their ids, filtered, sorted, and as many as there are.
 
 mod bulk;
+mod columns;
 mod export;
 mod filters;
 mod table;
@@ -12,8 +13,9 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use crate::api::{Failure, get};
-use crate::browser::{Place, now};
+use crate::browser::{Place, now, own_time};
 use crate::model::change::Change;
+use crate::model::columns::Columns;
 use crate::model::device_filter::DeviceFilter;
 use crate::model::format::number;
 use crate::model::hub::{FleetPage, FleetRow};
@@ -35,6 +37,9 @@ const LOOK: Duration = Duration::from_millis(250);
 const FRESH_MS: u64 = 2_000;
 const SOON_MS: u64 = 500;
 
+/// What is asked for first.
+const FIRST: Wanted = Wanted { page: 0, after: None, skip: 0 };
+
 /// The rows that are here.
 #[derive(Clone, Copy)]
 struct Fleet {
@@ -43,9 +48,13 @@ struct Fleet {
     /// Which question the rows answer: what comes late to another one is thrown away.
     question: RwSignal<u32>,
     wanted: RwSignal<Range<usize>>,
+    /// Whether they answer the question before, until the first page of this one is here.
+    old: RwSignal<bool>,
     asking: RwSignal<bool>,
     /// When they were last asked for, and whether something was heard of one of them since.
     asked: StoredValue<Moment>,
+    /// Which page of them that was.
+    turn: StoredValue<usize>,
     heard: StoredValue<bool>,
     failure: RwSignal<Option<Failure>>,
     /// Whether rows stay where they are: somebody points at one.
@@ -60,25 +69,32 @@ pub fn Devices() -> impl IntoView {
     let world: World = expect_context();
     let place: Place = expect_context();
     let filter = Memo::new(move |_| place.query.with(DeviceFilter::of));
+    let columns = Memo::new(move |_| place.query.with(Columns::of));
     let fleet = Fleet {
         pages: RwSignal::new(Pages::default()),
         exact: RwSignal::new(true),
         question: RwSignal::new(0),
         wanted: RwSignal::new(0..1),
+        old: RwSignal::new(false),
         asking: RwSignal::new(false),
         asked: StoredValue::new(Moment(0)),
+        turn: StoredValue::new(0),
         heard: StoredValue::new(false),
         failure: RwSignal::new(None),
         still: RwSignal::new(false),
         chosen: RwSignal::new(Selection::default()),
     };
-    Effect::new(move |_| {
-        filter.with(|_| ());
+    Effect::new(move |before: Option<DeviceFilter>| {
+        let asked = filter.get();
         fleet.question.update(|question| *question += 1);
-        fleet.pages.set(Pages::default());
-        fleet.chosen.set(Selection::default());
+        fleet.old.set(true);
+        // In another order they are the same devices.
+        if before.is_some_and(|before| !before.is_same_but_for_order(&asked)) {
+            fleet.chosen.set(Selection::default());
+        }
         fleet.asking.set(false);
         fleet.fill(filter);
+        asked
     });
     Effect::new(move |_| {
         world.missed.track();
@@ -103,23 +119,39 @@ pub fn Devices() -> impl IntoView {
     view! {
         <div class="page__head"><div class="page__title"><h1>"Devices"</h1><p class="page__sub">{move || sub()}</p></div><Export filter /></div>
         <section class="panel" aria-label="Devices">
-            <Filters filter />
+            <Filters filter columns />
             {move || fleet.failure.get().map(|failure| view! {
                 <div class="panel__body panel__body--first"><Notice look=ALERT text="The list can't be shown".to_owned() more=failure.text /></div>
             })}
-            <Table fleet filter />
+            <Table fleet filter columns />
         </section>
         <Bulk fleet filter />
     }
     .into_any()
 }
 
+/// To this filter. Which columns are shown stays.
+fn narrow(place: Place, filter: &DeviceFilter) {
+    let columns = place.query.with_untracked(Columns::of).text();
+    place.filter(&filter.query().with("columns", columns));
+}
+
 impl Fleet {
     /// Asks for the next page that is missing of what is looked at.
     fn fill(self, filter: Memo<DeviceFilter>) {
-        let Some(wanted) = self.pages.with_untracked(|pages| pages.wanted(&self.wanted.get_untracked())) else { return };
-        if !self.asking.get_untracked() {
+        let missing = || self.pages.with_untracked(|pages| pages.wanted(&self.wanted.get_untracked()));
+        // Keys of the question before lead nowhere in this one.
+        let wanted = if self.old.get_untracked() { Some(FIRST) } else { missing() };
+        if let Some(wanted) = wanted.filter(|_| !self.asking.get_untracked()) {
             self.ask(filter, wanted, true);
+        }
+    }
+
+    /// From its top: the rows of another question.
+    fn begin_anew(self) {
+        self.pages.set(Pages::default());
+        if let Some(view) = document().query_selector(".table--fleet .table__view").ok().flatten() {
+            view.set_scroll_top(0);
         }
     }
 
@@ -130,11 +162,22 @@ impl Fleet {
         self.pages.with_untracked(|pages| pages.any(&wanted, is_about))
     }
 
-    /// Asks once more for the page in view, when it is time: values change in place.
+    /// In the order that they have by now, although somebody is there: they want it.
+    fn sort_again(self, filter: Memo<DeviceFilter>) {
+        if let Some(again) = self.again() {
+            self.ask(filter, again, true);
+        }
+    }
+
+    fn again(self) -> Option<Wanted> {
+        let wanted = self.wanted.get_untracked();
+        self.pages.with_untracked(|pages| pages.again(&wanted, self.turn.get_value()))
+    }
+
+    /// Asks once more for a page in view, when it is time: values change in place.
     fn refresh(self, filter: Memo<DeviceFilter>) {
-        let page = self.wanted.get_untracked().start / PAGE;
         let hidden = document().hidden();
-        let age = self.asked.get_value().millis_until(now());
+        let age = self.asked.get_value().millis_until(own_time());
         if hidden
             || age < if self.heard.get_value() { SOON_MS } else { FRESH_MS }
             || self.asking.get_untracked()
@@ -142,7 +185,7 @@ impl Fleet {
         {
             return;
         }
-        match self.pages.with_untracked(|pages| pages.again(page)) {
+        match self.again().filter(|_| !self.old.get_untracked()) {
             Some(again) => self.ask(filter, again, false),
             // It could not be had, or has been let go of.
             None => self.fill(filter),
@@ -152,7 +195,8 @@ impl Fleet {
     fn ask(self, filter: Memo<DeviceFilter>, wanted: Wanted, more: bool) {
         let Wanted { page, after, skip } = wanted;
         self.asking.set(true);
-        self.asked.set_value(now());
+        self.asked.set_value(own_time());
+        self.turn.set_value(page);
         self.heard.set_value(false);
         let question = self.question.get_untracked();
         let query = filter.get_untracked().question(now()).with("limit", PAGE.to_string()).with("after", after.unwrap_or_default());
@@ -163,6 +207,10 @@ impl Fleet {
                 return;
             }
             self.asking.set(false);
+            if self.old.get_untracked() {
+                self.begin_anew();
+                self.old.set(answer.is_err());
+            }
             match answer {
                 Ok(found) if !more && self.still.get_untracked() => {
                     self.failure.set(None);

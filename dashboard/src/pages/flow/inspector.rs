@@ -10,6 +10,7 @@ use crate::parts::control::Copy;
 use crate::parts::id::Id;
 use crate::parts::notice::Empty;
 use crate::parts::payload::PayloadView;
+use crate::parts::when::At;
 use crate::routes::{Query, Route};
 
 /// A value with more letters has a line of its own.
@@ -47,7 +48,7 @@ fn whole(event: &Event) -> AnyView {
                 }}
                 <dl class="facts facts--rows">
                     <div class="facts__item"><dt>"Position"</dt><dd class="id">{format!("{} : {}", event.partition, exact(event.sequence_number))}</dd></div>
-                    {event.enqueued_time.map(|time| view! { <div class="facts__item"><dt>"Enqueued"</dt><dd><time datetime=time.iso() title=time.absolute()>{time.clock()}{time.fraction()}" UTC"</time></dd></div> })}
+                    {event.enqueued_time.map(|time| view! { <div class="facts__item"><dt>"Enqueued"</dt><dd><At time fine=true />" UTC"</dd></div> })}
                     {event.facts().into_iter().map(fact).collect_view()}
                 </dl>
             </div>

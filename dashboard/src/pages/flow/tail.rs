@@ -18,7 +18,7 @@ use crate::parts::id::Id;
 use crate::parts::notice::{Empty, Notice};
 use crate::parts::sign::Icon;
 use crate::parts::when::use_now;
-use crate::world::World;
+use crate::world::{Problem, World};
 
 /// How long somebody types before the hub is asked.
 const TYPED: Duration = Duration::from_millis(400);
@@ -78,9 +78,7 @@ impl Following {
                 return;
             }
             if kind == "problem" {
-                let said =
-                    serde_json::from_str::<serde_json::Value>(text).ok().and_then(|value| Some(value.get("message")?.as_str()?.to_owned()));
-                self.problem.set(said);
+                self.problem.set(read::<Problem>(text).ok().map(|problem| problem.message));
             } else if let Ok(told) = read::<Told>(text) {
                 if self.problem.with_untracked(Option::is_some) {
                     self.problem.set(None);

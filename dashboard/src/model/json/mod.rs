@@ -2,11 +2,10 @@
 //! names its fields, and one reader does the rest. What is not there, or not of its kind, is as if nothing had been said: a hub of tomorrow may
 //! say more, and in another way.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
+pub mod value;
 
 use super::time::Moment;
+use value::Value;
 
 /// What can be read from JSON.
 pub trait FromJson: Sized {
@@ -18,8 +17,8 @@ pub trait FromJson: Sized {
 macro_rules! object {
     ($type:ident { $($field:ident: $name:literal $(| $other:literal)?),+ $(,)? }) => {
         impl $crate::model::json::FromJson for $type {
-            fn from_json(value: &serde_json::Value) -> Option<Self> {
-                value.is_object().then(|| Self { $($field: $crate::model::json::field(value, &[$name $(, $other)?])),+ })
+            fn from_json(value: &$crate::model::json::value::Value) -> Option<Self> {
+                matches!(value, $crate::model::json::value::Value::Object(_)).then(|| Self { $($field: $crate::model::json::field(value, &[$name $(, $other)?])),+ })
             }
         }
     };
@@ -31,7 +30,7 @@ pub(crate) use object;
 /// # Errors
 /// When it is no JSON, or something else than what is looked for.
 pub fn read<T: FromJson>(text: &str) -> Result<T, String> {
-    let value: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    let value = Value::parse(text).map_err(|at| format!("it is no JSON from byte {at} on"))?;
     T::from_json(&value).ok_or_else(|| "it is of another form".to_owned())
 }
 
@@ -48,31 +47,31 @@ impl FromJson for Value {
 
 impl FromJson for bool {
     fn from_json(value: &Value) -> Option<Self> {
-        value.as_bool()
+        if let Value::Bool(is_true) = value { Some(*is_true) } else { None }
     }
 }
 
 impl FromJson for u64 {
     fn from_json(value: &Value) -> Option<Self> {
-        value.as_u64()
+        value.as_number()?.parse().ok()
     }
 }
 
 impl FromJson for u32 {
     fn from_json(value: &Value) -> Option<Self> {
-        value.as_u64()?.try_into().ok()
+        value.as_number()?.parse().ok()
     }
 }
 
 impl FromJson for i64 {
     fn from_json(value: &Value) -> Option<Self> {
-        value.as_i64()
+        value.as_number()?.parse().ok()
     }
 }
 
 impl FromJson for f64 {
     fn from_json(value: &Value) -> Option<Self> {
-        value.as_f64()
+        decimal(value.as_number()?)
     }
 }
 
@@ -102,20 +101,19 @@ impl<T: FromJson> FromJson for Box<T> {
 
 impl<T: FromJson> FromJson for Vec<T> {
     fn from_json(value: &Value) -> Option<Self> {
-        Some(value.as_array()?.iter().filter_map(T::from_json).collect())
+        let Value::List(values) = value else { return None };
+        Some(values.iter().filter_map(T::from_json).collect())
     }
 }
 
-impl<T: FromJson> FromJson for BTreeMap<String, T> {
-    fn from_json(value: &Value) -> Option<Self> {
-        let mut map = Self::new();
-        for (name, value) in value.as_object()? {
-            if let Some(value) = T::from_json(value) {
-                map.insert(name.clone(), value);
-            }
-        }
-        Some(map)
-    }
+/// To some fifteen digits. The standard library finds the nearest of all numbers, by tables that are larger than all else that reads JSON here.
+fn decimal(text: &str) -> Option<f64> {
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let behind_point = mantissa.split_once('.').map_or(0, |(_, digits)| digits.len() as i32);
+    let digits = mantissa.bytes().filter(u8::is_ascii_digit);
+    let size = digits.fold(0.0, |size, digit| size * 10.0 + f64::from(digit - b'0'));
+    let value = size * 10_f64.powi(exponent.parse::<i32>().ok()?.checked_sub(behind_point)?);
+    value.is_finite().then_some(if mantissa.starts_with('-') { -value } else { value })
 }
 
 #[cfg(test)]
@@ -137,6 +135,17 @@ mod tests {
         let inside = Thing { name: "b".to_owned(), size: Some(7), inside: Vec::new() };
         assert_eq!(thing, Thing { name: "a".to_owned(), size: None, inside: vec![inside] });
         assert_eq!(read::<Thing>(r#"{"size":"large"}"#).unwrap(), Thing::default());
+    }
+
+    #[test]
+    fn numbers_are_read() {
+        for (text, number) in [("0", 0.0), ("-2.5", -2.5), ("12.345", 12.345), ("1e3", 1000.0), ("25E-1", 2.5), ("0.1", 0.1)] {
+            let read = read::<f64>(text).unwrap();
+            assert!((read - number).abs() <= number.abs() * 1e-15, "{text}: {read}");
+        }
+        assert_eq!((read::<f64>("1e400").ok(), read::<f64>("1e99999999999").ok()), (None, None));
+        assert_eq!((read("18446744073709551615"), read("-7")), (Ok(u64::MAX), Ok(-7_i64)));
+        assert!(read::<u64>("7.0").is_err() && read::<u32>("4294967296").is_err());
     }
 
     #[test]
