@@ -46,6 +46,14 @@ pub fn Filters(filter: Memo<DeviceFilter>) -> impl IntoView {
         typed.set(event_target_value(&event));
         later.run(TYPED, move || place.filter(&DeviceFilter { prefix: typed.get_untracked(), ..filter.get_untracked() }.query()));
     };
+    // The address may have been changed by another way: a link, or the way back.
+    Effect::new(move |_| {
+        let said = filter.get();
+        if !later.waits() && typed.get_untracked() != said.prefix {
+            typed.set(said.prefix);
+        }
+        tag.set(said.tag);
+    });
     let known = move |state: DeviceState| world.fleet.with(|fleet| fleet.as_ref().map(|fleet| fleet.count(state)));
     let chip = move |state: DeviceState| {
         let press = Callback::new(move |()| place.filter(&filter.get_untracked().toggled(state).query()));
@@ -60,8 +68,8 @@ pub fn Filters(filter: Memo<DeviceFilter>) -> impl IntoView {
         place.filter(&DeviceFilter { held: !now.held, ..now }.query());
     });
     let clear = move |_| {
+        // What waits to be asked for is nothing, too.
         typed.set(String::new());
-        tag.set(String::new());
         let now = filter.get_untracked();
         place.filter(&DeviceFilter { sort: now.sort, descending: now.descending, ..DeviceFilter::default() }.query());
     };
