@@ -82,7 +82,7 @@ pub fn Device(
     let following = follow(&id, world);
     let whole = move || {
         view! {
-            {gone.get().then(|| view! { <Notice look=DeviceState::Disabled.look() text="No device has this id now".to_owned() more="What is below is of one that had, or of somebody who said to be it.".to_owned() /> })}
+            {move || gone.get().then(|| view! { <Notice look=DeviceState::Disabled.look() text="No device has this id now".to_owned() more="What is below is of one that had, or of somebody who said to be it.".to_owned() /> })}
             <div class="grid">
                 <div class="stack col-8"><Timelines known id=named.clone() counts=following.counts /><Messages id=named.clone() following /></div>
                 <div class="stack col-4"><Compose id=named.clone() connected=known.connected pending=Signal::derive(move || known.story.with(Story::pending)) /><Credentials id=named.clone() identity=known.identity /><IdentityPanel known /></div>

@@ -73,7 +73,7 @@ const views = {
       await says(page.getByPlaceholder(/device:pump/), '');
     },
     into: (page) => rail(page, 'Overview'),
-    within: (page) => page.getByLabel('Notable events, newest first').waitFor(),
+    within: (page) => page.getByRole('heading', { name: 'Overview' }).waitFor(),
   },
   commands: {
     path: '/commands',

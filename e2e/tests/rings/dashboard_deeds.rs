@@ -85,7 +85,7 @@ fn a_device_is_deleted_on_its_page_and_one_of_a_manifest_is_not() -> Result<()> 
     isolated(async || {
         let folder = tempfile::tempdir()?;
         let manifest = folder.path().join("fan.yaml");
-        std::fs::write(&manifest, "apiVersion: mooring.dev/v1alpha1\nkind: Device\nmetadata:\n  name: fan\n")?;
+        std::fs::write(&manifest, "apiVersion: mooring.dev/v1alpha1\nkind: Device\nmetadata:\n  name: fan\nspec: {}\n")?;
         let hub = Options::default().argument("--devices").argument(&folder.path().display().to_string()).start().await?;
         let owner = Rest::owner(&hub)?;
         let made = owner.call(Method::PUT, "/devices/gate", &[], json_body(&json!({ "deviceId": "gate" }))).await?.expect(200)?.json()?;
