@@ -131,7 +131,7 @@ fn Inside() -> impl IntoView {
     view! {
         <a class="skip" href="#main">"Skip to content"</a>
         <div class="app">
-            <Nav />
+            <Nav help />
             <div class="main">
                 <TopBar search />
                 <LinkBar />

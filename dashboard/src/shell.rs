@@ -5,10 +5,11 @@ use leptos::task::spawn_local;
 
 use crate::api::sign_out;
 use crate::app::{Opened, Who};
-use crate::browser::{Place, keep, kept};
+use crate::browser::{Place, keep, kept, now};
 use crate::link::state::Phase;
 use crate::model::format::{duration, elapsed, number};
 use crate::model::payload::harmless;
+use crate::model::time::Moment;
 use crate::parts::dialog::Dialog;
 use crate::parts::sign::Icon;
 use crate::parts::when::{At, use_now};
@@ -38,7 +39,10 @@ fn leave(who: Who) {
 
 /// The rail at the side.
 #[component]
-pub fn Nav() -> impl IntoView {
+pub fn Nav(
+    /// Opens the help.
+    help: RwSignal<bool>,
+) -> impl IntoView {
     let world: World = expect_context();
     let who: Who = expect_context();
     let count = move |route: &Route| match route {
@@ -70,7 +74,7 @@ pub fn Nav() -> impl IntoView {
             <div class="nav__foot">
                 <span class="nav__who" title=move || who.name()><Icon name="user" /><span class="nav__text table__clip">{move || who.name()}</span></span>
                 <span class="nav__more">
-                    {move || world.hub.with(|hub| hub.as_ref().map(|hub| format!("Mooring {} · ", hub.version)))}<a href="/openapi.json" target="_blank">"API"</a>" · "
+                    {move || world.hub.with(|hub| hub.as_ref().map(|hub| format!("Mooring {} · ", hub.version)))}<a href="/openapi.json" target="_blank">"API"</a>" · "<button class="nav__out" type="button" on:click=move |_| help.set(true)>"Keys"</button>" · "
                     <button class="nav__out" type="button" on:click=move |_| leave(who)>"Sign out"</button>
                 </span>
                 <button class="btn btn--quiet btn--icon nav__leave" type="button" title="Sign out" aria-label="Sign out" on:click=move |_| leave(who)><Icon name="leave" /></button>
@@ -260,14 +264,21 @@ pub fn TabBar() -> impl IntoView {
         let (path, title) = (route.path(), route.title());
         view! { <a class="nav__link" href=path aria-current=current(route)><Icon name=icon />{title}</a> }
     };
+    // Pressing beside it, or going on with the keyboard.
+    let left = move |event: leptos::ev::FocusEvent| {
+        use wasm_bindgen::JsCast as _;
+        let to = event.related_target().and_then(|to| to.dyn_into::<web_sys::Element>().ok());
+        if to.is_none_or(|to| to.closest(".tabbar").ok().flatten().is_none()) {
+            open.set(false);
+        }
+    };
     let elsewhere =
         move || place.route.with(|route| matches!(route, Route::Connectivity | Route::Audit | Route::GetStarted)).then_some("page");
     view! {
-        <nav class="tabbar" aria-label="Main, phone">
+        <nav class="tabbar" aria-label="Main, phone" on:focusout=left on:keydown=move |event| if event.key() == "Escape" { open.set(false) }>
             {tabs.map(tab)}
-            <button class="tabbar__link" type="button" aria-haspopup="menu" aria-expanded=move || open.get().to_string() aria-current=elsewhere
+            <button class="tabbar__link" type="button" aria-expanded=move || open.get().to_string() aria-current=elsewhere
                 on:click=move |_| open.update(|open| *open = !*open)
-                on:keydown=move |event| if event.key() == "Escape" { open.set(false) }
             ><Icon name="menu" />"More"</button>
             {move || open.get().then(|| view! {
                 <div class="tabbar__more">
@@ -298,6 +309,12 @@ const KEYS: [(&str, &str); 13] = [
     ("?", "This help"),
 ];
 
+/// Under this name the browser keeps that single letters mean nothing: who dictates, or presses keys by accident, wants none.
+const SILENT: &str = "no-keys";
+
+/// For how long `g` waits for where to.
+const GOING_MS: u64 = 2_000;
+
 /// Listens for keys that mean something everywhere, and says which there are.
 #[component]
 pub fn Shortcuts(
@@ -308,15 +325,17 @@ pub fn Shortcuts(
 ) -> impl IntoView {
     use wasm_bindgen::JsCast as _;
     let place: Place = expect_context();
-    let going = RwSignal::new(false);
+    let going = StoredValue::new(None::<Moment>);
+    let silent = RwSignal::new(kept(SILENT).is_some());
+    Effect::new(move |_| keep(SILENT, silent.get().then_some("yes")));
     let pressed = move |event: leptos::ev::KeyboardEvent| {
         let target = event.target().and_then(|target| target.dyn_into::<web_sys::Element>().ok());
         let typing = target.is_some_and(|target| target.closest("input, textarea, select, dialog[open]").ok().flatten().is_some());
-        if typing || event.ctrl_key() || event.meta_key() || event.alt_key() {
+        if typing || silent.get_untracked() || event.ctrl_key() || event.meta_key() || event.alt_key() {
             return;
         }
-        let was_going = going.get_untracked();
-        going.set(event.key() == "g");
+        let was_going = going.get_value().is_some_and(|since| since.millis_until(now()) < GOING_MS);
+        going.set_value((event.key() == "g").then(now));
         match (was_going, event.key().as_str()) {
             (false, "/") => {
                 event.prevent_default();
@@ -342,5 +361,11 @@ pub fn Shortcuts(
     let listener = window_event_listener(leptos::ev::keydown, pressed);
     on_cleanup(move || listener.remove());
     let rows = || KEYS.map(|(key, what)| view! { <dt><kbd class="kbd">{key}</kbd></dt><dd>{what}</dd> });
-    view! { <Dialog open=help heading="Keyboard" content=move || view! { <dl class="keys">{rows()}</dl> } /> }.into_any()
+    let content = move || {
+        view! {
+            <dl class="keys">{rows()}</dl>
+            <label class="row"><input class="check" type="checkbox" bind:checked=silent />"No single letters: nothing of this but Enter and Esc"</label>
+        }
+    };
+    view! { <Dialog open=help heading="Keyboard" content /> }.into_any()
 }

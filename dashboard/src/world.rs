@@ -15,9 +15,9 @@ use crate::link::ask::Ask;
 use crate::link::client::{Live, Subscription};
 use crate::link::state::{Phase, Status};
 use crate::model::change::{Change, What};
-use crate::model::hub::{Fleet, Hub};
+use crate::model::hub::{Fleet, FleetPage, Hub, Refusals};
 use crate::model::json::{FromJson, object, read};
-use crate::model::notable::{Notable, of};
+use crate::model::notable::{self, Notable, of};
 use crate::model::rates::{Columns, Rates, Told};
 use crate::model::time::Moment;
 use crate::parts::toast::Toasts;
@@ -34,6 +34,12 @@ const AWAY_MAX: usize = 20_000;
 
 /// How often the hub is asked what it is: its certificate and its disk, which nobody announces.
 const ASK_MS: u64 = 15_000;
+
+/// At most how often a browser that can't keep up asks for the seconds that it was not told.
+const RECALL_MS: u64 = 5_000;
+
+/// Numbers of events below it are for those from before the page was opened.
+const EVENTS_PAST: u64 = 1_000;
 
 /// What is asked for.
 pub const KINDS: &str = "registry,presence,refusal,command,receipt,audit";
@@ -64,8 +70,6 @@ pub struct World {
     pub missed: RwSignal<u32>,
     /// What is worth a line, the newest first, each with a number of its own.
     pub events: RwSignal<VecDeque<(u64, Notable)>>,
-    /// When the page was opened: from then on it has heard what happens.
-    pub opened: Moment,
     /// Whether the time before is known.
     pub recalled: RwSignal<bool>,
     /// How long the hub took to answer.
@@ -83,6 +87,11 @@ struct Inbox {
     changes: RefCell<Vec<Change>>,
     told: RefCell<Vec<Told>>,
     missed: Cell<bool>,
+    /// How many changes are lost to this page; none are when it can't be said how many.
+    lost: Cell<Option<u64>>,
+    /// Whether seconds are lost to it, and when it last asked for such.
+    seconds_missed: Cell<bool>,
+    recalled: Cell<Moment>,
     away: RefCell<HashMap<String, Moment>>,
     numbered: Cell<u64>,
     asked: Cell<Moment>,
@@ -98,7 +107,14 @@ impl World {
         let live = Live::open(Ask::Changes { kinds: KINDS, device: None, snapshot: false }, move |what| match what {
             What::Change(change) => taken.changes.borrow_mut().push(change),
             // Something is not known, and never will be by this way.
-            _ => taken.missed.set(true),
+            what => {
+                taken.missed.set(true);
+                match what {
+                    What::Skipped(count) => taken.lost.set(Some(taken.lost.get().unwrap_or_default() + count)),
+                    What::Reset(_) => taken.lost.set(Some(taken.lost.get().unwrap_or_default())),
+                    _ => {}
+                }
+            }
         });
         let world = Self {
             hub: RwSignal::new(None),
@@ -107,7 +123,6 @@ impl World {
             latest: RwSignal::new(Arc::default()),
             missed: RwSignal::new(0),
             events: RwSignal::new(VecDeque::new()),
-            opened: now(),
             recalled: RwSignal::new(false),
             latency_ms: RwSignal::new(None),
             failure: RwSignal::new(None),
@@ -116,10 +131,8 @@ impl World {
         };
         let heard = Rc::clone(&inbox);
         world.hear(Ask::Rates, move |told: Told| {
-            if told.skipped > 0 {
-                // There were seconds in them.
-                spawn_local(world.recall());
-            }
+            // There were seconds in them.
+            heard.seconds_missed.set(heard.seconds_missed.get() || told.skipped > 0);
             heard.told.borrow_mut().push(told);
         });
         world.hear(Ask::Fleet, move |fleet: Fleet| world.fleet.set(Some(fleet)));
@@ -127,11 +140,14 @@ impl World {
         let is_up = Memo::new(move |_| world.status.with(|status| status.phase == Phase::Live));
         Effect::new(move |_| {
             if is_up.get() {
-                spawn_local(world.recall());
+                // The last day in steps of 20 s, then the last quarter of an hour by the second.
+                let day_ago = now().plus(-86_400_000).iso();
+                spawn_local(world.recall(vec![format!("/rates?since={day_ago}"), "/rates".to_owned()]));
                 // What was asked for while there was no link may have failed, or be from before the first change that came over it.
                 world.missed.update(|missed| *missed += 1);
             }
         });
+        spawn_local(world.past());
         let frames = set_interval_with_handle(move || world.frame(&inbox), FRAME).ok();
         on_cleanup(move || frames.into_iter().for_each(|timer| timer.clear()));
         world
@@ -190,7 +206,11 @@ impl World {
     /// Until when what is known is known: now, while the link is there.
     pub fn moment(self) -> Signal<Moment> {
         let now = use_now();
-        Signal::derive(move || self.status.with(|status| status.down_since).unwrap_or_else(|| now.get()))
+        Signal::derive(move || {
+            // What was before has just become known: whoever counts, counts again.
+            self.recalled.track();
+            self.status.with(|status| status.down_since).unwrap_or_else(|| now.get())
+        })
     }
 
     /// Whether what is shown is from before the link went down.
@@ -206,6 +226,14 @@ impl World {
         }
         if inbox.missed.take() {
             self.missed.update(|missed| *missed += 1);
+        }
+        if inbox.seconds_missed.get() && inbox.recalled.get().millis_until(now) >= RECALL_MS {
+            inbox.seconds_missed.set(false);
+            inbox.recalled.set(now);
+            spawn_local(self.recall(vec!["/rates".to_owned()]));
+        }
+        if let Some(count) = inbox.lost.take() {
+            self.tell(inbox, vec![notable::hole(count, now)]);
         }
         let changes = std::mem::take(&mut *inbox.changes.borrow_mut());
         if !changes.is_empty() {
@@ -234,16 +262,36 @@ impl World {
                 _ => {}
             }
             if let Some(fact) = of(change, left, now) {
-                inbox.numbered.set(inbox.numbered.get() + 1);
-                facts.push((inbox.numbered.get(), fact));
+                facts.push(fact);
             }
         }
-        if !facts.is_empty() {
-            self.events.update(|events| {
-                facts.into_iter().for_each(|fact| events.push_front(fact));
-                events.truncate(EVENTS_MAX);
-            });
+        self.tell(inbox, facts);
+    }
+
+    fn tell(self, inbox: &Inbox, facts: Vec<Notable>) {
+        if facts.is_empty() {
+            return;
         }
+        self.events.update(|events| {
+            for fact in facts {
+                inbox.numbered.set(inbox.numbered.get() + 1);
+                events.push_front((EVENTS_PAST + inbox.numbered.get(), fact));
+            }
+            events.truncate(EVENTS_MAX);
+        });
+    }
+
+    /// What happened before this page was there, as far as lists say it: who came and went last, and who was refused.
+    async fn past(self) {
+        let rows = get::<FleetPage>(&format!("/devices?limit={EVENTS_MAX}")).await;
+        let refusals = get::<Refusals>("/refusals").await;
+        let past = notable::past(&rows.unwrap_or_default().devices, refusals.unwrap_or_default());
+        let room = move |events: &mut VecDeque<_>| {
+            let heard = events.back().map_or(Moment(i64::MAX), |(_, fact): &(u64, Notable)| fact.time);
+            let before = past.into_iter().filter(|fact| fact.time < heard).take(EVENTS_MAX.saturating_sub(events.len()));
+            events.extend((0..EVENTS_PAST).rev().zip(before));
+        };
+        let _ = self.events.try_update(room);
     }
 
     async fn ask(self) {
@@ -258,14 +306,16 @@ impl World {
         }
     }
 
-    /// The last day in steps of 20 s, then the last quarter of an hour by the second.
-    async fn recall(self) {
-        let day_ago = now().plus(-86_400_000).iso();
-        for path in [format!("/rates?since={day_ago}"), "/rates".to_owned()] {
-            if let Ok(columns) = get::<Columns>(&path).await {
-                self.rates.update(|rates| rates.recall(&columns));
-                self.recalled.set(true);
+    async fn recall(self, paths: Vec<String>) {
+        let mut all = true;
+        for path in paths {
+            match get::<Columns>(&path).await {
+                Ok(columns) => self.rates.update(|rates| rates.recall(&columns)),
+                Err(_) => all = false,
             }
+        }
+        if all {
+            self.recalled.set(true);
         }
     }
 }

@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
+use std::time::Duration;
 
 use leptos::prelude::*;
 use wasm_bindgen::JsCast as _;
@@ -17,7 +18,7 @@ use crate::model::json::{object, read};
 use crate::model::shelf::Shelf;
 
 /// How often the machine is asked whether it is time for something.
-const TICK: std::time::Duration = std::time::Duration::from_millis(250);
+const TICK: Duration = Duration::from_millis(250);
 
 /// The subscription that the link itself goes by: all changes.
 const MAIN: u32 = 1;
@@ -31,6 +32,12 @@ struct Envelope {
 }
 
 object!(Envelope { kind: "kind", position: "position", message: "message" });
+
+/// The hub ends a link with a longer request (docs/live.md), and every one after it in which it is said again; a position may be added.
+const REQUEST_MAX_BYTES: usize = 4_000;
+
+/// What is said in the hub's place then.
+const TOO_LONG: &str = r#"{"kind":"problem","message":"the filter or the address is too long: together they may have 4,000 bytes"}"#;
 
 /// The link, for as long as its owner keeps it.
 pub struct Live {
@@ -101,8 +108,13 @@ impl Live {
         let mut inner = self.inner.borrow_mut();
         let id = inner.next;
         inner.next += 1;
-        inner.say(&ask.request(id, from.as_deref()));
-        inner.others.insert(id, Other { ask, position: from, told: Rc::new(told) });
+        let request = ask.request(id, from.as_deref());
+        if request.len() <= REQUEST_MAX_BYTES {
+            inner.say(&request);
+            inner.others.insert(id, Other { ask, position: from, told: Rc::new(told) });
+        } else {
+            set_timeout(move || told("problem", TOO_LONG), Duration::ZERO);
+        }
         Subscription { inner: Rc::downgrade(&self.inner), id }
     }
 
@@ -113,7 +125,7 @@ impl Live {
 
     /// For somebody who does not want to wait.
     pub fn try_now(&self) {
-        let act = self.inner.borrow_mut().link.try_now();
+        let act = self.inner.borrow_mut().link.try_now(now());
         self.inner.borrow_mut().act(act);
     }
 }

@@ -9,6 +9,9 @@ const WAITS_MS: [u64; 6] = [500, 1_000, 2_000, 4_000, 8_000, 15_000];
 /// The hub says at least a heartbeat every 15 s; a line that is silent for so long is dead.
 const SILENCE_MAX_MS: u64 = 40_000;
 
+/// A hub that is there opens a socket and says its first word within this. Where nothing answers at all, a browser would wait for minutes.
+const OPENING_MAX_MS: u64 = 10_000;
+
 /// How long it says that it is back.
 pub const BACK_SHOWN_MS: u64 = 4_000;
 
@@ -87,6 +90,7 @@ pub struct Link {
     /// How long it was down before it came back, and when it did.
     back: Option<(Moment, u64)>,
     attempts: u32,
+    /// When something was last heard, or an attempt was begun.
     heard: Moment,
     skipped: u64,
     problem: Option<String>,
@@ -222,7 +226,8 @@ impl Link {
     /// Time goes by. Called every second, and when the phase's own time has come.
     pub fn tick(&mut self, now: Moment) -> Act {
         match self.phase {
-            Phase::Waiting { until } if until <= now => self.try_now(),
+            Phase::Waiting { until } if until <= now => self.try_now(now),
+            Phase::Opening | Phase::Retrying if self.heard.millis_until(now) > OPENING_MAX_MS => Act::Close,
             Phase::Live | Phase::CatchingUp if self.heard.millis_until(now) > SILENCE_MAX_MS => Act::Close,
             // Quiet after what was missed.
             Phase::CatchingUp if self.heard.millis_until(now) > 2_000 => {
@@ -234,10 +239,11 @@ impl Link {
     }
 
     /// Somebody does not want to wait.
-    pub fn try_now(&mut self) -> Act {
+    pub fn try_now(&mut self, now: Moment) -> Act {
         if !matches!(self.phase, Phase::Waiting { .. }) {
             return Act::None;
         }
+        self.heard = now;
         self.phase = Phase::Retrying;
         Act::Open(self.position.clone())
     }
@@ -320,12 +326,26 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_that_nobody_answers_has_an_end() {
+        let mut link = Link::new(NOW);
+        assert_eq!((link.tick(NOW.plus(10_000)), link.tick(NOW.plus(10_001))), (Act::None, Act::Close), "the first one");
+        link.closed(NOW.plus(10_001), 0.0);
+        let again = NOW.plus(11_000);
+        assert_eq!(link.tick(again), Act::Open(None));
+        assert_eq!((link.tick(again.plus(10_000)), link.tick(again.plus(10_001))), (Act::None, Act::Close), "each further one");
+        link.closed(again, 0.0);
+        link.try_now(again);
+        link.opened(again.plus(10_000));
+        assert_eq!(link.tick(again.plus(10_001)), Act::None, "it is open");
+    }
+
+    #[test]
     fn nobody_goes_on_from_the_middle_of_a_snapshot() {
         let mut link = live();
         link.heard(change("3-7"), NOW);
         link.heard(message(What::SnapshotBegin, None), NOW);
         link.closed(NOW, 0.0);
-        assert_eq!(link.try_now(), Act::Open(None));
+        assert_eq!(link.try_now(NOW), Act::Open(None));
     }
 
     #[test]
@@ -334,7 +354,7 @@ mod tests {
         link.heard(change("3-7"), NOW);
         assert_eq!(link.heard(message(What::Reset("TooOld".to_owned()), None), NOW), Told::Message(What::Reset("TooOld".to_owned())));
         link.closed(NOW, 0.0);
-        assert_eq!(link.try_now(), Act::Open(None));
+        assert_eq!(link.try_now(NOW), Act::Open(None));
     }
 
     #[test]
@@ -365,8 +385,8 @@ mod tests {
         assert_eq!(link.heard(message(What::Problem("the session has ended".to_owned()), None), NOW), Told::Over);
         link.closed(NOW, 0.0);
         assert_eq!(link.problem(), Some("the session has ended"));
-        assert_eq!(link.try_now(), Act::Open(None));
-        assert_eq!(link.try_now(), Act::None, "one at a time");
+        assert_eq!(link.try_now(NOW), Act::Open(None));
+        assert_eq!(link.try_now(NOW), Act::None, "one at a time");
         link.opened(NOW);
         link.heard(message(What::Heartbeat, None), NOW);
         assert_eq!(link.problem(), None);

@@ -14,14 +14,19 @@ const SAMPLES_MAX: usize = 900;
 /// Over how many samples a trend is looked for.
 const TREND: usize = 30;
 
-/// The live link's `groups`, and `GET /api/v1/consumer-groups`.
+/// Samples that are further apart are no series: what came between them came over a longer time than a second.
+const APART_MS: u64 = 3_000;
+
+/// The live link's `groups`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Told {
+    /// When it was so.
+    pub time: Option<Moment>,
     /// `$Default` first.
     pub consumer_groups: Vec<Group>,
 }
 
-object!(Told { consumer_groups: "consumerGroups" });
+object!(Told { time: "time", consumer_groups: "consumerGroups" });
 
 /// A group.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -164,6 +169,10 @@ impl Watched {
     /// Takes a message in.
     pub fn take(&mut self, told: Told) {
         let keep = |samples: usize| samples > SAMPLES_MAX;
+        let apart = self.latest.time.zip(told.time).map(|(before, now)| before.millis_until(now));
+        if apart.is_some_and(|apart| apart > APART_MS) {
+            (self.lags, self.ends) = Default::default();
+        }
         self.lags.retain(|name| told.consumer_groups.iter().any(|group| group.name == *name));
         for group in &told.consumer_groups {
             let lags = self.lags.slot(group.name.clone());
@@ -240,9 +249,23 @@ mod tests {
 
     fn watched(lags: impl IntoIterator<Item = u64>, reads: bool) -> (Watched, Trend) {
         let mut watched = Watched::default();
-        lags.into_iter().for_each(|lag| watched.take(Told { consumer_groups: vec![group("a", lag, reads)] }));
+        lags.into_iter().for_each(|lag| watched.take(Told { time: None, consumer_groups: vec![group("a", lag, reads)] }));
         let trend = watched.trend(&watched.groups()[0]);
         (watched, trend)
+    }
+
+    #[test]
+    fn what_came_while_the_link_was_down_is_no_rate() {
+        let mut watched = Watched::default();
+        let told = |at: i64, end: i64| {
+            let mut group = group("a", end as u64, true);
+            group.partitions.iter_mut().for_each(|at| at.last_enqueued_sequence_number = end);
+            Told { time: Some(Moment(at)), consumer_groups: vec![group] }
+        };
+        for (at, end) in [(1_000, 10), (2_000, 20), (602_000, 6_020), (603_000, 6_030)] {
+            watched.take(told(at, end));
+        }
+        assert_eq!((watched.flow(0), watched.lags("a").len()), (vec![10.0], 2));
     }
 
     #[test]
@@ -272,10 +295,10 @@ mod tests {
         let mut watched = Watched::default();
         for end in [-1, 4, 4, 9] {
             let at = At { partition: 2, last_enqueued_sequence_number: end, ..At::default() };
-            watched.take(Told { consumer_groups: vec![Group { name: "a".to_owned(), partitions: vec![at] }] });
+            watched.take(Told { time: None, consumer_groups: vec![Group { name: "a".to_owned(), partitions: vec![at] }] });
         }
         assert_eq!(watched.flow(2), [5.0, 0.0, 5.0]);
-        (0..2_000).for_each(|_| watched.take(Told { consumer_groups: vec![group("a", 1, true)] }));
+        (0..2_000).for_each(|_| watched.take(Told { time: None, consumer_groups: vec![group("a", 1, true)] }));
         assert_eq!(watched.lags("a").len(), SAMPLES_MAX);
     }
 }

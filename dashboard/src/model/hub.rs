@@ -1,7 +1,7 @@
 //! What the REST API says of the hub and its devices (docs/api.md), as far as the page shows it.
 
 use super::change::{Command, Refusal};
-use super::format::{count, duration, exact};
+use super::format::{count, duration, exact, number};
 use super::json::object;
 use super::shelf::Shelf;
 use super::state::DeviceState;
@@ -118,6 +118,15 @@ impl Fleet {
     #[must_use]
     pub fn count(&self, state: DeviceState) -> u64 {
         self.states.get(state.name()).copied().unwrap_or_default()
+    }
+
+    /// Of those that are connected: who flaps is counted there, and among the states by itself.
+    #[must_use]
+    pub fn of_them_flapping(&self) -> String {
+        match self.connected.saturating_sub(self.count(DeviceState::Connected)) {
+            0 => String::new(),
+            flapping => format!(", {} of them flapping", number(flapping)),
+        }
     }
 }
 

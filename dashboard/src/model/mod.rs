@@ -13,6 +13,7 @@ pub mod hub;
 pub mod json;
 pub mod latency;
 pub mod manifest;
+pub mod marks;
 pub mod notable;
 pub mod order;
 pub mod payload;

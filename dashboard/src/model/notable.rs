@@ -1,9 +1,11 @@
 //! Changes as one-line facts for the stream of notable events: glyph, device, sentence.
 
 use super::change::{Change, Presence, Receipt, Refusal};
-use super::format::{duration, elapsed};
+use super::format::{count, duration, elapsed};
+use super::hub::FleetRow;
+use super::order::sorted;
 use super::payload::harmless;
-use super::state::{DeviceState, Look, RECEIPT_LOST, REFUSED, REGISTRY, Tone, command_look, command_word};
+use super::state::{ALERT, DeviceState, Look, RECEIPT_LOST, REFUSED, REGISTRY, Tone, command_look, command_word};
 use super::time::Moment;
 use super::words::{disconnect_reason, protocol, sentence};
 
@@ -14,8 +16,8 @@ pub struct Notable {
     pub time: Moment,
     /// How it is shown.
     pub look: Look,
-    /// Whom it is about.
-    pub device_id: String,
+    /// Whom it is about, if it is about one: nobody, for who did not say who it is.
+    pub device_id: Option<String>,
     /// In words.
     pub text: String,
 }
@@ -38,10 +40,10 @@ fn fact(change: &Change, away_since: Option<Moment>, now: Moment) -> Option<Nota
             let text = format!("{} {}{took}", command.name(), command_word(&step.step));
             // A name of somebody's own is written as it is.
             let text = if command.message_id.is_some() { text } else { sentence(&text) };
-            ended.then(|| Notable { time: step.time, look: tone, device_id: command.device_id.clone(), text })
+            ended.then(|| Notable { time: step.time, look: tone, device_id: Some(command.device_id.clone()), text })
         }
         Change::Receipt(receipt) => receipt_fact(receipt),
-        Change::Deleted(id) => Some(Notable { time: now, look: REGISTRY, device_id: id.clone(), text: "Deleted".to_owned() }),
+        Change::Deleted(id) => Some(Notable { time: now, look: REGISTRY, device_id: Some(id.clone()), text: "Deleted".to_owned() }),
         Change::Written(device) => {
             let since = device.status_updated_time.filter(|since| since.millis_until(now) < 2_000);
             let (look, text) = match (since, device.status.as_str(), &device.hold) {
@@ -49,7 +51,7 @@ fn fact(change: &Change, away_since: Option<Moment>, now: Moment) -> Option<Nota
                 (Some(_), "disabled", None) => (DeviceState::Disabled.look(), "Disabled by its manifest".to_owned()),
                 _ => (REGISTRY, "Identity written".to_owned()),
             };
-            Some(Notable { time: since.unwrap_or(now), look, device_id: device.device_id.clone(), text })
+            Some(Notable { time: since.unwrap_or(now), look, device_id: Some(device.device_id.clone()), text })
         }
         Change::Command(_, None) | Change::Audit(_) => None,
     }
@@ -67,12 +69,35 @@ pub fn presence_fact(presence: &Presence, away_since: Option<Moment>) -> Notable
             if presence.device_connected { Look { tone: Tone::Mute, ..DeviceState::Offline.look() } } else { DeviceState::Offline.look() };
         (look, format!("Disconnected: {reason}"))
     };
-    Notable { time: presence.time, look, device_id: presence.device_id.clone(), text }
+    Notable { time: presence.time, look, device_id: Some(presence.device_id.clone()), text }
+}
+
+/// What lists say of the time before anybody listened, the newest first: how each of these devices came or went last, and who was refused.
+#[must_use]
+pub fn past(rows: &[FleetRow], refusals: Vec<Refusal>) -> Vec<Notable> {
+    let went = rows.iter().filter_map(|row| {
+        let (look, text) = match (&row.reason, row.connected) {
+            (_, true) => (DeviceState::Connected.look(), "Connected".to_owned()),
+            (Some(reason), false) => (DeviceState::Offline.look(), format!("Disconnected: {}", disconnect_reason(reason))),
+            (None, false) => return None,
+        };
+        Some(Notable { time: row.state_since?, look, device_id: Some(row.device_id.clone()), text })
+    });
+    let facts = went.chain(refusals.iter().map(refusal_fact)).map(|fact| Notable { text: harmless(&fact.text), ..fact });
+    sorted(facts.collect(), |one: &Notable, other| other.time.cmp(&one.time))
+}
+
+/// That something is not here: how many changes, or 0 if nobody knows.
+#[must_use]
+pub fn hole(changes: u64, now: Moment) -> Notable {
+    let missing = if changes == 0 { "What happened before this".to_owned() } else { count(changes, "change", "changes") };
+    let text = format!("{missing} did not reach this page: lists and numbers are whole, these lines are not");
+    Notable { time: now, look: ALERT, device_id: None, text }
 }
 
 fn refusal_fact(refusal: &Refusal) -> Notable {
     let text = format!("Refused: {} · {} from {}", refusal.text, protocol(&refusal.protocol), refusal.address);
-    Notable { time: refusal.time, look: REFUSED, device_id: refusal.claimed.clone(), text }
+    Notable { time: refusal.time, look: REFUSED, device_id: Some(refusal.claimed.clone()), text }
 }
 
 fn receipt_fact(receipt: &Receipt) -> Option<Notable> {
@@ -80,7 +105,7 @@ fn receipt_fact(receipt: &Receipt) -> Option<Notable> {
     lost.then(|| Notable {
         time: receipt.time.unwrap_or(receipt.enqueued_time_utc),
         look: RECEIPT_LOST,
-        device_id: receipt.device_id.clone(),
+        device_id: Some(receipt.device_id.clone()),
         text: format!("Receipt of command {} lost: {}", receipt.command_id, receipt.reason.as_deref().unwrap_or_default()),
     })
 }
@@ -107,6 +132,22 @@ mod tests {
         assert_eq!((connect.text.as_str(), connect.look.glyph), ("Connected from 192.0.2.1 after 3 m 38 s away", "connected"));
         let text = text.replace(r#""connected","#, r#""disconnected","reason":"KeepAliveTimeout","#);
         assert_eq!(told(&text).unwrap().text, "Disconnected: keep-alive timeout");
+    }
+
+    #[test]
+    fn what_was_before_is_told_by_lists() {
+        let row = |id: &str, at: i64, connected: bool, reason: Option<&str>| FleetRow {
+            device_id: id.to_owned(),
+            state_since: Some(NOW.plus(at)),
+            connected,
+            reason: reason.map(str::to_owned),
+            ..FleetRow::default()
+        };
+        let rows = [row("a", -1, true, None), row("b", -30, false, Some("ConnectionLost")), row("never", 0, false, None)];
+        let refusal = Refusal { claimed: "c".to_owned(), time: NOW.plus(-20), text: "its key is wrong".to_owned(), ..Refusal::default() };
+        let past = past(&rows, vec![refusal]);
+        let told: Vec<_> = past.iter().map(|fact| (fact.device_id.as_deref().unwrap(), fact.text.split(" · ").next().unwrap())).collect();
+        assert_eq!(told, [("a", "Connected"), ("c", "Refused: its key is wrong"), ("b", "Disconnected: connection lost")]);
     }
 
     #[test]

@@ -116,20 +116,33 @@ pub fn area(line: &str, from: f64, to: f64, ground: f64) -> String {
     if line.is_empty() { String::new() } else { format!("{line}L{} {ground}L{} {ground}Z", px(to), px(from), ground = px(ground)) }
 }
 
+/// Adds a bar that stands on nothing: from its corner at the top left, in pixels.
+pub fn bar(path: &mut String, (x, y): (f64, f64), (wide, tall): (f64, f64)) {
+    let (x, y, wide, tall) = (px(x), px(y), px(wide), px(tall));
+    *path += &format!("M{x} {y}h{wide}v{tall}h-{wide}z");
+}
+
 /// With fewer values than this nothing can be said of how they went.
 const SPARK_MIN: usize = 3;
 
-/// A line of values, evenly spaced over a width and within a height. With `ground` it begins at zero. Nothing while there are too few.
+/// A line of values, evenly spaced over a width and within a height. With `ground` it begins at zero. What is no number is not known, and no part of
+/// it. Nothing while there are too few.
 #[must_use]
 pub fn spark(values: &[f64], width: f64, height: f64, ground: bool) -> String {
     let (least, most) = values.iter().fold((f64::MAX, f64::MIN), |(least, most), value| (least.min(*value), most.max(*value)));
     let low = if ground { 0.0 } else { least };
     let span = if most > low { most - low } else { 1.0 };
     let last = values.len().saturating_sub(1).max(1) as f64;
-    let values = if values.len() < SPARK_MIN { &[] } else { values };
-    path(
-        values.iter().enumerate().map(|(index, value)| (index as f64 / last * width, height - 2.0 - (value - low) / span * (height - 5.0))),
-    )
+    let known = values.iter().enumerate().filter(|(_, value)| !value.is_nan());
+    let known = known.map(|(index, value)| (index as f64 / last * width, height - 2.0 - (value - low) / span * (height - 5.0)));
+    if known.clone().count() < SPARK_MIN { String::new() } else { path(known) }
+}
+
+/// Where such a line begins.
+#[must_use]
+pub fn spark_from(values: &[f64], width: f64) -> f64 {
+    let last = values.len().saturating_sub(1).max(1) as f64;
+    values.iter().position(|value| !value.is_nan()).map_or(0.0, |first| first as f64 / last * width)
 }
 
 /// Where a time since the beginning is on the waterfall's axis: logarithmic from 1 ms to 1 h, so that 5 ms and 10 min read on one.
@@ -175,9 +188,15 @@ mod tests {
     fn lines_are_drawn_from_left_to_right() {
         assert_eq!(path([(0.0, 1.0), (2.0, 3.25)]), "M0 1L2 3.3");
         assert_eq!(area("M0 1L2 3.3", 0.0, 2.0, 10.0), "M0 1L2 3.3L2 10L0 10Z");
+        let mut bars = String::new();
+        bar(&mut bars, (1.0, 2.0), (3.0, 4.5));
+        bar(&mut bars, (5.0, 2.0), (1.0, 4.5));
+        assert_eq!(bars, "M1 2h3v4.5h-3zM5 2h1v4.5h-1z");
         assert_eq!(area("", 0.0, 2.0, 10.0), "");
         assert_eq!(spark(&[0.0, 5.0, 10.0], 100.0, 32.0, true), "M0 30L50 16.5L100 3");
         assert_eq!(spark(&[5.0, 5.0, 5.0], 100.0, 32.0, false), "M0 30L50 30L100 30");
+        let late = [f64::NAN, 0.0, 10.0, 5.0, 0.0];
+        assert_eq!((spark(&late, 100.0, 32.0, true).as_str(), spark_from(&late, 100.0)), ("M25 30L50 3L75 16.5L100 30", 25.0));
         assert_eq!((spark(&[], 100.0, 32.0, false), spark(&[1.0, 0.0], 100.0, 32.0, true)), (String::new(), String::new()));
     }
 

@@ -33,6 +33,17 @@ impl Tone {
             Self::Flow => "flow",
         }
     }
+
+    /// The smaller, the sooner somebody should look.
+    #[must_use]
+    pub fn urgency(self) -> u8 {
+        match self {
+            Self::Bad => 0,
+            Self::Warn => 1,
+            Self::Late => 2,
+            Self::Ok | Self::Wait | Self::Mute | Self::Flow => 3,
+        }
+    }
 }
 
 /// How something is shown: its glyph's name, and its tone.

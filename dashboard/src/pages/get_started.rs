@@ -9,7 +9,6 @@ use crate::parts::control::{Copy, Seg};
 use crate::parts::notice::Notice;
 use crate::parts::panel::Panel;
 use crate::parts::sign::Glyph;
-use crate::parts::when::use_now;
 use crate::routes::Route;
 use crate::world::World;
 
@@ -100,7 +99,7 @@ fn Code(#[prop(into)] text: Signal<String>, label: &'static str) -> impl IntoVie
 fn Seen() -> impl IntoView {
     let world: World = expect_context();
     let done = move |is: bool| if is { Look { glyph: "completed", tone: Tone::Ok } } else { DeviceState::Never.look() };
-    let now = use_now();
+    let now = world.moment();
     let counts =
         Memo::new(move |_| world.fleet.with(|fleet| fleet.as_ref().map(|fleet| (fleet.total, fleet.connected)).unwrap_or_default()));
     let completed = Memo::new(move |_| {

@@ -11,6 +11,7 @@ use crate::model::state::{ALERT, command_look};
 use crate::model::words::sign_in_problem;
 use crate::parts::control::Copy;
 use crate::parts::notice::Notice;
+use crate::routes::Query;
 
 /// What a link has in front of its code.
 const LINK: &str = "link=";
@@ -151,7 +152,11 @@ fn Way(
         ("openid", _) => {
             let issuer = method.issuer.unwrap_or_default();
             let host = issuer.strip_prefix("https://").and_then(|rest| rest.split('/').next()).unwrap_or(&issuer).to_owned();
-            view! { <a class="btn btn--primary" href=method.start title=issuer>"Sign in at "{host}</a> }.into_any()
+            // Back to here: a link that somebody was given leads where it should.
+            let location = window().location();
+            let here = [location.pathname(), location.search()].into_iter().flatten().collect::<String>();
+            let to = Query::default().with("to", if here.starts_with("/sign-in") { String::new() } else { here });
+            view! { <a class="btn btn--primary" href=format!("{}{}", method.start.unwrap_or_default(), to.text()) title=issuer>"Sign in at "{host}</a> }.into_any()
         }
         ("link", _) => {
             view! { <p class="field__hint">"Or open the link that "<code>"mooring-hub dev"</code>" has printed: it is good once."</p> }

@@ -6,6 +6,7 @@ use wasm_bindgen::JsCast as _;
 
 use crate::browser::width_of;
 use crate::model::format::px;
+use crate::model::scale::bar;
 use crate::model::time::Moment;
 use crate::model::timeline::Span;
 
@@ -41,8 +42,7 @@ pub fn Brush(
             for span in spans {
                 let (begin, end) = (x(span.from), x(span.until.unwrap_or_else(|| now.get())));
                 if end > left() {
-                    let wide = px((end - begin).max(1.0));
-                    path += &format!("M{} 6h{wide}v8h-{wide}z", px(begin));
+                    bar(&mut path, (begin, 6.0), ((end - begin).max(1.0), 8.0));
                 }
             }
         });

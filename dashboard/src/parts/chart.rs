@@ -6,7 +6,7 @@ use wasm_bindgen::JsCast as _;
 
 use crate::browser::width_of;
 use crate::model::format::{decimal, number, px, share};
-use crate::model::scale::{Steps, area, path, spark, time_label, times};
+use crate::model::scale::{Steps, area, path, spark, spark_from, time_label, times};
 use crate::model::state::Tone;
 use crate::model::time::Moment;
 
@@ -34,7 +34,7 @@ pub fn Spark(
     let line = Memo::new(move |_| spark(&values.get(), width.get(), 32.0, ground));
     view! {
         <svg class="chart chart--spark" data-tone=tone.name() role="img" aria-label=move || label.get() node_ref=chart>
-            {ground.then(|| view! { <path class="chart__area" d=move || area(&line.get(), 0.0, width.get(), 32.0)></path> })}
+            {ground.then(|| view! { <path class="chart__area" d=move || area(&line.get(), values.with(|values| spark_from(values, width.get())), width.get(), 32.0)></path> })}
             <path class="chart__line" d=move || line.get()></path>
         </svg>
     }

@@ -7,8 +7,8 @@ use wasm_bindgen::JsCast as _;
 use crate::browser::width_of;
 use crate::model::event::Counts;
 use crate::model::format::px;
-use crate::model::scale::{time_label, times};
-use crate::model::state::Look;
+use crate::model::marks::{Mark, marks};
+use crate::model::scale::{bar, time_label, times};
 use crate::model::time::Moment;
 use crate::model::timeline::{Entry, Kind, Span};
 
@@ -16,8 +16,14 @@ const LANE: f64 = 44.0;
 const AXIS: f64 = 22.0;
 const RIGHT: f64 = 12.0;
 
-/// Marks that are drawn in one lane: more can't be told from each other.
-const MARKS_MAX: usize = 200;
+/// A connection that is drawn narrower than this is not told from its neighbours.
+const BRIEF: f64 = 3.0;
+
+/// As wide as a mark and what is around it.
+const MARK: f64 = 24.0;
+
+/// How many facts a mark says that it stands for: its title has the whole number.
+const COUNTED_MAX: u64 = 99;
 
 /// Bars of the lane of messages.
 const BARS_MAX: usize = 120;
@@ -96,30 +102,33 @@ pub fn Lanes(
         let end = x(until);
         Some(view! {
             <rect class="chart__blank" x=px(left()) y="0" width=px((end - left()).max(0.0)) height=px(height - AXIS)></rect>
-            <text class="chart__text" x=px(end - 6.0) y=px(middle(0) + 4.0) text-anchor="end">{(end - left() > 70.0).then_some("not loaded")}</text>
+            <text class="chart__text chart__halo" x=px(end - 6.0) y=px(middle(0) + 4.0) text-anchor="end">{(end - left() > 70.0).then_some("not loaded")}</text>
         })
     };
     let connected = move || {
         let (from, to) = (from.get(), to.get());
+        let (mut there, mut brief, mut away) = (String::new(), String::new(), String::new());
+        let seen = |begin: Moment, end: Option<Moment>| begin < to && end.is_none_or(|end| end > from);
+        let stretch = |path: &mut String, begin: Moment, end: Moment, least: f64| {
+            let (begin, end) = (x(begin), x(end));
+            bar(path, (begin, middle(0) - 7.0), ((end - begin - 1.0).max(least), 14.0));
+        };
         spans.with(|spans| {
-            let seen = |begin: Moment, end: Option<Moment>| begin < to && end.is_none_or(|end| end > from);
-            let bar = |class: &'static str, tone: &'static str, begin: Moment, end: Moment, least: f64| {
-                let (begin, end) = (x(begin), x(end));
-                view! { <rect class=class data-tone=tone x=px(begin) width=px((end - begin - 1.0).max(least)) y=px(middle(0) - 7.0) height="14" rx="2"></rect> }
-            };
-            let mut drawn = Vec::new();
             for (index, span) in spans.iter().enumerate() {
                 if seen(span.from, span.until) {
-                    drawn.push(bar("chart__bar", "ok", span.from, span.until.unwrap_or(to), 1.5));
+                    let until = span.until.unwrap_or(to);
+                    // One that is too short to be seen as itself would hide the gaps beside it: it is seen as one that comes and goes.
+                    let there = if span.until.is_some() && x(until) - x(span.from) < BRIEF { &mut brief } else { &mut there };
+                    stretch(there, span.from, until, 1.5);
                 }
                 let next = spans.get(index + 1).map(|next| next.from);
                 if let Some(since) = span.until.filter(|since| seen(*since, next) && next.is_none_or(|next| next > *since)) {
                     // A gap that is as wide as a line is seen as one.
-                    drawn.push(bar("chart__away", "bad", since, next.unwrap_or(to), 0.0));
+                    stretch(&mut away, since, next.unwrap_or(to), 0.0);
                 }
             }
-            drawn
-        })
+        });
+        view! { <path class="chart__bar" data-tone="ok" d=there></path><path class="chart__bar" data-tone="warn" d=brief></path><path class="chart__away" data-tone="bad" d=away></path> }
     };
     let sent = move || {
         let (from, to) = (from.get(), to.get());
@@ -129,39 +138,48 @@ pub fn Lanes(
         let ground = (MESSAGES + 1) as f64 * LANE - 1.0;
         let mut path = String::new();
         for (at, count) in columns {
-            let tall = px(count as f64 / most * (LANE - 20.0));
-            path += &format!("M{} {}h{each}v-{tall}h-{each}z", px(x(at)), px(ground), each = px(each));
+            let tall = count as f64 / most * (LANE - 20.0);
+            bar(&mut path, (x(at), ground - tall), (each, tall));
         }
         let since = counts.with(Counts::since).filter(|since| *since > from).map(|since| {
-            view! { <text class="chart__text" x=px(x(since) - 6.0) y=px(middle(MESSAGES) + 4.0) text-anchor="end">{(x(since) - left() > 130.0).then_some("not counted before")}</text> }
+            view! { <text class="chart__text chart__halo" x=px(x(since) - 6.0) y=px(middle(MESSAGES) + 4.0) text-anchor="end">{(x(since) - left() > 130.0).then_some("not counted before")}</text> }
         });
         Some(view! { <path class="chart__bar" data-tone="flow" d=path></path>{since} })
     };
-    let marks = move || {
+    // Nearer than that, two of them would lie on each other. It doesn't change while time goes on.
+    let apart = Memo::new(move |_| {
+        let room = (width.get() - left() - RIGHT).max(MARK);
+        (MARK / room * from.get().millis_until(to.get()) as f64) as i64
+    });
+    let all = Memo::new(move |_| {
+        let mut all = entries.with(|entries| marks(entries, apart.get()));
+        all.retain(|mark| mark.kind != Kind::Connection);
+        all
+    });
+    let pins = move || {
         let (from, to) = (from.get(), to.get());
-        let seen = entries.get().into_iter().filter(|entry| entry.kind != Kind::Connection && entry.time >= from && entry.time <= to);
-        let mark = |entry: Entry| {
-            view! { <Mark x=x(entry.time) y=middle(lane_of(entry.kind)) look=entry.look title=format!("{}: {}", entry.time.clock(), entry.text) /> }
-        };
-        seen.take(MARKS_MAX).map(mark).collect_view()
+        let pin = |mark: Mark| view! { <Pin x=x(mark.from) y=middle(lane_of(mark.kind)) mark /> };
+        all.get().into_iter().filter(|mark| mark.until >= from && mark.from <= to).map(pin).collect_view()
     };
     view! {
         <svg class="chart chart--lanes" role="img" aria-label=move || label.get() node_ref=chart>
-            {move || blank()}{move || grid()}{move || frame()}{move || connected()}{move || sent()}{move || marks()}
+            {move || blank()}{move || grid()}{move || frame()}{move || connected()}{move || sent()}{move || pins()}
         </svg>
     }
     .into_any()
 }
 
 #[component]
-fn Mark(x: f64, y: f64, look: Look, title: String) -> impl IntoView {
+fn Pin(x: f64, y: f64, mark: Mark) -> impl IntoView {
+    let many = (mark.count > 1).then(|| if mark.count > COUNTED_MAX { format!("{COUNTED_MAX}+") } else { mark.count.to_string() });
     view! {
-        <svg x=px(x - 9.0) y=px(y - 9.0) width="18" height="18" overflow="visible" data-tone=look.tone.name()>
-            <title>{title}</title>
+        <svg x=px(x - 9.0) y=px(y - 9.0) width="18" height="18" overflow="visible" data-tone=mark.look.tone.name()>
+            <title>{mark.title()}</title>
             <circle class="chart__pin" cx="9" cy="9" r="9"></circle>
             <svg x="3.5" y="3.5" width="11" height="11" viewBox="0 0 12 12" overflow="visible">
-                <use class="chart__glyph" href=format!("#g-{}", look.glyph)></use>
+                <use class="chart__glyph" href=format!("#g-{}", mark.look.glyph)></use>
             </svg>
+            {many.map(|many| view! { <text class="chart__text chart__halo" x="9" y="-3" text-anchor="middle">{many}</text> })}
         </svg>
     }
     .into_any()

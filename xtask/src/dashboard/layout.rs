@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, ensure};
 use sha2::{Digest as _, Sha256};
@@ -58,24 +58,48 @@ impl Page {
         name
     }
 
-    /// Replaces what is in the folder.
+    /// Writes what is not there yet, and removes what is no part of it. What is there under a name of its own is what would be written, and a
+    /// document that says the same keeps its time: a hub that has taken it in need not be built anew.
     pub fn write(&self, folder: &Path) -> Result<Vec<Size>> {
-        if folder.exists() {
-            fs::remove_dir_all(folder)?;
-        }
         let assets = folder.join("assets");
         fs::create_dir_all(&assets)?;
-        let index = packed(self.index.as_bytes())?;
-        let mut sizes = vec![Size { name: "index.html".to_owned(), raw: self.index.len(), packed: index.len() }];
-        for Asset { name, text } in &self.assets {
-            let packed = packed(text)?;
-            fs::write(assets.join(format!("{name}.br")), &packed)?;
-            sizes.push(Size { name: name.clone(), raw: text.len(), packed: packed.len() });
+        for entry in fs::read_dir(&assets)? {
+            let path = entry?.path();
+            if !self.assets.iter().any(|asset| path == asset.path(&assets)) {
+                fs::remove_file(path)?;
+            }
+        }
+        let mut sizes = Vec::new();
+        for asset in &self.assets {
+            let path = asset.path(&assets);
+            if !path.exists() {
+                put(&path, &packed(&asset.text)?)?;
+            }
+            let packed = usize::try_from(path.metadata()?.len())?;
+            sizes.push(Size { name: asset.name.clone(), raw: asset.text.len(), packed });
         }
         // Last: whoever sees it finds everything that it names.
-        fs::write(folder.join("index.html.br"), &index)?;
+        let index = packed(self.index.as_bytes())?;
+        let path = folder.join("index.html.br");
+        if fs::read(&path).ok().as_ref() != Some(&index) {
+            put(&path, &index)?;
+        }
+        sizes.insert(0, Size { name: "index.html".to_owned(), raw: self.index.len(), packed: index.len() });
         Ok(sizes)
     }
+}
+
+impl Asset {
+    fn path(&self, folder: &Path) -> PathBuf {
+        folder.join(format!("{}.br", self.name))
+    }
+}
+
+/// A file has its name once it is whole.
+fn put(path: &Path, text: &[u8]) -> Result<()> {
+    let part = path.with_extension("part");
+    fs::write(&part, text)?;
+    Ok(fs::rename(part, path)?)
 }
 
 /// A style sheet without what only people read: comments, and the space around what needs none. Before a colon it has a meaning, and so it has around
@@ -149,6 +173,27 @@ mod tests {
         let first = page.keep("style", "css", b"a".to_vec());
         assert_eq!(first, "style-ca978112ca1b.css");
         assert_ne!(page.keep("style", "css", b"b".to_vec()), first);
+    }
+
+    #[test]
+    fn only_what_has_changed_is_written_again() {
+        let folder = std::env::temp_dir().join(format!("mooring-layout-{}", std::process::id()));
+        let page = |style: &str, index: &str| {
+            let mut page = Page { index: index.to_owned(), assets: Vec::new() };
+            page.keep("style", "css", style.as_bytes().to_vec());
+            page.keep("boot", "js", b"1".to_vec());
+            page.write(&folder).unwrap();
+            let asset = |asset: &Asset| fs::metadata(asset.path(&folder.join("assets"))).unwrap().modified().unwrap();
+            let index = fs::metadata(folder.join("index.html.br")).unwrap().modified().unwrap();
+            (index, page.assets.iter().map(asset).collect::<Vec<_>>())
+        };
+        let first = page("a", "one");
+        assert_eq!(page("a", "one"), first);
+        let second = page("b", "two");
+        assert_eq!(fs::read_dir(folder.join("assets")).unwrap().count(), 2, "the old style is gone");
+        assert_ne!(second.0, first.0);
+        assert_eq!(second.1[1], first.1[1]);
+        fs::remove_dir_all(folder).unwrap();
     }
 
     #[test]

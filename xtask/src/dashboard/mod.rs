@@ -29,11 +29,23 @@ pub fn make(repository: &Path) -> Result<()> {
     let cache = Cache::of_this_machine()?;
     let wasm = compile(repository, &cache)?;
     let bound = cache.target.join("wasm/bound");
-    bind(&wasm, &bound)?;
+    if !is_newer(&bound, &wasm)? {
+        bind(&wasm, &bound)?;
+    }
     let page = Page::gather(&repository.join("dashboard"), &bound)?;
     let folder = cache.target.join("dashboard");
+    if !is_newer(&folder, &bound)? && folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
+    }
     let sizes = page.write(&folder)?;
     report(&folder, &sizes)
+}
+
+/// Whether what was made needs not be made anew: it is there, and newer than what it is made of and than this program.
+fn is_newer(made: &Path, of: &Path) -> Result<bool> {
+    let changed = |path: &Path| path.metadata().and_then(|metadata| metadata.modified());
+    let Ok(made) = changed(made) else { return Ok(false) };
+    Ok(made > changed(of)? && made > changed(&std::env::current_exe()?)?)
 }
 
 /// Where things are kept between runs, outside of the checkout.
@@ -73,10 +85,13 @@ fn compile(repository: &Path, cache: &Cache) -> Result<PathBuf> {
 /// What the browser needs beside the module: a script that loads it and lends it the browser's functions. A library rather than a tool: cargo
 /// lets a lock file have one version of wasm-bindgen's own format alone, so it always fits.
 fn bind(wasm: &Path, folder: &Path) -> Result<()> {
-    if folder.exists() {
-        std::fs::remove_dir_all(folder)?;
+    let part = folder.with_extension("part");
+    for old in [folder, &part] {
+        if old.exists() {
+            std::fs::remove_dir_all(old)?;
+        }
     }
-    std::fs::create_dir_all(folder)?;
+    std::fs::create_dir_all(&part)?;
     let mut bound = Bindgen::new()
         .web(true)?
         .input_path(wasm)
@@ -86,9 +101,10 @@ fn bind(wasm: &Path, folder: &Path) -> Result<()> {
         .generate_output()
         .context("wasm-bindgen can't read the module")?;
     drop_streams(bound.wasm_mut());
-    bound.emit(folder)?;
-    ensure!(!folder.join("snippets").exists(), "a crate of the page brings scripts of its own (snippets), which are not served");
-    Ok(())
+    bound.emit(&part)?;
+    ensure!(!part.join("snippets").exists(), "a crate of the page brings scripts of its own (snippets), which are not served");
+    // It has its name once it is whole.
+    Ok(std::fs::rename(&part, folder)?)
 }
 
 /// Leptos brings a crate that offers the browser streams (wasm-streams), whatever is used of it: what a module offers is never left out. The page

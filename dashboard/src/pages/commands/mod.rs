@@ -17,7 +17,6 @@ use crate::model::hub::Commands as Page;
 use crate::model::state::{ALERT, command_look};
 use crate::parts::notice::Notice;
 use crate::parts::sign::{Glyph, Icon};
-use crate::parts::when::use_now;
 use crate::routes::{Query, Route};
 use crate::world::World;
 use dead::Dead;
@@ -146,7 +145,7 @@ impl Known {
 fn Funnel(stage: Memo<Option<Stage>>) -> impl IntoView {
     let world: World = expect_context();
     let place: Place = expect_context();
-    let now = use_now();
+    let now = world.moment();
     let backlog = Memo::new(move |_| world.rates.with(|rates| rates.latest().backlog));
     let ended = Memo::new(move |_| {
         let day_ago = now.get().plus(-DAY_MS);

@@ -43,7 +43,7 @@ pub fn Connectivity() -> impl IntoView {
         world.fleet.with(|fleet| {
             let fleet = fleet.as_ref()?;
             let held = if fleet.held == 0 { String::new() } else { format!(" · {} shut out by people", number(fleet.held)) };
-            Some(format!("{} of {} connected{held}", number(fleet.connected), number(fleet.total)))
+            Some(format!("{} of {} connected{}{held}", number(fleet.connected), number(fleet.total), fleet.of_them_flapping()))
         })
     };
     let choices = RANGES.iter().map(|(_, _, word)| *word).collect();

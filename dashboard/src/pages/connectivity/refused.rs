@@ -1,5 +1,7 @@
 //! Who was not let in, and why: the latest refusal of each name.
 
+use std::time::Duration;
+
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
@@ -17,6 +19,9 @@ use crate::parts::sign::Glyph;
 use crate::parts::when::For;
 use crate::world::World;
 
+/// How often the hub is asked.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// Rows.
 const ROWS: usize = 10;
 
@@ -25,14 +30,20 @@ const ROWS: usize = 10;
 pub fn Refused() -> impl IntoView {
     let world: World = expect_context();
     let refusals = RwSignal::new(Vec::<Refusal>::new());
-    Effect::new(move |_| {
-        world.missed.track();
+    let ask = move || {
         spawn_local(async move {
             if let Ok(found) = get::<Refusals>("/refusals").await {
                 let _ = refusals.try_set(found);
             }
         });
+    };
+    Effect::new(move |_| {
+        world.missed.track();
+        ask();
     });
+    // Of a storm the live link has ten a second.
+    let again = set_interval_with_handle(ask, AGAIN).ok();
+    on_cleanup(move || again.into_iter().for_each(|timer| timer.clear()));
     Effect::new(move |_| {
         let changes = world.latest.get();
         for change in changes.iter() {

@@ -94,9 +94,11 @@ pub fn Devices() -> impl IntoView {
     let fresh = set_interval_with_handle(move || fleet.refresh(filter), LOOK).ok();
     on_cleanup(move || fresh.into_iter().for_each(|timer| timer.clear()));
     let sub = move || {
-        world
-            .fleet
-            .with(|fleet| fleet.as_ref().map(|fleet| format!("{} registered · {} connected", number(fleet.total), number(fleet.connected))))
+        world.fleet.with(|fleet| {
+            fleet.as_ref().map(|fleet| {
+                format!("{} registered · {} connected{}", number(fleet.total), number(fleet.connected), fleet.of_them_flapping())
+            })
+        })
     };
     view! {
         <div class="page__head"><div class="page__title"><h1>"Devices"</h1><p class="page__sub">{move || sub()}</p></div><Export filter /></div>

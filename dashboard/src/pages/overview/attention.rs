@@ -37,13 +37,7 @@ struct Item {
 
 /// The smaller, the more urgent: by how bad it is, then what has begun last; what has no beginning is how things are.
 fn urgency(item: &Item) -> (u8, i64) {
-    let tone = match item.look.tone {
-        Tone::Bad => 0,
-        Tone::Warn => 1,
-        Tone::Late => 2,
-        _ => 3,
-    };
-    (tone, item.since.map_or(i64::MAX, |since| -since.0))
+    (item.look.tone.urgency(), item.since.map_or(i64::MAX, |since| -since.0))
 }
 
 /// The panel.

@@ -18,12 +18,14 @@ use crate::world::World;
 pub fn Events() -> impl IntoView {
     let world: World = expect_context();
     let list = NodeRef::<html::Ol>::new();
-    let since = StoredValue::new(format!("since {}", world.opened.clock()));
     let paused = RwSignal::new(false);
     let read = RwSignal::new(false);
     let shown = RwSignal::new(VecDeque::<(u64, Notable)>::new());
     let newest = |events: &VecDeque<(u64, Notable)>| events.front().map_or(0, |(number, _)| *number);
-    let waiting = Memo::new(move |_| world.events.with(newest) - shown.with(newest));
+    let waiting = Memo::new(move |_| {
+        let seen = shown.with(newest);
+        world.events.with(|events| events.iter().filter(|(number, _)| *number > seen).count())
+    });
     Effect::new(move |_| {
         let events = world.events.get();
         if !paused.get() && !read.get() {
@@ -44,7 +46,7 @@ pub fn Events() -> impl IntoView {
     let aside = move || {
         view! {
             {move || (waiting.get() > 0).then(|| view! { <button class="btn btn--quiet btn--small" type="button" on:click=catch_up>{format!("{} new", waiting.get())}</button> })}
-            <span class="panel__note">{since.get_value()}</span>
+            <span class="panel__note">"the last 50"</span>
             <button class="btn btn--quiet btn--small" type="button" aria-pressed=move || paused.get().to_string() on:click=move |_| paused.update(|paused| *paused = !*paused)>
                 <Icon name=Signal::derive(move || if paused.get() { "play" } else { "pause" }) />{move || if paused.get() { "Resume" } else { "Pause" }}
             </button>
@@ -53,7 +55,7 @@ pub fn Events() -> impl IntoView {
     view! {
         <Panel heading="Events".to_owned() class="col-7" ruled=true aside>
             {move || shown.with(VecDeque::is_empty).then(|| view! {
-                <Empty heading="Nothing has happened since this page was opened"><p>"Who connects and goes, who is refused, how commands end: it is here within a second."</p></Empty>
+                <Empty heading="Nothing has happened yet"><p>"Who connects and goes, who is refused, how commands end: it is here within a second."</p></Empty>
             })}
             <ol class="events events--tall" tabindex="0" aria-label="Notable events, newest first" node_ref=list
                 on:pointerenter=move |_| look(true) on:pointerleave=move |_| look(false) on:scroll=move |_| look(read.get_untracked())
@@ -72,7 +74,7 @@ fn Line(fact: Notable) -> impl IntoView {
         <li class="event" data-fresh="">
             <span class="event__time"><At time /></span>
             <Glyph look />
-            <DeviceLink id=device_id />
+            {device_id.map(|id| view! { <DeviceLink id /> })}
             <span class="event__text" title=text>{text.clone()}</span>
         </li>
     }

@@ -100,7 +100,8 @@ fn Connected(
     let fleet = Memo::new(move |_| world.fleet.get());
     let value = move || fleet.with(|fleet| fleet.as_ref().map_or_else(|| NOTHING.to_owned(), |fleet| number(fleet.connected)));
     let of = move || {
-        let text = |fleet: &Fleet| format!("of {} · {}", number(fleet.total), percent(fleet.connected, fleet.total));
+        let text =
+            |fleet: &Fleet| format!("of {} · {}{}", number(fleet.total), percent(fleet.connected, fleet.total), fleet.of_them_flapping());
         fleet.with(|fleet| fleet.as_ref().map(text))
     };
     let from = Signal::derive(move || now.get().plus(-range.get() * MINUTE_MS));
@@ -175,17 +176,19 @@ fn Stats() -> impl IntoView {
     let went = move |say: fn(&Sample) -> u64| {
         Signal::derive(move || {
             let stretches = world.rates.with_untracked(|rates| rates.stretches(now.get().plus(-SPARK_MS), now.get(), SPARKS, say));
-            stretches.into_iter().map(|(sum, samples)| sum as f64 / samples.max(1) as f64).collect::<Vec<_>>()
+            // Of a time without samples nothing is known: 0 / 0 is no number.
+            stretches.into_iter().map(|(sum, samples)| sum as f64 / samples as f64).collect::<Vec<_>>()
         })
     };
     let last = move |say: fn(&Sample) -> u64| Memo::new(move |_| world.rates.with(|rates| say(rates.latest())));
     let minute = move |say: fn(&Sample) -> u64| {
         Memo::new(move |_| {
-            world.rates.with_untracked(|rates| rates.sums(now.get().plus(-MINUTE_MS), now.get(), 1, say).into_iter().sum::<u64>())
+            // The newest whole second ends up to a second ago.
+            world.rates.with_untracked(|rates| rates.sums(now.get().plus(-MINUTE_MS - 1_000), now.get(), 1, say).into_iter().sum::<u64>())
         })
     };
-    let by = move |say: fn(&Sample) -> &ByReason| {
-        Memo::new(move |_| world.rates.with_untracked(|rates| rates.by_reason(now.get().plus(-HOUR_MS), now.get(), say)))
+    let by = move |span_ms: i64, say: fn(&Sample) -> &ByReason| {
+        Memo::new(move |_| world.rates.with_untracked(|rates| rates.by_reason(now.get().plus(-span_ms), now.get(), say)))
     };
     let unit = |unit: &'static str| Signal::derive(move || unit.to_owned());
     let text = |value: Memo<u64>| Signal::derive(move || number(value.get()));
@@ -193,10 +196,11 @@ fn Stats() -> impl IntoView {
     let part = |look: Look, count: u64, word: &'static str| {
         view! { <span class="stat__part"><Glyph look />{number(count)}<span class="sr">{format!(" {word}")}</span></span> }
     };
-    let (events, sent) = (last(|sample| sample.events.messages), last(|sample| sample.commands.enqueued));
+    let (events, sent) = (last(|sample| sample.events.messages), last(|sample| sample.commands.delivered));
     let events_note = per_second(last(|sample| sample.events.bytes));
-    let sent_note = per_second(last(|sample| sample.commands.bytes));
-    let made = by(|sample| &sample.receipts.made);
+    let taken = last(|sample| sample.commands.enqueued);
+    let sent_note = move || format!("{}/s taken in", number(taken.get()));
+    let made = by(MINUTE_MS + 1_000, |sample| &sample.receipts.made);
     let receipt_note = move || {
         let of = |wanted: &[&str]| {
             made.with(|made| made.iter().filter(|(outcome, _)| wanted.contains(&outcome.as_str())).map(|(_, count)| count).sum::<u64>())
@@ -209,14 +213,14 @@ fn Stats() -> impl IntoView {
             part(command_look("Rejected"), rest, "failed"),
         ]
     };
-    let refusals = by(|sample| &sample.refusals);
+    let refusals = by(HOUR_MS, |sample| &sample.refusals);
     let refusal_note = move || {
         let said: Vec<_> = refusals
             .with(|sums| sums.iter().take(2).map(|(reason, count)| format!("{} {}", number(*count), refusal_reason(reason))).collect());
         match said.is_empty() {
             true if world.recalled.get() => "none in this hour".to_owned(),
             true => NOTHING.to_owned(),
-            false => said.join(" · "),
+            false => format!("{} in 1 h", said.join(" · ")),
         }
     };
     let throttled = last(|sample| sample.throttled);
@@ -230,7 +234,7 @@ fn Stats() -> impl IntoView {
             <Stat label="Telemetry in" value=text(events) unit=unit("msg/s") href=flow note=ViewFn::from(events_note)
                 chart=spark(went(|sample| sample.events.messages), Tone::Flow, "Messages in, over 15 minutes") />
             <Stat label="Commands out" value=text(sent) unit=unit("/s") href=commands.clone() note=ViewFn::from(sent_note)
-                chart=spark(went(|sample| sample.commands.enqueued), Tone::Flow, "Commands out, over 15 minutes") />
+                chart=spark(went(|sample| sample.commands.delivered), Tone::Flow, "Commands out, over 15 minutes") />
             <Backlog />
             <Stat label="Receipts" value=text(minute(|sample| sample.receipts.made.values().sum())) unit=unit("/min") href=commands note=ViewFn::from(receipt_note)
                 chart=spark(went(|sample| sample.receipts.made.values().sum()), Tone::Ok, "Receipts, over 15 minutes") />

@@ -9,6 +9,8 @@ use axum::extract::{Query, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use secrecy::SecretString;
 use serde::Deserialize;
 use utoipa::IntoParams;
@@ -33,8 +35,19 @@ const SIGN_IN_PAGE: &str = "/sign-in";
 /// The cookie of a browser that is at the issuer.
 const BROWSER: &str = "__Host-mooring-openid";
 
+/// The longest address of the page that is gone back to, in bytes.
+const ADDRESS_MAX_BYTES: usize = 2048;
+
 /// What a browser wants an answer for.
 const FETCH_DESTINATION: HeaderName = HeaderName::from_static("sec-fetch-dest");
+
+/// Where somebody wants to go.
+#[derive(Debug, Default, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct BeginQuery {
+    /// The page's address, from `/` on, that is shown to whoever is signed in then. `/` without one, and for anything else.
+    to: Option<String>,
+}
 
 /// Handles `GET /api/v1/session/openid`: sends a browser to the issuer.
 #[utoipa::path(
@@ -43,6 +56,7 @@ const FETCH_DESTINATION: HeaderName = HeaderName::from_static("sec-fetch-dest");
     operation_id = "begin_openid",
     tag = "session",
     security(()),
+    params(BeginQuery),
     responses(
         (
             status = 303,
@@ -52,7 +66,11 @@ const FETCH_DESTINATION: HeaderName = HeaderName::from_static("sec-fetch-dest");
         (status = 403, description = "OtherOrigin: as a part of a page.", body = ErrorDocument),
     ),
 )]
-pub async fn begin(State(hub): State<Arc<Hub>>, parts: Parts) -> Result<Response, Failure> {
+pub async fn begin(
+    State(hub): State<Arc<Hub>>,
+    query: Result<Query<BeginQuery>, QueryRejection>,
+    parts: Parts,
+) -> Result<Response, Failure> {
     // As a picture on somebody else's page, say, it would use up the attempts of those who look at it.
     if parts.headers.get(FETCH_DESTINATION).is_some_and(|destination| destination != "document") {
         return Err(Failure::new(StatusCode::FORBIDDEN, "OtherOrigin", "a person signs in here, by going to this address"));
@@ -63,7 +81,8 @@ pub async fn begin(State(hub): State<Arc<Hub>>, parts: Parts) -> Result<Response
         Err(refused) => return Ok(go_to_sign_in(&refused, [])),
     };
     // It comes back from another site's page, so it can't be Strict.
-    let cookie = format!("{BROWSER}={browser}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600");
+    let to = query.ok().and_then(|Query(query)| query.to).filter(|to| is_of_page(to)).unwrap_or_default();
+    let cookie = format!("{BROWSER}={browser}.{}; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=600", URL_SAFE_NO_PAD.encode(to));
     let cookie = HeaderValue::try_from(cookie).expect("what the hub makes for it is visible ASCII");
     Ok(go_on(&url, [cookie]))
 }
@@ -90,14 +109,16 @@ pub struct BackQuery {
     responses(
         (
             status = 303,
-            description = "Signed in: to `/`, with the session's cookie. Else to `/sign-in#problem=…`: Refused, NoRights, TooOften or Unavailable.",
+            description = "Signed in: to where she wanted to go, with the session's cookie. Else to `/sign-in#problem=…`: Refused, NoRights, TooOften or Unavailable.",
             headers(("Location" = String), ("Set-Cookie" = String)),
         ),
     ),
 )]
 pub async fn come_back(State(hub): State<Arc<Hub>>, query: Result<Query<BackQuery>, QueryRejection>, parts: Parts) -> Response {
     let query = query.map(|Query(query)| query).unwrap_or_default();
-    let browser = cookie::named(&parts.headers, BROWSER).map(SecretString::from);
+    let (browser, to) = cookie::named(&parts.headers, BROWSER).and_then(|cookie| cookie.split_once('.')).unzip();
+    let to = to.and_then(|to| String::from_utf8(URL_SAFE_NO_PAD.decode(to).ok()?).ok()).filter(|to| is_of_page(to));
+    let browser = browser.map(SecretString::from);
     let gone = HeaderValue::from_static("__Host-mooring-openid=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0");
     let signed_in = match (query.code, query.state, browser) {
         (Some(code), Some(state), Some(browser)) => {
@@ -109,10 +130,16 @@ pub async fn come_back(State(hub): State<Arc<Hub>>, query: Result<Query<BackQuer
     match signed_in {
         Ok((_, secret)) => {
             tell_authenticated(&parts);
-            go_on(PAGE, [cookie::set(&secret), gone])
+            go_on(to.as_deref().unwrap_or(PAGE), [cookie::set(&secret), gone])
         }
         Err(refused) => go_to_sign_in(&refused, [gone]),
     }
+}
+
+/// Whether it is an address of this host, and of its page: nobody is sent elsewhere by a link to here.
+fn is_of_page(to: &str) -> bool {
+    let elsewhere = ["//", "/\\", "/api/"].iter().any(|begin| to.starts_with(begin));
+    to.starts_with('/') && !elsewhere && to.len() <= ADDRESS_MAX_BYTES && to.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// To where she can begin again. The address has a word for why, which the page knows, and no text: anybody could write one into a link, and

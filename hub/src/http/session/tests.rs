@@ -240,8 +240,9 @@ async fn a_browser_goes_to_the_issuer_and_comes_back_signed_in() {
     let (back, wrong) = ("/api/v1/session/openid/back?state=s&code=good", "/api/v1/session/openid/back?state=s&code=bad");
     let guessed = "/api/v1/session/openid/back?state=guess&code=good";
     let nobody = "/api/v1/session/openid/back?error=access_denied&error_description=text&state=s";
+    let wanted = "/api/v1/session/openid?to=/devices/pump-1%3Fspan%3D15m";
     for (target, begins) in [(wrong, true), (back, false), (guessed, true), (nobody, true), (back, true)] {
-        let (status, headers, _) = browser.ask(Method::GET, "/api/v1/session/openid", json!({})).await;
+        let (status, headers, _) = browser.ask(Method::GET, wanted, json!({})).await;
         let to = headers["location"].to_str().unwrap();
         assert_eq!((status, to), (303, "https://issuer.example/in?to=https://hub.example:8443/api/v1/session/openid/back"));
         let given = headers["set-cookie"].to_str().unwrap();
@@ -254,7 +255,7 @@ async fn a_browser_goes_to_the_issuer_and_comes_back_signed_in() {
         match session {
             None => assert_eq!((to, target == back && begins), ("/sign-in#problem=Refused", false)),
             Some(session) => {
-                assert_eq!((to, target, begins), ("/", back, true));
+                assert_eq!((to, target, begins), ("/devices/pump-1?span=15m", back, true));
                 browser.cookie = session.to_str().unwrap().split(';').next().unwrap().to_owned();
             }
         }
@@ -262,6 +263,41 @@ async fn a_browser_goes_to_the_issuer_and_comes_back_signed_in() {
     browser.origin = OURS;
     let document = browser.ask(Method::GET, "/api/v1/session", json!({})).await.2;
     assert_eq!((&document["name"], &document["rights"]), (&json!("ada@example.com"), &json!(["Read", "Devices"])));
+}
+
+#[tokio::test]
+async fn nobody_is_sent_elsewhere_by_a_link_to_the_hub() {
+    let world = World::new();
+    world
+        .hub
+        .sign_in
+        .openid
+        .set(OpenIdDoor::new(
+            Arc::new(Known),
+            ClaimRules {
+                rights: [("operators".to_owned(), [Right::Read].into_iter().collect())].into(),
+                name_claim: "email".into(),
+                groups_claim: "groups".into(),
+            },
+        ))
+        .unwrap();
+    let long = format!("/devices/{}", "a".repeat(2048));
+    for to in [
+        "https://elsewhere.example/",
+        "//elsewhere.example/",
+        "/%5Celsewhere.example",
+        "/api/v1/hub",
+        "devices",
+        "/a%0Ab",
+        "/%C3%A4",
+        long.as_str(),
+    ] {
+        let mut browser = Browser { world: &world, cookie: String::new(), csrf: String::new(), origin: "" };
+        let headers = browser.ask(Method::GET, &format!("/api/v1/session/openid?to={to}"), json!({})).await.1;
+        browser.cookie = headers["set-cookie"].to_str().unwrap().split(';').next().unwrap().to_owned();
+        let headers = browser.ask(Method::GET, "/api/v1/session/openid/back?state=s&code=good", json!({})).await.1;
+        assert_eq!(headers["location"], "/", "{to}");
+    }
 }
 
 #[tokio::test]
