@@ -9,14 +9,17 @@ const { OF_AN_ENDED_SESSION, content, expect, guest, live } = require('./visit')
 const { ISSUER: issuer } = process.env;
 const { host } = new URL(issuer);
 
+// What was wanted of the dashboard before anybody was signed in.
+const PATH = '/devices?prefix=pump&sort=id';
+
 // A browser of its own, on the page where the button is.
-async function stranger(browser) {
+async function stranger(browser, path) {
   // What the browser says of the issuer's pages, which want somebody else's letters, is not the hub's.
   const there = { test: (text) => [issuer, 'https://fonts.googleapis.com'].some((site) => text.includes(site)) };
   const somebody = await guest(browser, { harmless: [there, OF_AN_ENDED_SESSION] });
   const page = await somebody.context.newPage();
   complaints(page, somebody.heard);
-  await reach(page, `${origin()}/dashboard/`);
+  await reach(page, `${origin()}/dashboard${path}`);
   return { somebody, page };
 }
 
@@ -35,10 +38,10 @@ async function goes(page, name) {
 
 run(async (browser) => {
   const { NAME: name, OTHER: other } = process.env;
-  const { somebody, page } = await stranger(browser);
+  const { somebody, page } = await stranger(browser, PATH);
   await goes(page, name);
   await live(page);
-  expect(page.url() === `${origin()}/dashboard/`, `it comes back to ${page.url()}`);
+  expect(page.url() === `${origin()}/dashboard${PATH}`, `it comes back to ${page.url()}`);
   await page.locator('.nav__who').filter({ hasText: `${name}@example.com` }).waitFor();
   expect(await page.evaluate(() => document.cookie) === '', 'a script can read the session');
   await page.reload();
@@ -51,7 +54,7 @@ run(async (browser) => {
   await live(page);
   content(somebody);
 
-  const nobody = await stranger(browser);
+  const nobody = await stranger(browser, PATH);
   await goes(nobody.page, other);
   await nobody.page.getByRole('alert').filter({ hasText: 'none of your groups has a right to this hub' }).waitFor();
   expect(!nobody.page.url().includes('#'), `the problem stays in the address: ${nobody.page.url()}`);

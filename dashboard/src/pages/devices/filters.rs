@@ -48,11 +48,13 @@ pub fn Filters(filter: Memo<DeviceFilter>) -> impl IntoView {
     };
     // The address may have been changed by another way: a link, or the way back.
     Effect::new(move |_| {
-        let said = filter.get();
-        if !later.waits() && typed.get_untracked() != said.prefix {
-            typed.set(said.prefix);
+        let (prefix, wanted) = filter.with(|filter| (filter.prefix.clone(), filter.tag.clone()));
+        if !later.waits() && typed.get_untracked() != prefix {
+            typed.set(prefix);
         }
-        tag.set(said.tag);
+        if tag.get_untracked() != wanted {
+            tag.set(wanted);
+        }
     });
     let known = move |state: DeviceState| world.fleet.with(|fleet| fleet.as_ref().map(|fleet| fleet.count(state)));
     let chip = move |state: DeviceState| {
@@ -68,8 +70,8 @@ pub fn Filters(filter: Memo<DeviceFilter>) -> impl IntoView {
         place.filter(&DeviceFilter { held: !now.held, ..now }.query());
     });
     let clear = move |_| {
-        // What waits to be asked for is nothing, too.
         typed.set(String::new());
+        tag.set(String::new());
         let now = filter.get_untracked();
         place.filter(&DeviceFilter { sort: now.sort, descending: now.descending, ..DeviceFilter::default() }.query());
     };
