@@ -15,11 +15,15 @@ use crate::link::ask::Tail;
 /// Rows that are kept: what nobody scrolls back to has its place in the hub.
 const ROWS_MAX: usize = 200;
 
+/// Bytes of payloads that are kept, as Base64: of the largest there are, some twenty.
+const ROWS_MAX_BYTES: usize = 8 * 1024 * 1024;
+
 /// Over how long messages are counted to say how many come.
 const SECOND_MS: u64 = 1_000;
 
-/// Letters of a payload in its row.
+/// Letters of a payload in its row, and of how much of it they are taken: whole groups of four of its Base64.
 const PREVIEW_MAX: usize = 240;
+const PREVIEW_BASE64_MAX: usize = 4 * 340;
 
 /// A message of the live link's `events`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -89,7 +93,13 @@ impl Event {
     /// The payload in one line, or its first bytes.
     #[must_use]
     pub fn preview(&self) -> String {
-        let Some(body) = self.body() else { return String::new() };
+        let all = self.body_base64.as_deref().unwrap_or_default();
+        let head = all.get(..PREVIEW_BASE64_MAX).unwrap_or(all);
+        let Some(mut body) = from_base64(head) else { return String::new() };
+        // The last letter may be cut.
+        while head.len() < all.len() && std::str::from_utf8(&body).is_err_and(|error| error.error_len().is_none()) {
+            body.pop();
+        }
         match text(&body) {
             Some(text) => text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(PREVIEW_MAX).collect(),
             None => body.iter().take(12).fold("binary".to_owned(), |mut line, byte| {
@@ -157,9 +167,38 @@ pub struct Counts {
     stretches: Shelf<i64, u64>,
     /// From when on they are counted.
     since: Option<Moment>,
+    /// By the hub, from before that.
+    minutes: Minutes,
+}
+
+/// `GET /api/v1/devices/{id}/rates`: messages by the minute, of the last hour.
+#[derive(Clone, Debug, Default)]
+pub struct Minutes {
+    start: Option<Moment>,
+    messages: Vec<u64>,
+}
+
+object!(Minutes { start: "start", messages: "messages" });
+
+impl Minutes {
+    /// In stretches, as if those of a minute had been sent evenly.
+    fn stretches(&self) -> impl Iterator<Item = (i64, u64)> {
+        const EACH: i64 = MINUTE_MS / STRETCH_MS;
+        let first = self.start.unwrap_or_default().0.div_euclid(STRETCH_MS);
+        let minutes = self.messages.iter().zip(0..);
+        minutes.flat_map(move |(count, minute)| {
+            let until = move |part: i64| count * part as u64 / EACH as u64;
+            (0..EACH).map(move |part| (first + minute * EACH + part, until(part + 1) - until(part)))
+        })
+    }
 }
 
 impl Counts {
+    /// Takes in what the hub has counted.
+    pub fn recall(&mut self, minutes: Minutes) {
+        self.minutes = minutes;
+    }
+
     /// Takes a message in. What it does not show has come just now.
     pub fn take(&mut self, told: &Told, now: Moment) {
         let times = told.events.iter().filter_map(|event| event.enqueued_time);
@@ -184,7 +223,7 @@ impl Counts {
     /// From when on they are counted.
     #[must_use]
     pub fn since(&self) -> Option<Moment> {
-        self.since
+        self.since.into_iter().chain(self.minutes.start).min()
     }
 
     /// In equal stretches of time: at most so many, and none shorter than they are counted by. Each with where it begins.
@@ -194,7 +233,10 @@ impl Counts {
         let wide = (span / most.max(1) as i64).max(1).div_euclid(STRETCH_MS).max(1);
         let mut columns = Shelf::<i64, u64>::default();
         let (first, last) = (from.0.div_euclid(STRETCH_MS), to.0.div_euclid(STRETCH_MS));
-        for (stretch, count) in self.stretches.iter().filter(|(stretch, _)| (first..=last).contains(*stretch)) {
+        let own = self.since.map_or(i64::MAX, |since| since.0.div_euclid(STRETCH_MS));
+        let before = self.minutes.stretches().filter(|(stretch, count)| *stretch < own && *count > 0);
+        let all = before.chain(self.stretches.iter().map(|(stretch, count)| (*stretch, *count)));
+        for (stretch, count) in all.filter(|(stretch, _)| (first..=last).contains(stretch)) {
             *columns.slot(stretch.div_euclid(wide)) += count;
         }
         columns.into_vec().into_iter().map(|(column, count)| (Moment(column * wide * STRETCH_MS), count)).collect()
@@ -218,7 +260,13 @@ impl Rows {
             self.numbered += 1;
             self.rows.push_front((self.numbered, Arc::new(event)));
         }
-        self.rows.truncate(ROWS_MAX);
+        let mut bytes = 0;
+        let fits = |(_, event): &&(u64, Arc<Event>)| {
+            bytes += event.body_base64.as_ref().map_or(0, String::len);
+            bytes <= ROWS_MAX_BYTES
+        };
+        let room = self.rows.iter().take(ROWS_MAX).take_while(fits).count();
+        self.rows.truncate(room.max(1));
         self.behind = told.behind;
         self.counts.push_back((now, told));
         while self.counts.front().is_some_and(|(at, _)| at.millis_until(now) >= SECOND_MS) {
@@ -304,6 +352,39 @@ mod tests {
         assert_eq!((event.preview().as_str(), event.size(), told.passed_over), (r#"{"a":1}"#, Some(7), 120));
         let facts: Vec<_> = event.facts().into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         assert_eq!(facts, ["message-id=m", "property level=high", "x=5"]);
+    }
+
+    #[test]
+    fn large_payloads_are_kept_while_there_is_room_and_seen_by_their_beginning() {
+        let large = |letter: &str| Event { body_base64: Some(letter.repeat(349_528)), ..Event::default() };
+        let mut rows = Rows::default();
+        for _ in 0..60 {
+            rows.take(Told { events: vec![large("A")], ..Told::default() }, NOW);
+        }
+        assert_eq!(rows.iter().count(), 23);
+        let one = Event { body_base64: Some("A".repeat(9 * 1024 * 1024)), ..Event::default() };
+        rows.take(Told { events: vec![one], ..Told::default() }, NOW);
+        assert_eq!(rows.iter().count(), 1, "the newest is always there");
+        // Letters of four bytes, three of them behind another: the last that is looked at is cut.
+        for text in ["w6TDtsO8".repeat(1_000), format!("YWFh{}", "8J+YgPCfmIDwn5iA".repeat(1_000)), "YcOkw7bDvGI=".to_owned()] {
+            let preview = Event { body_base64: Some(text), ..Event::default() }.preview();
+            assert!(!preview.is_empty() && !preview.starts_with("binary"), "{preview}");
+        }
+    }
+
+    #[test]
+    fn what_the_hub_counted_stands_where_the_page_has_not() {
+        let mut counts = Counts::default();
+        let start = Moment(NOW.0.div_euclid(MINUTE_MS) * MINUTE_MS - 3 * MINUTE_MS);
+        counts.recall(Minutes { start: Some(start), messages: vec![12, 0, 30, 99] });
+        assert_eq!(counts.since(), Some(start));
+        let own = start.plus(2 * MINUTE_MS + 30_000);
+        counts.take(&Told { events: vec![Event { enqueued_time: Some(own), ..Event::default() }], ..Told::default() }, NOW);
+        let by_minute = |at: i64| {
+            let from = start.plus(at * MINUTE_MS);
+            counts.columns(from, from.plus(MINUTE_MS - 1), 120).into_iter().map(|(_, count)| count).sum::<u64>()
+        };
+        assert_eq!([0, 1, 2, 3].map(by_minute), [12, 0, 15 + 1, 0]);
     }
 
     #[test]

@@ -10,9 +10,10 @@ use wasm_bindgen::JsCast as _;
 use crate::api::get;
 use crate::browser::{now, width_of};
 use crate::model::change::Change;
-use crate::model::format::{count, limit, px};
+use crate::model::format::{count, exact, limit, px};
 use crate::model::latency::{Bar, Latencies, PERCENTILES, Told};
 use crate::model::scale::waterfall;
+use crate::parts::figures::Figures;
 use crate::parts::panel::Panel;
 use crate::world::World;
 
@@ -97,12 +98,17 @@ pub fn Latency() -> impl IntoView {
         };
         TICKS.into_iter().enumerate().map(tick).collect_view()
     };
+    let figures = Callback::new(move |()| {
+        let row = |bar: Bar| vec![words(bar, false), exact(bar.count)];
+        latencies.with_untracked(Latencies::bars).into_iter().filter(|bar| bar.count > 0).map(row).collect::<Vec<_>>()
+    });
     view! {
         <Panel heading="Enqueued to completed".to_owned() class="col-4" aside>
             <div class="panel__body">
                 <svg class="chart chart--hist" role="img" aria-label=move || label() node_ref=chart>
                     {move || bars()}<line class="chart__base" x1="0" x2="100%" y1=px(GROUND) y2=px(GROUND)></line>{move || marks()}{move || ticks()}
                 </svg>
+                <Figures head=vec!["Took", "Commands"] rows=figures />
             </div>
         </Panel>
     }

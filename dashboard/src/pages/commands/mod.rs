@@ -170,6 +170,8 @@ fn Funnel(stage: Memo<Option<Stage>>) -> impl IntoView {
         Stage::Delivered => backlog.get().delivered,
         ended_so => ended.with(|ended| ended.iter().filter(|(outcome, _)| Stage::of(outcome) == ended_so).map(|(_, count)| count).sum()),
     };
+    // What waits comes with the first word of the live link, what has ended with the past.
+    let is_known = move |of: Stage| matches!(of, Stage::Enqueued | Stage::Delivered) || world.recalled.get();
     let note = move |of: Stage| match of {
         Stage::Enqueued => match backlog.get().oldest {
             Some(oldest) => format!("oldest {}", elapsed(oldest.millis_until(now.get()))),
@@ -188,7 +190,7 @@ fn Funnel(stage: Memo<Option<Stage>>) -> impl IntoView {
         view! {
             <button class="funnel__step" type="button" data-tone=look.tone.name() aria-pressed=move || (stage.get() == Some(of)).to_string() on:click=press>
                 <span class="funnel__name"><Glyph look />{of.word()}</span>
-                <span class="funnel__n">{move || number(counted(of))}</span>
+                <span class="funnel__n">{move || if is_known(of) { number(counted(of)) } else { NOTHING.to_owned() }}</span>
                 <span class="funnel__note">{move || note(of)}</span>
             </button>
         }

@@ -14,6 +14,7 @@ use crate::model::time::Moment;
 use crate::model::words::{disconnect_reason, disconnect_tone, refusal_reason, sentence};
 use crate::parts::chart::{Bars, Lines, Meter, Mirror, Spark};
 use crate::parts::control::Seg;
+use crate::parts::figures::Figures;
 use crate::parts::notice::{Empty, Notice, Skeleton};
 use crate::parts::panel::{Fact, Panel};
 use crate::parts::sign::{Badge, Glyph, Swatch};
@@ -29,6 +30,9 @@ const HOUR_MS: i64 = 60 * MINUTE_MS;
 
 /// Bars of connects and disconnects, whatever the range.
 const BARS: usize = 60;
+
+/// Rows of the table that says the same.
+const FIGURES: usize = 12;
 
 /// Over how long the line goes: each as the address has it, in minutes, and in words.
 const RANGES: [(&str, i64, &str); 4] = [("15m", 15, "15 min"), ("1h", 60, "1 h"), ("6h", 360, "6 h"), ("24h", 1440, "24 h")];
@@ -142,6 +146,19 @@ fn Connected(
         legend(DeviceState::Flapping, "flapping"),
         legend(DeviceState::Disabled, "disabled"),
     ];
+    let figures = Callback::new(move |()| {
+        let (from, now) = (from.get_untracked(), now.get_untracked());
+        let of = |say: fn(&Sample) -> u64| world.rates.with_untracked(|rates| rates.stretches(from, now, FIGURES, say));
+        let (there, came, left) = (of(|sample| sample.connected), of(|sample| sample.connects), of(Sample::disconnected));
+        let step = from.millis_until(now) as i64 / FIGURES as i64;
+        let row = |index: usize| {
+            let at = |sums: &[(u64, u64)]| sums.get(index).filter(|(_, samples)| *samples > 0).copied();
+            let sum = |sums: &[(u64, u64)]| at(sums).map_or_else(|| NOTHING.to_owned(), |(sum, _)| exact(sum));
+            let average = at(&there).map_or_else(|| NOTHING.to_owned(), |(sum, samples)| exact(sum / samples));
+            vec![from.plus(step * index as i64).clock(), average, sum(&came), sum(&left)]
+        };
+        (0..FIGURES).map(row).collect::<Vec<_>>()
+    });
     let per = move || elapsed(range.get() as u64 * 60_000 / BARS as u64);
     view! {
         <Panel heading="Connected devices".to_owned() class="col-8" aside>
@@ -159,6 +176,7 @@ fn Connected(
                     </div>
                     <Mirror above=connects below=disconnects label=mirror_label />
                 </div>
+                <Figures head=vec!["From, UTC", "Connected", "Connects", "Disconnects"] rows=figures />
             </div>
         </Panel>
     }
