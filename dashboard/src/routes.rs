@@ -94,7 +94,7 @@ impl Route {
             Self::Flow => "Message flow".to_owned(),
             Self::Commands => "Commands".to_owned(),
             Self::Command(id) => harmless(&format!("Command {id}")),
-            Self::Compose => "Send to many devices".to_owned(),
+            Self::Compose => "Send a command".to_owned(),
             Self::Audit => "Audit".to_owned(),
             Self::GetStarted => "Get started".to_owned(),
             Self::Unknown(_) => "Not found".to_owned(),

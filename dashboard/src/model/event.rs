@@ -15,11 +15,15 @@ use crate::link::ask::Tail;
 /// Rows that are kept: what nobody scrolls back to has its place in the hub.
 const ROWS_MAX: usize = 200;
 
+/// Bytes of payloads that are kept, as Base64: of the largest there are, some twenty.
+const ROWS_MAX_BYTES: usize = 8 * 1024 * 1024;
+
 /// Over how long messages are counted to say how many come.
 const SECOND_MS: u64 = 1_000;
 
-/// Letters of a payload in its row.
+/// Letters of a payload in its row, and of how much of it they are taken: whole groups of four of its Base64.
 const PREVIEW_MAX: usize = 240;
+const PREVIEW_BASE64_MAX: usize = 4 * 340;
 
 /// A message of the live link's `events`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -89,7 +93,13 @@ impl Event {
     /// The payload in one line, or its first bytes.
     #[must_use]
     pub fn preview(&self) -> String {
-        let Some(body) = self.body() else { return String::new() };
+        let all = self.body_base64.as_deref().unwrap_or_default();
+        let head = all.get(..PREVIEW_BASE64_MAX).unwrap_or(all);
+        let Some(mut body) = from_base64(head) else { return String::new() };
+        // The last letter may be cut.
+        while head.len() < all.len() && std::str::from_utf8(&body).is_err_and(|error| error.error_len().is_none()) {
+            body.pop();
+        }
         match text(&body) {
             Some(text) => text.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(PREVIEW_MAX).collect(),
             None => body.iter().take(12).fold("binary".to_owned(), |mut line, byte| {
@@ -146,6 +156,8 @@ pub fn filter(typed: &str, from: &str, partition: Option<u64>) -> Tail {
 /// How long the stretches are by which messages are counted.
 const STRETCH_MS: i64 = 5_000;
 
+const MINUTE_MS: i64 = 60_000;
+
 /// Stretches that are kept: a day.
 const STRETCHES_MAX: usize = 17_280;
 
@@ -169,6 +181,14 @@ impl Counts {
         }
         self.since = self.since.into_iter().chain(times).chain([now]).min();
         self.stretches.keep_last(STRETCHES_MAX);
+    }
+
+    /// How many were sent in the minute before the stretch that goes on.
+    #[must_use]
+    pub fn last_minute(&self, now: Moment) -> u64 {
+        let end = now.0.div_euclid(STRETCH_MS);
+        let minute = end - MINUTE_MS / STRETCH_MS..end;
+        self.stretches.iter().filter(|(stretch, _)| minute.contains(*stretch)).map(|(_, count)| count).sum()
     }
 
     /// From when on they are counted.
@@ -208,7 +228,13 @@ impl Rows {
             self.numbered += 1;
             self.rows.push_front((self.numbered, Arc::new(event)));
         }
-        self.rows.truncate(ROWS_MAX);
+        let mut bytes = 0;
+        let fits = |(_, event): &&(u64, Arc<Event>)| {
+            bytes += event.body_base64.as_ref().map_or(0, String::len);
+            bytes <= ROWS_MAX_BYTES
+        };
+        let room = self.rows.iter().take(ROWS_MAX).take_while(fits).count();
+        self.rows.truncate(room.max(1));
         self.behind = told.behind;
         self.counts.push_back((now, told));
         while self.counts.front().is_some_and(|(at, _)| at.millis_until(now) >= SECOND_MS) {
@@ -225,6 +251,12 @@ impl Rows {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.rows.is_empty()
+    }
+
+    /// Whether what came before is still being read.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.behind > 0
     }
 
     /// The number of the newest.
@@ -291,6 +323,24 @@ mod tests {
     }
 
     #[test]
+    fn large_payloads_are_kept_while_there_is_room_and_seen_by_their_beginning() {
+        let large = |letter: &str| Event { body_base64: Some(letter.repeat(349_528)), ..Event::default() };
+        let mut rows = Rows::default();
+        for _ in 0..60 {
+            rows.take(Told { events: vec![large("A")], ..Told::default() }, NOW);
+        }
+        assert_eq!(rows.iter().count(), 23);
+        let one = Event { body_base64: Some("A".repeat(9 * 1024 * 1024)), ..Event::default() };
+        rows.take(Told { events: vec![one], ..Told::default() }, NOW);
+        assert_eq!(rows.iter().count(), 1, "the newest is always there");
+        // Letters of four bytes, three of them behind another: the last that is looked at is cut.
+        for text in ["w6TDtsO8".repeat(1_000), format!("YWFh{}", "8J+YgPCfmIDwn5iA".repeat(1_000)), "YcOkw7bDvGI=".to_owned()] {
+            let preview = Event { body_base64: Some(text), ..Event::default() }.preview();
+            assert!(!preview.is_empty() && !preview.starts_with("binary"), "{preview}");
+        }
+    }
+
+    #[test]
     fn messages_are_counted_by_when_they_were_sent() {
         let event = |at: i64| Event { enqueued_time: Some(NOW.plus(at)), ..Event::default() };
         let mut counts = Counts::default();
@@ -299,6 +349,7 @@ mod tests {
         assert_eq!(counts.since(), Some(NOW.plus(-300_000)));
         let sums = |from: i64, most| counts.columns(NOW.plus(from), NOW, most).into_iter().map(|(_, count)| count).collect::<Vec<_>>();
         assert_eq!((sums(-900_000, 180), sums(-60_000, 12)), (vec![2, 1, 8], vec![1, 8]));
+        assert_eq!((counts.last_minute(NOW), counts.last_minute(NOW.plus(20_000)), counts.last_minute(NOW.plus(70_000))), (1, 9, 0));
         assert_eq!(sums(-86_400_000, 1).iter().sum::<u64>(), 11, "in however wide stretches");
     }
 

@@ -102,6 +102,12 @@ pub fn duration(millis: u64) -> String {
     }
 }
 
+/// A limit, which is as round as it is: `250 ms`, `2.5 s`, `30 s`.
+#[must_use]
+pub fn limit(millis: u64) -> String {
+    if (1_000..60_000).contains(&millis) { px(millis as f64 / 1000.0) + " s" } else { duration(millis) }
+}
+
 /// What goes on: whole seconds, and of the units the two largest: `18 s`, `3 m 41 s`, `11 h 54 m`, `12 d 4 h`, `41 d`.
 #[must_use]
 pub fn elapsed(millis: u64) -> String {
@@ -237,6 +243,9 @@ mod tests {
             (3_542_400_000, "41 d"),
         ] {
             assert_eq!(duration(millis), text);
+        }
+        for (millis, text) in [(250, "250 ms"), (1_000, "1 s"), (2_500, "2.5 s"), (30_000, "30 s"), (300_000, "5 m")] {
+            assert_eq!(limit(millis), text);
         }
         assert_eq!((elapsed(999).as_str(), elapsed(18_400).as_str()), ("0 s", "18 s"));
     }

@@ -259,6 +259,7 @@ mod tests {
         let mut watched = Watched::default();
         let told = |at: i64, end: i64| {
             let mut group = group("a", end as u64, true);
+            group.partitions.truncate(1);
             group.partitions.iter_mut().for_each(|at| at.last_enqueued_sequence_number = end);
             Told { time: Some(Moment(at)), consumer_groups: vec![group] }
         };

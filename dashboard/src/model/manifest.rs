@@ -16,7 +16,7 @@ pub fn manifest(device: &Device, hub: &str) -> String {
     let name = managed.and_then(|managed| managed.name.clone()).unwrap_or_else(|| object_name(&device.device_id));
     let mut manifest = format!("apiVersion: mooring.dev/v1alpha1\nkind: Device\nmetadata:\n  name: {}\n", plain(&name));
     if let Some(namespace) = managed.and_then(|managed| managed.namespace.as_deref()) {
-        let _ = writeln!(manifest, "  namespace: {namespace}");
+        let _ = writeln!(manifest, "  namespace: {}", plain(namespace));
     }
     manifest.push_str("spec:\n");
     if name != device.device_id {
@@ -76,6 +76,7 @@ pub fn removal(device: &Device) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::change::ManagedBy;
 
     fn device(text: &str) -> Device {
         crate::model::json::read(text).unwrap()
@@ -94,6 +95,8 @@ mod tests {
              monitoring: {\"offlineAfter\":\"10m\",\"perDeviceMetrics\":false}\n  tags: {\"site\":\"north\"}\n",
             "a hold is not the manifest's"
         );
+        let odd = Device { managed_by: Some(ManagedBy { namespace: Some("123".to_owned()), ..ManagedBy::default() }), ..device.clone() };
+        assert!(manifest(&odd, "harbour").contains("  namespace: \"123\"\n"), "a name is text");
         assert_eq!(removal(&device).unwrap(), "kubectl delete devices.mooring.dev pump-1 --namespace plant");
     }
 

@@ -49,6 +49,7 @@ fn fact(change: &Change, away_since: Option<Moment>, now: Moment) -> Option<Nota
             let (look, text) = match (since, device.status.as_str(), &device.hold) {
                 (Some(_), "disabled", Some(hold)) => (DeviceState::Disabled.look(), format!("Disabled by {}", hold.by)),
                 (Some(_), "disabled", None) => (DeviceState::Disabled.look(), "Disabled by its manifest".to_owned()),
+                (Some(_), "enabled", _) => (REGISTRY, "Enabled".to_owned()),
                 _ => (REGISTRY, "Identity written".to_owned()),
             };
             Some(Notable { time: since.unwrap_or(now), look, device_id: Some(device.device_id.clone()), text })
@@ -135,6 +136,15 @@ mod tests {
     }
 
     #[test]
+    fn who_is_let_in_again_is_said() {
+        let text = r#"{"kind":"registry","operation":"written","deviceId":"d","device":{"deviceId":"d","status":"enabled","statusUpdatedTime":TIME}}"#;
+        let at = |time: &str| told(&text.replace("TIME", time)).unwrap().text;
+        assert_eq!(at(&format!("\"{}\"", NOW.plus(-100).iso())), "Enabled");
+        assert_eq!(at(&format!("\"{}\"", NOW.plus(-60_000).iso())), "Identity written");
+        assert_eq!(at("null"), "Identity written");
+    }
+
+    #[test]
     fn what_was_before_is_told_by_lists() {
         let row = |id: &str, at: i64, connected: bool, reason: Option<&str>| FleetRow {
             device_id: id.to_owned(),
@@ -147,7 +157,7 @@ mod tests {
         let refusal = Refusal { claimed: "c".to_owned(), time: NOW.plus(-20), text: "its key is wrong".to_owned(), ..Refusal::default() };
         let past = past(&rows, vec![refusal]);
         let told: Vec<_> = past.iter().map(|fact| (fact.device_id.as_deref().unwrap(), fact.text.split(" · ").next().unwrap())).collect();
-        assert_eq!(told, [("a", "Connected"), ("c", "Refused: its key is wrong"), ("b", "Disconnected: connection lost")]);
+        assert_eq!(told, [("a", "Connected"), ("c", "Refused: its key is wrong"), ("b", "Disconnected: connection reset")]);
     }
 
     #[test]

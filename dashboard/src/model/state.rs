@@ -1,5 +1,7 @@
 //! What can be the case with a device, a command or a fact: always a tone, a glyph with an outline of its own, and a word.
 
+use super::words::sentence;
+
 /// The colour of a meaning. The style knows what it looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Tone {
@@ -150,6 +152,17 @@ pub fn command_look(state: &str) -> Look {
     }
 }
 
+/// The same where there is room for a badge.
+#[must_use]
+pub fn command_badge(state: &str) -> String {
+    match state {
+        "Invisible" => "Awaiting ack".to_owned(),
+        "DeliveryCountExceeded" => "Gave up".to_owned(),
+        "Rejected" => "Rejected".to_owned(),
+        other => sentence(command_word(other)),
+    }
+}
+
 /// The same in a word.
 #[must_use]
 pub fn command_word(state: &str) -> &str {
@@ -186,6 +199,7 @@ mod tests {
 
     #[test]
     fn a_state_that_is_not_known_yet_is_shown_as_it_is_called() {
+        assert_eq!((command_badge("Invisible").as_str(), command_badge("Expired").as_str()), ("Awaiting ack", "Expired"));
         assert_eq!((command_word("Teleported"), command_look("Teleported").tone), ("Teleported", Tone::Mute));
     }
 }

@@ -3,113 +3,16 @@
 
 use super::audit::Entry as Audited;
 use super::change::{Command, Presence, Refusal, Step};
-use super::format::{bytes, count, duration, elapsed};
+pub use super::fact::{Entry, Kind, WayStep};
+use super::fact::{audit_entry, command_entry, connection_entries, refusal_entry};
 use super::hub::Connection;
 use super::json::object;
 use super::order::sorted;
-use super::payload::harmless;
 use super::shelf::Shelf;
-use super::state::{DeviceState, Look, REFUSED, REGISTRY, Tone, command_look, command_word};
 use super::time::Moment;
-use super::words::{disconnect_reason, disconnect_tone, protocol, sentence};
 
 /// How many facts of each part are kept: the newest.
 const FACTS_MAX: usize = 1_000;
-
-/// Which part of the story.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Kind {
-    /// Connects and disconnects.
-    Connection,
-    /// A command's way.
-    Command,
-    /// Refusals.
-    SignIn,
-    /// Changes of the identity.
-    Registry,
-}
-
-impl Kind {
-    /// Every one, in the order of the lanes.
-    pub const ALL: [Self; 4] = [Self::Connection, Self::Command, Self::SignIn, Self::Registry];
-
-    /// For people.
-    #[must_use]
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Connection => "Connection",
-            Self::Command => "Commands",
-            Self::SignIn => "Sign-in",
-            Self::Registry => "Registry",
-        }
-    }
-
-    /// In addresses.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Connection => "connection",
-            Self::Command => "commands",
-            Self::SignIn => "sign-in",
-            Self::Registry => "registry",
-        }
-    }
-
-    /// Its sign among the filters.
-    #[must_use]
-    pub fn look(self) -> Look {
-        match self {
-            Self::Connection => DeviceState::Connected.look(),
-            Self::Command => command_look("Enqueued"),
-            Self::SignIn => REFUSED,
-            Self::Registry => REGISTRY,
-        }
-    }
-}
-
-/// A fact of the story.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    /// Of its row, for as long as the story is shown: a row that changes stays where it is.
-    pub key: String,
-    /// When.
-    pub time: Moment,
-    /// Which part.
-    pub kind: Kind,
-    /// How it is shown.
-    pub look: Look,
-    /// What.
-    pub text: String,
-    /// More of it, smaller.
-    pub meta: String,
-    /// At the side.
-    pub side: String,
-    /// A command's way, for who wants to see it.
-    pub steps: Vec<WayStep>,
-}
-
-impl Entry {
-    /// People and devices have a say in these.
-    fn say_what_is_there(&mut self) {
-        (self.text, self.meta) = (harmless(&self.text), harmless(&self.meta));
-        self.steps.iter_mut().for_each(|step| step.meta = harmless(&step.meta));
-    }
-}
-
-/// A step of a command's way, in words.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WayStep {
-    /// When.
-    pub time: Moment,
-    /// How it is shown.
-    pub look: Look,
-    /// What.
-    pub text: String,
-    /// How long after the one before.
-    pub after: String,
-    /// More of it.
-    pub meta: String,
-}
 
 /// While a connection was there: from, until (`None`: it is), why it ended.
 #[derive(Clone, Debug, PartialEq)]
@@ -144,6 +47,16 @@ pub struct Told {
 
 object!(Told { connection: "connection", command: "command", refusal: "refusal", registry: "registry" });
 
+impl Told {
+    /// When it began: pages are in this order.
+    fn begun(&self) -> Option<Moment> {
+        let connection = self.connection.as_ref().map(|connection| connection.connected_time);
+        let refusal = self.refusal.as_ref().map(|refusal| refusal.time);
+        let command = self.command.as_ref().and_then(|command| command.enqueued_time);
+        connection.or(refusal).or(command).or_else(|| self.registry.as_ref()?.time)
+    }
+}
+
 /// What is known of a device's past.
 #[derive(Clone, Debug, Default)]
 pub struct Story {
@@ -155,9 +68,32 @@ pub struct Story {
     refusals: Shelf<(Moment, String), Refusal>,
     /// By when and what: a list has them without their numbers.
     registry: Shelf<(Moment, String), Audited>,
+    /// Before that are pages that have not been told.
+    untold: Option<Moment>,
+    /// Before that are facts that there was no room for.
+    dropped: Option<Moment>,
 }
 
 impl Story {
+    /// A page of the past: the newest, or the one behind the last that was told.
+    pub fn page(&mut self, page: Page) {
+        let oldest = page.entries.iter().filter_map(Told::begun).min();
+        self.untold = page.next.and(oldest.or(self.untold));
+        page.entries.into_iter().for_each(|told| self.told(told));
+    }
+
+    /// From when on nothing is missing. Nothing: from its beginning.
+    #[must_use]
+    pub fn whole_from(&self) -> Option<Moment> {
+        self.untold.max(self.dropped)
+    }
+
+    /// Whether there is no room for what is older.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.dropped.is_some()
+    }
+
     /// A fact of the past.
     pub fn told(&mut self, told: Told) {
         let Told { connection, command, refusal, registry } = told;
@@ -173,7 +109,7 @@ impl Story {
         if self.connections.get(&key).is_none_or(|known| known.disconnected_time.is_none()) {
             self.connections.insert(key, connection);
         }
-        self.connections.keep_last(FACTS_MAX);
+        trim(&mut self.connections, &mut self.dropped, |connection| connection.connected_time);
     }
 
     /// A connect or a disconnect, as it is told while it happens.
@@ -200,7 +136,7 @@ impl Story {
     pub fn command(&mut self, command: Command, step: Option<Step>) {
         let Ok(number) = command.id.parse() else { return };
         self.commands.slot(number).learn(command, step);
-        self.commands.keep_last(FACTS_MAX);
+        trim(&mut self.commands, &mut self.dropped, |command| command.enqueued_time.unwrap_or_default());
     }
 
     /// A step of a command's receipt.
@@ -217,7 +153,7 @@ impl Story {
         if self.refusals.get(&key).is_none() {
             self.refusals.insert(key, refusal);
         }
-        self.refusals.keep_last(FACTS_MAX);
+        trim(&mut self.refusals, &mut self.dropped, |refusal| refusal.time);
     }
 
     /// What somebody did to it.
@@ -226,7 +162,7 @@ impl Story {
         if !entry.action.starts_with("Command") && entry.action != "BodiesRead" {
             self.registry.insert((entry.time.unwrap_or_default(), entry.action.clone()), entry);
         }
-        self.registry.keep_last(FACTS_MAX);
+        trim(&mut self.registry, &mut self.dropped, |entry| entry.time.unwrap_or_default());
     }
 
     /// While it was connected, the oldest first.
@@ -254,7 +190,7 @@ impl Story {
         self.commands.values().filter(|command| command.ended_time.is_none()).count()
     }
 
-    /// Everything, the newest first.
+    /// Everything that pages without a gap have told, the newest first.
     #[must_use]
     pub fn entries(&self) -> Vec<Entry> {
         let mut entries = Vec::new();
@@ -267,114 +203,17 @@ impl Story {
         entries.extend(self.commands.values().filter_map(command_entry));
         entries.extend(self.refusals.values().map(refusal_entry));
         entries.extend(self.registry.values().map(audit_entry));
+        entries.retain(|entry| self.untold.is_none_or(|untold| entry.time >= untold));
         entries.iter_mut().for_each(Entry::say_what_is_there);
         sorted(entries, |one, other| other.time.cmp(&one.time).then_with(|| other.key.cmp(&one.key)))
     }
 }
 
-fn connection_entries(connection: &Connection, before: Option<Moment>) -> Vec<Entry> {
-    let key = format!("connection {} {}", connection.connected_time.0, connection.connection);
-    let away = before.filter(|until| *until <= connection.connected_time);
-    let mut entries = vec![Entry {
-        key: format!("{key} begins"),
-        time: connection.connected_time,
-        kind: Kind::Connection,
-        look: DeviceState::Connected.look(),
-        text: "Connected".to_owned(),
-        meta: format!("{} from {} · connection {}", protocol(&connection.protocol), connection.address, connection.connection),
-        side: away.map(|until| format!("after {} away", elapsed(until.millis_until(connection.connected_time)))).unwrap_or_default(),
-        steps: Vec::new(),
-    }];
-    if let Some(until) = connection.disconnected_time {
-        let reason = connection.reason.as_deref().unwrap_or("unknown");
-        entries.push(Entry {
-            key: format!("{key} ends"),
-            time: until,
-            kind: Kind::Connection,
-            look: Look { tone: if reason == "TakenOver" { Tone::Mute } else { disconnect_tone(reason) }, ..DeviceState::Offline.look() },
-            text: format!("Disconnected: {}", disconnect_reason(reason)),
-            meta: format!("{} from {} · connection {}", protocol(&connection.protocol), connection.address, connection.connection),
-            side: format!("was on for {}", elapsed(connection.connected_time.millis_until(until))),
-            steps: Vec::new(),
-        });
-    }
-    entries
-}
-
-fn refusal_entry(refusal: &Refusal) -> Entry {
-    Entry {
-        key: format!("refusal {} {}", refusal.time.0, refusal.reason),
-        time: refusal.time,
-        kind: Kind::SignIn,
-        look: REFUSED,
-        text: "Connection attempt refused".to_owned(),
-        meta: format!("{} · {} from {}", sentence(&refusal.text), protocol(&refusal.protocol), refusal.address),
-        side: String::new(),
-        steps: Vec::new(),
-    }
-}
-
-fn audit_entry(audited: &Audited) -> Entry {
-    let by = format!("By {} · {}", audited.who.name, audited.way());
-    Entry {
-        key: format!("registry {} {}", audited.time.unwrap_or_default().0, audited.action),
-        time: audited.time.unwrap_or_default(),
-        kind: Kind::Registry,
-        look: audited.look(),
-        text: audited.word().to_owned(),
-        meta: [by, audited.more()].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join(" · "),
-        side: String::new(),
-        steps: Vec::new(),
-    }
-}
-
-/// One row for all of a command's way: where it is now, how it got there, and how long that took.
-fn command_entry(command: &Command) -> Option<Entry> {
-    let begun = command.enqueued_time?;
-    let steps: Vec<_> = command
-        .steps
-        .iter()
-        .enumerate()
-        .map(|(index, step)| way_step(step, index.checked_sub(1).and_then(|before| command.steps.get(before))))
-        .collect();
-    let (text, side) = match command.ended_time {
-        Some(ended) => (format!("{} {}", command.name(), command_word(&command.state)), duration(begun.millis_until(ended))),
-        None if command.state == "Invisible" => (format!("{} is with the device", command.name()), String::new()),
-        None => (format!("{} waits for the device", command.name()), String::new()),
-    };
-    let mut meta = format!("Command {} · {}", command.id, bytes(command.size_bytes));
-    if command.delivery_count > 1 {
-        meta += &format!(" · {}", count(command.delivery_count, "delivery", "deliveries"));
-    }
-    if let (None, Some(expiry)) = (command.ended_time, command.expiry_time) {
-        meta += &format!(" · expires {}", expiry.clock());
-    }
-    meta += &format!(" · by {}", command.sent_by);
-    Some(Entry {
-        key: format!("command {}", command.id),
-        time: command.ended_time.unwrap_or(begun),
-        kind: Kind::Command,
-        look: command_look(&command.state),
-        // A name of somebody's own is written as it is.
-        text: if command.message_id.is_some() { text } else { sentence(&text) },
-        meta,
-        side,
-        steps,
-    })
-}
-
-fn way_step(step: &Step, before: Option<&Step>) -> WayStep {
-    let mut meta: Vec<String> = Vec::new();
-    meta.extend(step.protocol.as_deref().map(|name| protocol(name).to_owned()));
-    meta.extend(step.delivery_count.filter(|count| *count > 1).map(|count| format!("delivery {count}")));
-    meta.extend(step.reason.clone());
-    meta.extend(step.r#as.as_ref().map(|id| format!("as command {id}")));
-    WayStep {
-        time: step.time,
-        look: command_look(&step.step),
-        text: sentence(command_word(&step.step)),
-        after: before.map(|before| format!("+{}", duration(before.time.millis_until(step.time)))).unwrap_or_default(),
-        meta: meta.join(" · "),
+/// Lets the oldest go that there is no room for, and says from when on all are there.
+fn trim<K: Ord, V>(facts: &mut Shelf<K, V>, dropped: &mut Option<Moment>, time: impl Fn(&V) -> Moment) {
+    if facts.len() > FACTS_MAX {
+        facts.keep_last(FACTS_MAX);
+        *dropped = facts.values().next().map(time).max(*dropped);
     }
 }
 
@@ -431,9 +270,9 @@ mod tests {
             texts,
             [
                 ("set-point waits for the device", ""),
-                ("Connected", "after 20 s away"),
+                ("Connected", "after 20.0 s away"),
                 ("Connection attempt refused", ""),
-                ("Disconnected: keep-alive timeout", "was on for 30 s"),
+                ("Disconnected: keep-alive timeout", "was on for 30.0 s"),
                 ("Connected", ""),
             ]
             .map(|(text, side)| (text.to_owned(), side.to_owned()))
@@ -478,8 +317,44 @@ mod tests {
         }
         let entries = story.entries();
         assert_eq!(entries.len(), 3 * FACTS_MAX);
-        assert_eq!(entries[1].side, "after 0 s away");
+        assert_eq!(entries[1].side, "after 5 ms away");
         assert!(story.refusals.values().all(|refusal| refusal.time >= NOW.plus(2 * FACTS_MAX as i64)));
+    }
+
+    #[test]
+    fn a_story_says_from_when_on_it_is_whole() {
+        let page = |times: &[i64], next: Option<&str>| Page {
+            entries: times
+                .iter()
+                .map(|at| Told { refusal: Some(Refusal { time: NOW.plus(*at), ..Refusal::default() }), ..Told::default() })
+                .collect(),
+            next: next.map(str::to_owned),
+        };
+        let mut story = Story::default();
+        story.page(page(&[-10, -30], Some("a")));
+        // The newest connection began before all of that, and ended within.
+        story.connection(connection("1", -5_000, Some((-20, "ConnectionLost"))));
+        assert_eq!((story.whole_from(), story.is_full()), (Some(NOW.plus(-30)), false));
+        let texts = |story: &Story| story.entries().into_iter().map(|entry| entry.text).collect::<Vec<_>>();
+        let (refused, lost) = ("Connection attempt refused", "Disconnected: connection reset");
+        assert_eq!(texts(&story), [refused, lost, refused], "when it connected is behind the gap");
+        assert_eq!(story.spans().last().unwrap().from, NOW.plus(-5_000), "and known");
+        story.page(page(&[], Some("b")));
+        assert_eq!(story.whole_from(), Some(NOW.plus(-30)), "a page of what is forgotten meanwhile");
+        story.page(page(&[-6_000], None));
+        assert_eq!((story.whole_from(), texts(&story).len()), (None, 5));
+    }
+
+    #[test]
+    fn what_there_is_no_room_for_is_not_loaded_for_good() {
+        let mut story = Story::default();
+        for at in 0..=FACTS_MAX as i64 {
+            assert!(!story.is_full());
+            story.connection(connection(&at.to_string(), at * 10, Some((at * 10 + 5, "ConnectionLost"))));
+        }
+        assert_eq!((story.whole_from(), story.is_full()), (Some(NOW.plus(10)), true));
+        story.connection(connection("older", -10, Some((-5, "ConnectionLost"))));
+        assert_eq!((story.whole_from(), story.spans().len()), (Some(NOW.plus(10)), FACTS_MAX));
     }
 
     #[test]

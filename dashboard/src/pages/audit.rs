@@ -60,6 +60,9 @@ pub fn Audit() -> impl IntoView {
         match found.entries.get() {
         None if found.failure.with(Option::is_none) => view! { <div class="panel__body panel__body--first"><Skeleton /></div> }.into_any(),
         None => ().into_any(),
+        Some(entries) if entries.is_empty() && query.with(|query| ["who", "device"].iter().any(|name| query.get(name).is_some())) => {
+            view! { <Empty heading="Nothing of exactly that name"><p>"Who and what device are looked for by the whole of their names."</p></Empty> }.into_any()
+        }
         Some(entries) if entries.is_empty() => {
             view! { <Empty heading="Nobody has done this"><p>"Sign-ins, changes of devices, keys that were shown, commands that people sent: all of it is here, whichever way it was done."</p></Empty> }.into_any()
         }
@@ -149,16 +152,24 @@ impl Found {
 #[component]
 fn Typed(name: &'static str, label: &'static str, icon: &'static str) -> impl IntoView {
     let place: Place = expect_context();
-    let value = move || place.query.with(|query| query.get(name).unwrap_or_default().to_owned());
+    let said = move |query: &Query| query.get(name).unwrap_or_default().to_owned();
+    let typed = RwSignal::new(place.query.with_untracked(said));
     let later = Later::new();
     let input = move |event| {
-        let text = event_target_value(&event).trim().to_owned();
-        later.run(TYPED, move || place.filter(&place.query.get_untracked().with(name, text)));
+        typed.set(event_target_value(&event));
+        later.run(TYPED, move || place.filter(&place.query.get_untracked().with(name, typed.get_untracked().trim())));
     };
+    // The address may have been changed by another way: a link, or the way back. A space that is typed is not in it.
+    Effect::new(move |_| {
+        let said = place.query.with(said);
+        if !later.waits() && typed.with_untracked(|typed| typed.trim() != said) {
+            typed.set(said);
+        }
+    });
     view! {
         <label class="search">
             <span class="sr">{label}</span><Icon name=icon />
-            <input class="input input--mono" type="search" placeholder=label autocomplete="off" spellcheck="false" prop:value=move || value() on:input=input />
+            <input class="input input--mono" type="search" placeholder=label autocomplete="off" spellcheck="false" prop:value=move || typed.get() on:input=input />
         </label>
     }
     .into_any()

@@ -3,14 +3,15 @@
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
+use super::message::RECEIPTS;
 use crate::api::{Failure, get, get_bytes, post};
 use crate::app::Who;
 use crate::browser::Place;
 use crate::model::change::{Change, Command as Found};
 use crate::model::format::{bytes, count};
 use crate::model::payload::harmless;
-use crate::model::state::{ALERT, DeviceState, command_look, command_word};
-use crate::model::words::sentence;
+use crate::model::state::{ALERT, DeviceState, command_badge, command_look};
+use crate::model::turn::Turns;
 use crate::parts::id::DeviceLink;
 use crate::parts::notice::{Empty, Notice, Skeleton};
 use crate::parts::panel::{Fact, Panel};
@@ -29,14 +30,22 @@ pub fn Command(
     id: String,
 ) -> impl IntoView {
     let world: World = expect_context();
-    let found = RwSignal::new(None::<Result<Found, Failure>>);
+    let found = RwSignal::new(None::<Found>);
+    let failure = RwSignal::new(None::<Failure>);
+    let turns = StoredValue::new(Turns::default());
     let path = format!("/commands/{}", segment(&id));
     let ask = move || {
         let path = path.clone();
+        let Some(turn) = turns.try_update_value(Turns::ask) else { return };
         spawn_local(async move {
             let answer = get(&path).await;
-            if found.try_get_untracked().is_some_and(|shown| shown.as_ref() != Some(&answer)) {
-                found.set(Some(answer));
+            if turns.try_update_value(|turns| turns.answer(turn)) != Some(true) {
+                return;
+            }
+            failure.set(answer.as_ref().err().cloned());
+            // What is shown stays when the hub does not answer.
+            if let Ok(command) = answer {
+                found.set(Some(command));
             }
         });
     };
@@ -55,27 +64,28 @@ pub fn Command(
         missed
     });
     // What is drawn once is kept: a step more is no reason to ask for the payload again.
-    let is_found = Memo::new(move |_| found.with(|found| matches!(found, Some(Ok(_)))));
+    let is_found = Memo::new(move |_| found.with(Option::is_some));
     let body = move || {
         if is_found.get() {
-            let command = Memo::new(move |_| found.get().and_then(Result::ok).unwrap_or_default());
-            return view! { <Whole command /> }.into_any();
+            let command = Memo::new(move |_| found.get().unwrap_or_default());
+            let old = move || {
+                failure.get().map(|failure| view! { <Notice look=ALERT text="What is shown may be old".to_owned() more=failure.text /> })
+            };
+            return view! { <div class="stack">{old}<Whole command /></div> }.into_any();
         }
-        match found.get().map(Result::err) {
-            Some(Some(failure)) if failure.status == 404 => view! {
+        match failure.get() {
+            Some(failure) if failure.status == 404 => view! {
                 <section class="panel"><Empty heading="The hub knows no such command"><p><a class="btn" href=Route::Commands.path()>"All commands"</a></p></Empty></section>
             }
             .into_any(),
-            Some(Some(failure)) => view! { <Notice look=ALERT text="The command can't be shown".to_owned() more=failure.text /> }.into_any(),
-            _ => view! { <Skeleton /> }.into_any(),
+            Some(failure) => view! { <Notice look=ALERT text="The command can't be shown".to_owned() more=failure.text /> }.into_any(),
+            None => view! { <Skeleton /> }.into_any(),
         }
     };
-    let title = move || {
-        found.with(|found| found.as_ref().and_then(|found| found.as_ref().ok()).map(Found::name)).unwrap_or_else(|| format!("Command {id}"))
-    };
+    let title = move || found.with(|found| found.as_ref().map(Found::name)).unwrap_or_else(|| format!("Command {id}"));
     let state = move || {
-        let state = found.with(|found| found.as_ref().and_then(|found| found.as_ref().ok()).map(|command| command.state.clone()))?;
-        Some(view! { <Badge look=command_look(&state) word=sentence(command_word(&state)) /> })
+        let state = found.with(|found| found.as_ref().map(|command| command.state.clone()))?;
+        Some(view! { <Badge look=command_look(&state) word=command_badge(&state) /> })
     };
     view! {
         <div class="page__head">
@@ -92,6 +102,12 @@ pub fn Command(
 #[component]
 fn Whole(command: Memo<Found>) -> impl IntoView {
     let Found { device_id, id, sent_by, ack, size_bytes, expiry_time, .. } = command.get_untracked();
+    let receipt = RECEIPTS.iter().find(|(name, _)| *name == ack).map_or(ack.as_str(), |(_, word)| word).to_owned();
+    let is_open = Memo::new(move |_| command.with(|command| command.ended_time.is_none()));
+    let expires = move || {
+        let time = expiry_time.filter(|_| is_open.get())?;
+        Some(view! { <Fact name="Expires"><At time /></Fact> })
+    };
     let aside = || view! { <span class="panel__note">"logarithmic: time since it was enqueued"</span> };
     let path = format!("/commands/{}", segment(&id));
     let steps = move || command.with(|command| view! { <Steps steps=command.steps.clone() sent_by=command.sent_by.clone() /> });
@@ -99,7 +115,7 @@ fn Whole(command: Memo<Found>) -> impl IntoView {
     view! {
         <div class="grid">
             <div class="stack col-8">
-                <Panel heading="Its way".to_owned() aside>
+                <Panel heading="Timeline".to_owned() aside>
                     <div class="panel__body"><Axis /><Track command /></div>
                     <div class="waterfall__steps">{move || steps()}</div>
                 </Panel>
@@ -112,10 +128,10 @@ fn Whole(command: Memo<Found>) -> impl IntoView {
                             <Fact name="Device"><DeviceLink id=device_id /></Fact>
                             <Fact name="Number"><span class="id">{id}</span></Fact>
                             <Fact name="Sent by">{harmless(&sent_by)}</Fact>
-                            <Fact name="Receipt">{ack}</Fact>
+                            <Fact name="Receipt">{receipt}</Fact>
                             <Fact name="Size">{bytes(size_bytes)}</Fact>
                             <Fact name="Delivered">{move || deliveries()}</Fact>
-                            <Fact name="Expires">{expiry_time.map(|time| view! { <At time /> })}</Fact>
+                            {expires}
                         </dl>
                     </div>
                 </Panel>
@@ -153,8 +169,11 @@ fn Content(path: String, command: Memo<Found>) -> impl IntoView {
         spawn_local(async move {
             match post::<Found>(&path, &[], &[]).await {
                 Ok(sent) => {
-                    toasts.say(command_look("Enqueued"), format!("Sent again as command {}", sent.id), "This is its page.");
-                    place.go(&Route::Command(sent.id).path());
+                    toasts.say(command_look("Enqueued"), format!("Sent again as command {}", sent.id), "It has a page of its own.");
+                    // Whoever is elsewhere by now stays there.
+                    if busy.try_get_untracked().is_some() {
+                        place.go(&Route::Command(sent.id).path());
+                    }
                 }
                 Err(failure) => toasts.failed("Not sent again", failure.text),
             }

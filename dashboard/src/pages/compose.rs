@@ -50,11 +50,11 @@ pub fn Compose(
             let _ = busy.try_set(false);
         });
     };
-    let aside = move || view! { <span class="panel__note">{move || format!("{} of 50 queued", pending.get())}</span> };
+    let aside = move || view! { <span class="panel__note">{move || format!("{} queued", pending.get())}</span> };
     let hint = move || match (may.get(), connected.get()) {
         (false, _) => "Your account may look, and may not send.",
-        (true, true) => "The device is there.",
-        (true, false) => "The device is away: it waits.",
+        (true, true) => "Connected: it goes out at once.",
+        (true, false) => "Not connected: it waits.",
     };
     view! {
         <Panel heading="Send a command".to_owned() aside>
@@ -62,7 +62,7 @@ pub fn Compose(
                 {message.fields()}
                 <div class="form__end">
                     <span class="field__hint">{move || hint()}</span>
-                    <button class="btn btn--primary" type="submit" aria-busy=move || busy.get().to_string() disabled=move || !may.get() || message.is_too_large()>
+                    <button class="btn btn--primary" type="submit" aria-busy=move || busy.get().to_string() disabled=move || !may.get() || !message.can_be_sent()>
                         <Icon name="commands" />{move || if connected.get() { "Send command" } else { "Queue command" }}
                     </button>
                 </div>

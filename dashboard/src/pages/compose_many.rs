@@ -14,6 +14,7 @@ use crate::parts::id::DeviceLink;
 use crate::parts::notice::Notice;
 use crate::parts::panel::Panel;
 use crate::parts::sign::{Glyph, Icon};
+use crate::parts::toast::Toasts;
 use crate::routes::Route;
 
 /// Devices at once: each command is a request of its own.
@@ -34,6 +35,7 @@ struct Progress {
 #[component]
 pub fn ComposeMany() -> impl IntoView {
     let who: Who = expect_context();
+    let toasts: Toasts = expect_context();
     let place: Place = expect_context();
     let message = Message::new();
     let given = place.query.with_untracked(|query| query.all("device").join("\n"));
@@ -50,7 +52,7 @@ pub fn ComposeMany() -> impl IntoView {
     let may = Memo::new(move |_| who.may("Commands"));
     let too_many = move || ids.with(Vec::len) > DEVICES_MAX;
     let busy = move || progress.with(|progress| progress.as_ref().is_some_and(|at| at.sent + at.failed.len() < at.of));
-    let ready = move || may.get() && !busy() && !too_many() && !message.is_too_large() && !ids.with(Vec::is_empty);
+    let ready = move || may.get() && !busy() && !too_many() && message.can_be_sent() && !ids.with(Vec::is_empty);
     let send = move || {
         sure.set(false);
         let ids = ids.get_untracked();
@@ -58,7 +60,8 @@ pub fn ComposeMany() -> impl IntoView {
         let request = message.request();
         progress.set(Some(Progress { of: ids.len(), ..Progress::default() }));
         spawn_local(async move {
-            for id in ids {
+            let of = ids.len();
+            for (before, id) in ids.into_iter().enumerate() {
                 let answer = request.send(&id).await;
                 let going = progress.try_update(|progress| {
                     let at = progress.get_or_insert_default();
@@ -67,9 +70,14 @@ pub fn ComposeMany() -> impl IntoView {
                         Err(failure) => at.failed.push((id, failure.text)),
                     }
                 });
-                // Whoever leaves the page ends it.
+                // Whoever leaves the page ends it, and is told so.
                 if going.is_none() {
-                    return;
+                    let over = format!(
+                        "{} of {} devices were not asked any more: the page was left.",
+                        number((of - before - 1) as u64),
+                        number(of as u64)
+                    );
+                    return toasts.failed("Not sent to all", over);
                 }
             }
         });
@@ -94,7 +102,7 @@ pub fn ComposeMany() -> impl IntoView {
     };
     view! {
         <div class="page__head">
-            <div class="page__title"><p class="page__sub"><a href=Route::Commands.path()>"Commands"</a></p><h1>"Send to many devices"</h1></div>
+            <div class="page__title"><p class="page__sub"><a href=Route::Commands.path()>"Commands"</a></p><h1>"Send a command"</h1></div>
         </div>
         <div class="grid">
             <div class="stack col-7">
@@ -124,17 +132,18 @@ pub fn ComposeMany() -> impl IntoView {
 fn Result(progress: RwSignal<Option<Progress>>) -> impl IntoView {
     let body = move || {
         let Some(Progress { of, sent, failed }) = progress.get() else {
-            return view! { <p class="dim">"How many were taken, and why others were not, is here when it is sent. Each command's way is among "<a href=Route::Commands.path()>"all commands"</a>"."</p> }.into_any();
+            return ().into_any();
         };
         let row = |(id, why): &(String, String)| view! { <li class="row"><Glyph look=command_look("Rejected") /><DeviceLink id=id.clone() /><span class="dim">{why.clone()}</span></li> };
-        view! {
+        let body = view! {
             <p role="status"><strong>{number(sent as u64)}</strong>{format!(" of {} taken", number(of as u64))}</p>
             {(!failed.is_empty()).then(|| view! {
                 <Notice look=ALERT text=format!("{} not taken", number(failed.len() as u64)) />
                 <ul class="dialog__list">{failed.iter().take(LISTED_MAX).map(row).collect_view()}</ul>
             })}
-        }
-        .into_any()
+            <p class="dim">"Each command's way is among "<a href=Route::Commands.path()>"all commands"</a>"."</p>
+        };
+        view! { <Panel heading="Result".to_owned()><div class="panel__body stack">{body}</div></Panel> }.into_any()
     };
-    view! { <Panel heading="What became of it".to_owned()><div class="panel__body stack">{move || body()}</div></Panel> }.into_any()
+    view! { {body} }.into_any()
 }

@@ -1,5 +1,7 @@
 //! One device: how it is, its whole story on an axis and as a list, its identity, and a command to send.
 
+use std::time::Duration;
+
 use leptos::prelude::*;
 use leptos::task::spawn_local;
 
@@ -10,13 +12,15 @@ use super::device_manifest::Manifest;
 use super::device_messages::{Messages, follow};
 use super::device_timelines::Timelines;
 use crate::api::{Failure, get};
+use crate::browser::Later;
 use crate::link::ask::Ask;
 use crate::link::client::Subscription;
 use crate::model::audit::Entry;
 use crate::model::change::{Change, Command, Device as Identity, Step, What, parse};
 use crate::model::format::{NOTHING, count};
+use crate::model::hub::Flapping;
 use crate::model::payload::harmless;
-use crate::model::state::DeviceState;
+use crate::model::state::{ALERT, DeviceState};
 use crate::model::timeline::{Page, Story};
 use crate::model::words::{authentication, disconnect_reason};
 use crate::parts::control::Copy;
@@ -32,6 +36,9 @@ use crate::world::{KINDS, World};
 /// Facts of its past that are asked for at once.
 const PAGE: &str = "200";
 
+/// How long after the hub has ended what it tells of the device it is asked for once more.
+const AGAIN: Duration = Duration::from_secs(10);
+
 /// What is known of it.
 #[derive(Clone, Copy)]
 pub(super) struct Known {
@@ -39,8 +46,10 @@ pub(super) struct Known {
     /// Whether the hub has said whether there is one.
     asked: RwSignal<bool>,
     connected: RwSignal<bool>,
-    /// Whether it comes and goes.
-    flapping: Memo<bool>,
+    /// Since when and how often it comes and goes, if it does.
+    flapping: Memo<Option<Flapping>>,
+    /// Whether its newest past is here.
+    pub(super) recalled: RwSignal<bool>,
     /// Behind what its story goes on into the past.
     pub(super) older: RwSignal<Option<String>>,
     pub(super) story: RwSignal<Story>,
@@ -50,7 +59,11 @@ pub(super) struct Known {
     confirmed: StoredValue<bool>,
     /// Ends with the page.
     subscription: StoredValue<Option<Subscription>, LocalStorage>,
-    failure: RwSignal<Option<Failure>>,
+    /// Why its past is not here.
+    pub(super) failure: RwSignal<Option<Failure>>,
+    /// Why what happens to it is not.
+    problem: RwSignal<Option<String>>,
+    again: Later,
 }
 
 /// The page.
@@ -66,23 +79,33 @@ pub fn Device(
         asked: RwSignal::new(false),
         connected: RwSignal::new(false),
         flapping: Memo::new(move |_| {
-            world.fleet.with(|fleet| fleet.as_ref().is_some_and(|fleet| fleet.flapping.iter().any(|flapping| flapping.device_id == who)))
+            world.fleet.with(|fleet| fleet.as_ref()?.flapping.iter().find(|flapping| flapping.device_id == who).cloned())
         }),
+        recalled: RwSignal::new(false),
         older: RwSignal::new(None),
         story: RwSignal::new(Story::default()),
         coming: StoredValue::new(None),
         confirmed: StoredValue::new(false),
         subscription: StoredValue::new_local(None),
         failure: RwSignal::new(None),
+        problem: RwSignal::new(None),
+        again: Later::new(),
     };
     known.follow(&id, world);
+    let which = id.clone();
+    Effect::new(move |_| {
+        world.missed.track();
+        if known.failure.with_untracked(Option::is_some) {
+            known.recall(&which, None);
+        }
+    });
     let gone = Memo::new(move |_| known.asked.get() && known.identity.with(Option::is_none));
-    let nothing = Memo::new(move |_| gone.get() && known.story.with(|story| story.entries().is_empty()));
+    let nothing = Memo::new(move |_| gone.get() && known.recalled.get() && known.story.with(|story| story.entries().is_empty()));
     let named = id.clone();
     let following = follow(&id, world);
     let whole = move || {
         view! {
-            {gone.get().then(|| view! { <Notice look=DeviceState::Disabled.look() text="No device has this id now".to_owned() more="What is below is of one that had, or of somebody who said to be it.".to_owned() /> })}
+            {move || gone.get().then(|| view! { <Notice look=DeviceState::Disabled.look() text="No device has this id now".to_owned() more="What is below is of one that had, or of somebody who said to be it.".to_owned() /> })}
             <div class="grid">
                 <div class="stack col-8"><Timelines known id=named.clone() counts=following.counts /><Messages id=named.clone() following /></div>
                 <div class="stack col-4"><Compose id=named.clone() connected=known.connected pending=Signal::derive(move || known.story.with(Story::pending)) /><Credentials id=named.clone() identity=known.identity /><IdentityPanel known /></div>
@@ -104,7 +127,8 @@ pub fn Device(
     view! {
         <Head id known />
         <div class="stack">
-            {move || known.failure.get().map(|failure| view! { <Notice look=crate::model::state::ALERT text="Its past can't be shown".to_owned() more=failure.text /> })}
+            {move || known.failure.get().map(|failure| view! { <Notice look=ALERT text="Its past can't be shown".to_owned() more=failure.text /> })}
+            {move || known.problem.get().map(|more| view! { <Notice look=ALERT text="What happens to it now can't be shown".to_owned() more /> })}
             {move || if nothing.get() { unknown() } else { whole() }}
         </div>
     }
@@ -114,7 +138,7 @@ pub fn Device(
 impl Known {
     fn state(self) -> Option<DeviceState> {
         let connected = self.connected.get();
-        let flapping = self.flapping.get();
+        let flapping = self.flapping.with(Option::is_some);
         let seen = self.story.with(|story| !story.spans().is_empty());
         let disabled = self.identity.with(|identity| Some(identity.as_ref()?.status == "disabled"));
         match (disabled, connected, flapping) {
@@ -123,7 +147,7 @@ impl Known {
             (_, _, true) => Some(DeviceState::Flapping),
             (_, true, _) => Some(DeviceState::Connected),
             _ if seen => Some(DeviceState::Offline),
-            _ => Some(DeviceState::Never),
+            _ => self.recalled.get().then_some(DeviceState::Never),
         }
     }
 
@@ -133,6 +157,7 @@ impl Known {
         let ask = Ask::Changes { kinds: KINDS, device: Some(id.to_owned()), snapshot: true };
         let told = move |_: &str, text: &str| match parse(text).map(|message| message.what) {
             Some(What::SnapshotBegin) => {
+                self.problem.set(None);
                 self.connected.set(false);
                 self.confirmed.set_value(false);
                 self.coming.set_value(Some(Story::default()));
@@ -147,7 +172,11 @@ impl Known {
             Some(What::Change(change)) => self.apply(change),
             // Something is not known, and only the whole has it.
             Some(What::Skipped(_)) => self.follow(&named, world),
-            Some(What::Problem(text)) => self.failure.set(Some(Failure { status: 0, text })),
+            Some(What::Problem(text)) => {
+                self.problem.set(Some(text));
+                let named = named.clone();
+                self.again.run(AGAIN, move || self.follow(&named, world));
+            }
             _ => {}
         };
         self.subscription.set_value(world.subscribe(ask, None, told));
@@ -184,18 +213,30 @@ impl Known {
 
     /// What is kept of its past: the newest of it, or what came before.
     pub(super) fn recall(self, id: &str, before: Option<String>) {
-        let query = Query::default().with("limit", PAGE).with("before", before.unwrap_or_default());
-        let path = format!("/devices/{}/timeline{}", segment(id), query.text());
+        let path = format!("/devices/{}/timeline", segment(id));
+        // It may be older than all that the newest page has, and says how the device is.
+        let newest = before.is_none().then(|| format!("{path}?kinds=connection&limit=1"));
+        let path = path + &Query::default().with("limit", PAGE).with("before", before.unwrap_or_default()).text();
         spawn_local(async move {
-            match get::<Page>(&path).await {
-                Ok(page) => {
-                    let _ = self.older.try_set(page.next);
+            let connection = match newest {
+                Some(path) => get::<Page>(&path).await,
+                None => Ok(Page::default()),
+            };
+            let answer = match connection {
+                Ok(connection) => get::<Page>(&path).await.map(|page| (connection, page)),
+                Err(failure) => Err(failure),
+            };
+            match answer {
+                Ok((connection, page)) => {
+                    let _ = self.older.try_set(page.next.clone());
                     let _ = self.failure.try_set(None);
                     let coming = self.coming.try_update_value(Option::take).flatten();
                     let _ = self.story.try_update(|story| {
                         *story = coming.unwrap_or_else(|| std::mem::take(story));
-                        page.entries.into_iter().for_each(|told| story.told(told));
+                        connection.entries.into_iter().for_each(|told| story.told(told));
+                        story.page(page);
                     });
+                    let _ = self.recalled.try_set(true);
                 }
                 Err(failure) => drop(self.failure.try_set(Some(failure))),
             }
@@ -207,16 +248,18 @@ impl Known {
 fn Head(id: String, known: Known) -> impl IntoView {
     let state = Memo::new(move |_| known.state());
     let last = Memo::new(move |_| known.story.with(|story| story.spans().last().cloned()));
-    let since = Signal::derive(move || match (known.connected.get(), last.get()) {
-        (true, Some(last)) => Some(last.from),
-        (false, Some(last)) => last.until,
-        _ => None,
+    let since = Signal::derive(move || match (state.get(), last.get()) {
+        (Some(DeviceState::Disabled), _) => known.identity.with(|identity| identity.as_ref()?.status_updated_time),
+        (Some(DeviceState::Flapping), _) => known.flapping.with(|flapping| flapping.as_ref()?.since),
+        (Some(DeviceState::Connected), last) => last.map(|last| last.from),
+        (_, last) => last.and_then(|last| last.until),
     });
-    let why = move || {
-        last.get()
-            .filter(|_| !known.connected.get())
-            .and_then(|last| last.reason)
-            .map(|reason| format!(" · {}", disconnect_reason(&reason)))
+    let why = move || match state.get() {
+        Some(DeviceState::Flapping) => known
+            .flapping
+            .with(|flapping| flapping.as_ref().map(|flapping| format!(", connected {}", count(flapping.connects, "time", "times")))),
+        Some(DeviceState::Offline) => last.get().and_then(|last| last.reason).map(|reason| format!(" · {}", disconnect_reason(&reason))),
+        _ => None,
     };
     let held = move || {
         known
@@ -273,7 +316,7 @@ fn IdentityPanel(known: Known) -> impl IntoView {
                 <Fact name="Status">{identity.status.clone()}</Fact>
                 <Fact name="Status since">{match identity.status_updated_time { Some(since) => view! { <For since=Some(since) ago=true /> }.into_any(), None => NOTHING.into_any() }}</Fact>
                 <Fact name="Reason">{identity.status_reason.as_deref().map_or_else(|| NOTHING.to_owned(), harmless)}</Fact>
-                <Fact name="Managed by"><span class="id">{if owner.is_empty() { "nobody".to_owned() } else { harmless(&owner) }}</span></Fact>
+                <Fact name="Managed by">{if owner.is_empty() { "nobody".into_any() } else { view! { <span class="id">{harmless(&owner)}</span> }.into_any() }}</Fact>
                 <Fact name="Generation"><Id id=identity.generation_id.clone() /></Fact>
             </dl>
             {identity.hold.map(|hold| view! {

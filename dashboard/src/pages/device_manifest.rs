@@ -5,6 +5,7 @@ use leptos::prelude::*;
 use crate::browser::now;
 use crate::model::change::Device;
 use crate::model::manifest::{manifest, removal, rotation};
+use crate::model::payload::harmless;
 use crate::parts::control::Copy;
 use crate::parts::sign::Icon;
 use crate::world::World;
@@ -57,7 +58,7 @@ fn Code(heading: &'static str, #[prop(into)] text: Signal<String>) -> impl IntoV
     view! {
         <div class="field">
             <div class="row"><h3>{heading}</h3><span class="push"><Copy text label=format!("Copy: {heading}") /></span></div>
-            <pre class="code" tabindex="0">{move || text.get()}</pre>
+            <pre class="code" tabindex="0">{move || text.with(|text| harmless(text))}</pre>
         </div>
     }
     .into_any()

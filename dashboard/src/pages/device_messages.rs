@@ -8,11 +8,10 @@ use super::flow::{Following, Inspector, PauseButton, Tail};
 use crate::app::Who;
 use crate::browser::now;
 use crate::link::ask::Tail as Wanted;
-use crate::model::event::Event;
+use crate::model::event::{Event, Rows};
 use crate::model::format::number;
 use crate::model::state::DeviceState;
 use crate::parts::notice::Notice;
-use crate::parts::when::use_now;
 use crate::routes::{Query, Route};
 use crate::world::World;
 
@@ -29,13 +28,18 @@ pub fn follow(id: &str, world: World) -> Following {
 #[component]
 pub fn Messages(id: String, following: Following) -> impl IntoView {
     let who: Who = expect_context();
+    let world: World = expect_context();
     let bodies = who.may("Bodies");
     let chosen = RwSignal::new(None::<Arc<Event>>);
     let filter = ["device:".to_owned(), id].concat();
     let all = Query::default().with("filter", filter).with("from", "earliest");
     let all = format!("{}{}", Route::Flow.path(), all.text());
-    let present = use_now();
-    let rate = move || format!("{}/s", number(following.rows.with(|rows| rows.matched(present.get()))));
+    let present = world.moment();
+    let rate = move || match following.paused.get() {
+        true => "paused".to_owned(),
+        false if following.rows.with(Rows::is_behind) => "reading what came before".to_owned(),
+        false => format!("{}/min", number(following.counts.with(|counts| counts.last_minute(present.get())))),
+    };
     view! {
         <section class="panel" aria-label="Messages">
             <div class="panel__head panel__head--ruled">

@@ -11,7 +11,7 @@ use crate::model::timeline::{Entry, Kind, Story};
 use crate::parts::brush::Brush;
 use crate::parts::control::{Chip, Copy, Seg};
 use crate::parts::lanes::Lanes;
-use crate::parts::notice::Empty;
+use crate::parts::notice::{Empty, Nothing};
 use crate::parts::panel::Panel;
 use crate::parts::sign::Glyph;
 use crate::parts::timeline::{Row, Timeline};
@@ -65,12 +65,13 @@ pub fn Timelines(
         let is_now = until.0 + half / 10 >= now.get_untracked().0;
         place.filter(&place.query.get_untracked().with("until", if is_now { String::new() } else { until.iso() }));
     });
-    let oldest = Memo::new(move |_| entries.with(|entries| entries.last().map(|entry| entry.time)));
-    let loaded = Signal::derive(move || known.older.with(Option::is_some).then(|| oldest.get()).flatten());
+    let loaded = Memo::new(move |_| known.story.with(Story::whole_from));
+    let is_full = Memo::new(move |_| known.story.with(Story::is_full));
+    let before = move || known.older.get().filter(|_| !is_full.get());
     // What is shown of the axis is fetched, as far as that is a few pages.
     let named = id.clone();
     let fetched = StoredValue::new(0);
-    let wants = Memo::new(move |_| loaded.get().is_some_and(|loaded| loaded > from.get()).then(|| known.older.get()).flatten());
+    let wants = Memo::new(move |_| loaded.get().is_some_and(|loaded| loaded > from.get()).then(before).flatten());
     Effect::new(move |_| {
         if let Some(before) = wants.get().filter(|_| fetched.get_value() < PAGES_MAX) {
             fetched.update_value(|fetched| *fetched += 1);
@@ -99,7 +100,7 @@ pub fn Timelines(
         place.query.track();
         window().location().href().unwrap_or_default()
     });
-    let aside = move || view! { <span class="wide-only row panel__note">"Copy link"<Copy text=link label="Copy a link to this view" /></span><Seg label="Span" choices=choices.clone() chosen=span choose /> };
+    let aside = move || view! { <span class="wide-only"><Copy text=link label="Copy link to this view" word="Copy link" /></span><Seg label="Span" choices=choices.clone() chosen=span choose /> };
     let chip = move |of: Option<Kind>| {
         let press = Callback::new(move |()| place.filter(&place.query.get_untracked().with("kind", of.map_or("", Kind::name))));
         view! {
@@ -111,7 +112,7 @@ pub fn Timelines(
     let older = Callback::new(move |()| {
         room.update(|room| *room += ROWS);
         if entries.with_untracked(Vec::len) < room.get_untracked()
-            && let Some(before) = known.older.get_untracked()
+            && let Some(before) = untrack(before)
         {
             known.recall(&id, Some(before));
         }
@@ -119,16 +120,20 @@ pub fn Timelines(
     let foot = move || {
         let all = entries.with(Vec::len);
         view! {
-            <span>{format!("{} of {}", number(rows.with(Vec::len) as u64), count(all as u64, "fact", "facts"))}</span>
-            {(all > room.get() || known.older.with(Option::is_some)).then(|| view! { <button class="btn btn--quiet btn--small" type="button" on:click=move |_| older.run(())>"Older"</button> })}
-            <span class="push">"Connections are kept for 7 d"</span>
+            <span>{format!("{} of {}", number(rows.with(Vec::len) as u64), count(all as u64, "event", "events"))}</span>
+            {(all > room.get() || before().is_some()).then(|| view! { <button class="btn btn--quiet btn--small" type="button" on:click=move |_| older.run(())>"Older"</button> })}
+            <span class="push">{if is_full.get() { "This page has no room for what is older" } else { "Connections are kept for 7 d" }}</span>
         }
+    };
+    let is_failed = Signal::derive(move || known.failure.with(Option::is_some));
+    let empty = move || {
+        view! { <Nothing known=known.recalled failed=is_failed><Empty heading="Nothing is known"><p>"What happens to this device is here within a second."</p></Empty></Nothing> }
     };
     view! {
         <Panel heading="Timeline".to_owned() aside foot=ViewFn::from(foot)>
             <div class="panel__body"><Lanes spans entries counts known=loaded from to label />{move || (minutes() < DAY_MINUTES).then(|| view! { <Brush spans now from to go /> })}</div>
             <div class="filters"><div class="chips" role="group" aria-label="Kinds">{chip(None)}{Kind::ALL.map(|kind| chip(Some(kind)))}</div></div>
-            {move || rows.with(Vec::is_empty).then(|| view! { <Empty heading="Nothing is known"><p>"What happens to this device is here within a second."</p></Empty> })}
+            {move || rows.with(Vec::is_empty).then(empty)}
             <Timeline rows />
         </Panel>
     }

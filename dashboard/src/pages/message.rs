@@ -17,7 +17,11 @@ const PAYLOAD_MAX_BYTES: usize = 64 * 1024;
 const EXPIRIES: [(i64, &str); 5] = [(10, "10 min"), (60, "1 hour"), (360, "6 hours"), (1440, "1 day"), (2879, "2 days")];
 
 /// Which receipts there are, and in words.
-const RECEIPTS: [(&str, &str); 4] = [("full", "Always (full)"), ("positive", "On success"), ("negative", "On failure"), ("none", "None")];
+pub const RECEIPTS: [(&str, &str); 4] =
+    [("full", "Always (full)"), ("positive", "On success"), ("negative", "On failure"), ("none", "None")];
+
+/// What a command may look like.
+const EXAMPLE: &str = "{ \"open\": true }";
 
 /// A property's number in the form, its name and its value.
 type Property = (u32, RwSignal<String>, RwSignal<String>);
@@ -48,10 +52,10 @@ impl Request {
 }
 
 impl Message {
-    /// An example.
+    /// Nothing yet: what somebody sends is what they have written.
     pub fn new() -> Self {
         Self {
-            payload: RwSignal::new("{\n  \"open\": true\n}".to_owned()),
+            payload: RwSignal::new(String::new()),
             name: RwSignal::new(String::new()),
             expiry: RwSignal::new(60),
             receipt: RwSignal::new("full".to_owned()),
@@ -59,9 +63,27 @@ impl Message {
         }
     }
 
+    /// Whether there is something to send, and the hub gets it as it is written.
+    pub fn can_be_sent(self) -> bool {
+        let names = self.names();
+        let is_empty = self.payload.with(String::is_empty) && names.iter().all(String::is_empty);
+        !is_empty && !self.is_too_large() && (0..names.len()).all(|index| crate::model::property::can_be_named(&names, index))
+    }
+
     /// Whether no hub would take it.
-    pub fn is_too_large(self) -> bool {
+    fn is_too_large(self) -> bool {
         self.payload.with(String::len) > PAYLOAD_MAX_BYTES
+    }
+
+    /// Of its properties.
+    fn names(self) -> Vec<String> {
+        self.properties.with(|all| all.iter().map(|(_, name, _)| name.get()).collect())
+    }
+
+    /// Whether one of its properties can't have the name that it has.
+    fn is_misnamed(self, number: u32) -> bool {
+        let index = self.properties.with(|all| all.iter().position(|(found, ..)| *found == number));
+        index.is_some_and(|index| !crate::model::property::can_be_named(&self.names(), index))
     }
 
     fn is_json(self) -> bool {
@@ -103,7 +125,7 @@ impl Message {
             };
             view! {
                 <div class="pairs">
-                    <input class="input input--mono" aria-label="Property name" placeholder="name" autocomplete="off" bind:value=name />
+                    <input class="input input--mono" aria-label="Property name" placeholder="name" autocomplete="off" autocapitalize="off" aria-invalid=move || self.is_misnamed(number).to_string() bind:value=name />
                     <input class="input input--mono" aria-label="Property value" placeholder="value" autocomplete="off" bind:value=value />
                     <button class="btn btn--quiet btn--icon" type="button" aria-label=move || if last() { "Add a property" } else { "Remove this property" } on:click=press>
                         <Icon name=Signal::derive(move || if last() { "plus" } else { "close" }) />
@@ -114,7 +136,7 @@ impl Message {
         view! {
             <label class="field">
                 <span class="field__label">"Payload"</span>
-                <textarea class="input input--mono" rows="4" spellcheck="false" aria-invalid=move || too_large().to_string() bind:value=self.payload></textarea>
+                <textarea class="input input--mono" rows="4" spellcheck="false" placeholder=EXAMPLE aria-invalid=move || too_large().to_string() bind:value=self.payload></textarea>
                 <span class="field__hint">{move || format!("{}, UTF-8 · {} of {}", kind.get(), bytes(size()), bytes(PAYLOAD_MAX_BYTES as u64))}</span>
             </label>
             <label class="field">
@@ -124,6 +146,7 @@ impl Message {
             <div class="field" role="group" aria-label="Properties">
                 <span class="field__label" aria-hidden="true">"Properties"</span>
                 <For each=move || self.properties.get() key=|(number, ..)| *number children=pair />
+                <span class="field__hint">"Each name once, in small letters, digits and - _ . alone: a browser can't send others"</span>
             </div>
             <div class="form__row">
                 <label class="field">

@@ -13,6 +13,12 @@ use crate::model::timeline::Span;
 const DAY_MS: i64 = 86_400_000;
 const RIGHT: f64 = 12.0;
 
+/// Where it begins: the same time of the day before.
+fn begin(now: Moment) -> String {
+    let begin = now.plus(-DAY_MS);
+    format!("{} {}", begin.day().chars().take(3).collect::<String>(), begin.hour_and_minute())
+}
+
 /// The chart.
 #[component]
 pub fn Brush(
@@ -83,7 +89,7 @@ pub fn Brush(
             <path class="chart__bar" data-tone="ok" d=move || bars()></path>
             <line class="chart__base" x1=move || px(left()) x2=move || px(left() + room()) y1="20" y2="20"></line>
             {move || shown()}
-            <text class="chart__text" x=move || px(left()) y="34">{move || now.get().plus(-DAY_MS).hour_and_minute()}</text>
+            <text class="chart__text" x=move || px(left()) y="34">{move || begin(now.get())}</text>
             <text class="chart__text" x=move || px(left() + room()) y="34" text-anchor="end">"now"</text>
         </svg>
     }

@@ -55,6 +55,9 @@ pub fn Copy(
     /// What is copied, for those who do not see the sign.
     #[prop(into)]
     label: String,
+    /// Beside the sign, where there is room for words.
+    #[prop(optional)]
+    word: &'static str,
 ) -> impl IntoView {
     let toasts: Toasts = expect_context();
     let done = RwSignal::new(false);
@@ -70,7 +73,7 @@ pub fn Copy(
     };
     let icon = Signal::derive(move || if done.get() { "check" } else { "copy" });
     view! {
-        <button class="btn btn--quiet btn--icon btn--small" type="button" aria-label=label on:click=press><Icon name=icon /></button>
+        <button class="btn btn--quiet btn--small" class:btn--icon=word.is_empty() type="button" aria-label=label on:click=press><Icon name=icon />{word}</button>
         <span class="sr" role="status">{move || done.get().then_some("Copied")}</span>
     }
     .into_any()

@@ -46,6 +46,26 @@ pub fn Empty(
     .into_any()
 }
 
+/// In the place of rows that are not there: that there are none, once that is known.
+#[component]
+pub fn Nothing(
+    /// Whether it is.
+    #[prop(into)]
+    known: Signal<bool>,
+    /// Whether it can't be: why is said elsewhere.
+    #[prop(into)]
+    failed: Signal<bool>,
+    /// What there is to say then.
+    children: ChildrenFn,
+) -> impl IntoView {
+    let shown = move || match (known.get(), failed.get()) {
+        (true, _) => children().into_any(),
+        (false, true) => ().into_any(),
+        (false, false) => view! { <div class="panel__body panel__body--first"><Skeleton /></div> }.into_any(),
+    };
+    view! { {shown} }.into_any()
+}
+
 /// Something comes within a moment.
 #[component]
 pub fn Skeleton() -> impl IntoView {

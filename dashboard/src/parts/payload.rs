@@ -33,12 +33,12 @@ pub fn PayloadView(
     let forms = choices.clone();
     let shown = move || match (forms.get(form.get()).copied().unwrap_or(HEX), &found) {
         (_, Payload::Empty) => view! { <p class="dim">"Empty: the message is its properties alone."</p> }.into_any(),
-        (JSON, Payload::Json(node)) => view! { <div class="json" tabindex="0"><ul>{branch(None, node.clone(), 0)}</ul></div> }.into_any(),
+        (JSON, Payload::Json(node)) => view! { <div class="json" tabindex="0"><ul>{root(node.clone())}</ul></div> }.into_any(),
         (TEXT, _) => view! { <pre class="code" tabindex="0">{plain.clone()}</pre> }.into_any(),
         _ => dump(&rows, more).into_any(),
     };
     view! {
-        <div class="row row--wrap"><Seg label="Form" choices chosen=form choose=Callback::new(move |form_| form.set(form_)) /><span class="dim push">{size}</span></div>
+        <div class="row row--wrap"><Seg label="Form" choices chosen=form choose=Callback::new(move |form_| form.set(form_)) /><span class="panel__note push">{size}</span></div>
         {move || shown()}
     }
     .into_any()
@@ -55,6 +55,16 @@ fn dump(rows: &[HexRow], more: usize) -> impl IntoView + use<> {
 /// Open members of an object or array at first: more, or deeper ones, are folded.
 const OPEN_MAX: usize = 20;
 const OPEN_DEPTH: usize = 2;
+
+/// Its members at once, if they are not too many.
+fn root(node: Node) -> AnyView {
+    match node {
+        Node::Object(members, 0) if (1..=OPEN_MAX).contains(&members.len()) => {
+            members.into_iter().map(|(name, node)| branch(Some(name), node, 1)).collect::<Vec<_>>().into_any()
+        }
+        node => branch(None, node, 0),
+    }
+}
 
 fn branch(name: Option<String>, node: Node, depth: usize) -> AnyView {
     let key = name.map(|name| view! { <span class="json__key">{name}</span>": " });

@@ -16,7 +16,11 @@ const AT_ONCE: usize = 4;
 
 /// All that are shown.
 #[derive(Clone, Copy)]
-pub struct Toasts(RwSignal<Vec<Toast>>);
+pub struct Toasts {
+    shown: RwSignal<Vec<Toast>>,
+    /// How many there have been.
+    numbered: StoredValue<u32>,
+}
 
 #[derive(Clone, PartialEq)]
 struct Toast {
@@ -29,14 +33,15 @@ struct Toast {
 impl Toasts {
     /// None yet.
     pub fn new() -> Self {
-        Self(RwSignal::new(Vec::new()))
+        Self { shown: RwSignal::new(Vec::new()), numbered: StoredValue::new(0) }
     }
 
     /// Says what was done.
     pub fn say(self, look: Look, title: impl Into<String>, more: impl Into<String>) {
         let (title, more) = (harmless(&title.into()), harmless(&more.into()));
-        let number = self.0.with_untracked(|toasts| toasts.last().map_or(1, |toast| toast.number + 1));
-        self.0.update(|toasts| {
+        self.numbered.update_value(|numbered| *numbered += 1);
+        let number = self.numbered.get_value();
+        self.shown.update(|toasts| {
             toasts.push(Toast { number, look, title, more });
             if toasts.len() > AT_ONCE {
                 toasts.remove(0);
@@ -51,7 +56,7 @@ impl Toasts {
     }
 
     fn end(self, number: u32) {
-        self.0.update(|toasts| toasts.retain(|toast| toast.number != number));
+        self.shown.update(|toasts| toasts.retain(|toast| toast.number != number));
     }
 }
 
@@ -61,7 +66,7 @@ pub fn ToastList() -> impl IntoView {
     let toasts: Toasts = expect_context();
     view! {
         <div class="toasts" role="status" aria-live="polite">
-            <For each=move || toasts.0.get() key=|toast| toast.number let(toast)>
+            <For each=move || toasts.shown.get() key=|toast| toast.number let(toast)>
                 <div class="toast" data-tone=toast.look.tone.name()>
                     <Glyph look=toast.look />
                     <div><p class="toast__title">{toast.title}</p><p class="toast__more">{toast.more}</p></div>

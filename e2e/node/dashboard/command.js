@@ -12,7 +12,7 @@ run(async (browser) => {
   const somebody = await visitor(browser);
   const list = await visit(somebody, '/commands');
   const page = await visit(somebody, `/devices/${device}`);
-  await page.getByText('The device is there.').waitFor();
+  await page.getByText('Connected: it goes out at once.').waitFor();
   await page.getByLabel('Payload').fill('{"open": true}');
   await page.getByLabel('Message id').fill(message);
   await page.getByLabel('Property name').fill('level');

@@ -15,8 +15,13 @@ run(async (browser) => {
   const somebody = await visitor(browser, { harmless: [nobody] });
   const commands = await visit(somebody, '/commands');
   const page = await visit(somebody, `/compose?${devices.map((id) => `device=${encodeURIComponent(id)}`).join('&')}`);
-  await page.getByLabel('Message id').fill('to-many');
   const words = `Send to ${devices.length} devices`;
+  expect(await page.getByRole('button', { name: words }).isDisabled(), 'nothing that nobody has written can be sent');
+  await page.getByLabel('Payload').fill('{"open": true}');
+  await page.getByLabel('Property name').fill('Level');
+  expect(await page.getByRole('button', { name: words }).isDisabled(), 'a name that would not arrive as it is can be sent');
+  await page.getByLabel('Property name').fill('level');
+  await page.getByLabel('Message id').fill('to-many');
   await page.getByRole('button', { name: words }).click();
   await page.getByRole('dialog', { name: 'Send to many devices?' }).getByRole('button', { name: words }).click();
   await page.getByRole('status').filter({ hasText: `${devices.length - 1} of ${devices.length} taken` }).waitFor();

@@ -118,7 +118,7 @@ with the redirect URI `https://HOST:8443/api/v1/session/openid/back`, for each n
 | `client_id` | What this hub is called there. Required. | text | – |
 | `client_secret_file` | A file with the hub's secret there; it is read whenever somebody signs in. | a path | no secret |
 | `scopes` | What is asked for beside `openid`. | a list | `[\"email\", \"profile\"]` |
-| `name_claim` | The claim that people are called by. | text | `email` |
+| `name_claim` | The claim that people are called by; `email` only together with a true `email_verified`. | text | `email` |
 | `groups_claim` | The claim with people's groups: a text, or a list of texts. | text | `groups` |
 | `authority_file` | Who may vouch for the issuer's certificate. | a path of a PEM file | whoever the machine trusts |
 | `groups` | What each group may do. Required. Whoever is in none of them is not let in. | a table, such as `groups = { operators = [\"Read\", \"Devices\"] }` | – |

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use super::identity::change::Change;
 use super::identity::{Authentication, DeviceIdentity, DeviceStatus};
 use super::principal::By;
 use super::time::UnixMillis;
@@ -235,6 +236,21 @@ pub fn deed_of_change(before: Option<&DeviceIdentity>, after: Option<&DeviceIden
     }
 }
 
+/// What a change that was refused would have been, by what was asked for: the weightiest word for it.
+#[must_use]
+pub fn action_asked_for(change: &Change) -> AuditAction {
+    match change {
+        Change::Create(_) => AuditAction::DeviceCreated,
+        Change::Delete(_) => AuditAction::DeviceDeleted,
+        Change::Update(settings, _) | Change::CreateOrUpdate(settings, _) => match settings.status {
+            Some(DeviceStatus::Disabled) => AuditAction::DeviceDisabled,
+            Some(DeviceStatus::Enabled) => AuditAction::DeviceEnabled,
+            None if settings.gives_credentials() => AuditAction::CredentialsReplaced,
+            None => AuditAction::DeviceChanged,
+        },
+    }
+}
+
 fn credentials(before: &Authentication, after: &Authentication) -> Vec<&'static str> {
     use Authentication::{SelfSigned, SymmetricKey};
     let slots = |first: bool, second: bool, [one, two]: [&'static str; 2]| -> Vec<&'static str> {
@@ -257,31 +273,12 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::core::device_id::DeviceId;
-    use crate::core::identity::{GenerationId, Hold, Monitoring, SymmetricKey, Version};
-
-    fn key(byte: u8) -> SymmetricKey {
-        SymmetricKey::from_bytes(vec![byte; 32]).unwrap()
-    }
+    use crate::core::identity::Hold;
+    use crate::core::identity::change::{Precondition, Settings};
+    use crate::core::identity::sample::{self, key};
 
     fn identity() -> DeviceIdentity {
-        DeviceIdentity {
-            device_id: DeviceId::parse("pump").unwrap(),
-            generation_id: GenerationId("1".into()),
-            version: Version(1),
-            wanted_status: DeviceStatus::Enabled,
-            status_reason: None,
-            status_updated_time: None,
-            authentication: Authentication::SymmetricKey { primary: key(1), secondary: key(2) },
-            tags: None,
-            monitoring: Monitoring::default(),
-            rotation: None,
-            managed_by: None,
-            hold: None,
-            connected_boot: None,
-            connection_state_updated_time: None,
-            last_activity_time: None,
-        }
+        sample::identity("pump")
     }
 
     #[test]
@@ -303,6 +300,18 @@ mod tests {
         assert_eq!(lifted, (AuditAction::DeviceEnabled, "status, hold, status reason".into()));
         assert_eq!(deed(Some(&identity()), Some(&enabled)), (AuditAction::CredentialsReplaced, "primary key".into()));
         assert_eq!(deed(Some(&enabled), Some(&enabled)), (AuditAction::DeviceChanged, "nothing".into()));
+    }
+
+    #[test]
+    fn what_was_refused_is_named_for_what_was_asked() {
+        let update = |settings| action_asked_for(&Change::Update(settings, Precondition::Any));
+        let disable = Settings { status: Some(DeviceStatus::Disabled), primary_key: Some(key(3)), ..Settings::default() };
+        assert_eq!(update(disable.clone()), AuditAction::DeviceDisabled);
+        assert_eq!(update(Settings { status: Some(DeviceStatus::Enabled), ..disable.clone() }), AuditAction::DeviceEnabled);
+        assert_eq!(update(Settings { status: None, ..disable.clone() }), AuditAction::CredentialsReplaced);
+        assert_eq!(update(Settings { status_reason: Some(None), ..Settings::default() }), AuditAction::DeviceChanged);
+        assert_eq!(action_asked_for(&Change::Create(disable)), AuditAction::DeviceCreated);
+        assert_eq!(action_asked_for(&Change::Delete(Precondition::Any)), AuditAction::DeviceDeleted);
     }
 
     #[test]

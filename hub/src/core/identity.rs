@@ -14,6 +14,8 @@ use super::time::UnixMillis;
 
 pub mod change;
 pub mod monitoring;
+#[cfg(test)]
+pub(crate) mod sample;
 
 pub use monitoring::{InvalidOfflineAfter, Monitoring, OfflineAfter};
 

@@ -10,6 +10,7 @@ pub mod change;
 pub mod command;
 pub mod consumer_group;
 pub mod device_id;
+pub mod device_rate;
 pub mod event;
 pub mod expectation;
 pub mod fleet;

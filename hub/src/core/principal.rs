@@ -73,6 +73,12 @@ impl Principal {
         }
     }
 
+    /// Whether it is a person, who can be spoken to.
+    #[must_use]
+    pub fn is_person(&self) -> bool {
+        matches!(self, Self::Person(..))
+    }
+
     /// What it is called; the hub has no name.
     #[must_use]
     pub fn name(&self) -> &str {

@@ -11,6 +11,9 @@ use super::message::{Body, Message, Value};
 /// The most rows that are shown in a window. With [`WINDOWS_PER_SECOND`], forty a second.
 pub const ROWS_PER_WINDOW: usize = 10;
 
+/// When a window has shown so many bytes, nothing more is shown in it: a browser is not sent more than one event of the largest beyond that.
+pub const SHOWN_BYTES_PER_WINDOW: usize = 64 * 1024;
+
 /// How many windows a second has.
 pub const WINDOWS_PER_SECOND: usize = 4;
 

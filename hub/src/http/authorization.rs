@@ -52,11 +52,16 @@ impl Caller {
     /// Who, through which door, from where: for the audit.
     #[must_use]
     pub fn by(&self) -> By {
-        let principal = match &self.with {
+        By { principal: self.principal(), door: self.door, address: Some(self.address) }
+    }
+
+    /// Who: for places that somebody takes who stays.
+    #[must_use]
+    pub fn principal(&self) -> Principal {
+        match &self.with {
             With::Policy(right) => Principal::Policy(right.policy.clone()),
             With::Session(session) => session.principal(),
-        };
-        By { principal, door: self.door, address: Some(self.address) }
+        }
     }
 
     /// The policy's name, or the person's.
@@ -65,15 +70,6 @@ impl Caller {
         match &self.with {
             With::Policy(right) => &right.policy,
             With::Session(session) => session.name(),
-        }
-    }
-
-    /// By what name places are counted that somebody takes who stays: a policy and a person of one name are two.
-    #[must_use]
-    pub fn seat(&self) -> String {
-        match &self.with {
-            With::Policy(right) => right.policy.clone(),
-            With::Session(session) => format!("{}:{}", session.method().name(), session.name()),
         }
     }
 

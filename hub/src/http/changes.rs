@@ -38,7 +38,7 @@ pub(super) use json::texts_made;
 /// For a client to hear that its right has ended, before its connection is closed.
 const FAREWELL_TIME: Duration = Duration::from_secs(5);
 
-/// When to come again if there are too many watchers.
+/// When to come again if there are too many who stay.
 const RETRY_AFTER: Duration = Duration::from_secs(30);
 
 /// The query.
@@ -102,7 +102,8 @@ pub async fn get_changes(State(hub): State<Arc<Hub>>, request: Request) -> Resul
     let upgrade = upgrade.then(|| super::websocket::handshake(&mut parts)).transpose()?;
 
     let needs: Vec<Need> = kinds.iter().map(|kind| kind.need()).collect();
-    let watcher = watch_changes(&hub, &caller.seat(), Interest { kinds, devices }, start)?;
+    let seat = hub.changes.watchers.take(&caller.principal())?;
+    let watcher = watch_changes(&hub, Arc::new(seat), Interest { kinds, devices }, start);
     let right = caller.lasting(&hub, &needs);
     let feed = Feed::new(watcher, right.clone());
     Ok(match upgrade {
@@ -178,11 +179,7 @@ fn start(query: &ChangesQuery, headers: &HeaderMap) -> Result<Start, Failure> {
 
 impl From<NoSeat> for Failure {
     fn from(full: NoSeat) -> Self {
-        let text = match full {
-            NoSeat::OfPolicy(count) => format!("the policy has {count} watchers already"),
-            NoSeat::AtAll(count) => format!("the hub has {count} watchers already"),
-        };
-        Self::throttled(text, RETRY_AFTER)
+        Self::throttled(full.to_string(), RETRY_AFTER)
     }
 }
 

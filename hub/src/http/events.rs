@@ -77,7 +77,8 @@ pub struct EventsQuery {
             body = EventJson,
         ),
         (status = 404, description = "PartitionNotFound.", body = ErrorDocument),
-        (status = 429, description = "ThrottlingException: the policy has 64 readers already.", body = ErrorDocument),
+        (status = 429, description = "ThrottlingException: this person, or this policy, has 64 readers already; the header Retry-After says when to \
+            come again.", body = ErrorDocument),
         Refusals,
     ),
 )]
@@ -91,8 +92,10 @@ pub async fn get_events(
     let caller = authorize_for(&mut parts, &hub, Need::ReadBodies, "messages/events").await?;
     let Query(query) = query.map_err(|rejection| Failure::argument_invalid(rejection.body_text()))?;
     let selection = selection(&query, &parts.headers)?;
-    let audited = BodiesReader::begin(&hub, caller.by(), selection.device.clone()).await?;
-    let reader = read_events(&hub, &caller.seat(), selection).await?;
+    let device = selection.device.clone();
+    let reader = read_events(&hub, &caller.principal(), selection).await?;
+    // Who was let in, and before anything is read.
+    let audited = BodiesReader::begin(&hub, caller.by(), device).await?;
     let stream = EventStream::new((caller.lasting(&hub, &[Need::ReadBodies]), audited), reader, &connection);
     let headers = [
         (header::CONTENT_TYPE, "text/event-stream"),
@@ -149,7 +152,7 @@ impl From<ReadEventsError> for Failure {
         let text = error.to_string();
         match error {
             ReadEventsError::BehindTheEnd { .. } => Self::argument_invalid(text),
-            ReadEventsError::TooManyReaders(_) => Self::new(StatusCode::TOO_MANY_REQUESTS, "ThrottlingException", text),
+            ReadEventsError::TooManyReaders(full) => full.into(),
             ReadEventsError::Log(ReadError::UnknownPartition(_)) => Self::new(StatusCode::NOT_FOUND, "PartitionNotFound", text),
             ReadEventsError::Log(ReadError::Io(_)) => {
                 tracing::error!(error = text, "events can't be read: {text}");

@@ -1,5 +1,5 @@
 //! `GET /api/v1/live`: everything that a browser shows live, over one WebSocket: what happens, how fast, how the fleet and the consumer groups
-//! stand, and what devices send. docs/api.md.
+//! stand, and what devices send. docs/live.md.
 //!
 //! Owns who may be told what. A person's or a policy's right is asked for with each subscription, and each ends with its right.
 
@@ -8,7 +8,7 @@ mod subscriptions;
 mod told;
 mod websocket;
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use axum::extract::{FromRequestParts as _, Request, State};
 use axum::response::Response;
@@ -41,7 +41,7 @@ use subscriptions::Messages;
     path = "/api/v1/live",
     tag = "changes",
     responses(
-        (status = 101, description = "A WebSocket. docs/api.md says what is said on it."),
+        (status = 101, description = "A WebSocket. docs/live.md says what is said on it."),
         (status = 426, description = "InvalidOperation: this is a WebSocket's address.", body = ErrorDocument),
         (status = 429, description = "ThrottlingException: too many browsers; the header Retry-After says when to come again.", body = ErrorDocument),
         Refusals,
@@ -52,8 +52,8 @@ pub async fn get_live(State(hub): State<Arc<Hub>>, request: Request) -> Result<R
     let Ok(connection) = HttpConnection::from_request_parts(&mut parts, &()).await;
     let (caller, _) = authorize_any(&parts, &hub, &[Need::SeeFleet, Need::SeeCommands]).await?;
     let handshake = super::websocket::handshake(&mut parts)?;
-    let seat = hub.looks.browsers.take(&caller.seat())?;
-    let browser = Browser { hub, caller, _seat: seat };
+    let seat = hub.looks.browsers.take(&caller.principal())?;
+    let browser = Browser { hub, caller, watching: Weak::new(), _seat: seat };
     let switching = handshake.go_on_with(&connection, move |upgraded| websocket::serve(upgraded, browser));
     // By the request that asked for the WebSocket; nothing else is asked on it.
     connection.authenticated();
@@ -64,6 +64,8 @@ pub async fn get_live(State(hub): State<Arc<Hub>>, request: Request) -> Result<R
 struct Browser {
     hub: Arc<Hub>,
     caller: Caller,
+    /// The place of all that it watches of the changes, while it does.
+    watching: Weak<Seat>,
     _seat: Seat,
 }
 
@@ -74,8 +76,8 @@ impl Browser {
     }
 
     /// What is told from now on to a subscription.
-    async fn subscribe(&self, id: SubscriptionId, wanted: Wanted) -> Result<Messages, Failure> {
-        let hub = &self.hub;
+    async fn subscribe(&mut self, id: SubscriptionId, wanted: Wanted) -> Result<Messages, Failure> {
+        let hub = Arc::clone(&self.hub);
         Ok(match wanted {
             Wanted::Rates => {
                 let right = self.needs(&[Need::SeeFleet]).await?;
@@ -93,11 +95,21 @@ impl Browser {
                 let kinds = kinds.unwrap_or_else(|| self.visible());
                 let needs: Vec<Need> = kinds.iter().map(|kind| kind.need()).collect();
                 let right = self.needs(&needs).await?;
-                let watcher = watch_changes(hub, &self.caller.seat(), Interest { kinds, devices }, start)?;
-                told::changes(id, watcher, right)
+                let watcher = watch_changes(&hub, self.watches()?, Interest { kinds, devices }, start);
+                told::changes(id, hub, watcher, right)
             }
             Wanted::Events(wanted) => self.tail(id, *wanted).await?,
         })
+    }
+
+    /// The one place among those who watch the changes that all these subscriptions of a browser share.
+    fn watches(&mut self) -> Result<Arc<Seat>, Failure> {
+        if let Some(seat) = self.watching.upgrade() {
+            return Ok(seat);
+        }
+        let seat = Arc::new(self.hub.changes.watchers.take(&self.caller.principal())?);
+        self.watching = Arc::downgrade(&seat);
+        Ok(seat)
     }
 
     /// What devices send; without what they write for somebody who may not read bodies.
@@ -116,9 +128,11 @@ impl Browser {
             })?,
             None => StartPosition::Latest,
         };
-        let audited = if bodies { Some(BodiesReader::begin(&self.hub, self.caller.by(), filter.device.clone()).await?) } else { None };
+        let device = filter.device.clone();
         let selection = TailSelection { partition: partition.map(PartitionId), from, after: after.unwrap_or_default(), filter };
-        let tail = tail_events(&self.hub, &self.caller.seat(), selection).await?;
+        let tail = tail_events(&self.hub, &self.caller.principal(), selection).await?;
+        // Who was let in, and before anything is read.
+        let audited = if bodies { Some(BodiesReader::begin(&self.hub, self.caller.by(), device).await?) } else { None };
         Ok(told::events(id, tail, (right, audited), if bodies { render } else { render_head }))
     }
 

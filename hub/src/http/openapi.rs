@@ -50,6 +50,7 @@ use super::{
         hub::get_hub,
         live::get_live,
         rates::get_rates,
+        rates::get_device_rates,
         refusals::list_refusals,
         refusals::list_device_refusals,
         session::get,

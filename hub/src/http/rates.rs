@@ -1,4 +1,5 @@
-//! `GET /api/v1/rates`: how fast things have happened, step by step. Needs RegistryRead, or the right Read.
+//! `GET /api/v1/rates` and `GET /api/v1/devices/{id}/rates`: how fast things have happened, step by step. Both need RegistryRead, or the right
+//! Read.
 
 pub mod json;
 
@@ -14,11 +15,14 @@ use utoipa::{IntoParams, ToSchema};
 use super::authorization::RegistryReader;
 use super::error::Failure;
 use super::openapi::Refusals;
+use super::registry::PathDevice;
 use crate::core::command::Outcome;
+use crate::core::device_rate::{DeviceRate, STEP};
 use crate::core::rates::{Counted, FINE, Gauges, Span, Step, latency};
 use crate::core::session::DisconnectReason;
 use crate::core::time::UnixMillis;
 use crate::ops::Hub;
+use crate::ops::device_rates::device_rate;
 use crate::ops::rates::{rates_since, refusal_names};
 
 /// The query.
@@ -148,6 +152,48 @@ pub async fn get_rates(
     };
     let nothing_yet = || Span { start: now, step: FINE.step, steps: Vec::new() };
     Ok(Json(view(&rates_since(&hub, since, now).unwrap_or_else(nothing_yet), now)))
+}
+
+/// How many messages a device has sent, minute by minute.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceRatesView {
+    /// Whose.
+    device_id: String,
+    /// When this was asked.
+    #[schema(format = DateTime)]
+    time: String,
+    /// When the first step begins: nothing before it was counted, or is kept.
+    #[schema(format = DateTime)]
+    start: String,
+    /// How long a step is: 60.
+    step_seconds: u64,
+    /// How many there are: 60 at most, and none when this device is not counted.
+    steps: usize,
+    /// Messages appended in each step, the oldest first; the last step is not over.
+    messages: Vec<u32>,
+}
+
+/// Handles `GET /api/v1/devices/{id}/rates`: how many messages a device has sent in the last sixty minutes, as far as the hub remembers. Also
+/// of a deleted device.
+#[utoipa::path(
+    get,
+    path = "/api/v1/devices/{id}/rates",
+    tag = "devices",
+    params(("id" = String, Path, description = "The device's id.")),
+    responses((status = 200, description = "What was counted, minute by minute.", body = DeviceRatesView), Refusals),
+)]
+pub async fn get_device_rates(_: RegistryReader, State(hub): State<Arc<Hub>>, PathDevice(id): PathDevice) -> Json<DeviceRatesView> {
+    let now = hub.now();
+    let DeviceRate { start, messages } = device_rate(&hub, &id, now);
+    Json(DeviceRatesView {
+        device_id: id.to_string(),
+        time: now.to_string(),
+        start: start.to_string(),
+        step_seconds: STEP.as_secs(),
+        steps: messages.len(),
+        messages,
+    })
 }
 
 fn view(span: &Span, now: UnixMillis) -> RatesView {

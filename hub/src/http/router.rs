@@ -81,6 +81,7 @@ fn own(hub: &Arc<Hub>) -> Router<Arc<Hub>> {
         .route("/api/v1/devices/actions", post(devices::act))
         .route("/api/v1/devices/{id}", get(devices::get))
         .route("/api/v1/devices/{id}/timeline", get(timeline::get))
+        .route("/api/v1/devices/{id}/rates", get(rates::get_device_rates))
         .route("/api/v1/devices/{id}/secrets", post(devices::show_secrets_of))
         .route("/api/v1/devices/{id}/commands", get(commands::list_of_device).post(commands::send).delete(commands::purge_own))
         .route("/api/v1/consumer-groups", get(consumer_groups::list_consumer_groups))

@@ -11,11 +11,12 @@ use tokio::time::Instant;
 use crate::core::audit::{AuditAction, Deed};
 use crate::core::device_id::DeviceId;
 use crate::core::identity::change::{Author, Change, Precondition, Refused, Request, Settings, StatusReason};
-use crate::core::identity::{Authentication, DeviceStatus, ManagedBy, SymmetricKey};
+use crate::core::identity::{Authentication, DeviceStatus, ManagedBy};
 use crate::core::principal::By;
 use crate::ops::Hub;
 use crate::ops::audit::record_all_refused;
 use crate::ops::change_devices::{ChangeError, change_devices};
+use crate::ops::new_key::new_key;
 use crate::store::RegistryError;
 use crate::store::presence::Session;
 
@@ -193,10 +194,9 @@ fn manifest_change(action: &DeviceAction) -> &'static str {
 }
 
 fn rotated(slot: KeySlot) -> Settings {
-    let key = SymmetricKey::from_bytes(rand::random::<[u8; 32]>().to_vec()).expect("32 bytes are a key");
     match slot {
-        KeySlot::Primary => Settings { primary_key: Some(key), ..Settings::default() },
-        KeySlot::Secondary => Settings { secondary_key: Some(key), ..Settings::default() },
+        KeySlot::Primary => Settings { primary_key: Some(new_key()), ..Settings::default() },
+        KeySlot::Secondary => Settings { secondary_key: Some(new_key()), ..Settings::default() },
     }
 }
 
@@ -255,16 +255,39 @@ mod tests {
         world.write(Expected::Absent, Some(DeviceIdentity { managed_by, ..identity("M") })).await;
         let certified = DeviceIdentity { authentication: Authentication::CertificateAuthority, ..identity("C") };
         world.write(Expected::Absent, Some(certified)).await;
-        let ada = By { principal: Principal::Person("ada".to_owned(), SignInMethod::Password), door: Door::Dashboard, address: None };
-        for (by, action) in [(&by_service(), DeviceAction::Delete), (&ada, DeviceAction::Rotate(KeySlot::Primary))] {
+        for (by, action) in [(&by_service(), DeviceAction::Delete), (&ada(), DeviceAction::Rotate(KeySlot::Primary))] {
             act_on_devices(&world.hub, by, ids(&["M", "C", "none"]), &action, None).await.unwrap();
         }
+        assert_eq!(refused(&world).await, ["C", "M", "none"].map(|device| ("ada".into(), AuditAction::CredentialsReplaced, device.into())));
+    }
+
+    /// By what was asked for: there is no change to be named after.
+    #[tokio::test]
+    async fn what_the_rules_of_identities_refuse_a_person_is_written_down_as_what_it_would_have_been() {
+        let world = World::with_device("D").await;
+        let managed_by = Some("kubernetes/plant/pump/u-1".parse().unwrap());
+        let out = DeviceIdentity { managed_by, wanted_status: DeviceStatus::Disabled, ..identity("M") };
+        world.write(Expected::Absent, Some(out)).await;
+        for (device, action) in [("M", DeviceAction::Enable), ("none", DeviceAction::Disable)] {
+            let answers = act_on_devices(&world.hub, &ada(), ids(&[device]), &action, None).await.unwrap();
+            assert!(matches!(answers[0].1, Err(ActionRefused::Change(ChangeError::Refused(_)))), "{answers:?}");
+        }
+        let expected = [("M", AuditAction::DeviceEnabled), ("none", AuditAction::DeviceDisabled)];
+        assert_eq!(refused(&world).await, expected.map(|(device, action)| ("ada".into(), action, device.into())));
+    }
+
+    fn ada() -> By {
+        By { principal: Principal::Person("ada".to_owned(), SignInMethod::Password), door: Door::Dashboard, address: None }
+    }
+
+    /// Who was refused what, by the device's id.
+    async fn refused(world: &World) -> Vec<(String, AuditAction, String)> {
         let query = AuditQuery { limit: 100, ..AuditQuery::default() };
         let entries = read_audit(&world.hub, &query).await.unwrap();
-        let refused = entries.iter().filter(|entry| entry.refused.is_some());
-        let mut of: Vec<_> = refused.map(|entry| (entry.by.principal.name(), entry.action, entry.device.as_deref().unwrap())).collect();
-        of.sort_by_key(|(_, _, device)| device.to_owned());
-        assert_eq!(of, ["C", "M", "none"].map(|device| ("ada", AuditAction::CredentialsReplaced, device)));
+        let refused = entries.into_iter().filter(|entry| entry.refused.is_some());
+        let mut of: Vec<_> = refused.map(|entry| (entry.by.principal.name().to_owned(), entry.action, entry.device.unwrap())).collect();
+        of.sort_by_key(|(_, _, device)| device.clone());
+        of
     }
 
     /// A registry that goes away after so many writes.

@@ -103,17 +103,20 @@ pub async fn record(hub: &Arc<Hub>, by: &By, deed: Deed) -> Result<(), AuditLogE
     answered.await.unwrap_or_else(|_| Err(AuditLogError::Unavailable("the entry was lost".to_owned())))
 }
 
-/// The same of what has happened already, and can't be undone because it can't be written down: then the log has it.
-pub async fn record_done(hub: &Arc<Hub>, by: &By, deed: Deed) {
+/// The same of what has happened already, and can't be undone because it can't be written down: then the log has it. Says whether it is written
+/// down.
+pub async fn record_done(hub: &Arc<Hub>, by: &By, deed: Deed) -> bool {
     let said = deed.clone();
-    if let Err(error) = record(hub, by, deed).await {
+    let written = record(hub, by, deed).await;
+    if let Err(error) = &written {
         tracing::error!(%error, who = %by.principal, "{} did this, which is not in the audit: {said:?}: {error}", by.principal);
     }
+    written.is_ok()
 }
 
-/// Writes down what a person was refused. Programs ask again and again for what they can't have.
+/// Writes down what a person was refused, at the pace that her audit has for that. Programs ask again and again for what they can't have.
 pub(super) async fn record_refused(hub: &Arc<Hub>, by: &By, refused: Deed) {
-    if by.door == Door::Dashboard {
+    if by.door == Door::Dashboard && hub.sign_in.person_may_be_audited(&by.principal, hub.now()) {
         record_done(hub, by, refused).await;
     }
 }

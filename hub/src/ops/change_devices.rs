@@ -6,13 +6,14 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::core::audit::{AuditAction, Deed, deed_of_change};
+use crate::core::audit::{Deed, action_asked_for, deed_of_change};
 use crate::core::device_id::DeviceId;
-use crate::core::identity::change::{Author, Change, Fresh, Outcome, Refused, Request, decide};
-use crate::core::identity::{DeviceIdentity, SymmetricKey};
+use crate::core::identity::DeviceIdentity;
+use crate::core::identity::change::{Author, Fresh, Outcome, Refused, Request, decide};
 use crate::core::principal::{By, Door, Principal};
 use crate::ops::Hub;
 use crate::ops::audit::{publish, record_all_refused};
+use crate::ops::new_key::new_key;
 use crate::store::{Expected, RegistryError, RegistryWrite};
 
 /// How often a decision is made anew because somebody else was faster. Writers of one identity are few; each round lets one of them through.
@@ -109,12 +110,7 @@ fn by_author(by: &By, author: &Author, deed: Deed) -> (By, Deed) {
 }
 
 fn refused_deed(id: &DeviceId, request: &Request, refused: &Refused) -> Deed {
-    let action = match request.change {
-        Change::Create(_) => AuditAction::DeviceCreated,
-        Change::Update(..) | Change::CreateOrUpdate(..) => AuditAction::DeviceChanged,
-        Change::Delete(_) => AuditAction::DeviceDeleted,
-    };
-    Deed::refused(action, refused.to_string()).to(id.as_str())
+    Deed::refused(action_asked_for(&request.change), refused.to_string()).to(id.as_str())
 }
 
 /// Writes, and tells the hub. In a task of its own: a caller who goes away between the two (a closed HTTP connection drops its handler)
@@ -171,13 +167,12 @@ async fn review_after_failure(hub: &Hub, id: &DeviceId, perhaps: Option<&DeviceI
 }
 
 fn fresh() -> Fresh {
-    let key = || SymmetricKey::from_bytes(rand::random::<[u8; 32]>().to_vec()).expect("32 bytes are a key");
     Fresh {
         generation: rand::random(),
         // Half the range above it stays free to count in.
         version: rand::random_range(1..i64::MAX / 2),
-        primary_key: key(),
-        secondary_key: key(),
+        primary_key: new_key(),
+        secondary_key: new_key(),
     }
 }
 

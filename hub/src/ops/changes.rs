@@ -23,10 +23,10 @@ use super::seats::Seats;
 mod lane;
 mod ring;
 
-/// The most watchers at a time with the tokens of one policy: a forgotten loop must not take everybody's place.
-const WATCHERS_PER_POLICY_MAX: usize = 64;
+/// The most watchers at a time of one person, or with the tokens of one policy: a forgotten loop must not take everybody's place.
+const WATCHERS_EACH_MAX: usize = 64;
 
-/// The most watchers in all: each is woken by every change.
+/// The most watchers in all: each is woken by every change. All that one live link watches, in one task, counts as one.
 const WATCHERS_MAX: usize = 256;
 
 /// How many old changes of a lane are let go of while those who publish wait.
@@ -40,7 +40,7 @@ pub struct Changes {
     ended: AtomicBool,
     over: Notify,
     /// Who watches now.
-    pub(super) watchers: Seats,
+    pub watchers: Seats,
 }
 
 impl Default for Changes {
@@ -50,7 +50,7 @@ impl Default for Changes {
             news: Notify::new(),
             ended: AtomicBool::new(false),
             over: Notify::new(),
-            watchers: Seats::new(WATCHERS_PER_POLICY_MAX, WATCHERS_MAX),
+            watchers: Seats::new("watchers of changes", WATCHERS_EACH_MAX, WATCHERS_MAX),
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::core::fleet::{DeviceState, Fleet, FleetCounts, FleetPage, FleetQuery,
 use crate::core::session::DisconnectReason;
 use crate::core::time::UnixMillis;
 use crate::ops::Hub;
+use crate::ops::changes::Published;
 use crate::ops::read_connections::Streak;
 use crate::ops::read_devices::DeviceView;
 use crate::store::DeviceActivity;
@@ -130,26 +131,25 @@ impl FleetIndex {
         self.fleet.write().await.end_round();
     }
 
-    /// Something has happened; with an identity that was written, its device as it is now.
-    pub(super) async fn happened(&self, hub: &Hub, change: &Change, view: Option<&DeviceView>) {
-        match (change, view) {
-            (Change::IdentityWritten(_), Some(view)) => put(hub, &mut *self.fleet.write().await, view),
-            (Change::IdentityDeleted(id), _) => self.fleet.write().await.forget(id),
-            (Change::Presence(transition), _) => {
-                let (time, ended, connected) = (transition.time, transition.disconnected, transition.connected);
-                self.fleet.write().await.transition(&transition.device_id, time, ended, connected);
-            }
-            (_, _) => {}
-        }
-    }
-
-    /// Something has happened to commands of these devices.
-    pub(super) async fn queues(&self, hub: &Hub, devices: BTreeSet<DeviceId>) {
-        if devices.is_empty() {
+    /// These things have happened; beside an identity that was written is its device as it is now. Something has happened to commands of the
+    /// devices of `queues`. All at once: whoever makes a page meanwhile is waited for once.
+    pub(super) async fn happened(&self, hub: &Hub, changes: &[(Arc<Published>, Option<DeviceView>)], queues: &BTreeSet<DeviceId>) {
+        if changes.is_empty() && queues.is_empty() {
             return;
         }
         let mut fleet = self.fleet.write().await;
-        devices.iter().for_each(|id| fleet.queue(id, hub.commands.pending_of(id)));
+        for (published, view) in changes {
+            match (&published.change, view) {
+                (Change::IdentityWritten(_), Some(view)) => put(hub, &mut fleet, view),
+                (Change::IdentityDeleted(id), _) => fleet.forget(id),
+                (Change::Presence(transition), _) => {
+                    let (time, ended, connected) = (transition.time, transition.disconnected, transition.connected);
+                    fleet.transition(&transition.device_id, time, ended, connected);
+                }
+                (_, _) => {}
+            }
+        }
+        queues.iter().for_each(|id| fleet.queue(id, hub.commands.pending_of(id)));
     }
 
     /// These were active, as the registry has been told.

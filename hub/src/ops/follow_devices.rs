@@ -102,10 +102,9 @@ async fn take_in_changes(hub: &Hub, mut next: Cursor) -> Option<Cursor> {
         if changes.is_empty() {
             return Some(next);
         }
-        let mut queues = BTreeSet::new();
-        for published in &changes {
-            let change = &published.change;
-            let view = match change {
+        let (mut queues, mut happened) = (BTreeSet::new(), Vec::new());
+        for published in changes {
+            let view = match &published.change {
                 Change::IdentityWritten(identity) => Some(DeviceView::of(hub, identity.as_ref().clone()).await),
                 // Its queue is asked for once, however many of its commands there are.
                 Change::Command(command, _) => {
@@ -114,9 +113,9 @@ async fn take_in_changes(hub: &Hub, mut next: Cursor) -> Option<Cursor> {
                 }
                 _ => None,
             };
-            hub.expected_devices.happened(change, view.as_ref(), hub.now());
-            hub.fleet.happened(hub, change, view.as_ref()).await;
+            hub.expected_devices.happened(&published.change, view.as_ref(), hub.now());
+            happened.push((published, view));
         }
-        hub.fleet.queues(hub, queues).await;
+        hub.fleet.happened(hub, &happened, &queues).await;
     }
 }

@@ -150,7 +150,7 @@ impl Default for Looks {
         Self {
             fleet: Broadcast::default(),
             groups: Broadcast::default(),
-            browsers: Seats::new(BROWSERS_PER_PERSON_MAX, BROWSERS_MAX),
+            browsers: Seats::new("live links", BROWSERS_PER_PERSON_MAX, BROWSERS_MAX),
             tails: Tails::default(),
         }
     }

@@ -36,6 +36,7 @@ pub mod consumer_groups;
 pub mod counted_registry;
 pub mod describe_hub;
 pub mod device_authorities;
+pub mod device_rates;
 pub mod end_expired;
 pub mod expected_devices;
 pub mod fleet_index;
@@ -43,6 +44,7 @@ pub mod flush_activity;
 pub mod follow_devices;
 pub mod identities;
 pub mod live;
+pub mod new_key;
 pub mod open_session;
 pub mod policies;
 pub mod purge_commands;
@@ -118,6 +120,8 @@ pub struct Hub {
     pub fleet: fleet_index::FleetIndex,
     /// How fast things happen.
     pub rates: rates::Rates,
+    /// How many messages each device sent lately.
+    pub device_rates: device_rates::DeviceRates,
     /// What is looked at for those who look all the time.
     pub looks: live::Looks,
     /// What is around the hub.
@@ -209,14 +213,15 @@ impl Hub {
             command_store: commands,
             commands: commands::Commands::new(command_limits),
             expected_devices: expected_devices::ExpectedDevices::new(clock.now(), offline_after),
+            device_rates: device_rates::DeviceRates::new(clock.now()),
             policies: policies::SharedAccessPolicies::new(policies),
             device_authorities: device_authorities::DeviceAuthorities::default(),
             clock,
             presence: Presence::default(),
             identities: identities::IdentityCache::default(),
             refusals: refusals::Refusals::default(),
-            readers: seats::Seats::new(read_events::READERS_PER_POLICY_MAX, usize::MAX),
-            partition_readers: seats::Seats::new(read_partition::PARTITION_READERS_PER_POLICY_MAX, usize::MAX),
+            readers: seats::Seats::new("readers of events", read_events::READERS_EACH_MAX, usize::MAX),
+            partition_readers: seats::Seats::new("readers of partitions", read_partition::PARTITION_READERS_PER_POLICY_MAX, usize::MAX),
             changes: changes::Changes::default(),
             fleet: fleet_index::FleetIndex::default(),
             rates: rates::Rates::default(),

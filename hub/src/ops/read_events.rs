@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::core::device_id::DeviceId;
 use crate::core::event::{Offset, PartitionId, PartitionInfo, SequenceNumber, StartPosition, StreamPosition};
+use crate::core::principal::Principal;
 use crate::core::tail::is_from;
 use crate::observe::CountedReader;
 use crate::ops::Hub;
@@ -16,8 +17,8 @@ use crate::store::{Durability, EventLog, ReadError, StoredEvent};
 /// How much is read at once, in bytes of stored events; also how much a partition gives before the next one has its turn.
 pub(super) const PAGE_BYTES: usize = 64 * 1024;
 
-/// The most readers at a time with the tokens of one policy: a forgotten loop of `curl` must not eat the hub's memory page by page.
-pub(super) const READERS_PER_POLICY_MAX: usize = 64;
+/// The most readers at a time of one person, or with the tokens of one policy: a forgotten loop of `curl` must not eat the hub's memory page by page.
+pub(super) const READERS_EACH_MAX: usize = 64;
 
 /// What somebody wants to read.
 #[derive(Clone, Debug)]
@@ -46,7 +47,7 @@ pub enum ReadEventsError {
         next: SequenceNumber,
     },
     /// Too many readers already.
-    #[error("too many readers: {0}")]
+    #[error(transparent)]
     TooManyReaders(NoSeat),
     /// The log has no such partition, or does not answer.
     #[error(transparent)]
@@ -82,8 +83,8 @@ struct Cursor {
     end: Option<SequenceNumber>,
 }
 
-/// Opens a reader for somebody, by this name among those who read, who may (with [`ServiceConnect`](crate::core::policy::Permission::ServiceConnect)).
-pub async fn read_events(hub: &Hub, reader: &str, selection: Selection) -> Result<EventReader, ReadEventsError> {
+/// Opens a reader for somebody who may (with [`ServiceConnect`](crate::core::policy::Permission::ServiceConnect)).
+pub async fn read_events(hub: &Hub, reader: &Principal, selection: Selection) -> Result<EventReader, ReadEventsError> {
     let seat = hub.readers.take(reader).map_err(ReadEventsError::TooManyReaders)?;
     let count = hub.events.partition_count();
     let partitions = match (selection.partition, &selection.device) {

@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::core::event::{PartitionId, PartitionInfo, SequenceNumber, StartPosition};
+use crate::core::principal::Principal;
 use crate::observe::CountedReader;
 use crate::ops::Hub;
 use crate::ops::read_events::{PAGE_BYTES, ReadEventsError, must_be_here};
@@ -48,7 +49,7 @@ pub fn read_partition(hub: &Hub, policy: &str, partition: PartitionId, from: Sta
     let info = hub.events.partition(partition).ok_or(ReadError::UnknownPartition(partition))?;
     must_be_here(partition, &info, from)?;
     let next = locate_by_number(&info, from).map_or(Next::Searched(from), Next::Number);
-    let seat = hub.partition_readers.take(policy).map_err(ReadEventsError::TooManyReaders)?;
+    let seat = hub.partition_readers.take(&Principal::Policy(policy.to_owned())).map_err(ReadEventsError::TooManyReaders)?;
     Ok(PartitionReader { log: Arc::clone(&hub.events), partition, next, _seat: seat, _counted: hub.metrics.reads_events() })
 }
 

@@ -2,6 +2,7 @@
 //!
 //! [`EventLog::durability`]: crate::store::EventLog::durability
 
+use crate::core::device_rate::MinuteCounts;
 use crate::core::message::Message;
 use crate::core::session::{DeviceRight, DisconnectReason, Protocol};
 use crate::core::telemetry::{self, Occasion, Stamps, TelemetryRefused};
@@ -57,7 +58,8 @@ pub async fn append(hub: &Hub, session: &Session, batch: &mut EventBatch) -> Res
             return Err(AppendRefused::SessionEnded(reason));
         }
         session.touch(now);
-        match try_append(hub, session.protocol(), batch) {
+        let counts = hub.device_rates.of_session(session, now);
+        match try_append(hub, (session.protocol(), counts), batch) {
             Err(AppendError::Busy) => hub.events.room().await,
             Err(error) => return Err(AppendRefused::Log(error)),
             Ok(ticket) => return Ok(ticket),
@@ -72,7 +74,8 @@ pub async fn append_will(hub: &Hub, session: &Session, will: &mut EventBatch) ->
     loop {
         let identity = hub.identities.get(&*hub.registry, &right.device_id).await?;
         hub.review(&right, identity.as_deref()).map_err(AppendRefused::SessionEnded)?;
-        match try_append(hub, session.protocol(), will) {
+        let counts = hub.device_rates.of_session(session, hub.now());
+        match try_append(hub, (session.protocol(), counts), will) {
             Err(AppendError::Busy) => hub.events.room().await,
             Err(error) => return Err(AppendRefused::Log(error)),
             Ok(_) => return Ok(()),
@@ -83,11 +86,12 @@ pub async fn append_will(hub: &Hub, session: &Session, will: &mut EventBatch) ->
 /// Appends the batch of somebody without a session (HTTPS), and waits until it is durable.
 pub async fn append_durably(hub: &Hub, right: &DeviceRight, batch: &mut EventBatch) -> Result<(), AppendRefused> {
     let mut durability = hub.events.durability();
+    let counts = hub.device_rates.of(&right.device_id, hub.now());
     loop {
         if !authenticate::still_good(hub, right).await? {
             return Err(AppendRefused::NoLongerGood);
         }
-        match try_append(hub, Protocol::Https, batch) {
+        match try_append(hub, (Protocol::Https, counts.as_deref()), batch) {
             Err(AppendError::Busy) => hub.events.room().await,
             Err(error) => return Err(AppendRefused::Log(error)),
             Ok(ticket) if durability.durable(ticket).await => break,
@@ -101,10 +105,15 @@ pub async fn append_durably(hub: &Hub, right: &DeviceRight, batch: &mut EventBat
 /// When to come again after a write to disk failed: reopening and verifying the log takes about that long.
 const RETRY_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
-fn try_append(hub: &Hub, protocol: Protocol, batch: &mut EventBatch) -> Result<Ticket, AppendError> {
+/// Appends, and counts what was appended: by `protocol`, and by what counts for the device, if anything does.
+fn try_append(hub: &Hub, (protocol, counts): (Protocol, Option<&MinuteCounts>), batch: &mut EventBatch) -> Result<Ticket, AppendError> {
     let (events, bytes) = (batch.len(), batch.bytes.len());
-    batch.enqueued_time = hub.now();
+    let now = hub.now();
+    batch.enqueued_time = now;
     let ticket = hub.events.try_append(batch)?;
     hub.metrics.telemetry(protocol, events, bytes);
+    if let Some(counts) = counts {
+        counts.add(now, events);
+    }
     Ok(ticket)
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout_at};
 
 use crate::core::event::{Offset, PartitionId, StartPosition, StreamPosition};
-use crate::core::tail::{ROWS_PER_WINDOW, Sieve, TailFilter, Tally, WINDOWS_PER_SECOND, Window, cost};
+use crate::core::principal::Principal;
+use crate::core::tail::{ROWS_PER_WINDOW, SHOWN_BYTES_PER_WINDOW, Sieve, TailFilter, Tally, WINDOWS_PER_SECOND, Window, cost};
 use crate::ops::Hub;
 use crate::ops::read_events::{EventReader, ReadEventsError, Selection, read_events};
 use crate::store::{ReadError, StoredEvent};
@@ -68,8 +69,8 @@ pub struct Tail {
 #[derive(Clone, Debug, Default)]
 pub struct Tails(Arc<AtomicUsize>);
 
-/// Opens a tail for somebody, by this name among those who read, who may see what it shows.
-pub async fn tail_events(hub: &Hub, reader: &str, selection: TailSelection) -> Result<Tail, ReadEventsError> {
+/// Opens a tail for somebody who may see what it shows.
+pub async fn tail_events(hub: &Hub, reader: &Principal, selection: TailSelection) -> Result<Tail, ReadEventsError> {
     let TailSelection { partition, from, after, filter } = selection;
     // The others hold nothing of this device.
     let of_device = || filter.device.as_ref().map(|device| PartitionId::of_device(device, hub.events.partition_count()));
@@ -115,7 +116,7 @@ impl Tail {
         let (mut tally, mut events) = (Tally::default(), Vec::new());
         loop {
             self.look(&mut window, &mut tally, &mut events);
-            let shown_enough = events.len() >= ROWS_PER_WINDOW && !self.follows;
+            let shown_enough = has_shown_enough(&events) && !self.follows;
             if shown_enough || window.is_spent() {
                 break;
             }
@@ -155,7 +156,7 @@ impl Tail {
 
     /// Looks at what was read, as far as may be.
     fn look(&mut self, window: &mut Window, tally: &mut Tally, events: &mut Vec<(PartitionId, StoredEvent)>) {
-        while !window.is_spent() && (self.follows || events.len() < ROWS_PER_WINDOW) {
+        while !window.is_spent() && (self.follows || !has_shown_enough(events)) {
             let Some((partition, event)) = self.pending.pop_front() else {
                 self.position = self.reader.position();
                 return;
@@ -167,10 +168,10 @@ impl Tail {
                 continue;
             }
             tally.matched += 1;
-            if events.len() < ROWS_PER_WINDOW {
-                events.push((partition, event));
-            } else {
+            if has_shown_enough(events) {
                 tally.sampled_out += 1;
+            } else {
+                events.push((partition, event));
             }
         }
     }
@@ -188,6 +189,11 @@ impl Drop for Tail {
     fn drop(&mut self) {
         self.tails.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Whether there is nothing more to be shown in this window.
+fn has_shown_enough(events: &[(PartitionId, StoredEvent)]) -> bool {
+    events.len() >= ROWS_PER_WINDOW || events.iter().map(|(_, event)| event.content.len()).sum::<usize>() >= SHOWN_BYTES_PER_WINDOW
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::observe::CountedWatcher;
 use crate::ops::Hub;
 use crate::ops::changes::{Cursor, Lanes, NoPlace, Span};
 use crate::ops::read_commands::{CommandFilter, CommandQuery, CommandView, list_commands};
-use crate::ops::seats::{NoSeat, Seat};
+use crate::ops::seats::Seat;
 use crate::store::RegistryError;
 use crate::store::commands::CommandsError;
 use crate::store::presence::{Session, SessionKey};
@@ -122,7 +122,7 @@ pub struct Watcher {
     cursor: Cursor,
     /// What comes before the changes, if it stands still at the beginning.
     stages: VecDeque<Stage>,
-    _seat: Seat,
+    _seat: Arc<Seat>,
     _counted: CountedWatcher,
 }
 
@@ -138,9 +138,9 @@ enum Stage {
     End,
 }
 
-/// Opens a watcher for somebody, by this name among those who watch, who may see all that `interest` names.
-pub fn watch_changes(hub: &Arc<Hub>, watcher: &str, mut interest: Interest, start: Start) -> Result<Watcher, NoSeat> {
-    let seat = hub.changes.watchers.take(watcher)?;
+/// Opens a watcher for somebody who may see all that `interest` names. `seat` is one of the [watchers'](crate::ops::changes::Changes::watchers),
+/// and may be that of all that one connection watches.
+pub fn watch_changes(hub: &Arc<Hub>, seat: Arc<Seat>, mut interest: Interest, start: Start) -> Watcher {
     // Whoever names one twice is told once how its things stand.
     let mut named = Vec::new();
     interest.kinds.retain(|kind| {
@@ -164,7 +164,7 @@ pub fn watch_changes(hub: &Arc<Hub>, watcher: &str, mut interest: Interest, star
         }
         stages.push_back(Stage::End);
     }
-    Ok(Watcher { hub: Arc::clone(hub), interest, cursor, stages, _seat: seat, _counted: hub.metrics.watches_changes() })
+    Watcher { hub: Arc::clone(hub), interest, cursor, stages, _seat: seat, _counted: hub.metrics.watches_changes() }
 }
 
 /// Where to begin, and why not where it was asked for.

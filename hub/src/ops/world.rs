@@ -14,7 +14,8 @@ use crate::core::certificate::PresentedChain;
 use crate::core::command::CommandLimits;
 use crate::core::device_id::DeviceId;
 use crate::core::host::HubNames;
-use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Monitoring, SymmetricKey, Version};
+pub use crate::core::identity::sample::{identity, key};
+use crate::core::identity::{DeviceIdentity, SymmetricKey};
 use crate::core::message::{Body, Message};
 use crate::core::policy::{BUILT_IN_POLICIES, Policies, Policy};
 use crate::core::principal::{By, Door, Principal};
@@ -171,30 +172,6 @@ pub fn by_service() -> By {
 
 pub fn origin() -> Origin {
     Origin { protocol: Protocol::Mqtt, peer: SocketAddr::from(([192, 0, 2, 1], 4711)) }
-}
-
-pub fn key(byte: u8) -> SymmetricKey {
-    SymmetricKey::from_bytes(vec![byte; 32]).unwrap()
-}
-
-pub fn identity(id: &str) -> DeviceIdentity {
-    DeviceIdentity {
-        device_id: DeviceId::parse(id).unwrap(),
-        generation_id: GenerationId("1".into()),
-        version: Version(1),
-        wanted_status: DeviceStatus::Enabled,
-        status_reason: None,
-        status_updated_time: None,
-        authentication: Authentication::SymmetricKey { primary: key(1), secondary: key(2) },
-        tags: None,
-        monitoring: Monitoring::default(),
-        rotation: None,
-        managed_by: None,
-        hold: None,
-        connected_boot: None,
-        connection_state_updated_time: None,
-        last_activity_time: None,
-    }
 }
 
 pub fn device_token(id: &str, byte: u8) -> String {

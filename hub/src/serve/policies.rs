@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
-use rand::RngCore as _;
 use secrecy::zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -15,15 +14,13 @@ use super::settling::Settling;
 use crate::config::settings::PolicySettings;
 use crate::core::identity::{InvalidKey, SymmetricKey};
 use crate::core::policy::{BUILT_IN_POLICIES, Permission, Policies, Policy};
+use crate::ops::new_key::new_key;
 
 /// The file of generated keys, in the data folder.
 pub const GENERATED_KEYS_FILE: &str = "policies.json";
 
 /// The largest key file taken: 64 bytes are 88 characters in Base64.
 const KEY_FILE_MAX_BYTES: u64 = 4 * 1024;
-
-/// The length of a generated key, as Azure's are.
-const KEY_BYTES: usize = 32;
 
 /// The policies' keys can't be had.
 #[derive(Debug, thiserror::Error)]
@@ -217,14 +214,6 @@ fn generated(data: &Path, wanted: &[(&str, &[Permission])]) -> Result<Vec<Policy
         Ok(Policy { name: (*name).to_owned(), primary, secondary, permissions: permissions.to_vec() })
     };
     wanted.iter().map(policy).collect()
-}
-
-/// A new key from the system's randomness.
-#[must_use]
-pub fn new_key() -> SymmetricKey {
-    let mut bytes = vec![0; KEY_BYTES];
-    rand::rng().fill_bytes(&mut bytes);
-    SymmetricKey::from_bytes(bytes).expect("32 bytes are a key")
 }
 
 #[cfg(test)]

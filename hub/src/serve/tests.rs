@@ -21,6 +21,7 @@ use crate::core::change::{Change, ChangeKind};
 use crate::core::event::{PartitionId, SequenceNumber};
 use crate::core::message::Message;
 use crate::core::policy::Permission;
+use crate::core::principal::Principal;
 use crate::core::sas::sign;
 use crate::core::session::{Credential, DeviceRight, KeyFingerprint};
 use crate::core::telemetry::Occasion;
@@ -344,7 +345,8 @@ async fn who_is_cut_at_the_end_has_gone_because_the_hub_did() {
     let right = registered(&hub).await;
     let owner = authenticate_service(&hub, Some(&rig.owners_token()), Permission::RegistryRead, "", origin()).await.unwrap();
     let interest = Interest { kinds: vec![ChangeKind::Presence], devices: Devices::All };
-    let mut watcher = watch_changes(&hub, &owner.policy, interest, Start { from: None, snapshot: Some(false) }).unwrap();
+    let seat = Arc::new(hub.changes.watchers.take(&Principal::Policy(owner.policy)).unwrap());
+    let mut watcher = watch_changes(&hub, seat, interest, Start { from: None, snapshot: Some(false) });
     // Its connection neither goes nor notices anything.
     let session = open_session(&hub, right, origin()).await.unwrap();
 

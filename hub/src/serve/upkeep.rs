@@ -119,7 +119,8 @@ async fn keep_ages(hub: Arc<Hub>) {
     }
 }
 
-/// Writes when devices were last seen, ends sessions that a wrong clock let in for too long, and lets go of changes that nobody can ask for any more.
+/// Writes when devices were last seen, ends sessions that a wrong clock let in for too long, and lets go of changes
+/// and counts that nobody can ask for any more.
 async fn keep_activity(hub: Arc<Hub>) {
     let mut flushed_at = hub.now();
     let mut expired_at = time::Instant::now();
@@ -128,6 +129,7 @@ async fn keep_activity(hub: Arc<Hub>) {
         if expired_at.elapsed() >= EXPIRED_ENDED_EVERY {
             expired_at = time::Instant::now();
             end_expired(&hub).await;
+            hub.device_rates.forget_silent(hub.now());
         }
         hub.changes.forget_old(hub.now());
         flushed_at = flush_activity(&hub, flushed_at).await;

@@ -10,7 +10,7 @@ use wasm_bindgen::JsCast as _;
 use crate::api::get;
 use crate::browser::{now, width_of};
 use crate::model::change::Change;
-use crate::model::format::{count, duration, exact, px};
+use crate::model::format::{count, exact, limit, px};
 use crate::model::latency::{Bar, Latencies, PERCENTILES, Told};
 use crate::model::scale::waterfall;
 use crate::parts::figures::Figures;
@@ -126,9 +126,9 @@ fn took(change: &Change) -> Option<u64> {
 
 fn words(bar: Bar, long: bool) -> String {
     match (bar.most, long) {
-        (Some(most), true) => format!("within {}", duration(most)),
-        (Some(most), false) => format!("≤ {}", duration(most)),
-        (None, true) => format!("longer than {}", duration(bar.over)),
-        (None, false) => format!("> {}", duration(bar.over)),
+        (Some(most), true) => format!("within {}", limit(most)),
+        (Some(most), false) => format!("≤ {}", limit(most)),
+        (None, true) => format!("longer than {}", limit(bar.over)),
+        (None, false) => format!("> {}", limit(bar.over)),
     }
 }

@@ -7,12 +7,11 @@ use super::{Known, of_known};
 use crate::browser::Place;
 use crate::model::book::{Book, Stage};
 use crate::model::change::Command;
-use crate::model::format::{duration, elapsed};
-use crate::model::state::{command_look, command_word};
-use crate::model::words::sentence;
+use crate::model::format::duration;
+use crate::model::state::{command_badge, command_look};
 use crate::parts::control::Chip;
 use crate::parts::id::Id;
-use crate::parts::notice::Empty;
+use crate::parts::notice::{Empty, Nothing};
 use crate::parts::panel::Panel;
 use crate::parts::sign::Badge;
 use crate::parts::waterfall::{Axis, Steps, Track};
@@ -54,6 +53,7 @@ pub fn List(known: Known, stage: Memo<Option<Stage>>) -> impl IntoView {
             known.ask_way(number);
         }
     });
+    let is_failed = Signal::derive(move || known.failure.with(Option::is_some));
     let is_dead = move || stage.get() == Some(Stage::Dead);
     let turn = Callback::new(move |()| {
         let next = if stage.get_untracked() == Some(Stage::Dead) { "" } else { Stage::Dead.name() };
@@ -99,7 +99,7 @@ pub fn List(known: Known, stage: Memo<Option<Stage>>) -> impl IntoView {
                     <span data-col="cmd">"Command"</span><span data-col="dev">"Device"</span><span data-col="state">"State"</span><span data-col="track"><Axis /></span><span data-col="total" class="num">"Age or total"</span>
                 </div>
                 {move || shown.with(Vec::is_empty).then(|| view! {
-                    <Empty heading="No commands"><p>"One is sent on a device's page, with "<code>"mooring-hub command send"</code>", or by a back end."</p></Empty>
+                    <Nothing known=known.told failed=is_failed><Empty heading="No commands"><p>"One is sent on a device's page, with "<code>"mooring-hub command send"</code>", or by a back end."</p></Empty></Nothing>
                 })}
                 <For each=move || shown.get() key=|number| *number let(number)><Row known number open /></For>
             </div>
@@ -116,16 +116,11 @@ fn Row(known: Known, number: u64, open: RwSignal<Option<u64>>) -> impl IntoView 
     let first = command.get_untracked();
     let is_open = Memo::new(move |_| open.get() == Some(number));
     let state = Memo::new(move |_| command.with(|command| command.state.clone()));
-    let word = move || match state.get().as_str() {
-        "Invisible" => "Awaiting ack".to_owned(),
-        "DeliveryCountExceeded" => "Gave up".to_owned(),
-        "Rejected" => "Rejected".to_owned(),
-        other => sentence(command_word(other)),
-    };
+    let word = move || command_badge(&state.get());
     let took = move || {
         command.with(|command| match (command.enqueued_time, command.ended_time) {
             (Some(begun), Some(ended)) => duration(begun.millis_until(ended)),
-            (Some(begun), None) => elapsed(begun.millis_until(now.get())),
+            (Some(begun), None) => duration(begun.millis_until(now.get())),
             _ => String::new(),
         })
     };

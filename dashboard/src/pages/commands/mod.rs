@@ -30,6 +30,11 @@ const DAY_MS: i64 = 86_400_000;
 struct Known {
     book: RwSignal<Book>,
     failure: RwSignal<Option<Failure>>,
+    /// Whether the list of the stage is here.
+    told: RwSignal<bool>,
+    /// Whether those that ended without effect are, or can't be had.
+    dead_told: RwSignal<bool>,
+    dead_failed: RwSignal<bool>,
     /// Behind what the list of a stage goes on.
     older: RwSignal<Option<String>>,
     /// Counts the lists: what comes late of another one is thrown away.
@@ -47,6 +52,9 @@ pub fn Commands() -> impl IntoView {
     let known = Known {
         book: RwSignal::new(Book::default()),
         failure: RwSignal::new(None),
+        told: RwSignal::new(false),
+        dead_told: RwSignal::new(false),
+        dead_failed: RwSignal::new(false),
         older: RwSignal::new(None),
         list: StoredValue::new(0),
         sending: RwSignal::new(Vec::new()),
@@ -85,6 +93,7 @@ impl Known {
     fn ask(self, stage: Option<Stage>, before: Option<String>) {
         if before.is_none() {
             self.list.update_value(|list| *list += 1);
+            self.told.set(false);
             self.book.update(|book| book.open(stage));
         }
         let list = self.list.get_value();
@@ -102,6 +111,7 @@ impl Known {
                     self.failure.set(None);
                     self.older.set(page.next);
                     self.book.update(|book| book.told(page.commands));
+                    self.told.set(true);
                 }
                 Err(failure) => self.failure.set(Some(failure)),
             }
@@ -110,8 +120,11 @@ impl Known {
 
     fn ask_dead(self) {
         spawn_local(async move {
-            if let Ok(page) = get::<Page>("/commands?state=DeadLettered&limit=200").await {
+            let answer = get::<Page>("/commands?state=DeadLettered&limit=200").await;
+            let _ = self.dead_failed.try_set(answer.is_err());
+            if let Ok(page) = answer {
                 let _ = self.book.try_update(|book| page.commands.into_iter().for_each(|command| book.learn(command, None)));
+                let _ = self.dead_told.try_set(true);
             }
         });
     }
@@ -157,6 +170,8 @@ fn Funnel(stage: Memo<Option<Stage>>) -> impl IntoView {
         Stage::Delivered => backlog.get().delivered,
         ended_so => ended.with(|ended| ended.iter().filter(|(outcome, _)| Stage::of(outcome) == ended_so).map(|(_, count)| count).sum()),
     };
+    // What waits comes with the first word of the live link, what has ended with the past.
+    let is_known = move |of: Stage| matches!(of, Stage::Enqueued | Stage::Delivered) || world.recalled.get();
     let note = move |of: Stage| match of {
         Stage::Enqueued => match backlog.get().oldest {
             Some(oldest) => format!("oldest {}", elapsed(oldest.millis_until(now.get()))),
@@ -175,7 +190,7 @@ fn Funnel(stage: Memo<Option<Stage>>) -> impl IntoView {
         view! {
             <button class="funnel__step" type="button" data-tone=look.tone.name() aria-pressed=move || (stage.get() == Some(of)).to_string() on:click=press>
                 <span class="funnel__name"><Glyph look />{of.word()}</span>
-                <span class="funnel__n">{move || number(counted(of))}</span>
+                <span class="funnel__n">{move || if is_known(of) { number(counted(of)) } else { NOTHING.to_owned() }}</span>
                 <span class="funnel__note">{move || note(of)}</span>
             </button>
         }
@@ -187,6 +202,6 @@ fn Funnel(stage: Memo<Option<Stage>>) -> impl IntoView {
 fn of_known(shown: usize, book: &Book) -> String {
     match book.len() {
         0 => NOTHING.to_owned(),
-        known => format!("{} of {} that this page knows", number(shown as u64), number(known as u64)),
+        known => format!("{} newest of {} loaded", number(shown as u64), number(known as u64)),
     }
 }

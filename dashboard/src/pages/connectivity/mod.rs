@@ -131,7 +131,9 @@ fn Restless() -> impl IntoView {
     };
     view! {
         <Panel heading="Flapping".to_owned() ruled=true aside>
-            {move || if worst.with(Vec::is_empty) {
+            {move || if world.fleet.with(Option::is_none) {
+                view! { <Skeleton /> }.into_any()
+            } else if worst.with(Vec::is_empty) {
                 view! { <Empty heading="Nobody flaps"><p>"A device flaps when it has connected five times within five minutes."</p></Empty> }.into_any()
             } else {
                 view! { <ol class="events">{worst.get().into_iter().map(row).collect_view()}</ol> }.into_any()

@@ -13,7 +13,7 @@ use crate::model::payload::harmless;
 use crate::model::state::REFUSED;
 use crate::model::words::{protocol, refusal_reason, sentence};
 use crate::parts::id::DeviceLink;
-use crate::parts::notice::Empty;
+use crate::parts::notice::{Empty, Skeleton};
 use crate::parts::panel::Panel;
 use crate::parts::sign::Glyph;
 use crate::parts::when::For;
@@ -30,10 +30,12 @@ const ROWS: usize = 10;
 pub fn Refused() -> impl IntoView {
     let world: World = expect_context();
     let refusals = RwSignal::new(Vec::<Refusal>::new());
+    let is_known = RwSignal::new(false);
     let ask = move || {
         spawn_local(async move {
             if let Ok(found) = get::<Refusals>("/refusals").await {
                 let _ = refusals.try_set(found);
+                let _ = is_known.try_set(true);
             }
         });
     };
@@ -67,7 +69,9 @@ pub fn Refused() -> impl IntoView {
     };
     view! {
         <Panel heading="Refused".to_owned() ruled=true aside>
-            {move || if refusals.with(Vec::is_empty) {
+            {move || if !is_known.get() {
+                view! { <Skeleton /> }.into_any()
+            } else if refusals.with(Vec::is_empty) {
                 view! { <Empty heading="Nobody was refused"><p>"Wrong keys, expired tokens, ids that nobody knows: who tries is here, with the reason that it is not told itself."</p></Empty> }.into_any()
             } else {
                 view! { <ol class="events">{refusals.with(|refusals| refusals.iter().take(ROWS).cloned().map(row).collect_view())}</ol> }.into_any()

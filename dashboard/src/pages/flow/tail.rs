@@ -34,7 +34,8 @@ pub struct Following {
     pub counts: RwSignal<Counts>,
     /// Why the hub does not say.
     problem: RwSignal<Option<String>>,
-    paused: RwSignal<bool>,
+    /// Whether somebody has stopped it.
+    pub paused: RwSignal<bool>,
     /// What is followed now, and where it stopped.
     subscription: StoredValue<Option<Subscription>, LocalStorage>,
     stopped_at: StoredValue<Option<String>>,

@@ -132,38 +132,17 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::core::identity::{Authentication, DeviceStatus, Monitoring, SymmetricKey, Version};
+    use crate::core::identity::sample::identity;
     use crate::core::message::Body;
 
     const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
-
-    fn to() -> DeviceIdentity {
-        let key = || SymmetricKey::from_bytes(vec![1; 32]).unwrap();
-        DeviceIdentity {
-            device_id: DeviceId::parse("D").unwrap(),
-            generation_id: GenerationId("1".into()),
-            version: Version(1),
-            wanted_status: DeviceStatus::Enabled,
-            status_reason: None,
-            status_updated_time: None,
-            authentication: Authentication::SymmetricKey { primary: key(), secondary: key() },
-            tags: None,
-            monitoring: Monitoring::default(),
-            rotation: None,
-            managed_by: None,
-            hold: None,
-            connected_boot: None,
-            connection_state_updated_time: None,
-            last_activity_time: None,
-        }
-    }
 
     fn message() -> Message<'static> {
         Message { body: Body::Data(vec![b"x"[..].into()]), ..Message::default() }
     }
 
     fn check(message: Message<'_>) -> Result<Draft, MessageRefused> {
-        draft(message, Acknowledgement::Full, "service".to_owned(), &to(), NOW)
+        draft(message, Acknowledgement::Full, "service".to_owned(), &identity("D"), NOW)
     }
 
     fn with_expiry(time: UnixMillis) -> Result<Option<UnixMillis>, MessageRefused> {

@@ -2,35 +2,13 @@ use proptest::prelude::*;
 
 use super::tags::Tag;
 use super::*;
-use crate::core::identity::{
-    Authentication, DeviceIdentity, DeviceStatus, GenerationId, Hold, ManagedBy, Monitoring, SymmetricKey, Version,
-};
+use crate::core::identity::sample::identity;
+use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, Hold, ManagedBy};
 
 const NOW: UnixMillis = UnixMillis(1_700_000_000_000);
 
 fn id(text: &str) -> DeviceId {
     DeviceId::parse(text).unwrap()
-}
-
-fn identity(text: &str) -> DeviceIdentity {
-    let key = SymmetricKey::from_bytes(vec![1; 32]).unwrap();
-    DeviceIdentity {
-        device_id: id(text),
-        generation_id: GenerationId("1".into()),
-        version: Version(1),
-        wanted_status: DeviceStatus::Enabled,
-        status_reason: None,
-        status_updated_time: None,
-        authentication: Authentication::SymmetricKey { primary: key.clone(), secondary: key },
-        tags: None,
-        monitoring: Monitoring::default(),
-        rotation: None,
-        managed_by: None,
-        hold: None,
-        connected_boot: None,
-        connection_state_updated_time: None,
-        last_activity_time: None,
-    }
 }
 
 fn put(fleet: &mut Fleet, identity: &DeviceIdentity) {
@@ -238,44 +216,5 @@ proptest! {
             let (connected, offline, never) = (of(DeviceState::Connected), of(DeviceState::Offline), of(DeviceState::Never));
             prop_assert_eq!(fleet.counts(), FleetCounts { total: fleet.rows.len(), enabled, held: 0, connected, offline, never });
         }
-    }
-}
-
-#[test]
-#[ignore = "measures"]
-#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and says what")]
-fn a_hundred_thousand_devices_cost() {
-    let mut fleet = Fleet::default();
-    for number in 0..100_000_u32 {
-        let tags = format!(r#"{{"site":"s{}","line":{}}}"#, number % 50, number % 7);
-        put(&mut fleet, &DeviceIdentity { tags: Some(tags), ..identity(&format!("device-{number:06}")) });
-        if number % 3 != 0 {
-            fleet.transition(&id(&format!("device-{number:06}")), UnixMillis(i64::from(number) * 7919 % 100_000), None, number % 4 != 0);
-        }
-    }
-    let flapping = HashSet::new();
-    for (what, query) in [
-        ("the first 100 by id", FleetQuery { limit: 100, ..FleetQuery::default() }),
-        ("the first 100 by change", FleetQuery { limit: 100, sort: Sort::Since, descending: true, ..FleetQuery::default() }),
-        (
-            "1000 with a tag",
-            FleetQuery {
-                limit: 1000,
-                filter: FleetFilter { tags: vec![Tag::wanted("site:s7")], ..FleetFilter::default() },
-                ..FleetQuery::default()
-            },
-        ),
-        (
-            "a prefix of 1000",
-            FleetQuery {
-                limit: 1000,
-                filter: FleetFilter { prefix: "device-042".into(), ..FleetFilter::default() },
-                ..FleetQuery::default()
-            },
-        ),
-    ] {
-        let began = std::time::Instant::now();
-        let page = fleet.page(&query, &flapping);
-        println!("{what}: {:?}, {} of {}", began.elapsed(), page.devices.len(), page.total);
     }
 }

@@ -68,6 +68,14 @@ pub struct Settings {
     pub rotation: Option<Option<Rotation>>,
 }
 
+impl Settings {
+    /// Whether the device is to prove itself by something else than before, perhaps.
+    #[must_use]
+    pub fn gives_credentials(&self) -> bool {
+        self.authentication.is_some() || self.primary_key.is_some() || self.secondary_key.is_some()
+    }
+}
+
 /// How a device is to prove itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthenticationWish {

@@ -398,3 +398,88 @@ async fn bodies_that_are_looked_at_are_in_the_audit() {
     let read: Vec<_> = entries.iter().filter(|entry| entry.action.name() == "BodiesRead").collect();
     assert_eq!((read.len(), read[0].by.principal.name(), read[0].device.as_deref()), (1, "ada", Some("D")));
 }
+
+/// A page that shows a device has two subscriptions to changes, and is one browser all the same.
+#[tokio::test(start_paused = true)]
+async fn all_that_a_browser_watches_takes_one_place_until_it_watches_nothing() {
+    let world = world().await;
+    let (_, by) = person(&world, &[Right::Read]);
+    let ada = crate::core::principal::Principal::Person("ada".into(), SignInMethod::Password);
+    let take = || world.hub.changes.watchers.take(&ada);
+    let watch = |id: u32| json!({"id": id, "subscribe": "changes", "kinds": "presence", "snapshot": false});
+    let mut link = Link::open(&world, &by).await;
+    for id in 1..=3 {
+        link.say(&watch(id)).await;
+        link.hear(id, "heartbeat").await;
+    }
+    let mut others: Vec<Seat> = std::iter::from_fn(|| take().ok()).collect();
+    assert_eq!(others.len(), 63);
+
+    let mut second = Link::open(&world, &by).await;
+    second.say(&watch(1)).await;
+    let refused = second.hear(1, "problem").await;
+    assert_eq!(refused["code"], "ThrottlingException");
+    assert_eq!(refused["message"], "you have 64 watchers of changes already; close one");
+    for id in [1, 3, 2] {
+        assert!(take().is_err(), "subscription {id} is there");
+        link.say(&json!({"id": id, "unsubscribe": true})).await;
+        link.hear(id, "unsubscribed").await;
+    }
+    others.push(take().unwrap());
+    others.clear();
+    second.say(&watch(1)).await;
+    second.hear(1, "heartbeat").await;
+    link.say(&watch(1)).await;
+    link.hear(1, "heartbeat").await;
+    assert_eq!(std::iter::from_fn(|| take().ok()).collect::<Vec<Seat>>().len(), 62, "a place for each of the two");
+}
+
+/// Whoever publishes wakes those who wait, so a browser waits ten times a second at most.
+#[tokio::test(start_paused = true)]
+async fn what_happens_is_collected_for_a_moment_and_told_together() {
+    let world = World::with_device("D").await;
+    let (session, _) = person(&world, &[Right::Read]);
+    let interest = Interest { kinds: vec![ChangeKind::Presence], devices: crate::ops::watch_changes::Devices::All };
+    let start = crate::ops::watch_changes::Start { from: None, snapshot: Some(false) };
+    let seat = world.hub.changes.watchers.take(&session.principal()).unwrap();
+    let watcher = watch_changes(&world.hub, Arc::new(seat), interest, start);
+    let right = LastingRight::of_session(&world.hub, &session, [Right::Read].into_iter().collect());
+    let mut told = told::changes(1, Arc::clone(&world.hub), watcher, right);
+    told.next().await.unwrap();
+    let hub = Arc::clone(&world.hub);
+    tokio::spawn(async move {
+        for _ in 0..100 {
+            hub.changes.publish(
+                NOW,
+                crate::core::change::Change::Presence(crate::core::change::Transition {
+                    device_id: DeviceId::parse("D").unwrap(),
+                    connection: crate::core::session::ConnectionId(1),
+                    protocol: crate::core::session::Protocol::Mqtt,
+                    address: origin().peer.ip(),
+                    time: NOW,
+                    disconnected: None,
+                    connected: true,
+                }),
+            );
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let mut batches = Vec::new();
+    while batches.iter().sum::<usize>() < 100 {
+        batches.push(told.next().await.unwrap().len());
+    }
+    assert!(batches.len() <= 12, "{batches:?}");
+    assert_eq!(batches.iter().sum::<usize>(), 100, "and nothing is missed");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_can_not_be_ends_the_subscription_that_it_is_of() {
+    let world = world().await;
+    let mut link = Link::open(&world, &By::Policy("iothubowner")).await;
+    link.say(&json!({"id": 1, "subscribe": "rates"})).await;
+    link.hear(1, "rates").await;
+    link.say(&json!({"id": 1, "subscribe": "weather"})).await;
+    link.hear(1, "problem").await;
+    link.say(&json!({"id": 1, "subscribe": "fleet"})).await;
+    assert_eq!(link.next().await["kind"], "fleet", "and its id is free");
+}

@@ -1,28 +1,46 @@
 //! What a subscription is told, as messages.
 
 use std::future::pending;
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt as _, stream};
 use serde_json::json;
+use tokio::time::{Instant, sleep_until};
 
 use super::request::SubscriptionId;
 use super::subscriptions::Messages;
 use crate::core::event::PartitionId;
 use crate::core::tail::Tally;
 use crate::http::changes::feed::{Feed, Message};
-use crate::ops::StoredEvent;
 use crate::ops::audit::BodiesReader;
 use crate::ops::live::Listener;
 use crate::ops::policies::{LastingRight, RightLost};
 use crate::ops::tail_events::{Tail, TailNews};
 use crate::ops::watch_changes::Watcher;
+use crate::ops::{Hub, StoredEvent};
+
+/// How long what happens is collected: whoever publishes a change wakes those who wait for it, and is not to wake every browser each time.
+const COLLECTED_FOR: Duration = Duration::from_millis(100);
 
 /// What happens, as the change stream says it.
-pub fn changes(id: SubscriptionId, watcher: Watcher, right: LastingRight) -> Messages {
+pub fn changes(id: SubscriptionId, hub: Arc<Hub>, watcher: Watcher, right: LastingRight) -> Messages {
     let begin = format!("\"id\":{id},");
-    stream::unfold((Feed::new(watcher, right), begin), async |(mut feed, begin)| {
-        let messages: Vec<Message> = feed.next().await?;
-        Some((messages.iter().map(|message| message.whole(&begin)).collect(), (feed, begin)))
+    stream::unfold((Feed::new(watcher, right), hub, Instant::now()), move |(mut feed, hub, rested)| {
+        let begin = begin.clone();
+        async move {
+            tokio::select! {
+                () = sleep_until(rested) => {}
+                // The last things are told before the end.
+                () = hub.changes.ended() => {}
+            }
+            let messages: Vec<Message> = feed.next().await?;
+            let texts = messages.iter().map(|message| message.whole(&begin)).collect();
+            // How things stand is told as fast as it is taken.
+            let happened = messages.last().is_some_and(|message| message.position.is_some());
+            let rested = if happened { Instant::now() + COLLECTED_FOR } else { rested };
+            Some((texts, (feed, hub, rested)))
+        }
     })
     .boxed()
 }

@@ -120,7 +120,10 @@ impl Link {
             }
         };
         let answer = match parse(text) {
-            Err(RequestError::Invalid(id, why)) => problem(id, Some("ArgumentInvalid"), &why),
+            Err(RequestError::Invalid(id, why)) => {
+                self.subscriptions.close(id);
+                problem(id, Some("ArgumentInvalid"), &why)
+            }
             Err(RequestError::Unreadable) => return Err(RequestError::Unreadable),
             Ok((id, Request::Unsubscribe)) => {
                 // Also when it has just ended by itself: the browser can't know.

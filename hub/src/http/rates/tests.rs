@@ -54,3 +54,20 @@ async fn who_may_not_see_the_fleet_is_refused_and_a_time_is_a_time() {
     client.policy("device", "GET", "/api/v1/rates", &[], "").await.expect(401);
     client.policy("registryRead", "GET", "/api/v1/rates?since=yesterday", &[], "").await.refused(400, "ArgumentInvalid", "ISO 8601");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_one_device_has_sent_is_told_minute_by_minute_since_the_hub_began() {
+    let client = Client::new().await;
+    let ask = async |policy: &str, id: &str| client.policy(policy, "GET", &format!("/api/v1/devices/{id}/rates"), &[], "").await;
+    for _ in 0..3 {
+        client.device("POST", "/devices/D/messages/events?api-version=2021-04-12", &[]).await.expect(204);
+    }
+    sleep(Duration::from_secs(60)).await;
+    client.device("POST", "/devices/D/messages/events?api-version=2021-04-12", &[]).await.expect(204);
+    let rates = ask("registryRead", "D").await.expect(200).json();
+    assert_eq!((&rates["deviceId"], &rates["stepSeconds"], &rates["steps"]), (&json!("D"), &json!(60), &json!(2)), "{rates}");
+    assert_eq!((&rates["messages"], &rates["start"]), (&json!([3, 1]), &json!("2023-11-14T22:13:00.000Z")));
+    assert_eq!(ask("registryRead", "E").await.expect(200).json()["messages"], json!([0, 0]));
+    ask("device", "D").await.expect(401);
+    ask("registryRead", "a%20b").await.refused(400, "ArgumentInvalid", "");
+}

@@ -14,6 +14,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use subtle::ConstantTimeEq as _;
 
+use crate::http::authorization::tell_authenticated;
 use crate::http::body;
 use crate::http::error::Failure;
 use crate::ops::Hub;
@@ -43,6 +44,8 @@ pub async fn welcome(State(hub): State<Arc<Hub>>, request: Request, next: Next) 
     parts.extensions.insert(Welcome);
     let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok()).unwrap_or(0);
     if (1..=READ_FIRST_MAX_BYTES).contains(&length) && is_somebodys(&parts, &hub) {
+        // Or the connection would have a stranger's time for it, and a stranger's room.
+        tell_authenticated(&parts);
         match body::read(body, READ_FIRST_MAX_BYTES).await {
             Ok(bytes) => body = Body::from(bytes),
             Err(failure) => return failure.into_response(),

@@ -96,6 +96,19 @@ pub struct BackQuery {
     code: Option<SecretString>,
     /// What the hub gave it.
     state: Option<String>,
+    /// What the issuer says instead of a code.
+    error: Option<String>,
+    /// The same in words.
+    error_description: Option<String>,
+}
+
+impl BackQuery {
+    /// The code, or what the issuer says instead of one. Both are nobody's word before it is known that she was under way.
+    fn code(self) -> Option<Result<SecretString, String>> {
+        let Self { code, error, error_description, .. } = self;
+        let said = |error: String| error_description.map_or_else(|| error.clone(), |words| format!("{error}: {words}"));
+        code.map(Ok).or_else(|| error.map(said).map(Err))
+    }
 }
 
 /// Handles `GET /api/v1/session/openid/back`: signs somebody in who comes back from the issuer.
@@ -120,7 +133,8 @@ pub async fn come_back(State(hub): State<Arc<Hub>>, query: Result<Query<BackQuer
     let to = to.and_then(|to| String::from_utf8(URL_SAFE_NO_PAD.decode(to).ok()?).ok()).filter(|to| is_of_page(to));
     let browser = browser.map(SecretString::from);
     let gone = HeaderValue::from_static("__Host-mooring-openid=; Path=/; Secure; HttpOnly; SameSite=Lax; Max-Age=0");
-    let signed_in = match (query.code, query.state, browser) {
+    let state = query.state.clone();
+    let signed_in = match (query.code(), state, browser) {
         (Some(code), Some(state), Some(browser)) => {
             let brought = Credentials::OpenId(BroughtBack { code, state, browser });
             sign_in(&hub, brought, origin(&parts).peer.ip(), cookie::secret(&parts.headers)).await

@@ -15,6 +15,8 @@ use crate::core::access::{Right, Rights};
 use crate::core::principal::SignInMethod;
 use crate::http::router;
 use crate::http::websocket::Subprotocols;
+use crate::ops::AuditQuery;
+use crate::ops::audit::read_audit;
 use crate::ops::sign_in::openid::{Begun, ClaimRules, Claims, Issuer, IssuerError, Kept, OpenIdDoor};
 use crate::ops::sign_in::sessions::{Proof, SignedIn};
 use crate::ops::world::{NOW, World, policy_token};
@@ -219,7 +221,7 @@ impl Issuer for Known {
     }
 
     async fn finish(&self, _: &str, code: SecretString, _: &Kept) -> Result<Claims, IssuerError> {
-        let all = json!({ "email": "ada@example.com", "groups": ["operators"] }).as_object().unwrap().clone();
+        let all = json!({ "email": "ada@example.com", "email_verified": true, "groups": ["operators"] }).as_object().unwrap().clone();
         let known = Claims { issued: NOW, ends: NOW.plus(Duration::from_secs(600)), all };
         if code.expose_secret() == "good" { Ok(known) } else { Err(IssuerError::Refused("no such code; begin again".to_owned())) }
     }
@@ -260,6 +262,9 @@ async fn a_browser_goes_to_the_issuer_and_comes_back_signed_in() {
             }
         }
     }
+    let query = AuditQuery { limit: 10, ..AuditQuery::default() };
+    let refused: Vec<_> = read_audit(&world.hub, &query).await.unwrap().into_iter().filter_map(|entry| entry.refused).collect();
+    assert_eq!(refused.iter().filter(|why| *why == "the issuer has let nobody in: access_denied: text").count(), 1, "{refused:?}");
     browser.origin = OURS;
     let document = browser.ask(Method::GET, "/api/v1/session", json!({})).await.2;
     assert_eq!((&document["name"], &document["rights"]), (&json!("ada@example.com"), &json!(["Read", "Devices"])));

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use lru::LruCache;
+use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::{Instant, sleep_until};
 
 use super::{record, record_done};
@@ -22,90 +23,122 @@ use crate::store::audit::AuditLogError;
 /// How long it is not said again: who looks on for a day leaves 24 entries, and not 100,000.
 const SAID_EVERY: Duration = Duration::from_secs(60 * 60);
 
-/// How many readers and devices are remembered for that.
-const READERS_REMEMBERED: NonZeroUsize = NonZeroUsize::new(10_000).expect("not 0");
+/// How many who read are remembered for that: people and policies. 10 MB at most.
+const READERS_REMEMBERED: NonZeroUsize = NonZeroUsize::new(1_000).expect("not 0");
 
 /// How many programs that send are remembered for that. They are policies, of which nobody has so many.
 const SENDERS_REMEMBERED: NonZeroUsize = NonZeroUsize::new(100).expect("not 0");
 
-/// To how many devices within an hour a program has entries; one more says that there were others. So it leaves at most 131,760 in 90 days,
-/// however large the fleet is and whatever it sends.
-const DEVICES_PER_SENDER: usize = 60;
+/// For how many devices within an hour one has entries; one more says that there were others. So a program that sends leaves at most 131,760
+/// in 90 days, and one who reads 133,920, however large the fleet is.
+const DEVICES_AN_HOUR: usize = 60;
 
 /// How often somebody who reads on looks whether it is to be said again.
 const LOOK_EVERY: Duration = Duration::from_secs(10 * 60);
 
 /// What was said lately.
 pub(super) struct Said {
-    bodies: Mutex<LruCache<(Principal, String), UnixMillis>>,
-    senders: Mutex<LruCache<String, Sender>>,
+    readers: Mutex<LruCache<Principal, Arc<AsyncMutex<Hour>>>>,
+    senders: Mutex<LruCache<String, Hour>>,
 }
 
-/// A program that sends, in an hour.
-struct Sender {
+/// What was said of one in an hour.
+struct Hour {
     since: UnixMillis,
     devices: HashSet<DeviceId>,
-    /// Whether it was said that there were others.
+    /// Of all devices at once.
+    all: bool,
+    /// That there were others than these.
     others: bool,
 }
 
-/// What to say of a command that was sent.
-#[derive(Debug, PartialEq, Eq)]
+/// What there is to say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Saying {
-    /// That it was.
-    Command,
-    /// That its sender sends to others, too.
+    /// What was done.
+    This,
+    /// That it was done with others, too.
     Others,
     Nothing,
 }
 
 impl Default for Said {
     fn default() -> Self {
-        Self { bodies: Mutex::new(LruCache::new(READERS_REMEMBERED)), senders: Mutex::new(LruCache::new(SENDERS_REMEMBERED)) }
+        Self { readers: Mutex::new(LruCache::new(READERS_REMEMBERED)), senders: Mutex::new(LruCache::new(SENDERS_REMEMBERED)) }
     }
 }
 
 impl Said {
-    fn bodies(&self) -> MutexGuard<'_, LruCache<(Principal, String), UnixMillis>> {
-        self.bodies.lock().expect("nothing panics while it holds this lock")
+    /// Held while it is written down that this one reads: many streams that one opens at once must not each find that there is something to say.
+    fn reader(&self, reader: &Principal, now: UnixMillis) -> Arc<AsyncMutex<Hour>> {
+        let mut readers = self.readers.lock().expect("nothing panics while it holds this lock");
+        let begun = || Arc::new(AsyncMutex::new(Hour::begun(now)));
+        Arc::clone(readers.get_or_insert_ref(reader, begun))
     }
 
     fn sends(&self, policy: &str, device: &DeviceId, now: UnixMillis) -> Saying {
         let mut senders = self.senders.lock().expect("nothing panics while it holds this lock");
-        let begun = || Sender { since: now, devices: HashSet::new(), others: false };
-        let sender = senders.get_or_insert_mut(policy.to_owned(), begun);
-        if !is_lately(sender.since, now) {
-            *sender = begun();
-        }
-        if sender.devices.contains(device) {
-            Saying::Nothing
-        } else if sender.devices.len() < DEVICES_PER_SENDER {
-            sender.devices.insert(device.clone());
-            Saying::Command
-        } else if std::mem::replace(&mut sender.others, true) {
-            Saying::Nothing
-        } else {
-            Saying::Others
+        let sender = senders.get_or_insert_mut_ref(policy, || Hour::begun(now));
+        let saying = sender.what_to_say(Some(device), now);
+        sender.was_said(saying, Some(device));
+        saying
+    }
+
+    /// What was to be said could not be.
+    fn was_not_said(&self, policy: &str, saying: Saying, device: &DeviceId) {
+        let mut senders = self.senders.lock().expect("nothing panics while it holds this lock");
+        match (saying, senders.get_mut(policy)) {
+            (Saying::This, Some(sender)) => drop(sender.devices.remove(device)),
+            (Saying::Others, Some(sender)) => sender.others = false,
+            (Saying::Nothing, _) | (_, None) => {}
         }
     }
 }
 
-/// A clock that was set back must not keep anything from being said.
-fn is_lately(said: UnixMillis, now: UnixMillis) -> bool {
-    said <= now && now.since(said) < SAID_EVERY
+impl Hour {
+    fn begun(now: UnixMillis) -> Self {
+        Self { since: now, devices: HashSet::new(), all: false, others: false }
+    }
+
+    /// What to say of this device now, or of all. A clock that was set back must not keep anything from being said.
+    fn what_to_say(&mut self, device: Option<&DeviceId>, now: UnixMillis) -> Saying {
+        if self.since > now || now.since(self.since) >= SAID_EVERY {
+            *self = Self::begun(now);
+        }
+        match device {
+            None if self.all => Saying::Nothing,
+            None => Saying::This,
+            Some(device) if self.devices.contains(device) => Saying::Nothing,
+            Some(_) if self.devices.len() < DEVICES_AN_HOUR => Saying::This,
+            Some(_) if self.others => Saying::Nothing,
+            Some(_) => Saying::Others,
+        }
+    }
+
+    fn was_said(&mut self, saying: Saying, device: Option<&DeviceId>) {
+        match (saying, device) {
+            (Saying::This, Some(device)) => drop(self.devices.insert(device.clone())),
+            (Saying::This, None) => self.all = true,
+            (Saying::Others, _) => self.others = true,
+            (Saying::Nothing, _) => {}
+        }
+    }
 }
 
-/// Writes down that somebody reads bodies, of one device or of all, unless that was said lately. Whoever reads waits for it.
+/// Writes down that somebody reads bodies, of one device or of all, unless that was said in this hour. Whoever reads waits for it.
 pub async fn record_bodies_read(hub: &Arc<Hub>, by: &By, device: Option<&DeviceId>) -> Result<(), AuditLogError> {
-    let key = (by.principal.clone(), device.map(DeviceId::to_string).unwrap_or_default());
-    let now = hub.now();
-    if hub.audit.said.bodies().get(&key).is_some_and(|last| is_lately(*last, now)) {
-        return Ok(());
-    }
+    let reader = hub.audit.said.reader(&by.principal, hub.now());
+    let mut hour = reader.lock().await;
+    let saying = hour.what_to_say(device, hub.now());
     let deed = Deed::done(AuditAction::BodiesRead);
-    let deed = device.map_or_else(|| deed.clone().saying("of all devices"), |device| deed.clone().to(device.as_str()));
+    let deed = match (saying, device) {
+        (Saying::Nothing, _) => return Ok(()),
+        (Saying::This, Some(device)) => deed.to(device.as_str()),
+        (Saying::This, None) => deed.saying("of all devices"),
+        (Saying::Others, _) => deed.saying(format!("of more than {DEVICES_AN_HOUR} devices within an hour")),
+    };
     record(hub, by, deed).await?;
-    hub.audit.said.bodies().put(key, now);
+    hour.was_said(saying, device);
     Ok(())
 }
 
@@ -149,21 +182,26 @@ impl BodiesReader {
 /// Writes down that a command was sent: each one of a person, and of a program the first of an hour to each device, to so many devices. Who
 /// sent a command is kept with the command.
 pub(in crate::ops) async fn record_command_sent(hub: &Arc<Hub>, by: &By, device: &DeviceId, id: CommandId) {
-    let saying = match (&by.principal, by.door) {
-        (Principal::Policy(policy), Door::Rest) => hub.audit.said.sends(policy, device, hub.now()),
-        _ => Saying::Command,
+    let program = match (&by.principal, by.door) {
+        (Principal::Policy(policy), Door::Rest) => Some(policy),
+        _ => None,
     };
+    let saying = program.map_or(Saying::This, |policy| hub.audit.said.sends(policy, device, hub.now()));
     let deed = Deed::done(AuditAction::CommandSent);
-    match saying {
-        Saying::Command => record_done(hub, by, deed.to(device.as_str()).saying(format!("command {id}"))).await,
-        Saying::Others => record_done(hub, by, deed.saying(format!("to more than {DEVICES_PER_SENDER} devices within an hour"))).await,
-        Saying::Nothing => {}
+    let written = match saying {
+        Saying::This => record_done(hub, by, deed.to(device.as_str()).saying(format!("command {id}"))).await,
+        Saying::Others => record_done(hub, by, deed.saying(format!("to more than {DEVICES_AN_HOUR} devices within an hour"))).await,
+        Saying::Nothing => true,
+    };
+    if let (Some(policy), false) = (program, written) {
+        hub.audit.said.was_not_said(policy, saying, device);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::principal::SignInMethod;
     use crate::ops::audit::read_audit;
     use crate::ops::world::{World, by_service};
     use crate::store::audit::AuditQuery;
@@ -188,7 +226,7 @@ mod tests {
             assert_eq!(send(&by, "D").await.0, before + 1);
         }
 
-        for number in 2..DEVICES_PER_SENDER {
+        for number in 2..DEVICES_AN_HOUR {
             send(&by_service(), &format!("d-{number}")).await;
         }
         let (before, device, detail) = send(&by_service(), "one-more").await;
@@ -198,6 +236,33 @@ mod tests {
         assert_eq!(send(&by_service(), "D").await.0, before + 1);
         later(-2 * SAID_EVERY.as_millis() as i64);
         assert_eq!(send(&by_service(), "D").await.0, before + 2, "the clock was set back");
+    }
+
+    /// However many streams somebody opens at once, and of however many devices.
+    #[tokio::test]
+    async fn whoever_reads_of_many_devices_leaves_so_many_entries_an_hour() {
+        let world = World::new();
+        let ada = By { principal: Principal::Person("ada".into(), SignInMethod::Password), door: Door::Dashboard, address: None };
+        let read_all = async |by: &By, devices: usize| {
+            let readers = (0..3 * devices).map(|number| {
+                let (hub, by) = (Arc::clone(&world.hub), by.clone());
+                let device = DeviceId::parse(&format!("d-{}", number % devices)).unwrap();
+                tokio::spawn(async move { record_bodies_read(&hub, &by, Some(&device)).await })
+            });
+            for reader in readers.collect::<Vec<_>>() {
+                reader.await.unwrap().unwrap();
+            }
+            record_bodies_read(&world.hub, by, None).await.unwrap();
+            let query = AuditQuery { limit: 1000, ..AuditQuery::default() };
+            let entries = read_audit(&world.hub, &query).await.unwrap();
+            let others = "of more than 60 devices within an hour";
+            (entries.len(), entries.iter().filter(|entry| entry.detail.as_deref() == Some(others)).count())
+        };
+        assert_eq!(read_all(&ada, DEVICES_AN_HOUR).await, (61, 0));
+        assert_eq!(read_all(&ada, 200).await, (62, 1));
+        assert_eq!(read_all(&by_service(), 200).await, (124, 2), "each for itself");
+        world.clock.0.fetch_add(SAID_EVERY.as_millis() as i64, std::sync::atomic::Ordering::Relaxed);
+        assert_eq!(read_all(&ada, 3).await, (128, 2), "once an hour, each again");
     }
 
     #[tokio::test(start_paused = true)]

@@ -144,6 +144,28 @@ async fn what_somebody_did_who_went_away_is_written_down() {
 }
 
 #[tokio::test]
+async fn what_could_not_be_written_down_is_the_next_time() {
+    let world = World::auditing(Arc::<Dies>::default());
+    for entries in [0, 1, 1] {
+        record_command_sent(&world.hub, &crate::ops::world::by_service(), &device(), CommandId(7)).await;
+        assert_eq!(all(&world).await.len(), entries);
+    }
+}
+
+/// A person may be refused as often as she asks.
+#[tokio::test]
+async fn of_a_person_who_is_refused_a_thousand_things_a_hundred_are_written_down() {
+    let world = World::new();
+    let deed = |number: u32| Deed::refused(AuditAction::DeviceDeleted, "it is not there").to(format!("d-{number}"));
+    record_all_refused(&world.hub, &ada(), (0..1000).map(deed)).await;
+    let query = AuditQuery { limit: 1000, ..AuditQuery::default() };
+    assert_eq!(read_audit(&world.hub, &query).await.unwrap().len(), 100);
+    world.clock.0.fetch_add(30_000, Ordering::Relaxed);
+    record_all_refused(&world.hub, &ada(), (0..9).map(deed)).await;
+    assert_eq!(read_audit(&world.hub, &query).await.unwrap().len(), 101);
+}
+
+#[tokio::test]
 async fn what_a_person_was_refused_is_written_down_and_what_a_program_was_is_not() {
     let world = World::new();
     let program = crate::ops::world::by_service();

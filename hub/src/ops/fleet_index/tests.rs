@@ -170,3 +170,28 @@ async fn the_fleet_is_counted_by_state_and_everybody_once() {
     assert_eq!((summary.counts.total, summary.counts.enabled, summary.counts.connected, summary.whole), (5, 4, 2, true));
     assert_eq!(summary.flapping.iter().map(|(id, streak)| (id.as_str(), streak.connects)).collect::<Vec<_>>(), [("flaps", 5)]);
 }
+
+/// A page lets one write in, so that whoever scrolls all the time holds up a batch once and not each change of it.
+#[tokio::test(start_paused = true)]
+async fn what_happens_is_taken_in_while_pages_are_always_being_made() {
+    let world = World::with_device("D").await;
+    let hub = &world.hub;
+    let followed = Arc::clone(hub);
+    tokio::spawn(async move { follow_devices(&followed).await });
+    sleep(Duration::from_secs(1)).await;
+    for offset in [0, 5] {
+        let hub = Arc::clone(hub);
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(offset)).await;
+            loop {
+                let _page = hub.fleet.fleet.read().await;
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+    }
+    for number in 0..300 {
+        world.write(Expected::Absent, Some(identity(&format!("d-{number}")))).await;
+    }
+    sleep(Duration::from_secs(1)).await;
+    assert_eq!(hub.fleet.fleet.read().await.counts().total, 301);
+}

@@ -5,7 +5,7 @@ use super::*;
 use crate::core::telemetry::Occasion;
 use crate::core::time::UnixMillis;
 use crate::ops::send_telemetry::{append_durably, stage, stamps};
-use crate::ops::world::{NOW, World, device_token, identity, payload};
+use crate::ops::world::{NOW, World, by_service, device_token, identity, payload};
 use crate::store::{EventBatch, Expected};
 
 fn all(from: StartPosition, follow: bool) -> Selection {
@@ -51,7 +51,8 @@ async fn merged_or_alone_from_every_kind_of_position() {
     }
     send(&world, "b", "0").await;
 
-    let mut merged = numbers(&mut read_events(&world.hub, "service", all(StartPosition::Earliest, false)).await.unwrap()).await;
+    let mut merged =
+        numbers(&mut read_events(&world.hub, &by_service().principal, all(StartPosition::Earliest, false)).await.unwrap()).await;
     merged.sort_unstable();
     let mut expected = vec![(a, 0), (a, 1), (a, 2), (b, 0)];
     expected.sort_unstable();
@@ -70,7 +71,7 @@ async fn merged_or_alone_from_every_kind_of_position() {
         (StartPosition::EnqueuedTime { time, inclusive: true }, 1),
         (StartPosition::EnqueuedTime { time, inclusive: false }, 2),
     ] {
-        let mut reader = read_events(&world.hub, "service", of_partition(a, position)).await.unwrap();
+        let mut reader = read_events(&world.hub, &by_service().principal, of_partition(a, position)).await.unwrap();
         let expected: Vec<_> = (first..3).map(|number| (a, number)).collect();
         assert_eq!(numbers(&mut reader).await, expected, "{position:?}");
     }
@@ -86,7 +87,7 @@ async fn a_device_is_looked_for_in_its_own_partition() {
         send(&world, device, "x").await;
     }
     let selection = Selection { device: Some(DeviceId::parse("a").unwrap()), ..all(StartPosition::Earliest, false) };
-    let mut reader = read_events(&world.hub, "service", selection).await.unwrap();
+    let mut reader = read_events(&world.hub, &by_service().principal, selection).await.unwrap();
     assert_eq!(numbers(&mut reader).await, [(a, 0), (a, 2)]);
     assert_eq!(reader.position().to_string(), format!("{a}:2"));
 }
@@ -94,7 +95,7 @@ async fn a_device_is_looked_for_in_its_own_partition() {
 #[tokio::test]
 async fn a_reader_that_follows_waits_for_the_disk() {
     let (world, a, _) = world().await;
-    let mut reader = read_events(&world.hub, "service", all(StartPosition::Latest, true)).await.unwrap();
+    let mut reader = read_events(&world.hub, &by_service().principal, all(StartPosition::Latest, true)).await.unwrap();
     world.log.hold();
     let sent = async {
         send(&world, "a", "x").await;
@@ -116,13 +117,14 @@ async fn a_reader_that_follows_waits_for_the_disk() {
 async fn a_reader_goes_on_where_another_left_off() {
     let (world, PartitionId(a), PartitionId(b)) = world().await;
     send(&world, "a", "0").await;
-    let first = read_events(&world.hub, "service", all(StartPosition::Latest, false)).await.unwrap();
+    let first = read_events(&world.hub, &by_service().principal, all(StartPosition::Latest, false)).await.unwrap();
     let resume = first.position();
     assert_eq!(resume.0[&PartitionId(a)], Some(Offset(0)));
     assert_eq!(resume.0[&PartitionId(b)], None);
     send(&world, "a", "1").await;
     send(&world, "b", "0").await;
-    let mut second = read_events(&world.hub, "service", Selection { resume, ..all(StartPosition::Latest, false) }).await.unwrap();
+    let mut second =
+        read_events(&world.hub, &by_service().principal, Selection { resume, ..all(StartPosition::Latest, false) }).await.unwrap();
     let mut seen = numbers(&mut second).await;
     seen.sort_unstable();
     let mut expected = vec![(a, 1), (b, 0)];
@@ -136,20 +138,20 @@ async fn a_place_that_this_log_has_not_reached_is_an_error() {
     send(&world, "a", "0").await;
     let open = async |offset| {
         let resume = StreamPosition(BTreeMap::from([(a, Some(Offset(offset)))]));
-        read_events(&world.hub, "service", Selection { resume, ..all(StartPosition::Latest, true) }).await.map(drop)
+        read_events(&world.hub, &by_service().principal, Selection { resume, ..all(StartPosition::Latest, true) }).await.map(drop)
     };
     assert!(open(0).await.is_ok());
     assert!(matches!(open(1).await, Err(ReadEventsError::BehindTheEnd { .. })));
-    let unknown = read_events(&world.hub, "service", of_partition(99, StartPosition::Earliest)).await.map(drop);
+    let unknown = read_events(&world.hub, &by_service().principal, of_partition(99, StartPosition::Earliest)).await.map(drop);
     assert!(matches!(unknown, Err(ReadEventsError::Log(ReadError::UnknownPartition(PartitionId(99))))));
 }
 
 #[tokio::test]
 async fn a_policy_has_so_many_readers_and_gets_their_seats_back() {
     let (world, ..) = world().await;
-    let open = async || read_events(&world.hub, "service", all(StartPosition::Latest, true)).await;
+    let open = async || read_events(&world.hub, &by_service().principal, all(StartPosition::Latest, true)).await;
     let mut readers = Vec::new();
-    for _ in 0..READERS_PER_POLICY_MAX {
+    for _ in 0..READERS_EACH_MAX {
         readers.push(open().await.unwrap());
     }
     assert!(matches!(open().await.map(drop), Err(ReadEventsError::TooManyReaders(_))));
@@ -165,7 +167,7 @@ async fn partitions_take_turns() {
         send(&world, "a", long).await;
         send(&world, "b", long).await;
     }
-    let seen = numbers(&mut read_events(&world.hub, "service", all(StartPosition::Earliest, false)).await.unwrap()).await;
+    let seen = numbers(&mut read_events(&world.hub, &by_service().principal, all(StartPosition::Earliest, false)).await.unwrap()).await;
     for pair in seen.chunks(2) {
         let mut partitions: Vec<_> = pair.iter().map(|(partition, _)| *partition).collect();
         partitions.sort_unstable();

@@ -17,10 +17,10 @@ use rand::seq::SliceRandom as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Map, Value};
 
-use super::SignInRefused;
 use super::sessions::{Proof, Session, SessionEnd, SignedIn};
+use super::{NAME_MAX_BYTES, SignInRefused};
 use crate::core::access::{Right, Rights};
-use crate::core::audit::{AuditAction, Deed};
+use crate::core::audit::{AuditAction, Deed, plain};
 use crate::core::hub_place::HubPlace;
 use crate::core::principal::{By, Door, SignInMethod};
 use crate::core::time::UnixMillis;
@@ -112,12 +112,19 @@ impl ClusterDoor {
         let reviewed = self.cluster.review_token(&token, &self.hub.audience()).await?;
         let user = self.judge(reviewed).filter(|_| !claims.are_for_another_than(&self.hub.audience()));
         let user = user.ok_or_else(|| SignInRefused::Explained(self.explain(&claims)))?;
+        if user.name.len() > NAME_MAX_BYTES {
+            return Err(SignInRefused::Explained(format!(
+                "a name has at most {NAME_MAX_BYTES} bytes, and the cluster has a longer one for you"
+            )));
+        }
+        // For people to read; the cluster is asked about the name that it has said.
+        let name = plain(user.name.clone());
         let rights = self.rights(&user).await?;
         if rights.is_empty() {
-            return Err(SignInRefused::NoRights(user.name));
+            return Err(SignInRefused::NoRights(name));
         }
         let ends = claims.end().map(|seconds| UnixMillis(seconds.saturating_mul(1000)));
-        Ok(SignedIn { name: user.name, method: SignInMethod::Kubernetes, rights, ends, proof: Proof::Token(token) })
+        Ok(SignedIn { name, method: SignInMethod::Kubernetes, rights, ends, proof: Proof::Token(token) })
     }
 
     /// The token's owner, when it was found good, and good for this hub.

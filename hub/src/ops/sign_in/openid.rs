@@ -114,8 +114,8 @@ struct UnderWay {
 /// What a browser brings back.
 #[derive(Clone, Debug)]
 pub struct BroughtBack {
-    /// The code.
-    pub code: SecretString,
+    /// The code, or what the issuer says instead of one.
+    pub code: Result<SecretString, String>,
     /// The state.
     pub state: String,
     /// What the browser was given when it began.
@@ -152,10 +152,11 @@ impl OpenIdDoor {
         let Some(UnderWay { redirect, kept, .. }) = begun else {
             return Err(SignInRefused::Explained("signing in has taken too long, or was begun in another browser; begin again".to_owned()));
         };
-        if brought.code.expose_secret().len() > CODE_MAX_BYTES {
+        let code = brought.code.map_err(|said| SignInRefused::Explained(format!("the issuer has let nobody in: {said}")))?;
+        if code.expose_secret().len() > CODE_MAX_BYTES {
             return Err(SignInRefused::Explained(format!("a code has at most {CODE_MAX_BYTES} bytes")));
         }
-        let claims = self.issuer.finish(&redirect, brought.code, &kept).await?;
+        let claims = self.issuer.finish(&redirect, code, &kept).await?;
         self.rules.judge(&claims, now)
     }
 
@@ -176,10 +177,10 @@ impl ClaimRules {
         let name = name.map(|name| plain(name.to_owned())).ok_or_else(|| {
             SignInRefused::Explained(format!("the issuer's token does not say who you are: it has no claim {}", self.name_claim))
         })?;
-        // Some issuers let people write down whichever address they like.
-        let is_false = |verified: &Value| *verified == false || verified == "false";
-        if self.name_claim == "email" && claims.all.get("email_verified").is_some_and(is_false) {
-            return Err(SignInRefused::Explained(format!("the issuer does not know whether {name} is your address")));
+        // Some issuers let people write down whichever address they like, and some of these say nothing of it.
+        let is_true = |verified: &Value| *verified == true || verified == "true";
+        if self.name_claim == "email" && !claims.all.get("email_verified").is_some_and(is_true) {
+            return Err(SignInRefused::Explained(format!("the issuer does not say that {name} is your address (email_verified)")));
         }
         let rights = self.rights(claims.all.get(&self.groups_claim));
         if rights.is_empty() {

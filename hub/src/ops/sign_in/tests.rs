@@ -133,6 +133,25 @@ fn token(signature: &str) -> String {
     format!("e30.{}.{signature}", URL_SAFE_NO_PAD.encode(claims.to_string()))
 }
 
+/// Whichever authenticator the cluster has: its names stand in the audit as everybody's do.
+#[tokio::test]
+async fn a_name_that_the_cluster_says_is_on_one_line_and_not_too_long() {
+    let (world, cluster) = clustered();
+    *cluster.rights.lock().unwrap() = Some(Right::ALL.to_vec());
+    let sign = async |name: String| {
+        let mut reviewed = reviewed(&["mooring:plant/hub"]);
+        reviewed.user.name = name;
+        cluster.tokens.lock().unwrap().insert(token("t"), reviewed);
+        sign_in(&world.hub, Credentials::Kubernetes(token("t").into()), HERE, None).await
+    };
+    let (session, _) = sign("ada\0\n".to_owned()).await.unwrap();
+    assert_eq!(session.name(), "ada\u{fffd}\u{fffd}");
+    assert_eq!(audit(&world).await[0].by.principal.name(), session.name());
+    assert!(sign("a".repeat(NAME_MAX_BYTES)).await.is_ok());
+    let refused = sign("a".repeat(NAME_MAX_BYTES + 1)).await.unwrap_err();
+    assert!(matches!(&refused, SignInRefused::Explained(text) if text.contains("256 bytes")), "{refused}");
+}
+
 fn clustered() -> (World, Arc<Pretended>) {
     let (world, cluster) = (World::new(), Arc::new(Pretended::default()));
     let place = HubPlace { namespace: "plant".into(), name: "hub".into() };
@@ -302,7 +321,7 @@ fn believing(says: serde_json::Value) -> (World, Arc<Believing>) {
 async fn begun(world: &World, issuer: &Believing) -> BroughtBack {
     let (url, browser) = begin_openid(&world.hub, "https://hub/back".to_owned(), HERE).await.unwrap();
     assert_eq!(url, "https://issuer.example/in?to=https://hub/back");
-    BroughtBack { code: "good".into(), state: issuer.state.lock().unwrap().clone(), browser: browser.into() }
+    BroughtBack { code: Ok("good".into()), state: issuer.state.lock().unwrap().clone(), browser: browser.into() }
 }
 
 async fn come_back(world: &World, brought: BroughtBack) -> Result<Session, SignInRefused> {
@@ -311,7 +330,8 @@ async fn come_back(world: &World, brought: BroughtBack) -> Result<Session, SignI
 
 #[tokio::test]
 async fn an_issuers_word_makes_a_session_as_long_as_its_token() {
-    let (world, issuer) = believing(serde_json::json!({ "email": "ada@example.com", "groups": ["operators", "readers", "others"] }));
+    let (world, issuer) =
+        believing(serde_json::json!({ "email": "ada@example.com", "email_verified": true, "groups": ["operators", "readers", "others"] }));
     assert_eq!(world.hub.sign_in.methods(NOW), [SignInMethod::OpenId]);
     let session = come_back(&world, begun(&world, &issuer).await).await.unwrap();
     assert_eq!(session.principal(), Principal::Person("ada@example.com".into(), SignInMethod::OpenId));
@@ -320,7 +340,7 @@ async fn an_issuers_word_makes_a_session_as_long_as_its_token() {
 
 #[tokio::test]
 async fn whoever_comes_back_is_whoever_began_once_and_in_time() {
-    let (world, issuer) = believing(serde_json::json!({ "email": "ada@example.com", "groups": "operators" }));
+    let (world, issuer) = believing(serde_json::json!({ "email": "ada@example.com", "email_verified": true, "groups": "operators" }));
     let good = begun(&world, &issuer).await;
     let explained =
         |refused: Result<Session, SignInRefused>| matches!(refused, Err(SignInRefused::Explained(text)) if text.contains("again"));
@@ -334,7 +354,10 @@ async fn whoever_comes_back_is_whoever_began_once_and_in_time() {
     assert!(explained(come_back(&world, BroughtBack { browser: mine.browser, ..theirs.clone() }).await), "in another browser");
     assert!(explained(come_back(&world, theirs).await), "nor afterwards: a state is good once");
     assert!(explained(come_back(&world, BroughtBack { state: "guess".into(), ..good.clone() }).await));
-    let refused = come_back(&world, BroughtBack { code: "bad".into(), ..begun(&world, &issuer).await }).await.unwrap_err();
+    let refused = come_back(&world, BroughtBack { code: Err("invalid_scope".into()), ..begun(&world, &issuer).await }).await.unwrap_err();
+    assert_eq!(refused.to_string(), "the issuer has let nobody in: invalid_scope");
+    assert_eq!(audit(&world).await[0].refused.as_deref(), Some("the issuer has let nobody in: invalid_scope"));
+    let refused = come_back(&world, BroughtBack { code: Ok("bad".into()), ..begun(&world, &issuer).await }).await.unwrap_err();
     assert_eq!(refused.to_string(), "the issuer has refused the code");
     let late = begun(&world, &issuer).await;
     world.clock.0.fetch_add(600_000, Ordering::Relaxed);
@@ -349,7 +372,7 @@ async fn whoever_comes_back_is_whoever_began_once_and_in_time() {
 
 #[tokio::test]
 async fn a_hub_whose_clock_is_behind_makes_no_longer_session() {
-    let (world, issuer) = believing(serde_json::json!({ "email": "ada@example.com", "groups": ["operators"] }));
+    let (world, issuer) = believing(serde_json::json!({ "email": "ada@example.com", "email_verified": true, "groups": ["operators"] }));
     world.clock.0.fetch_sub(3_600_000, Ordering::Relaxed);
     let session = come_back(&world, begun(&world, &issuer).await).await.unwrap();
     assert_eq!(session.ends(), world.hub.now().plus(Duration::from_secs(600)));
@@ -360,10 +383,11 @@ async fn who_has_no_name_or_no_group_of_ours_is_not_let_in() {
     for (says, refused) in [
         (serde_json::json!({ "sub": "1", "groups": ["operators"] }), "it has no claim email"),
         (serde_json::json!({ "email": 1, "groups": ["operators"] }), "it has no claim email"),
-        (serde_json::json!({ "email": "bob", "groups": ["others", 1] }), "bob may not do anything here"),
-        (serde_json::json!({ "email": "bob" }), "bob may not do anything here"),
-        (serde_json::json!({ "email": "bob", "email_verified": "false", "groups": ["operators"] }), "whether bob is your address"),
-        (serde_json::json!({ "email": "bob", "email_verified": false, "groups": ["operators"] }), "whether bob is your address"),
+        (serde_json::json!({ "email": "bob", "email_verified": true, "groups": ["others", 1] }), "bob may not do anything here"),
+        (serde_json::json!({ "email": "bob", "email_verified": "true" }), "bob may not do anything here"),
+        (serde_json::json!({ "email": "bob", "email_verified": "false", "groups": ["operators"] }), "that bob is your address"),
+        (serde_json::json!({ "email": "bob", "groups": ["operators"] }), "that bob is your address"),
+        (serde_json::json!({ "email": "bob", "email_verified": false, "groups": ["operators"] }), "that bob is your address"),
     ] {
         let (world, issuer) = believing(says);
         let said = come_back(&world, begun(&world, &issuer).await).await.unwrap_err().to_string();

@@ -8,7 +8,7 @@ use crate::ops::EventBatch;
 use crate::ops::Session;
 use crate::ops::open_session::open_session;
 use crate::ops::send_telemetry::{append, stage, stamps};
-use crate::ops::world::{World, device_token, origin};
+use crate::ops::world::{World, by_service, device_token, origin};
 
 async fn connect(world: &World, id: &str) -> Session {
     let right = world.login(id, &device_token(id, 1)).await.unwrap();
@@ -17,10 +17,15 @@ async fn connect(world: &World, id: &str) -> Session {
 
 /// So many events, each with its number as payload.
 async fn send(world: &World, session: &Session, count: usize) {
+    send_sized(world, session, count, 0).await;
+}
+
+/// The same, each at least so large.
+async fn send_sized(world: &World, session: &Session, count: usize, bytes: usize) {
     let stamps = stamps(&world.hub, &session.right());
     let mut batch = EventBatch::default();
     for number in 0..count {
-        let payload = Body::Data(vec![Cow::Owned(format!("event {number}").into_bytes())]);
+        let payload = Body::Data(vec![Cow::Owned(format!("event {number}{}", " ".repeat(bytes)).into_bytes())]);
         stage(Message { body: payload, ..Message::default() }, Occasion::default(), &stamps, &mut batch).unwrap();
     }
     append(&world.hub, session, &mut batch).await.unwrap();
@@ -52,7 +57,8 @@ async fn the_past_is_shown_in_full_and_in_order_at_a_pace_and_a_pause_loses_noth
     let world = World::with_device("D").await;
     let session = connect(&world, "D").await;
     send(&world, &session, 85).await;
-    let mut tail = tail_events(&world.hub, "ada", selection(StartPosition::Earliest, TailFilter::default())).await.unwrap();
+    let mut tail =
+        tail_events(&world.hub, &by_service().principal, selection(StartPosition::Earliest, TailFilter::default())).await.unwrap();
     let first = tail.next().await.unwrap();
     assert_eq!((first.behind, first.events.len()), (85, 0), "at once, with what lies before it");
     let began = Instant::now();
@@ -64,7 +70,7 @@ async fn the_past_is_shown_in_full_and_in_order_at_a_pace_and_a_pause_loses_noth
     drop(tail);
 
     let resumed = TailSelection { after: place, ..selection(StartPosition::Latest, TailFilter::default()) };
-    let mut tail = tail_events(&world.hub, "ada", resumed).await.unwrap();
+    let mut tail = tail_events(&world.hub, &by_service().principal, resumed).await.unwrap();
     tail.next().await.unwrap();
     let (after, tally) = all_shown(&mut tail, 45).await;
     assert_eq!((shown(&after), tally.sampled_out, after.last().unwrap().behind), (45, 0, 0));
@@ -78,7 +84,7 @@ async fn the_past_is_shown_in_full_and_in_order_at_a_pace_and_a_pause_loses_noth
 async fn who_follows_is_shown_a_sample_and_told_of_what_he_is_not_shown() {
     let world = World::with_device("D").await;
     let session = connect(&world, "D").await;
-    let mut tail = tail_events(&world.hub, "ada", selection(StartPosition::Latest, TailFilter::default())).await.unwrap();
+    let mut tail = tail_events(&world.hub, &by_service().principal, selection(StartPosition::Latest, TailFilter::default())).await.unwrap();
     tail.next().await.unwrap();
     send(&world, &session, 500).await;
     let (news, tally) = all_shown(&mut tail, 500).await;
@@ -96,12 +102,12 @@ async fn a_filter_says_how_much_it_passed_over() {
     send(&world, &session, 30).await;
     send(&world, &other, 30).await;
     let text = TailFilter { text: Some("event 7".to_owned()), ..TailFilter::default() };
-    let mut tail = tail_events(&world.hub, "ada", selection(StartPosition::Earliest, text)).await.unwrap();
+    let mut tail = tail_events(&world.hub, &by_service().principal, selection(StartPosition::Earliest, text)).await.unwrap();
     let (news, tally) = all_shown(&mut tail, 60).await;
     assert_eq!((tally.matched, tally.passed_over, shown(&news)), (2, 58, 2));
 
     let device = TailFilter { device: Some(DeviceId::parse("D").unwrap()), ..TailFilter::default() };
-    let mut tail = tail_events(&world.hub, "ada", selection(StartPosition::Earliest, device)).await.unwrap();
+    let mut tail = tail_events(&world.hub, &by_service().principal, selection(StartPosition::Earliest, device)).await.unwrap();
     let (_, tally) = all_shown(&mut tail, 30).await;
     assert_eq!(tally.matched, 30, "of its partition alone");
 }
@@ -111,7 +117,7 @@ async fn who_can_not_look_at_all_is_taken_to_the_end() {
     let world = World::with_device("D").await;
     let session = connect(&world, "D").await;
     let filter = TailFilter { text: Some("nothing of the kind".to_owned()), ..TailFilter::default() };
-    let mut tail = tail_events(&world.hub, "ada", selection(StartPosition::Latest, filter)).await.unwrap();
+    let mut tail = tail_events(&world.hub, &by_service().principal, selection(StartPosition::Latest, filter)).await.unwrap();
     tail.next().await.unwrap();
     // As if as many looked as leave each with almost nothing.
     world.hub.looks.tails.0.fetch_add(100_000, Ordering::Relaxed);
@@ -135,7 +141,8 @@ async fn all_who_look_share_what_looking_may_cost() {
     for browsers in [1, 20] {
         let mut tails = Vec::new();
         for _ in 0..browsers {
-            let mut tail = tail_events(&world.hub, "ada", selection(StartPosition::Earliest, filter.clone())).await.unwrap();
+            let mut tail =
+                tail_events(&world.hub, &by_service().principal, selection(StartPosition::Earliest, filter.clone())).await.unwrap();
             tail.next().await.unwrap();
             tails.push(tail);
         }
@@ -148,4 +155,23 @@ async fn all_who_look_share_what_looking_may_cost() {
     assert!((1_000..16_000).contains(&looked_at[0]), "as many as may be looked at in a window: {looked_at:?}");
     // Each may look at one event more than it has left.
     assert!(looked_at[1].abs_diff(looked_at[0]) <= 20, "{looked_at:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_large_events_few_are_shown_at_once() {
+    let world = World::with_device("D").await;
+    let session = connect(&world, "D").await;
+    let mut follower =
+        tail_events(&world.hub, &by_service().principal, selection(StartPosition::Latest, TailFilter::default())).await.unwrap();
+    follower.next().await.unwrap();
+    send_sized(&world, &session, 8, 30 * 1024).await;
+    let (news, tally) = all_shown(&mut follower, 8).await;
+    assert_eq!((shown(&news), tally.sampled_out), (3, 5), "{tally:?}");
+
+    let mut tail =
+        tail_events(&world.hub, &by_service().principal, selection(StartPosition::Earliest, TailFilter::default())).await.unwrap();
+    tail.next().await.unwrap();
+    let (news, tally) = all_shown(&mut tail, 8).await;
+    let windows: Vec<usize> = news.iter().map(|news| news.events.len()).collect();
+    assert_eq!((windows.as_slice(), tally.sampled_out), (&[3, 3, 2][..], 0), "the past is shown in full");
 }

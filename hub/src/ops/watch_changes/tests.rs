@@ -4,8 +4,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::core::identity::Version;
+use crate::core::principal::Principal;
 use crate::core::session::{BootId, DisconnectReason};
 use crate::ops::open_session::{close_session, open_session};
+use crate::ops::seats::NoSeat;
 use crate::ops::world::{NOW, World, device_token, identity, origin};
 use crate::store::Expected;
 
@@ -17,8 +19,12 @@ fn device(id: &str) -> DeviceId {
     DeviceId::parse(id).unwrap()
 }
 
+fn seat(world: &World, policy: &str) -> Result<Arc<Seat>, NoSeat> {
+    world.hub.changes.watchers.take(&Principal::Policy(policy.to_owned())).map(Arc::new)
+}
+
 fn watch(world: &World, interest: Interest, from: Option<ChangePosition>) -> Watcher {
-    watch_changes(&world.hub, "service", interest, Start { from, snapshot: None }).unwrap()
+    watch_changes(&world.hub, seat(world, "service").unwrap(), interest, Start { from, snapshot: None })
 }
 
 async fn connect(world: &World, id: &str) -> Session {
@@ -111,7 +117,7 @@ async fn whoever_can_not_go_on_is_told_and_begins_anew() {
         assert_eq!(words, [&format!("reset {reason}"), "begin", "stands D registry", "end of snapshot"]);
     }
     let start = Start { from: at(0, 1), snapshot: Some(false) };
-    let mut watcher = watch_changes(&world.hub, "service", interest(), start).unwrap();
+    let mut watcher = watch_changes(&world.hub, seat(&world, "service").unwrap(), interest(), start);
     assert_eq!(told(&mut watcher).await, ["reset HubRestarted"]);
 
     world.clock.0.fetch_add(2 * 60 * 60 * 1000, std::sync::atomic::Ordering::Relaxed);
@@ -168,7 +174,8 @@ async fn a_storm_of_commands_is_missed_by_those_who_wanted_commands_alone() {
 #[tokio::test(start_paused = true)]
 async fn a_policy_has_so_many_watchers() {
     let world = World::new();
-    let open = |policy: &str| watch_changes(&world.hub, policy, everything(), Start { from: None, snapshot: None });
+    let start = Start { from: None, snapshot: None };
+    let open = |policy: &str| seat(&world, policy).map(|seat| watch_changes(&world.hub, seat, everything(), start));
     let watchers: Vec<_> = std::iter::from_fn(|| open("service").ok()).collect();
     assert_eq!(watchers.len(), 64);
     assert!(open("owner").is_ok());

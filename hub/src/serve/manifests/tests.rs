@@ -6,8 +6,8 @@ use super::*;
 use crate::core::identity::change::{Author, Change, Precondition, Request, Settings};
 use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, ManagedBy, Monitoring};
 use crate::ops::change_devices::change_device;
+use crate::ops::new_key::new_key;
 use crate::ops::world::World;
-use crate::serve::policies::new_key;
 
 /// A hub in memory, a folder, and the time between two looks at it.
 struct Rig {

@@ -17,7 +17,7 @@ use crate::core::identity::change::{Outcome, Refused, Request};
 use crate::core::principal::By;
 use crate::ops::RegistryError;
 use crate::ops::change_devices::{ChangeError, change_devices};
-use crate::serve::policies::new_key;
+use crate::ops::new_key::new_key;
 
 /// What is to be looked at.
 pub(super) enum Task {

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::SessionKey;
 use crate::core::command::{CommandId, Delivery};
 use crate::core::device_id::DeviceId;
+use crate::core::device_rate::MinuteCounts;
 use crate::core::session::{ConnectionId, DeviceRight, DisconnectReason, Protocol};
 use crate::core::time::UnixMillis;
 use crate::store::mailbox::Mailbox;
@@ -26,6 +27,7 @@ struct SessionState {
     peer: SocketAddr,
     since: UnixMillis,
     last_activity: AtomicI64,
+    counted_by: OnceLock<Option<Arc<MinuteCounts>>>,
     ended: OnceLock<DisconnectReason>,
     closed: AtomicBool,
     /// How many sessions like this one have not ended.
@@ -58,6 +60,7 @@ impl Session {
             peer,
             since: now,
             last_activity: AtomicI64::new(now.0),
+            counted_by: OnceLock::new(),
             ended: OnceLock::new(),
             closed: AtomicBool::new(false),
             lasting,
@@ -131,6 +134,11 @@ impl Session {
     /// Notes that the device sent.
     pub fn touch(&self, now: UnixMillis) {
         self.0.last_activity.store(now.0, Ordering::Relaxed);
+    }
+
+    /// What counts the messages of its device, if anything does: `find` is asked once.
+    pub fn counted_by(&self, find: impl FnOnce() -> Option<Arc<MinuteCounts>>) -> Option<&MinuteCounts> {
+        self.0.counted_by.get_or_init(find).as_deref()
     }
 
     /// Why the session has ended, or `None`. To be asked after bytes were read and before they take effect: then nothing that arrives

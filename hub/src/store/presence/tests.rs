@@ -174,38 +174,3 @@ fn a_device_made_anew_keeps_its_session_when_the_deletion_comes_late() {
     presence.forget(newer.device_id());
     assert!(presence.view(newer.device_id()).connected, "whoever disables it must find it");
 }
-
-#[test]
-#[ignore = "measures"]
-#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and says what")]
-fn a_million_sessions_cost() {
-    const SESSIONS: u32 = 1_000_000;
-    let presence = Presence::default();
-    let right = |number: u32| DeviceRight {
-        // In no order, as devices come.
-        device_id: DeviceId::parse(&format!("device-{:07}", u64::from(number) * 7919 % u64::from(SESSIONS))).unwrap(),
-        generation_id: GenerationId("1".into()),
-        credential: credential(),
-        good_until: NOW,
-    };
-    let peer = SocketAddr::from(([192, 0, 2, 1], 4711));
-    let timed = |what: &str, count: u32, work: &mut dyn FnMut()| {
-        let began = std::time::Instant::now();
-        work();
-        println!("{what}: {:?}", began.elapsed() / count);
-    };
-    let mut sessions = Vec::new();
-    timed("open one", SESSIONS, &mut || {
-        sessions.extend((0..SESSIONS).map(|number| presence.open(right(number), Protocol::Mqtt, peer, NOW, |_| {})));
-    });
-    timed("how many", 1000, &mut || (0..1000).for_each(|_| assert_eq!(presence.counts().connected, SESSIONS as usize)));
-    timed("view one", 1000, &mut || sessions.iter().take(1000).for_each(|one| assert!(presence.view(one.device_id()).connected)));
-    timed("a page of 1000", SESSIONS / 1000, &mut || {
-        let mut after = None;
-        while let Some(last) = presence.sessions(after.as_ref(), PAGE).last() {
-            after = Some(last.key());
-        }
-    });
-    timed("take 1000 that came", unwritten::WAITING_MAX as u32 / 1000, &mut || while !presence.take_unflushed(BootId(1)).is_empty() {});
-    timed("close one", SESSIONS, &mut || sessions.iter().for_each(|one| assert!(presence.close(one, NOW, |_| {}))));
-}

@@ -1,12 +1,10 @@
 use std::sync::Arc;
-use std::time::Instant;
 
 use sea_orm::DbBackend;
 
 use super::*;
-use crate::core::command::{Receiver, StepKind};
+use crate::core::command::StepKind;
 use crate::core::device_id::DeviceId;
-use crate::core::session::{ConnectionId, Protocol};
 use crate::store::contract::commands::{self as contract, command, commands_contract, receipt};
 use crate::store::sql::tests::Folder;
 
@@ -105,57 +103,4 @@ async fn listings_walk_an_index_and_sort_nothing() {
             assert!(plan.len() == 1 && plan[0].contains(index), "{query:?}: {plan:?}");
         }
     }
-}
-
-/// `cargo test --release … a_group_of_512 -- --ignored --nocapture` says what a command costs.
-#[tokio::test]
-#[ignore = "measures"]
-#[expect(clippy::disallowed_methods, clippy::print_stdout, reason = "it measures, and says what")]
-async fn a_group_of_512_cycles_costs() {
-    const GROUPS: u64 = 20;
-    const CYCLES: u64 = 512;
-    let folder = Folder::new();
-    let commands = SqlCommands::new(folder.database().await);
-    let mut spent = [0; 4];
-    for group in 0..GROUPS {
-        let ids = || group * CYCLES..(group + 1) * CYCLES;
-        let parts = [
-            ids().flat_map(enqueued).collect::<Vec<_>>(),
-            ids().flat_map(delivered).collect(),
-            ids().flat_map(completed).collect(),
-            ids().flat_map(read).collect(),
-        ];
-        for (part, spent) in parts.iter().zip(&mut spent) {
-            let began = Instant::now();
-            commands.commit(part).await.expect("answers");
-            *spent += began.elapsed().as_micros();
-        }
-    }
-    let per_cycle = spent.map(|micros| micros / u128::from(GROUPS * CYCLES));
-    println!("µs per command: enqueued, delivered, completed, receipt read: {per_cycle:?}, together {}", per_cycle.iter().sum::<u128>());
-}
-
-fn enqueued(id: u64) -> Vec<CommandWrite> {
-    let content = Bytes::from(vec![7; 300]);
-    vec![CommandWrite::Enqueue(command(id, &format!("device-{}", id % 1000)), content), step(id, StepKind::Enqueued)]
-}
-
-fn delivered(id: u64) -> Vec<CommandWrite> {
-    vec![CommandWrite::DeliveryCount(CommandId(id), 1), step(id, StepKind::Delivered { receiver: RECEIVER, delivery_count: 1 })]
-}
-
-fn completed(id: u64) -> Vec<CommandWrite> {
-    let (command, outcome, time) = (CommandId(id), Outcome::Completed, UnixMillis(1_700_000_000_000));
-    let ended = StepKind::Ended { outcome, receiver: Some(RECEIVER) };
-    vec![CommandWrite::End { command, outcome, time }, step(id, ended), CommandWrite::AddReceipt(receipt(id, id))]
-}
-
-fn read(id: u64) -> Vec<CommandWrite> {
-    vec![CommandWrite::RemoveReceipts(vec![ReceiptId(id)]), step(id, StepKind::ReceiptRead)]
-}
-
-const RECEIVER: Receiver = Receiver { protocol: Protocol::Mqtt, connection: Some(ConnectionId(4711)) };
-
-fn step(id: u64, kind: StepKind) -> CommandWrite {
-    CommandWrite::Step(CommandId(id), Step { time: UnixMillis(1_700_000_000_000), kind })
 }
