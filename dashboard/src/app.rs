@@ -34,6 +34,7 @@ fn App() -> impl IntoView {
     provide_context(Clock::begin());
     provide_context(Toasts::new());
     provide_context(Place::follow());
+    provide_context(Opened(StoredValue::new(None)));
     let who = RwSignal::new(None::<Result<Session, Failure>>);
     provide_context(Who(who));
     Who(who).ask();
@@ -45,6 +46,17 @@ fn App() -> impl IntoView {
             Some(false) => view! { <pages::SignIn /> }.into_any(),
         }}
         <ToastList />
+    }
+}
+
+/// The version of the hub that this page was loaded from. It outlives sessions: they end with the hub that is replaced by another.
+#[derive(Clone, Copy)]
+pub struct Opened(StoredValue<Option<String>>);
+
+impl Opened {
+    /// The first that was heard of.
+    pub fn version(self, now: &str) -> String {
+        self.0.try_update_value(|first| first.get_or_insert_with(|| now.to_owned()).clone()).unwrap_or_default()
     }
 }
 

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 use leptos::task::spawn_local;
 
 use crate::api::sign_out;
-use crate::app::Who;
+use crate::app::{Opened, Who};
 use crate::browser::{Place, keep, kept, now};
 use crate::link::state::Phase;
 use crate::model::format::{duration, elapsed, number};
@@ -191,15 +191,10 @@ pub fn LinkBar() -> impl IntoView {
             </div>
         }
     };
-    // The page is the one that the hub had when it was opened.
-    let opened = StoredValue::new(None::<String>);
+    let opened: Opened = expect_context();
     let updated = Memo::new(move |_| {
         let now = world.hub.with(|hub| hub.as_ref().map(|hub| hub.version.clone()))?;
-        let before = opened.get_value().unwrap_or_else(|| {
-            opened.set_value(Some(now.clone()));
-            now.clone()
-        });
-        (before != now).then_some(now)
+        (opened.version(&now) != now).then_some(now)
     });
     let reload = move |_| {
         let _ = window().location().reload();
@@ -235,7 +230,12 @@ fn Theme() -> impl IntoView {
         }
         theme.set(next.map(str::to_owned));
     };
-    let icon = Signal::derive(move || if theme.get().as_deref() == Some("dark") { "moon" } else { "sun" });
+    // The sign is of what is seen.
+    let icon = Signal::derive(move || match theme.get().as_deref() {
+        Some("dark") => "moon",
+        None if window().match_media("(prefers-color-scheme: dark)").ok().flatten().is_some_and(|media| media.matches()) => "moon",
+        _ => "sun",
+    });
     view! {
         <button
             class="btn btn--quiet btn--icon" type="button" title=move || format!("Theme: {}", word())

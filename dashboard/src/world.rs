@@ -286,7 +286,7 @@ impl World {
     async fn past(self) {
         let rows = get::<FleetPage>(&format!("/devices?limit={EVENTS_MAX}")).await;
         let refusals = get::<Refusals>("/refusals").await;
-        let past = notable::past(&rows.unwrap_or_default().devices, refusals.unwrap_or_default());
+        let past = notable::past(&rows.unwrap_or_default().devices, &refusals.unwrap_or_default());
         let room = move |events: &mut VecDeque<_>| {
             let heard = events.back().map_or(Moment(i64::MAX), |(_, fact): &(u64, Notable)| fact.time);
             let before = past.into_iter().filter(|fact| fact.time < heard).take(EVENTS_MAX.saturating_sub(events.len()));

@@ -167,9 +167,38 @@ pub struct Counts {
     stretches: Shelf<i64, u64>,
     /// From when on they are counted.
     since: Option<Moment>,
+    /// By the hub, from before that.
+    minutes: Minutes,
+}
+
+/// `GET /api/v1/devices/{id}/rates`: messages by the minute, of the last hour.
+#[derive(Clone, Debug, Default)]
+pub struct Minutes {
+    start: Option<Moment>,
+    messages: Vec<u64>,
+}
+
+object!(Minutes { start: "start", messages: "messages" });
+
+impl Minutes {
+    /// In stretches, as if those of a minute had been sent evenly.
+    fn stretches(&self) -> impl Iterator<Item = (i64, u64)> {
+        const EACH: i64 = MINUTE_MS / STRETCH_MS;
+        let first = self.start.unwrap_or_default().0.div_euclid(STRETCH_MS);
+        let minutes = self.messages.iter().zip(0..);
+        minutes.flat_map(move |(count, minute)| {
+            let until = move |part: i64| count * part as u64 / EACH as u64;
+            (0..EACH).map(move |part| (first + minute * EACH + part, until(part + 1) - until(part)))
+        })
+    }
 }
 
 impl Counts {
+    /// Takes in what the hub has counted.
+    pub fn recall(&mut self, minutes: Minutes) {
+        self.minutes = minutes;
+    }
+
     /// Takes a message in. What it does not show has come just now.
     pub fn take(&mut self, told: &Told, now: Moment) {
         let times = told.events.iter().filter_map(|event| event.enqueued_time);
@@ -194,7 +223,7 @@ impl Counts {
     /// From when on they are counted.
     #[must_use]
     pub fn since(&self) -> Option<Moment> {
-        self.since
+        self.since.into_iter().chain(self.minutes.start).min()
     }
 
     /// In equal stretches of time: at most so many, and none shorter than they are counted by. Each with where it begins.
@@ -204,7 +233,10 @@ impl Counts {
         let wide = (span / most.max(1) as i64).max(1).div_euclid(STRETCH_MS).max(1);
         let mut columns = Shelf::<i64, u64>::default();
         let (first, last) = (from.0.div_euclid(STRETCH_MS), to.0.div_euclid(STRETCH_MS));
-        for (stretch, count) in self.stretches.iter().filter(|(stretch, _)| (first..=last).contains(*stretch)) {
+        let own = self.since.map_or(i64::MAX, |since| since.0.div_euclid(STRETCH_MS));
+        let before = self.minutes.stretches().filter(|(stretch, count)| *stretch < own && *count > 0);
+        let all = before.chain(self.stretches.iter().map(|(stretch, count)| (*stretch, *count)));
+        for (stretch, count) in all.filter(|(stretch, _)| (first..=last).contains(stretch)) {
             *columns.slot(stretch.div_euclid(wide)) += count;
         }
         columns.into_vec().into_iter().map(|(column, count)| (Moment(column * wide * STRETCH_MS), count)).collect()
@@ -293,7 +325,7 @@ impl Rows {
             said.push(format!("{} a second do not fit", number(passed)));
         }
         if self.behind > 0 {
-            said.push(format!("{} events before the end", exact(self.behind)));
+            said.push(format!("{} behind the newest", exact(self.behind)));
         }
         said.join(" · ")
     }
@@ -341,6 +373,21 @@ mod tests {
     }
 
     #[test]
+    fn what_the_hub_counted_stands_where_the_page_has_not() {
+        let mut counts = Counts::default();
+        let start = Moment(NOW.0.div_euclid(MINUTE_MS) * MINUTE_MS - 3 * MINUTE_MS);
+        counts.recall(Minutes { start: Some(start), messages: vec![12, 0, 30, 99] });
+        assert_eq!(counts.since(), Some(start));
+        let own = start.plus(2 * MINUTE_MS + 30_000);
+        counts.take(&Told { events: vec![Event { enqueued_time: Some(own), ..Event::default() }], ..Told::default() }, NOW);
+        let by_minute = |at: i64| {
+            let from = start.plus(at * MINUTE_MS);
+            counts.columns(from, from.plus(MINUTE_MS - 1), 120).into_iter().map(|(_, count)| count).sum::<u64>()
+        };
+        assert_eq!([0, 1, 2, 3].map(by_minute), [12, 0, 15 + 1, 0]);
+    }
+
+    #[test]
     fn messages_are_counted_by_when_they_were_sent() {
         let event = |at: i64| Event { enqueued_time: Some(NOW.plus(at)), ..Event::default() };
         let mut counts = Counts::default();
@@ -382,6 +429,6 @@ mod tests {
         let later = now.plus(1_000);
         assert_eq!((rows.matched(later), rows.shown(later), rows.note(later).as_str()), (0, 0, ""), "paused, or cut");
         rows.take(Told { unread: 7, behind: 12, ..Told::default() }, NOW.plus(60_000));
-        assert_eq!(rows.note(NOW.plus(60_000)), "7 a second not looked at: the filter had no time for them · 12 events before the end");
+        assert_eq!(rows.note(NOW.plus(60_000)), "7 a second not looked at: the filter had no time for them · 12 behind the newest");
     }
 }

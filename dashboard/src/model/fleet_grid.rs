@@ -10,7 +10,7 @@ use crate::routes::Query;
 pub const CELLS_MAX: u64 = 2_400;
 
 /// A square and the gap behind it: as large as there is room for.
-const CELLS_PX: [f64; 4] = [32.0, 24.0, 16.0, 11.0];
+const CELLS_PX: [f64; 5] = [48.0, 32.0, 24.0, 16.0, 11.0];
 const GAP_PX: f64 = 2.0;
 
 /// How tall the grid may become by larger squares.
@@ -137,9 +137,9 @@ mod tests {
     #[test]
     fn squares_fill_rows_and_few_are_not_lost_among_many() {
         let grid = lay_out(&[3, 0, 2], 96.0);
-        assert_eq!((grid.each, grid.height_px), (1, 64.0));
+        assert_eq!((grid.each, grid.height_px), (1, 144.0));
         assert_eq!(grid.paths[1], "");
-        assert_eq!(grid.paths[2], "M0 32h30v30h-30zM32 32h30v30h-30z");
+        assert_eq!(grid.paths[2], "M48 48h46v46h-46zM0 96h46v46h-46z");
         assert_eq!(lay_out(&[2_000], 1_100.0).height_px, 20.0 * 11.0, "smaller where there are many");
         let many = lay_out(&[100_000, 1], 1_100.0);
         assert_eq!((many.each, many.paths[1].matches('M').count()), (42, 1));

@@ -75,7 +75,7 @@ pub fn presence_fact(presence: &Presence, away_since: Option<Moment>) -> Notable
 
 /// What lists say of the time before anybody listened, the newest first: how each of these devices came or went last, and who was refused.
 #[must_use]
-pub fn past(rows: &[FleetRow], refusals: Vec<Refusal>) -> Vec<Notable> {
+pub fn past(rows: &[FleetRow], refusals: &[Refusal]) -> Vec<Notable> {
     let went = rows.iter().filter_map(|row| {
         let (look, text) = match (&row.reason, row.connected) {
             (_, true) => (DeviceState::Connected.look(), "Connected".to_owned()),
@@ -155,7 +155,7 @@ mod tests {
         };
         let rows = [row("a", -1, true, None), row("b", -30, false, Some("ConnectionLost")), row("never", 0, false, None)];
         let refusal = Refusal { claimed: "c".to_owned(), time: NOW.plus(-20), text: "its key is wrong".to_owned(), ..Refusal::default() };
-        let past = past(&rows, vec![refusal]);
+        let past = past(&rows, &[refusal]);
         let told: Vec<_> = past.iter().map(|fact| (fact.device_id.as_deref().unwrap(), fact.text.split(" · ").next().unwrap())).collect();
         assert_eq!(told, [("a", "Connected"), ("c", "Refused: its key is wrong"), ("b", "Disconnected: connection reset")]);
     }

@@ -50,7 +50,7 @@ pub fn Actions(
     let managed = Signal::derive(move || identity.with(|identity| identity.as_ref().is_some_and(|identity| identity.managed_by.is_some())));
     let has_keys = move || identity.with(|identity| identity.as_ref().is_some_and(|identity| identity.authentication.r#type == "sas"));
     let (disabling, rotating, deleting) = (RwSignal::new(false), RwSignal::new(false), RwSignal::new(false));
-    let reason = RwSignal::new(String::new());
+    let (reason, typed) = (RwSignal::new(String::new()), RwSignal::new(String::new()));
     let slot = RwSignal::new(1_usize);
     let named = StoredValue::new(id);
     let press = Callback::new(move |deed: Deed| {
@@ -116,6 +116,10 @@ pub fn Actions(
             {move || (!managed.get()).then(|| view! { <button class="btn btn--danger" type="button" on:click=move |_| press.run(ROTATE)><Icon name="key" />"Replace the key"</button> })}
         }
     };
+    let ask_to_delete = move |_| {
+        typed.set(String::new());
+        deleting.set(true);
+    };
     let delete = move || {
         if managed.get() {
             let command = identity.with(|identity| identity.as_ref().and_then(removal)).unwrap_or_default();
@@ -129,19 +133,20 @@ pub fn Actions(
             <Id id=named.get_value() />
             <p>{move || if connected.get() { "It is connected: its connection closes within a second." } else { "It is not connected." }}" Its identity, its keys and its queued commands are gone for good. What it has sent, and its story, stay as long as they are kept."</p>
             <label class="field"><span class="field__label">"Reason, kept in the audit"</span><input class="input" autofocus maxlength="128" bind:value=reason /></label>
+            <label class="field"><span class="field__label">"Type its id to confirm"</span><input class="input input--mono" autocomplete="off" spellcheck="false" bind:value=typed /></label>
         }
         .into_any()
     };
     let delete_foot = move || {
         view! {
             <button class="btn" type="button" on:click=move |_| deleting.set(false)>"Keep it"</button>
-            {move || (!managed.get()).then(|| view! { <button class="btn btn--danger" type="button" on:click=move |_| press.run(DELETE)><Icon name="close" />"Delete device"</button> })}
+            {move || (!managed.get()).then(|| view! { <button class="btn btn--danger" type="button" disabled=move || typed.get() != named.get_value() on:click=move |_| press.run(DELETE)><Icon name="close" />"Delete device"</button> })}
         }
     };
     view! {
         {move || has_keys().then(|| view! { <button class="btn" type="button" disabled=move || !may.get() title=move || why_not() on:click=move |_| rotating.set(true)><Icon name="key" />"Rotate keys…"</button> })}
         {toggle}
-        <button class="btn" type="button" disabled=move || !may.get() title=move || why_not() on:click=move |_| deleting.set(true)><Icon name="close" />"Delete…"</button>
+        <button class="btn" type="button" disabled=move || !may.get() title=move || why_not() on:click=ask_to_delete><Icon name="close" />"Delete…"</button>
         <Dialog open=disabling heading="Disable this device?" content=disable foot=ViewFn::from(disable_foot) />
         <Dialog open=rotating heading="Replace a key of this device?" content=rotate foot=ViewFn::from(rotate_foot) />
         <Dialog open=deleting heading="Delete this device?" content=delete foot=ViewFn::from(delete_foot) />

@@ -3,25 +3,38 @@
 use std::sync::Arc;
 
 use leptos::prelude::*;
+use leptos::task::spawn_local;
 
 use super::flow::{Following, Inspector, PauseButton, Tail};
+use crate::api::get;
 use crate::app::Who;
 use crate::browser::now;
 use crate::link::ask::Tail as Wanted;
-use crate::model::event::{Event, Rows};
+use crate::model::event::{Event, Minutes, Rows};
 use crate::model::format::number;
 use crate::model::state::DeviceState;
 use crate::parts::notice::Notice;
-use crate::routes::{Query, Route};
+use crate::routes::{Query, Route, segment};
 use crate::world::World;
 
-/// How far back it begins: the hub goes through what all devices have sent since.
-const BACK_MS: i64 = 5 * 60_000;
+/// How far back it begins: the hub goes through what all devices have sent since, and has counted what came before.
+const BACK_MS: i64 = 60_000;
 
 /// What a device sends, from a few minutes ago.
 pub fn follow(id: &str, world: World) -> Following {
     let wanted = Wanted { device: id.to_owned(), from: format!("time:{}", now().plus(-BACK_MS).iso()), ..Wanted::default() };
-    Following::begin(world, Memo::new(move |_| wanted.clone()))
+    let following = Following::begin(world, Memo::new(move |_| wanted.clone()));
+    let path = format!("/devices/{}/rates", segment(id));
+    Effect::new(move |_| {
+        world.missed.track();
+        let path = path.clone();
+        spawn_local(async move {
+            if let Ok(minutes) = get::<Minutes>(&path).await {
+                let _ = following.counts.try_update(|counts| counts.recall(minutes));
+            }
+        });
+    });
+    following
 }
 
 /// The panel.

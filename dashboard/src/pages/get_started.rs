@@ -112,7 +112,7 @@ fn Seen() -> impl IntoView {
         view! { <li class="row"><Glyph look=Signal::derive(move || done(is.get())) /><span>{text}</span><span class="sr">{move || if is.get() { "done" } else { "not yet" }}</span></li> }
     };
     view! {
-        <Panel heading="Seen by this hub".to_owned()>
+        <Panel heading="So far".to_owned()>
             <ul class="panel__body stack stack--close">
                 {line(Signal::derive(move || counts.get().0 > 0), "A device is registered")}
                 {line(Signal::derive(move || counts.get().1 > 0), "A device is connected")}
@@ -125,9 +125,9 @@ fn Seen() -> impl IntoView {
 
 #[component]
 fn Addresses(host: Memo<String>) -> impl IntoView {
-    let rows = [("MQTT", "", ":8883"), ("AMQP", "", ":5671"), ("HTTPS, WebSocket", "https://", ""), ("Own API", "https://", ":8443")];
+    let rows = [("MQTT", "", ":8883"), ("AMQP", "", ":5671"), ("HTTPS, WebSocket", "https://", ""), ("Mooring's API", "https://", ":8443")];
     let row = move |(what, before, after): (&'static str, &'static str, &'static str)| {
-        view! { <div class="facts__item"><dt>{what}</dt><dd class="id">{move || format!("{before}{}{after}", host.get())}</dd></div> }
+        view! { <div class="facts__item"><dt>{what}</dt><dd class="id">{before}{move || host.get()}<wbr />{after}</dd></div> }
     };
     view! { <Panel heading="Addresses".to_owned()><div class="panel__body"><dl class="facts facts--rows">{rows.map(row)}</dl></div></Panel> }.into_any()
 }

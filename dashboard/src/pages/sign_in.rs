@@ -8,7 +8,7 @@ use crate::app::Who;
 use crate::browser::take_fragment;
 use crate::model::json::value::Value;
 use crate::model::state::{ALERT, command_look};
-use crate::model::words::sign_in_problem;
+use crate::model::words::{sentence, sign_in_problem};
 use crate::parts::control::Copy;
 use crate::parts::each::each;
 use crate::parts::notice::Notice;
@@ -63,17 +63,21 @@ pub fn SignIn() -> impl IntoView {
         Some(Ok(session)) => session.methods,
         _ => Vec::new(),
     };
+    let again = move || view! { <button class="btn" type="button" on:click=move |_| who.ask()>"Try again"</button> };
     let lost = move || {
         who.answer().and_then(Result::err).map(|failure| {
             view! {
                 <Notice look=ALERT text="This hub says nothing of signing in".to_owned() more=failure.text />
-                <button class="btn" type="button" on:click=move |_| who.ask()>"Try again"</button>
+                {again()}
             }
         })
     };
     let no_way = move || {
         let none = who.answer().is_some_and(|answer| answer.is_ok_and(|session| session.methods.is_empty()));
-        none.then(|| view! { <Notice look=ALERT text="Nobody can sign in to this hub now".to_owned() more="Its configuration names no way to. After it has begun, mooring-hub dev has a link for ten minutes.".to_owned() /> })
+        none.then(|| view! {
+            <Notice look=ALERT text="Nobody can sign in to this hub now".to_owned() more="Its configuration has no way to sign in. mooring-hub dev prints a link that is good for ten minutes after the start.".to_owned() />
+            {again()}
+        })
     };
     let host = window().location().hostname().unwrap_or_default();
     let rope = |(path, x, y, slack): (&'static str, &'static str, &'static str, bool)| {
@@ -89,7 +93,7 @@ pub fn SignIn() -> impl IntoView {
                     <svg class="icon brand__mark" viewBox="0 0 24 24" aria-hidden="true"><use href="#mark"></use></svg><span class="brand__name">"Mooring"</span>
                 </div>
                 <div><h1 class="signin__title">"Sign in"</h1><p class="page__sub">"to "<code>{host}</code></p></div>
-                <div role="alert">{move || refused.get().map(|failure| view! { <Notice look=command_look("Rejected") text=failure.text /> })}</div>
+                <div role="alert">{move || refused.get().map(|failure| view! { <Notice look=command_look("Rejected") text=sentence(&failure.text) /> })}</div>
                 {move || lost()}{move || no_way()}
                 {each(methods, |method| method.method.clone(), move |method| view! { <Way method busy enter /> })}
                 <p class="field__hint">"Every sign-in and every change is in the audit, under your name."</p>

@@ -56,6 +56,7 @@ pub fn Trace(
     let line = Memo::new(move |_| spark(&values.get(), WIDTH, HEIGHT, true));
     view! {
         <svg class="chart chart--lag" data-tone=tone.name() viewBox="0 0 96 24" preserveAspectRatio="none" aria-hidden="true">
+            <path class="chart__base" d="M0 23.5h96"></path>
             <path class="chart__area" d=move || area(&line.get(), 0.0, WIDTH, HEIGHT)></path><path class="chart__line" d=move || line.get()></path>
         </svg>
     }

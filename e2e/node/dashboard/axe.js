@@ -3,8 +3,8 @@
 // DASHBOARD (the link to sign in with), PAGES and SCREENS (with commas; absent: all but the one in between), and what pages.js wants.
 'use strict';
 
-const { SCREENS, complaints, origin, reach, report, run, signIn } = require('./browser');
-const { PAGES, listed, pagesOn, whole } = require('./pages');
+const { SCREENS, report, run, signIn } = require('./browser');
+const { OF_A_REFUSAL, PAGES, STRANGERS, listed, pagesOn, strange, whole } = require('./pages');
 const { content, guest, visit } = require('./visit');
 const rules = require('axe-core').source;
 
@@ -34,11 +34,12 @@ run(async (browser) => {
       await look(page, name, screen);
       await page.close();
     }
-    const stranger = await guest(browser, SCREENS[screen]);
-    const page = await stranger.context.newPage();
-    complaints(page, stranger.heard);
-    await reach(page, `${origin()}/dashboard/`);
-    await look(page, 'sign-in', screen);
+    const stranger = await guest(browser, { harmless: [OF_A_REFUSAL], ...SCREENS[screen] });
+    for (const name of pagesOn(screen, STRANGERS)) {
+      const page = await strange(stranger, name);
+      await look(page, name, screen);
+      await page.close();
+    }
     for (const one of [somebody, stranger]) {
       content(one);
       await one.context.close();

@@ -5,9 +5,30 @@
 
 const fs = require('fs');
 const path = require('path');
-const { SCREENS, context, origin, reach, report, run, signIn } = require('./browser');
-const { PAGES, listed, pagesOn, whole } = require('./pages');
-const { content, guest, visit } = require('./visit');
+const { SCREENS, origin, report, run, signIn } = require('./browser');
+const { OF_A_REFUSAL, PAGES, STRANGERS, listed, pagesOn, strange, whole } = require('./pages');
+const { OF_A_CUT_LINE, content, guest, visit } = require('./visit');
+const { line } = require('./line');
+
+// How often a page is taken that grows while it is.
+const TRIES = 10;
+
+// In a window as tall as the page: what is fixed to its edges is where it belongs.
+async function draw(page, screen, file) {
+  const { width, height } = SCREENS[screen].viewport;
+  // A list that is as tall as the window would grow with it for ever.
+  await page.evaluate(() => {
+    for (const list of document.querySelectorAll('.table__view')) list.style.height = `${list.offsetHeight}px`;
+  });
+  const measure = () => page.evaluate(() => document.documentElement.scrollHeight);
+  for (let tries = 0; tries < TRIES; tries += 1) {
+    const tall = await measure();
+    await page.setViewportSize({ width, height: Math.max(tall, height) });
+    await whole(page);
+    await page.screenshot({ path: file });
+    if (await measure() <= Math.max(tall, height)) return;
+  }
+}
 
 async function take(somebody, screen, name, out) {
   const begun = Date.now();
@@ -16,35 +37,49 @@ async function take(somebody, screen, name, out) {
   const shownMs = Date.now() - begun;
   await whole(page);
   if (PAGES[name].open) await PAGES[name].open(page);
-  // A window as tall as the page: what is fixed to its edges is where it belongs. The list of devices is as tall as the window, however many
-  // there are.
-  if (PAGES[name].path !== '/devices') {
-    const height = await page.evaluate(() => document.documentElement.scrollHeight);
-    await page.setViewportSize({ width: SCREENS[screen].viewport.width, height: Math.max(height, SCREENS[screen].viewport.height) });
-  }
   await whole(page);
-  await page.screenshot({ path: path.join(out, `${name}-${screen}.png`) });
+  await draw(page, screen, path.join(out, `${name}-${screen}.png`));
   report({ event: 'taken', page: name, screen, shownMs });
   await page.close();
 }
 
-run(async (browser) => {
+// The page on a phone while there is no way to the hub.
+async function takeCut(somebody, cut, out) {
+  const page = await visit(somebody);
+  await whole(page);
+  await cut.cut();
+  await page.getByRole('alert').filter({ hasText: 'Live link down since' }).waitFor();
+  await draw(page, 'dark-390', path.join(out, 'overview-down-dark-390.png'));
+  await cut.mend();
+  report({ event: 'taken', page: 'overview-down', screen: 'dark-390' });
+  await page.close();
+}
+
+async function takeAll(browser, cut) {
   const out = process.env.OUT;
   fs.mkdirSync(out, { recursive: true });
   const storageState = await signIn(browser);
   for (const screen of listed(process.env.SCREENS, SCREENS)) {
-    const somebody = await guest(browser, { ...SCREENS[screen], storageState });
+    const somebody = await guest(browser, { harmless: [OF_A_CUT_LINE], ...SCREENS[screen], storageState });
     for (const name of pagesOn(screen)) await take(somebody, screen, name, out);
+    if (screen === 'dark-390') await takeCut(somebody, cut, out);
     await somebody.context.close();
     content(somebody);
-    // Who is not signed in sees one page alone.
-    const stranger = await context(browser, SCREENS[screen]);
-    const page = await stranger.newPage();
-    await reach(page, `${origin()}/dashboard/`);
-    await whole(page);
-    await page.screenshot({ path: path.join(out, `sign-in-${screen}.png`) });
-    report({ event: 'taken', page: 'sign-in', screen });
-    await stranger.close();
+    const stranger = await guest(browser, { harmless: [OF_A_REFUSAL], ...SCREENS[screen] });
+    for (const name of pagesOn(screen, STRANGERS)) {
+      const page = await strange(stranger, name);
+      await draw(page, screen, path.join(out, `${name}-${screen}.png`));
+      report({ event: 'taken', page: name, screen });
+      await page.close();
+    }
+    await stranger.context.close();
+    content(stranger);
   }
   report({ event: 'end', out });
-});
+}
+
+(async () => {
+  const { hostname, port } = new URL(origin());
+  const cut = await line(hostname, port);
+  run((browser) => takeAll(browser, cut), cut.rule);
+})();

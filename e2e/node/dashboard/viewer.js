@@ -32,7 +32,7 @@ run(async (browser) => {
   await disabled(own, ['Rotate keys…', 'Disable…', 'Reveal the key', 'Copy the connection string', /^(Send|Queue) command$/]);
   const list = await visit(somebody, '/devices');
   await list.getByLabel(`Select ${device}`).check();
-  await disabled(list, ['Enable…', 'Disable…', 'Rotate keys…', 'Delete…']);
+  await disabled(list, ['Enable…', 'Disable…', 'Rotate…', 'Delete…']);
   const compose = await visit(somebody, `/compose?device=${device}`);
   await disabled(compose, [/^Send to 1 device$/]);
   const commands = await visit(somebody, '/commands');

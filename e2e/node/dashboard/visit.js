@@ -19,6 +19,18 @@ async function guest(browser, { harmless = [], ...options } = {}) {
   return { context: await context(browser, options), heard: [], harmless };
 }
 
+// Somebody who has signed in with a name and a password.
+async function member(browser, name, password, options) {
+  const somebody = await guest(browser, options);
+  const page = await somebody.context.newPage();
+  complaints(page, somebody.heard);
+  await reach(page, `${origin()}/dashboard/`);
+  await signInAs(page, name, password);
+  await live(page);
+  await page.close();
+  return somebody;
+}
+
 // A tab of theirs, at an address below `/dashboard`, with the live link up and the past known.
 async function visit(somebody, path = '/') {
   const page = await somebody.context.newPage();
@@ -83,4 +95,4 @@ function expect(is, what) {
   if (!is) throw new Error(what);
 }
 
-module.exports = { OF_A_CUT_LINE, OF_AN_ENDED_SESSION, after, asks, content, expect, guest, live, seen, signInAs, told, visit, visitor };
+module.exports = { OF_A_CUT_LINE, OF_AN_ENDED_SESSION, after, asks, content, expect, guest, live, member, seen, signInAs, told, visit, visitor };

@@ -10,11 +10,12 @@ use e2e::dashboard::{leaves, now_ms, pictures, say, seen, visitor};
 use e2e::hub::Hub;
 use e2e::mqtt::{Connect, Connection, DISCONNECT, events_topic};
 use e2e::namespace::{HUB, isolated};
-use e2e::patience::within;
 use e2e::program::{Actor, Program};
 use e2e::rest::Rest;
 use reqwest::Method;
 use serde_json::json;
+
+use crate::house::comes_to;
 
 const DEVICE: &str = "pump-1";
 
@@ -207,13 +208,7 @@ async fn rejected(back_end: &BackEnd, device: &mut Actor) -> Result<String> {
     let id = back_end.send(DEVICE, &[("iothub-messageid", "no-thanks")], b"{}").await?;
     device.tell("reject").await?;
     device.until("settled").await?;
-    within("the command to be rejected", async {
-        while back_end.history(&id).await?["state"] != "Rejected" {
-            tokio::task::yield_now().await;
-        }
-        anyhow::Ok(())
-    })
-    .await??;
+    comes_to(back_end, &id, "Rejected").await?;
     device.kill9().await?;
     Ok(id)
 }

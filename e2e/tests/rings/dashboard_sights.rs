@@ -146,15 +146,19 @@ fn a_page_that_is_left_open_while_all_flap_stays_as_large_as_it_is() -> Result<(
     })
 }
 
+/// Commands that are completed before somebody looks; before pictures are taken, so that there is something to see.
+const COMMANDS: usize = 60;
+const COMMANDS_OF_PICTURES: usize = 300;
+
 #[test]
 fn every_page_is_for_those_who_see_hear_or_move_less_too() -> Result<()> {
     isolated(async || {
-        let harbour = Harbour::at_work().await?;
+        let harbour = Harbour::at_work(COMMANDS).await?;
         let told = told(harbour.looked_at_by("axe.js")?.start()?).await?;
         let findings: Vec<String> = told.iter().filter(|document| document["event"] == "finding").map(Value::to_string).collect();
         ensure!(findings.is_empty(), "{}", findings.join("\n"));
         let looked = told.iter().filter(|document| document["event"] == "looked" && document["passed"].as_u64() > Some(0)).count();
-        ensure!(looked == 4 * 16 + 2, "{looked} looks");
+        ensure!(looked == 4 * 16 + 2 + 2 * 6, "{looked} looks");
         Ok(())
     })
 }
@@ -163,7 +167,7 @@ fn every_page_is_for_those_who_see_hear_or_move_less_too() -> Result<()> {
 #[test]
 fn every_page_has_its_picture_taken() -> Result<()> {
     isolated(async || {
-        let harbour = Harbour::at_work().await?;
+        let harbour = Harbour::at_work(COMMANDS_OF_PICTURES).await?;
         let folder = pictures()?;
         let taken = told(harbour.looked_at_by("screenshots.js")?.env("OUT", &folder).start()?).await?;
         for document in &taken {
@@ -171,7 +175,7 @@ fn every_page_has_its_picture_taken() -> Result<()> {
             let size = std::fs::metadata(folder.join(&name)).with_context(|| name.clone())?.len();
             ensure!(size > 4_096, "{name} has {size} bytes: nothing is on it");
         }
-        ensure!(taken.len() == 5 * 16 + 2, "{} pictures", taken.len());
+        ensure!(taken.len() == 5 * 16 + 2 + 2 * 6 + 1, "{} pictures", taken.len());
         say(&format!("the pictures are in {}", folder.display()));
         Ok(())
     })

@@ -1,21 +1,25 @@
-//! People sign in at an OpenID Connect issuer that others wrote, with curl for a browser: its jar keeps the cookies, and the issuer's own pages
-//! are what it fills in.
+//! People sign in at an OpenID Connect issuer that others wrote, at its own pages: with curl for a browser, whose jar keeps the cookies, and with one
+//! that people have.
 
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use e2e::dashboard::{leaves, say, visitor};
 use e2e::hub::{Hub, Options};
-use e2e::namespace::isolated;
+use e2e::namespace::{isolated, point};
 use e2e::program::{Actor, Program};
 use e2e::rest::Rest;
 use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::house::audited;
 use crate::serve::{fleet, serve, until_ready, write_configuration};
+use crate::x509::{Made, Office};
 
-/// Where the issuer is: on the hub's machine, with the hub's certificate.
-const ISSUER: &str = "https://hub.mooring.test:9443";
+/// Where the issuer is, on a site of its own.
+const ISSUER_HOST: &str = "login.issuer.test";
+const ISSUER: &str = "https://login.issuer.test:9443";
 const START: &str = "/api/v1/session/openid";
 const BACK: &str = "/api/v1/session/openid/back";
 /// A page of the issuer that wants to be filled in.
@@ -26,6 +30,23 @@ const SECRET: &str = "what-only-the-two-know";
 /// How long its ID tokens last.
 const TOKEN_S: i64 = 600;
 
+/// What the issuer shows that it is, and what those know it by who ask it.
+struct Seat {
+    _office: Office,
+    authority: Made,
+    own: Made,
+}
+
+impl Seat {
+    async fn taken() -> Result<Self> {
+        point(ISSUER_HOST, "127.0.0.1")?;
+        let office = Office::new()?;
+        let authority = office.self_signed("authority", "an issuer's authority").await?;
+        let own = office.issued("issuer", ISSUER_HOST, &authority, &format!("subjectAltName=DNS:{ISSUER_HOST}")).await?;
+        Ok(Self { _office: office, authority, own })
+    }
+}
+
 /// A browser, more or less.
 struct Browser<'h> {
     hub: &'h Hub,
@@ -33,14 +54,17 @@ struct Browser<'h> {
 }
 
 impl<'h> Browser<'h> {
-    fn of(hub: &'h Hub) -> Result<Self> {
-        Ok(Self { hub, folder: tempfile::tempdir()? })
+    fn of(hub: &'h Hub, seat: &Seat) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let authorities = [std::fs::read(hub.ca_file())?, std::fs::read(&seat.authority.certificate)?].concat();
+        std::fs::write(folder.path().join("authorities"), authorities)?;
+        Ok(Self { hub, folder })
     }
 
     fn curl(&self) -> Program {
         let jar = self.folder.path().join("jar");
         let curl = Program::named("curl").args(["-sS", "--cookie"]).arg(&jar).arg("--cookie-jar").arg(&jar);
-        curl.arg("--cacert").arg(self.hub.ca_file())
+        curl.arg("--cacert").arg(self.folder.path().join("authorities"))
     }
 
     fn here(&self, path: &str) -> String {
@@ -87,14 +111,14 @@ impl<'h> Browser<'h> {
 }
 
 /// A hub that takes the issuer's word, which is not there yet.
-async fn believing(hub: &Hub, folder: &Path) -> Result<Actor> {
+async fn believing(hub: &Hub, folder: &Path, seat: &Seat) -> Result<Actor> {
     let (configuration, secret) = (write_configuration(hub, folder, "")?, folder.join("openid.secret"));
     std::fs::write(&secret, SECRET)?;
     let openid = format!(
         "[openid]\nissuer = \"{ISSUER}\"\nclient_id = \"mooring\"\nclient_secret_file = \"{}\"\nscopes = [\"email\", \"groups\"]\n\
          authority_file = \"{}\"\ngroups = {{ operators = [\"Read\", \"Devices\"], viewers = [\"Read\"] }}\n",
         secret.display(),
-        hub.ca_file().display(),
+        seat.authority.certificate.display(),
     );
     std::fs::write(&configuration, std::fs::read_to_string(&configuration)? + &openid)?;
     let mut server = serve(&configuration)?.start()?;
@@ -102,12 +126,11 @@ async fn believing(hub: &Hub, folder: &Path) -> Result<Actor> {
     Ok(server)
 }
 
-async fn issuer(hub: &Hub) -> Result<Actor> {
-    let tls = hub.data().join("tls");
+async fn issuer(hub: &Hub, seat: &Seat) -> Result<Actor> {
     let members = json!({ "ada": ["operators", "painters"], "bob": ["painters"] });
     let program = Program::node("issuer.js", hub)?.env("ISSUER", ISSUER).env("MEMBERS", members.to_string());
     let program = program.env("CLIENT", format!("mooring {SECRET} {}{BACK}", hub.ready.endpoints.api));
-    let mut issuer = program.env("TLS_CERTIFICATE", tls.join("server.pem")).env("TLS_KEY", tls.join("server.key")).start()?;
+    let mut issuer = program.env("TLS_CERTIFICATE", &seat.own.certificate).env("TLS_KEY", &seat.own.key).start()?;
     issuer.until("listening").await?;
     Ok(issuer)
 }
@@ -117,11 +140,11 @@ fn an_issuer_signs_people_in() -> Result<()> {
     isolated(async || {
         let mut hub = Options::default().start().await?;
         hub.stop().await?;
-        let folder = tempfile::tempdir()?;
-        let server = believing(&hub, folder.path()).await?;
-        let mut issuer = issuer(&hub).await?;
+        let (folder, seat) = (tempfile::tempdir()?, Seat::taken().await?);
+        let server = believing(&hub, folder.path(), &seat).await?;
+        let mut issuer = issuer(&hub, &seat).await?;
 
-        let ada = Browser::of(&hub)?;
+        let ada = Browser::of(&hub, &seat)?;
         let end = ada.sign_in("ada", PROBLEM).await?;
         ensure!(end == ada.here("/"), "{end}");
         let session = ada.get("/api/v1/session").await?;
@@ -146,38 +169,61 @@ fn an_issuer_signs_people_in() -> Result<()> {
 }
 
 #[test]
+fn the_button_of_the_sign_in_page_leads_to_the_issuer_and_back() -> Result<()> {
+    isolated(async || {
+        let mut hub = Options::default().start().await?;
+        hub.stop().await?;
+        let (folder, seat) = (tempfile::tempdir()?, Seat::taken().await?);
+        let _server = believing(&hub, folder.path(), &seat).await?;
+        let _issuer = issuer(&hub, &seat).await?;
+        let mut ready = hub.ready.clone();
+        ready.dashboard = Some(format!("{}/dashboard/", ready.endpoints.api));
+        let person = visitor("openid.js", &ready)?.env("ISSUER", ISSUER).env("NAME", "ada").env("OTHER", "bob");
+        let mut person = person.start()?;
+        say(&person.until("signed in").await?.to_string());
+        leaves(person).await?;
+        let entries = audited(&Rest::api(&hub, fleet()?)?, "SignIn").await?;
+        let told: Vec<_> = entries.iter().rev().map(|entry| (entry["who"]["name"].as_str(), entry["outcome"].as_str())).collect();
+        let (ada, bob) = (Some("ada@example.com"), Some("bob@example.com"));
+        ensure!(told == [(ada, Some("Done")), (ada, Some("Done")), (bob, Some("Refused"))], "{entries:?}");
+        ensure!(entries.iter().all(|entry| entry["who"]["method"] == "openid"), "{entries:?}");
+        Ok(())
+    })
+}
+
+#[test]
 fn an_issuer_signs_nobody_else_in() -> Result<()> {
     isolated(async || {
         let mut hub = Options::default().start().await?;
         hub.stop().await?;
-        let folder = tempfile::tempdir()?;
-        let mut server = believing(&hub, folder.path()).await?;
+        let (folder, seat) = (tempfile::tempdir()?, Seat::taken().await?);
+        let mut server = believing(&hub, folder.path(), &seat).await?;
         let refused = |end: &str, problem: &str| {
             let as_it_should = end.strip_prefix(&hub.ready.endpoints.api).and_then(|path| path.strip_prefix(PROBLEM)) == Some(problem);
             if as_it_should { Ok(()) } else { Err(anyhow!("not {problem}: {end}")) }
         };
-        let early = Browser::of(&hub)?;
+        let early = Browser::of(&hub, &seat)?;
         refused(&early.go(&early.here(START), None, INTERACTION).await?, "Unavailable").context("before there is an issuer")?;
         // It would not ask again at once.
         server.kill9().await?;
-        let mut issuer = issuer(&hub).await?;
-        let _server = believing(&hub, folder.path()).await?;
+        let mut issuer = issuer(&hub, &seat).await?;
+        let _server = believing(&hub, folder.path(), &seat).await?;
 
-        let bob = Browser::of(&hub)?;
+        let bob = Browser::of(&hub, &seat)?;
         refused(&bob.sign_in("bob", PROBLEM).await?, "NoRights")?;
 
-        let (ada, thief) = (Browser::of(&hub)?, Browser::of(&hub)?);
+        let (ada, thief) = (Browser::of(&hub, &seat)?, Browser::of(&hub, &seat)?);
         let way = ada.sign_in("ada", BACK).await?;
         ensure!(way.contains("code="), "{way}");
         thief.go(&thief.here(START), None, INTERACTION).await?;
         refused(&thief.go(&way, None, PROBLEM).await?, "Refused").context("in a browser that did not begin it")?;
         refused(&ada.go(&way, None, PROBLEM).await?, "Refused").context("after a thief had it")?;
 
-        let nobody = Browser::of(&hub)?;
+        let nobody = Browser::of(&hub, &seat)?;
         let login = nobody.go(&nobody.here(START), None, INTERACTION).await?;
         refused(&nobody.go(&format!("{login}/abort"), None, PROBLEM).await?, "Refused")?;
 
-        let late = Browser::of(&hub)?;
+        let late = Browser::of(&hub, &seat)?;
         let way = late.sign_in("ada", BACK).await?;
         issuer.kill9().await?;
         refused(&late.go(&way, None, PROBLEM).await?, "Unavailable")?;

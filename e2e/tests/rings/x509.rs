@@ -47,7 +47,7 @@ impl Office {
     }
 
     /// A certificate that `issuer` signs, with the issuer's own behind it.
-    async fn issued(&self, name: &str, common_name: &str, issuer: &Made, extensions: &str) -> Result<Made> {
+    pub async fn issued(&self, name: &str, common_name: &str, issuer: &Made, extensions: &str) -> Result<Made> {
         let [certificate, key, request, extension_file] = ["pem", "key", "csr", "ext"].map(|kind| self.path(&format!("{name}.{kind}")));
         std::fs::write(&extension_file, extensions)?;
         let subject = format!("/CN={common_name}");

@@ -17,7 +17,7 @@ use crate::parts::figures::Figures;
 use crate::parts::panel::Panel;
 use crate::world::World;
 
-const HEIGHT: f64 = 152.0;
+const HEIGHT: f64 = 224.0;
 const GROUND: f64 = HEIGHT - 20.0;
 
 /// What is left at the right for those that took longer than an hour.
@@ -29,7 +29,8 @@ const DAY_MS: i64 = 86_400_000;
 const ANEW: Duration = Duration::from_secs(600);
 
 /// Where the axis is written on.
-const TICKS: [(u64, &str); 5] = [(1, "1 ms"), (100, "100"), (1_000, "1 s"), (60_000, "1 min"), (3_600_000, "1 h")];
+const TICKS: [(u64, &str); 7] =
+    [(1, "1 ms"), (10, "10"), (100, "100"), (1_000, "1 s"), (10_000, "10 s"), (60_000, "1 min"), (3_600_000, "1 h")];
 
 /// The panel.
 #[component]
@@ -82,7 +83,7 @@ pub fn Latency() -> impl IntoView {
             let bar = latencies.with(|latencies| latencies.percentile(percent))?;
             let at = place(bar.most);
             let y = 11.0 + index as f64 * 15.0;
-            let (anchor, shift) = if at > width.get() * 0.6 { ("end", -5.0) } else { ("start", 5.0) };
+            let (anchor, shift) = if at > width.get() * 0.75 { ("end", -5.0) } else { ("start", 5.0) };
             Some(view! {
                 <line class="chart__note" x1=px(at) x2=px(at) y1=px(y - 8.0) y2=px(GROUND)></line>
                 <text class="chart__text chart__text--strong chart__halo" x=px(at + shift) y=px(y) text-anchor=anchor>{format!("p{percent} {}", words(bar, false))}</text>

@@ -41,7 +41,8 @@ pub fn List(known: Known, stage: Memo<Option<Stage>>) -> impl IntoView {
     Effect::new(move |before: Option<(Option<Stage>, usize)>| {
         let now = (stage.get(), room.get());
         let rows = newest.get();
-        if !reads.get() || before.is_some_and(|before| before != now) {
+        // Where there is nothing yet, nobody reads: the pointer may be there before the rows are.
+        if !reads.get() || shown.with_untracked(Vec::is_empty) || before.is_some_and(|before| before != now) {
             shown.set(rows);
         }
         now

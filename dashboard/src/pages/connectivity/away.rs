@@ -81,7 +81,7 @@ pub fn Away() -> impl IntoView {
     };
     let foot = move || {
         let total = found.with(|found| found.as_ref().map_or(0, |page| page.total.count().0));
-        view! { <span>{count(total, "device", "devices")}</span><a href=move || all()>"All of them"</a> }
+        view! { <span>{count(total, "device", "devices")}</span>{(total > 0).then(|| view! { <a href=move || all()>"All of them"</a> })} }
     };
     let row = |FleetRow { device_id, last_seen, reason, .. }: FleetRow| {
         let why = reason.as_deref().map_or_else(|| NOTHING.to_owned(), |reason| sentence(disconnect_reason(reason)));
@@ -97,7 +97,7 @@ pub fn Away() -> impl IntoView {
     view! {
         <Panel heading="Offline for longer than".to_owned() aside foot=ViewFn::from(foot)>
             {move || rows().map(|rows| if rows.is_empty() {
-                view! { <Empty heading="Nobody"><p>"Every device that was ever here has been heard of since."</p></Empty> }.into_any()
+                view! { <Empty heading="None"><p>"Every device that was ever here has been heard of since."</p></Empty> }.into_any()
             } else {
                 view! {
                     <div class="table table--away" role="table" aria-label="Devices that are away">

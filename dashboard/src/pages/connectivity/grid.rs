@@ -71,9 +71,11 @@ pub fn Fleet() -> impl IntoView {
     let legend = all.into_iter().enumerate().map(move |(index, run)| {
         let href = format!("{}{}", Route::Devices.path(), run.list().text());
         let counted = move || counts.with(|counts| counts.get(index).copied().flatten().map_or_else(|| NOTHING.to_owned(), number));
+        // How long ago nobody was heard of need not be said.
+        let gone = move || run.away.0.is_some() && counts.with(|counts| counts.get(index).copied().flatten() == Some(0));
         let (look, word, shade) = (run.state.look(), run.word(), run.shade);
         view! {
-            <a class="fleet__run" href=href>
+            <a class="fleet__run" href=href hidden=move || gone()>
                 <svg class="fleet__key" width="9" height="9" aria-hidden="true"><path class=format!("fleet__cells fleet__cells--{shade}") data-tone=look.tone.name() data-state=run.state.name() d="M0 0h9v9h-9z"></path></svg>
                 <Glyph look /><span>{word}</span><strong class="push">{move || counted()}</strong>
             </a>

@@ -33,13 +33,6 @@ const RANGES: [(&str, i64, &str); 4] = [("15m", 15, "15 min"), ("1h", 60, "1 h")
 #[component]
 pub fn Connectivity() -> impl IntoView {
     let world: World = expect_context();
-    let place: Place = expect_context();
-    let range =
-        Memo::new(move |_| place.query.with(|query| RANGES.iter().position(|(name, ..)| query.get("range") == Some(name)).unwrap_or(1)));
-    let choose = Callback::new(move |index: usize| {
-        let name = RANGES.get(index).map_or("", |(name, ..)| name);
-        place.filter(&place.query.get_untracked().with("range", if name == "1h" { "" } else { name }));
-    });
     let sub = move || {
         world.fleet.with(|fleet| {
             let fleet = fleet.as_ref()?;
@@ -47,16 +40,14 @@ pub fn Connectivity() -> impl IntoView {
             Some(format!("{} of {} connected{}{held}", number(fleet.connected), number(fleet.total), fleet.of_them_flapping()))
         })
     };
-    let choices = RANGES.iter().map(|(_, _, word)| *word).collect();
     view! {
         <div class="page__head">
             <div class="page__title"><h1>"Connectivity"</h1><p class="page__sub">{move || sub()}</p></div>
-            <Seg label="Range" choices chosen=range choose />
         </div>
         <div class="stack">
             <Fleet />
             <div class="grid">
-                <div class="stack col-7"><Reasons minutes=Signal::derive(move || RANGES.get(range.get()).map_or(60, |(_, minutes, _)| *minutes)) /><Away /></div>
+                <div class="stack col-7"><Reasons /><Away /></div>
                 <div class="stack col-5"><Restless /><Refused /></div>
             </div>
         </div>
@@ -66,19 +57,23 @@ pub fn Connectivity() -> impl IntoView {
 
 /// Why connections ended, a strip of bars for each reason.
 #[component]
-fn Reasons(
-    /// Over how long.
-    #[prop(into)]
-    minutes: Signal<i64>,
-) -> impl IntoView {
+fn Reasons() -> impl IntoView {
     const BARS: usize = 60;
     let world: World = expect_context();
+    let place: Place = expect_context();
     let now = world.moment();
-    let since = move || now.get().plus(-minutes.get() * 60_000);
+    let range =
+        Memo::new(move |_| place.query.with(|query| RANGES.iter().position(|(name, ..)| query.get("range") == Some(name)).unwrap_or(1)));
+    let choose = Callback::new(move |index: usize| {
+        let name = RANGES.get(index).map_or("", |(name, ..)| name);
+        place.filter(&place.query.get_untracked().with("range", if name == "1h" { "" } else { name }));
+    });
+    let choices = RANGES.iter().map(|(_, _, word)| *word).collect::<Vec<_>>();
+    let since = move || now.get().plus(-RANGES.get(range.get()).map_or(60, |(_, minutes, _)| *minutes) * 60_000);
     let sums = Memo::new(move |_| world.rates.with_untracked(|rates| rates.by_reason(since(), now.get(), |sample| &sample.disconnects)));
     let reasons = Memo::new(move |_| sums.with(|sums| sums.iter().map(|(reason, _)| reason.clone()).collect::<Vec<_>>()));
     let total = move || sums.with(|sums| sums.iter().map(|(_, count)| count).sum::<u64>());
-    let aside = move || view! { <span class="panel__note">{count(total(), "disconnect", "disconnects")}</span> };
+    let aside = move || view! { <span class="panel__note">{count(total(), "disconnect", "disconnects")}</span><Seg label="Range" choices=choices.clone() chosen=range choose /> };
     let row = move |reason: String| {
         let (counted, named) = (reason.clone(), reason.clone());
         let values = Signal::derive(move || {
@@ -135,7 +130,7 @@ fn Restless() -> impl IntoView {
             {move || if world.fleet.with(Option::is_none) {
                 view! { <Skeleton /> }.into_any()
             } else if worst.with(Vec::is_empty) {
-                view! { <Empty heading="Nobody flaps"><p>"A device flaps when it has connected five times within five minutes."</p></Empty> }.into_any()
+                view! { <Empty heading="None"><p>"A device flaps when it has connected five times within five minutes."</p></Empty> }.into_any()
             } else {
                 view! { <ol class="events">{worst.get().into_iter().map(row).collect_view()}</ol> }.into_any()
             }}

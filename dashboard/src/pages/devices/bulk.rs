@@ -94,7 +94,7 @@ pub fn Bulk(fleet: Fleet, filter: Memo<DeviceFilter>) -> impl IntoView {
         open.set(true);
     };
     let button = move |next: Deed| {
-        let word = if next.action == "rotate" { "Rotate keys…".to_owned() } else { format!("{}…", next.verb) };
+        let word = if next.action == "rotate" { "Rotate…".to_owned() } else { format!("{}…", next.verb) };
         view! { <button class="btn btn--small" type="button" disabled=!may on:click=move |_| start(next)><Icon name=next.icon />{word}</button> }
     };
     // Few fit into an address; for more, ids are pasted there.

@@ -76,8 +76,8 @@ pub fn Export(filter: Memo<DeviceFilter>) -> impl IntoView {
         move || got.get().filter(|got| *got > 0).map_or_else(|| word.to_owned(), |got| format!("{} rows…", exact(got)))
     };
     view! {
-        <button class="btn" type="button" disabled=move || busy() on:click=table><Icon name="download" />{word("CSV")}</button>
-        <button class="btn" type="button" disabled=move || busy() on:click=manifests><Icon name="download" />"Manifests"</button>
+        <button class="btn" type="button" disabled=move || busy() on:click=table><Icon name="download" />{word("Export CSV")}</button>
+        <button class="btn" type="button" disabled=move || busy() on:click=manifests><Icon name="download" />"Export manifests"</button>
     }
     .into_any()
 }

@@ -68,6 +68,7 @@ pub fn Filters(filter: Memo<DeviceFilter>, columns: Memo<Columns>) -> impl IntoV
             </Chip>
         }
     };
+    let shut_out = move || world.fleet.with(|fleet| fleet.as_ref().map(|fleet| fleet.held));
     let held = Callback::new(move |()| {
         let now = filter.get_untracked();
         narrow(place, &DeviceFilter { held: !now.held, ..now });
@@ -93,7 +94,7 @@ pub fn Filters(filter: Memo<DeviceFilter>, columns: Memo<Columns>) -> impl IntoV
             </label>
             <div class="chips" role="group" aria-label="State">
                 {DeviceState::ALL.map(chip)}
-                <Chip pressed=Signal::derive(move || filter.with(|filter| filter.held)) press=held><Icon name="lock" />"Shut out"</Chip>
+                <Chip pressed=Signal::derive(move || filter.with(|filter| filter.held)) press=held><Icon name="lock" />"Shut out"<span class="chip__n">{move || shut_out().map(number)}</span></Chip>
                 <button class="chip" type="button" aria-expanded=move || more.get().to_string() aria-pressed=move || (hidden() > 0).to_string() on:click=move |_| more.update(|more| *more = !*more)>
                     <Icon name="filter" />"Filter"<span class="chip__n">{move || Some(hidden()).filter(|hidden| *hidden > 0).map(|hidden| number(hidden as u64))}</span>
                 </button>

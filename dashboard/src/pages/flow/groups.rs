@@ -61,14 +61,16 @@ pub fn Partitions(watched: RwSignal<Watched>) -> impl IntoView {
 #[component]
 pub fn Groups(watched: RwSignal<Watched>) -> impl IntoView {
     let names = Memo::new(move |_| watched.with(|watched| watched.groups().iter().map(|group| group.name.clone()).collect::<Vec<_>>()));
-    let behind =
-        Memo::new(move |_| watched.with(|watched| watched.groups().iter().filter(|group| watched.trend(group).falls_behind()).count()));
+    let trends = move |is: fn(&Trend) -> bool| {
+        Memo::new(move |_| watched.with(|watched| watched.groups().iter().filter(|group| is(&watched.trend(group))).count()))
+    };
+    let (behind, unused) = (trends(Trend::falls_behind), trends(|trend| *trend == Trend::Unused));
     let aside = move || {
         let all = names.with(Vec::len) as u64;
-        let said = if behind.get() == 0 {
-            "none falls behind".to_owned()
-        } else {
-            format!("{} of {} fall behind", behind.get(), count(all, "group", "groups"))
+        let said = match behind.get() {
+            0 if unused.get() as u64 == all => Trend::Unused.word(),
+            0 => "none falls behind".to_owned(),
+            behind => format!("{behind} of {} fall behind", count(all, "group", "groups")),
         };
         view! { <span class="panel__note">{said}</span> }
     };
@@ -89,7 +91,7 @@ pub fn Groups(watched: RwSignal<Watched>) -> impl IntoView {
                 <span role="cell" class="id table__clip" title=move || readers()>{harmless(&name)}</span>
                 <span role="cell" class="num">{move || now.get().filter(|_| trend.get() != Trend::Unused).map_or_else(|| NOTHING.to_owned(), |(lag, ..)| number(lag))}</span>
                 <span role="cell" data-col="behind" class="num dim">{move || now.get().and_then(|(_, behind, ..)| behind).filter(|_| trend.get() != Trend::Unused).map_or_else(|| NOTHING.to_owned(), duration)}</span>
-                <span role="cell">{move || view! { <Trace values=lags tone=tone.get() /> }}</span>
+                <span role="cell" data-col="trend">{move || view! { <Trace values=lags tone=tone.get() /> }}</span>
                 <span role="cell" data-col="read"><Badge look=Signal::derive(move || trend.with(Trend::look)) word=Signal::derive(move || trend.with(Trend::word)) plain=true /></span>
             </div>
         }
@@ -99,7 +101,7 @@ pub fn Groups(watched: RwSignal<Watched>) -> impl IntoView {
             <div class="table table--groups" role="table" aria-label="Consumer groups">
                 <div class="table__row table__row--head" role="row">
                     <span role="columnheader">"Group"</span><span role="columnheader" class="num">"Lag"</span><span role="columnheader" data-col="behind" class="num">"Behind by"</span>
-                    <span role="columnheader">"While open"</span><span role="columnheader" data-col="read">"Trend"</span>
+                    <span role="columnheader" data-col="trend">"While open"</span><span role="columnheader" data-col="read">"Trend"</span>
                 </div>
                 {move || names.with(Vec::is_empty).then(|| view! { <Empty heading="No groups are known yet"><p>"They are here within a second."</p></Empty> })}
                 {each(move || names.get(), String::clone, row)}

@@ -229,8 +229,8 @@ pub fn Tail(
     let shown = RwSignal::new(Rows::default());
     Effect::new(move |_| {
         following.rows.track();
-        // Another tail is the operator's own act.
-        if !reads.get() || following.rows.with(Rows::is_empty) {
+        // Another tail is the operator's own act; and where there is nothing yet, nobody reads.
+        if !reads.get() || following.rows.with(Rows::is_empty) || shown.with_untracked(Rows::is_empty) {
             shown.set(following.rows.get_untracked());
         }
     });

@@ -2,7 +2,7 @@
 
 use leptos::prelude::*;
 
-use crate::model::format::{bytes, count, elapsed, number, ordinal};
+use crate::model::format::{bytes, count, elapsed, number};
 use crate::model::order::sorted;
 use crate::model::payload::harmless;
 use crate::model::state::{ALERT, DeviceState, Look, REFUSED, Tone, command_look};
@@ -31,6 +31,8 @@ struct Item {
     look: Look,
     title: String,
     since: Option<Moment>,
+    /// Whether it goes on since then.
+    lasts: bool,
     why: String,
     href: String,
 }
@@ -65,7 +67,7 @@ pub fn Attention() -> impl IntoView {
             <a class="attention__item" href=item.href>
                 <Glyph look=item.look />
                 <span class="attention__title">{item.title}</span>
-                <span class="attention__when">{item.since.map(|since| view! { <For since=Some(since) ago=true /> })}</span>
+                <span class="attention__when">{item.since.map(|since| view! { {item.lasts.then_some("for ")}<For since=Some(since) ago=!item.lasts /> })}</span>
                 <span class="attention__why">{item.why}</span>
             </a>
         }
@@ -100,6 +102,7 @@ fn dropped(world: World, now: Moment) -> Option<Item> {
         look: if drop.back >= drop.lost { Look { tone: Tone::Mute, ..DeviceState::Offline.look() } } else { DeviceState::Offline.look() },
         title: format!("{} dropped within {within}", count(drop.lost, "device", "devices")),
         since: Some(drop.began),
+        lasts: false,
         why: format!("{reason}. {back}"),
         href: format!("{}?state=offline", Route::Devices.path()),
     })
@@ -109,11 +112,13 @@ fn flapping(world: World) -> Option<Item> {
     let fleet = world.fleet.get()?;
     let (flapping, all) = (fleet.flapping.clone(), fleet.count(DeviceState::Flapping).max(fleet.flapping.len() as u64));
     let worst = flapping.iter().max_by_key(|device| device.connects)?;
+    let often = worst.since.map(|since| format!(" since {}", since.clock())).unwrap_or_default();
     Some(Item {
         look: DeviceState::Flapping.look(),
         title: format!("{} flapping", count(all, "device is", "devices are")),
         since: flapping.iter().filter_map(|device| device.since).min(),
-        why: format!("Worst: {}, connected for the {} time.", harmless(&worst.device_id), ordinal(worst.connects)),
+        lasts: true,
+        why: format!("Worst: {}, {}{often}.", harmless(&worst.device_id), count(worst.connects, "connect", "connects")),
         href: if flapping.len() == 1 {
             Route::Device(worst.device_id.clone()).path()
         } else {
@@ -127,11 +132,14 @@ fn ended(world: World, now: Moment) -> Option<Item> {
     let of = |wanted: &str| sums.iter().find(|(step, _)| step == wanted).map_or(0, |(_, count)| *count);
     let (expired, rejected, given_up) = (of("Expired"), of("Rejected"), of("DeliveryCountExceeded"));
     let total = expired + rejected + given_up;
+    let parts = [(expired, "expired"), (rejected, "rejected"), (given_up, "given up")];
+    let said: Vec<_> = parts.into_iter().filter(|(count, _)| *count > 0).map(|(count, word)| format!("{} {word}", number(count))).collect();
     (total > 0).then(|| Item {
         look: if expired >= rejected + given_up { command_look("Expired") } else { command_look("Rejected") },
         title: format!("{} ended without effect", count(total, "command", "commands")),
         since: None,
-        why: format!("In the last hour: {} expired, {} rejected, {} given up.", number(expired), number(rejected), number(given_up)),
+        lasts: false,
+        why: format!("In the last hour: {}.", said.join(", ")),
         href: format!("{}?state=DeadLettered", Route::Commands.path()),
     })
 }
@@ -144,6 +152,7 @@ fn refused(world: World, now: Moment) -> Option<Item> {
         look: REFUSED,
         title: format!("{} refused in the last hour", count(total, "sign-in", "sign-ins")),
         since: None,
+        lasts: false,
         why: format!("{}.", said.join(", ")),
         href: Route::Connectivity.path(),
     })
@@ -156,6 +165,7 @@ fn disk(world: World) -> Option<Item> {
         look: ALERT,
         title: if storage.full { "The disk is full".to_owned() } else { "The disk is nearly full".to_owned() },
         since: None,
+        lasts: false,
         why: left
             .map(|(free, size)| format!("{} of {} are left.", bytes(free), bytes(size)))
             .unwrap_or_else(|| "The hub takes nothing more.".to_owned()),
@@ -174,6 +184,7 @@ fn certificate(world: World, now: Moment) -> Option<Item> {
             format!("The hub's certificate ends in {}", elapsed(left))
         },
         since: None,
+        lasts: false,
         why: format!("On {}. Devices that check it will not connect any more then.", ends.full_date()),
         href: Route::GetStarted.path(),
     })

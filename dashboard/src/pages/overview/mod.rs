@@ -124,7 +124,8 @@ fn Connected(
         }
         None => {
             let step = if range.get() <= 15 { "every second" } else { "every 20 s" };
-            view! { <span class="panel__note">{format!("Last {}, {step}", elapsed(range.get() as u64 * 60_000))}</span> }.into_any()
+            let word = RANGES.iter().find(|(_, minutes, _)| *minutes == range.get()).map_or("", |(_, _, word)| word);
+            view! { <span class="panel__note">{format!("Last {word}, {step}")}</span> }.into_any()
         }
     };
     let sums = move |say: fn(&Sample) -> u64| {
@@ -169,9 +170,9 @@ fn Connected(
                 <Lines samples from to=now note reading=set_reading label />
                 <div>
                     <div class="legend">
-                        <span class="legend__item panel__note"><Swatch tone=Tone::Ok />"Connects"</span>
+                        <span class="legend__item panel__note"><Swatch tone=Tone::Ok />{move || format!("Connects / {}", per())}</span>
                         <span class="legend__item panel__note"><Swatch tone=Tone::Bad />"Disconnects, below the line"</span>
-                        <span class="panel__note push wide-only">{move || format!("in {}, square-root scale", per())}</span>
+                        <span class="panel__note push">"square-root scale"</span>
                     </div>
                     <Mirror above=connects below=disconnects label=mirror_label />
                 </div>
