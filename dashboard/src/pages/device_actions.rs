@@ -70,10 +70,14 @@ pub fn Actions(
         });
     });
     let why_not = move || (!may.get()).then_some("Your account may look, and may not change devices.");
+    let ask_to_disable = move |_| {
+        reason.set(String::new());
+        disabling.set(true);
+    };
     let toggle = if disabled {
         view! { <button class="btn" type="button" disabled=move || !may.get() title=move || why_not() on:click=move |_| press.run(ENABLE)><Icon name="power" />"Enable"</button> }.into_any()
     } else {
-        view! { <button class="btn" type="button" disabled=move || !may.get() title=move || why_not() on:click=move |_| disabling.set(true)><Icon name="power" />"Disable…"</button> }.into_any()
+        view! { <button class="btn" type="button" disabled=move || !may.get() title=move || why_not() on:click=ask_to_disable><Icon name="power" />"Disable…"</button> }.into_any()
     };
     let consequence = move || {
         let now =
@@ -117,6 +121,7 @@ pub fn Actions(
         }
     };
     let ask_to_delete = move |_| {
+        reason.set(String::new());
         typed.set(String::new());
         deleting.set(true);
     };

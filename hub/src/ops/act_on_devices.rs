@@ -124,7 +124,7 @@ async fn act(
         }
     }
     record_all_refused(hub, by, refused.iter().map(|(id, why)| Deed::refused(audited(action), why.to_string()).to(id.as_str()))).await;
-    let mut answers = change(hub, by, requests).await?;
+    let mut answers = change(hub, by, requests, reason).await?;
     answers.extend(refused.into_iter().map(|(id, why)| (id, Err(why))));
     Ok(answers)
 }
@@ -139,11 +139,16 @@ fn audited(action: &DeviceAction) -> AuditAction {
     }
 }
 
-async fn change(hub: &Arc<Hub>, by: &By, requests: Vec<(DeviceId, Request)>) -> Result<Answers, RegistryError> {
+async fn change(
+    hub: &Arc<Hub>,
+    by: &By,
+    requests: Vec<(DeviceId, Request)>,
+    reason: Option<&StatusReason>,
+) -> Result<Answers, RegistryError> {
     let live = |id: &DeviceId| hub.presence.sessions_of(id).into_iter().filter(|session| session.ended().is_none()).collect();
     let before: Vec<(DeviceId, Vec<Session>)> = requests.iter().map(|(id, _)| (id.clone(), live(id))).collect();
     let begun = Instant::now();
-    let changed = change_devices(hub, by, requests).await?;
+    let changed = change_devices(hub, by, requests, reason).await?;
     let closed_in = begun.elapsed();
     let acted = before.into_iter().zip(changed).map(|((id, sessions), changed)| {
         let connections_closed = sessions.iter().filter(|session| session.ended().is_some()).count();
@@ -246,6 +251,15 @@ mod tests {
         let deleted = act(&world, &["M", "D"], DeviceAction::Delete).await;
         assert!(deleted[0].as_ref().unwrap_err().contains("Delete the manifest") && deleted[1] == Ok(0));
         assert!(world.hub.registry.get(&ids(&["D"])[0]).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn why_a_device_was_deleted_is_in_the_audit() {
+        let world = World::with_device("D").await;
+        let why = Some(StatusReason::parse("scrapped on Friday").unwrap());
+        act_on_devices(&world.hub, &ada(), ids(&["D"]), &DeviceAction::Delete, why).await.unwrap();
+        let entries = read_audit(&world.hub, &AuditQuery { limit: 1, ..AuditQuery::default() }).await.unwrap();
+        assert_eq!((entries[0].action, entries[0].detail.as_deref()), (AuditAction::DeviceDeleted, Some("scrapped on Friday")));
     }
 
     #[tokio::test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use crate::core::audit::{Deed, action_asked_for, deed_of_change};
 use crate::core::device_id::DeviceId;
 use crate::core::identity::DeviceIdentity;
-use crate::core::identity::change::{Author, Fresh, Outcome, Refused, Request, decide};
+use crate::core::identity::change::{Author, Fresh, Outcome, Refused, Request, StatusReason, decide};
 use crate::core::principal::{By, Door, Principal};
 use crate::ops::Hub;
 use crate::ops::audit::{publish, record_all_refused};
@@ -35,16 +35,17 @@ pub enum ChangeError {
 
 /// Changes one identity, by the word of somebody. Answers when the change is durable and counts everywhere in this hub.
 pub async fn change_device(hub: &Arc<Hub>, by: &By, id: DeviceId, request: Request) -> Result<Outcome, ChangeError> {
-    let mut answers = change_devices(hub, by, vec![(id, request)]).await?;
+    let mut answers = change_devices(hub, by, vec![(id, request)], None).await?;
     answers.pop().expect("an answer per change")
 }
 
 /// Changes identities, each by itself: one that is refused does not hinder the others. An answer per change, in order. No identity may
-/// come twice.
+/// come twice. `why` is for the audit, where a deletion leaves no identity to say it.
 pub async fn change_devices(
     hub: &Arc<Hub>,
     by: &By,
     changes: Vec<(DeviceId, Request)>,
+    why: Option<&StatusReason>,
 ) -> Result<Vec<Result<Outcome, ChangeError>>, RegistryError> {
     let mut answers: Vec<Option<Result<Outcome, ChangeError>>> = changes.iter().map(|_| None).collect();
     let mut pending: Vec<usize> = (0..changes.len()).collect();
@@ -67,7 +68,7 @@ pub async fn change_devices(
         }
         let write = |(place, outcome, current): &(usize, Outcome, Option<DeviceIdentity>)| {
             let (id, request) = &changes[*place];
-            to_write(hub, (by, &request.author), id, outcome, current.as_ref())
+            to_write(hub, (by, &request.author, why), id, outcome, current.as_ref())
         };
         let writes = decisions.iter().map(write).collect();
         let written = write_to_the_end(hub, writes).await?;
@@ -83,12 +84,23 @@ pub async fn change_devices(
     Ok(answers.into_iter().zip(&changes).map(|(answer, (id, _))| answer.unwrap_or_else(|| contended(id))).collect())
 }
 
-fn to_write(hub: &Hub, (by, author): (&By, &Author), id: &DeviceId, outcome: &Outcome, current: Option<&DeviceIdentity>) -> RegistryWrite {
+fn to_write(
+    hub: &Hub,
+    (by, author, why): (&By, &Author, Option<&StatusReason>),
+    id: &DeviceId,
+    outcome: &Outcome,
+    current: Option<&DeviceIdentity>,
+) -> RegistryWrite {
     let new = match outcome {
         Outcome::Kept(identity) => Some(DeviceIdentity::clone(identity)),
         Outcome::Deleted => None,
     };
-    let (by, deed) = by_author(by, author, deed_of_change(current, new.as_ref()));
+    let deed = deed_of_change(current, new.as_ref());
+    let deed = match why.filter(|_| new.is_none()) {
+        Some(why) => deed.saying(&**why),
+        None => deed,
+    };
+    let (by, deed) = by_author(by, author, deed);
     let audit = hub.audit.entry(hub.now(), &by, deed);
     let expected = current.map_or(Expected::Absent, |current| Expected::Version(current.version));
     RegistryWrite { id: id.clone(), expected, new, audit: Some(audit) }

@@ -97,7 +97,7 @@ pub async fn change_devices(
             Err(error) => errors.push(RowError { row, id, failure: error.into() }),
         }
     }
-    let answers = change_devices::change_devices(&hub, &writer.by(), changes).await?;
+    let answers = change_devices::change_devices(&hub, &writer.by(), changes, None).await?;
     let mut kept = Vec::new();
     for ((row, id), answer) in places.into_iter().zip(answers) {
         match answer {

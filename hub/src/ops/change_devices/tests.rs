@@ -208,7 +208,7 @@ async fn each_of_many_is_answered_in_its_place() {
         (other("b"), request(Change::Delete(Precondition::Any))),
         (other("c"), request(Change::CreateOrUpdate(Settings::default(), Precondition::Any))),
     ];
-    let answers = change_devices(&world.hub, &by_service(), changes).await.expect("answers");
+    let answers = change_devices(&world.hub, &by_service(), changes, None).await.expect("answers");
     assert!(matches!(
         &answers[..],
         [
@@ -229,7 +229,7 @@ async fn many_authors_changes_are_one_transaction() {
         let author = Author::Manifest { source, claim: Claim::Own };
         (DeviceId::parse(&name).expect("a device id"), Request { change: Change::Create(Settings::default()), author })
     });
-    let answers = change_devices(&world.hub, &by_service(), changes.collect()).await.expect("answers");
+    let answers = change_devices(&world.hub, &by_service(), changes.collect(), None).await.expect("answers");
     assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 100);
     assert_eq!(world.registry.committed.0.available_permits(), 1, "one write of the registry");
 }

@@ -67,7 +67,7 @@ impl Manifests {
         if rotates && let Err(error) = self.save_records().await {
             return Err(RegistryError::Unavailable(format!("{error}, so nothing is changed")));
         }
-        let answers = change_devices(&self.hub, &By::the_hub(), requests).await?;
+        let answers = change_devices(&self.hub, &By::the_hub(), requests, None).await?;
         for ((id, task, consequence), answer) in waiting.into_iter().zip(answers) {
             match answer {
                 Ok(Outcome::Kept(identity)) => settled.push((id, task, consequence, Some(*identity))),
