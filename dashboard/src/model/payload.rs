@@ -179,6 +179,8 @@ mod tests {
         let Payload::Json(Node::Object(members, 0)) = of(br#"{"celsius":-18.5,"on":true,"at":[1,null]}"#) else { panic!("an object") };
         let number = ("celsius".to_owned(), Node::Number("-18.5".to_owned()));
         assert!(members.contains(&number), "{members:?}");
+        let names: Vec<_> = members.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["celsius", "on", "at"], "in the order in which it was written");
         assert_eq!(of(b"hello"), Payload::Text("hello".to_owned()));
         assert_eq!(of(b""), Payload::Empty);
         assert_eq!(of(&[0x93, 0x4e, 0xff]), Payload::Binary);

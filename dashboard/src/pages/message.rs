@@ -7,6 +7,7 @@ use crate::browser::now;
 use crate::model::change::Command;
 use crate::model::format::bytes;
 use crate::model::json::value::Value;
+use crate::parts::each::each;
 use crate::parts::sign::Icon;
 use crate::routes::segment;
 
@@ -145,7 +146,7 @@ impl Message {
             </label>
             <div class="field" role="group" aria-label="Properties">
                 <span class="field__label" aria-hidden="true">"Properties"</span>
-                <For each=move || self.properties.get() key=|(number, ..)| *number children=pair />
+                {each(move || self.properties.get(), |(number, ..)| number.to_string(), pair)}
                 <span class="field__hint">"Each name once, in small letters, digits and - _ . alone: a browser can't send others"</span>
             </div>
             <div class="form__row">

@@ -10,6 +10,7 @@ use crate::model::json::value::Value;
 use crate::model::state::{ALERT, command_look};
 use crate::model::words::{sentence, sign_in_problem};
 use crate::parts::control::Copy;
+use crate::parts::each::each;
 use crate::parts::notice::Notice;
 use crate::routes::Query;
 
@@ -94,7 +95,7 @@ pub fn SignIn() -> impl IntoView {
                 <div><h1 class="signin__title">"Sign in"</h1><p class="page__sub">"to "<code>{host}</code></p></div>
                 <div role="alert">{move || refused.get().map(|failure| view! { <Notice look=command_look("Rejected") text=sentence(&failure.text) /> })}</div>
                 {move || lost()}{move || no_way()}
-                <For each=methods key=|method| method.method.clone() let(method)><Way method busy enter /></For>
+                {each(methods, |method| method.method.clone(), move |method| view! { <Way method busy enter /> })}
                 <p class="field__hint">"Every sign-in and every change is in the audit, under your name."</p>
             </div>
             <div class="signin__art" aria-hidden="true">

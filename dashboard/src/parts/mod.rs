@@ -7,6 +7,7 @@ pub mod brush;
 pub mod chart;
 pub mod control;
 pub mod dialog;
+pub mod each;
 pub mod figures;
 pub mod id;
 pub mod lanes;

@@ -9,6 +9,7 @@ use wasm_bindgen::JsCast as _;
 use crate::browser::size_of;
 use crate::model::format::px;
 use crate::model::virtual_table::Window;
+use crate::parts::each::each;
 
 /// A row's height before any is drawn: `--row` of the style, 48 under a coarse pointer.
 const ROW_PX: f64 = 38.0;
@@ -128,7 +129,7 @@ pub fn VirtualRows(
         >
             {head.run()}
             <div role="none" style:height=move || above()></div>
-            <For each=move || drawn.get().0 key=|index| *index children=line />
+            {each(move || drawn.get().0.collect(), usize::to_string, line)}
             <div role="none" style:height=move || below()></div>
         </div>
     }

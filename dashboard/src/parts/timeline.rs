@@ -5,6 +5,7 @@ use leptos::prelude::*;
 use crate::model::state::Look;
 use crate::model::time::Moment;
 use crate::model::timeline::{Entry, WayStep};
+use crate::parts::each::each;
 use crate::parts::sign::{Glyph, Icon};
 use crate::parts::when::{At, use_now};
 
@@ -28,9 +29,7 @@ pub fn Timeline(
 ) -> impl IntoView {
     view! {
         <ol aria-label="Merged timeline, newest first">
-            <For each=move || rows.get() key=|row| (row.entry.key.clone(), row.entry.text.clone(), row.entry.steps.len(), row.connected, row.day) let(row)>
-                <Fact row />
-            </For>
+            {each(move || rows.get(), |row| format!("{}\n{}\n{}{}{}", row.entry.key, row.entry.text, row.entry.steps.len(), row.connected, row.day), |row| view! { <Fact row /> })}
         </ol>
     }
     .into_any()

@@ -6,6 +6,7 @@ use leptos::prelude::*;
 
 use crate::model::payload::harmless;
 use crate::model::state::{ALERT, Look};
+use crate::parts::each::each;
 use crate::parts::sign::{Glyph, Icon};
 
 /// How long one stays.
@@ -64,17 +65,20 @@ impl Toasts {
 #[component]
 pub fn ToastList() -> impl IntoView {
     let toasts: Toasts = expect_context();
+    let toast = move |toast: Toast| {
+        view! {
+            <div class="toast" data-tone=toast.look.tone.name()>
+                <Glyph look=toast.look />
+                <div><p class="toast__title">{toast.title}</p><p class="toast__more">{toast.more}</p></div>
+                <button class="btn btn--quiet btn--icon btn--small" type="button" aria-label="Dismiss" on:click=move |_| toasts.end(toast.number)>
+                    <Icon name="close" />
+                </button>
+            </div>
+        }
+    };
     view! {
         <div class="toasts" role="status" aria-live="polite">
-            <For each=move || toasts.shown.get() key=|toast| toast.number let(toast)>
-                <div class="toast" data-tone=toast.look.tone.name()>
-                    <Glyph look=toast.look />
-                    <div><p class="toast__title">{toast.title}</p><p class="toast__more">{toast.more}</p></div>
-                    <button class="btn btn--quiet btn--icon btn--small" type="button" aria-label="Dismiss" on:click=move |_| toasts.end(toast.number)>
-                        <Icon name="close" />
-                    </button>
-                </div>
-            </For>
+            {each(move || toasts.shown.get(), |toast| toast.number.to_string(), toast)}
         </div>
     }
     .into_any()

@@ -53,6 +53,9 @@ const MANIFEST: &str = "manifest";
 const HUB: &str = "hub";
 
 impl Principal {
+    /// The kinds of those that nobody sits in front of.
+    pub const PROGRAMS: [&str; 2] = [POLICY, MANIFEST];
+
     /// A manifest, whichever life of it.
     #[must_use]
     pub fn of_manifest(source: &ManagedBy) -> Self {

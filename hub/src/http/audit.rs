@@ -54,7 +54,7 @@ pub struct PrincipalDocument {
     kind: &'static str,
     /// The name. Of a refused sign-in: the one that was claimed. The hub has none.
     name: String,
-    /// How a person had signed in: `link`, `password` or `kubernetes`.
+    /// How a person had signed in: `link`, `password`, `kubernetes` or `openid`.
     #[serde(skip_serializing_if = "Option::is_none")]
     method: Option<&'static str>,
 }

@@ -269,6 +269,8 @@ pub async fn get_content(
     let message = encoding::decode(&content).map_err(|damage| device_bound::damaged(id, &damage))?;
     let mut headers = HeaderMap::new();
     device_bound::headers::describe(&message, &mut headers);
+    // A browser would unpack what its sender says is packed; `iothub-contentencoding` says it to whoever wants to know.
+    headers.remove(header::CONTENT_ENCODING);
     headers.insert(header::CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; sandbox"));

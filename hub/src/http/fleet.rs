@@ -61,7 +61,7 @@ pub struct FleetDeviceView {
     device_id: String,
     /// `disabled`, `flapping`, `connected`, `offline` or `never`: the first of these that it is.
     state: &'static str,
-    /// When it last connected or disconnected; of a disabled one, since when it is; `null`: never.
+    /// When it last connected or disconnected; of a disabled or a flapping one, since when it is; `null`: never.
     #[schema(format = DateTime)]
     state_since: Option<String>,
     /// Why its last connection ended; `null` when it never had one, or that ended in an earlier life of the hub.

@@ -22,7 +22,7 @@ use crate::core::change::Change;
 use crate::core::principal::{By, Door};
 use crate::core::time::UnixMillis;
 use crate::ops::Hub;
-use crate::store::audit::{AuditLog, AuditLogError, AuditQuery};
+use crate::store::audit::{AuditLog, AuditLogError, AuditQuery, Authors};
 
 /// How many entries are written in one transaction.
 const BATCH_MAX: usize = 512;
@@ -144,15 +144,42 @@ pub async fn read_audit(hub: &Hub, query: &AuditQuery) -> Result<Vec<AuditEntry>
 
 /// Forgets what is too old, and what is too much.
 pub async fn prune_audit(hub: &Hub) -> Result<(), AuditLogError> {
-    let AuditLimits { kept_for, entries_max } = hub.audit.limits;
-    let before = UnixMillis(hub.now().0.saturating_sub_unsigned(kept_for.as_millis() as u64));
-    // Once: the database counts through all that is kept for it.
-    let first_kept = hub.audit.log.first_of_latest(entries_max).await?;
-    let before = AuditId::first_at(before).max(first_kept.unwrap_or_default());
-    while hub.audit.log.prune(before, PRUNE_CHUNK).await? == PRUNE_CHUNK {
-        tokio::task::yield_now().await;
+    hub.audit.prune(hub.now()).await
+}
+
+impl Audit {
+    /// Of what is too much, whoever has more than half of the room makes room: a program that changes a million devices must not push out what
+    /// people did, nor people what programs did.
+    async fn prune(&self, now: UnixMillis) -> Result<(), AuditLogError> {
+        let AuditLimits { kept_for, entries_max } = self.limits;
+        let too_old = AuditId::first_at(UnixMillis(now.0.saturating_sub_unsigned(kept_for.as_millis() as u64)));
+        self.forget(Authors::All, too_old, usize::MAX).await?;
+        let excess = self.log.count(Authors::All).await?.saturating_sub(entries_max);
+        if excess == 0 {
+            return Ok(());
+        }
+        let of_programs = excess.min(self.log.count(Authors::Programs).await?.saturating_sub(entries_max / 2));
+        let of_others = excess - of_programs;
+        tracing::warn!(
+            of_programs,
+            of_others,
+            "the audit has more than {entries_max} entries, so the oldest are forgotten: {of_programs} of programs and {of_others} of others"
+        );
+        self.forget(Authors::Programs, AuditId::MAX, of_programs).await?;
+        self.forget(Authors::Others, AuditId::MAX, of_others).await
     }
-    Ok(())
+
+    /// Forgets so many at most, a few at a time.
+    async fn forget(&self, of: Authors, before: AuditId, mut count: usize) -> Result<(), AuditLogError> {
+        loop {
+            let chunk = count.min(PRUNE_CHUNK);
+            if chunk == 0 || self.log.prune(of, before, chunk).await? < chunk {
+                return Ok(());
+            }
+            count -= chunk;
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 /// Tells those who watch.

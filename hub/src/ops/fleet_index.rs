@@ -3,7 +3,7 @@
 //! Kept by [`follow_devices`](crate::ops::follow_devices::follow_devices) and by [`flush_activity`](crate::ops::flush_activity::flush_activity),
 //! so it is as late as they are: some milliseconds for what happens, and up to a minute for the last activity of who stays connected.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,7 +67,8 @@ pub async fn list_fleet(hub: &Arc<Hub>, mut query: FleetQuery) -> Result<FleetPa
     query.limit = query.limit.clamp(1, PAGE_MAX);
     let turn = timeout(TURN_WAIT_MAX, Arc::clone(&hub.fleet.turns).acquire_owned()).await;
     let turn = turn.ok().and_then(Result::ok).ok_or(TooManyPages)?;
-    let flapping = flapping(hub);
+    let streaks: HashMap<DeviceId, Streak> = hub.presence.flapping.all(hub.now()).into_iter().collect();
+    let flapping: HashSet<DeviceId> = streaks.keys().cloned().collect();
     let hub = Arc::clone(hub);
     let page = tokio::task::spawn_blocking(move || {
         // Kept until it is done, also when whoever asked has gone.
@@ -75,7 +76,12 @@ pub async fn list_fleet(hub: &Arc<Hub>, mut query: FleetQuery) -> Result<FleetPa
         hub.fleet.fleet.blocking_read().page(&query, &flapping)
     });
     // Not when the hub is ending.
-    Ok(page.await.unwrap_or_default())
+    let mut page = page.await.unwrap_or_default();
+    for device in page.devices.iter_mut().filter(|device| device.state == DeviceState::Flapping) {
+        // It has connected or gone a moment ago, and that is not since when it flaps.
+        device.state_since = streaks.get(&device.id).map(|streak| streak.since);
+    }
+    Ok(page)
 }
 
 /// How many devices there are, and how they are.
@@ -101,11 +107,6 @@ pub async fn summarize_fleet(hub: &Hub) -> FleetSummary {
     });
     flapping.truncate(NAMED_FLAPPING_MAX);
     FleetSummary { time, whole, revision, counts, states: states.to_vec(), flapping }
-}
-
-/// Who connects again and again: a thousand at most.
-fn flapping(hub: &Hub) -> HashSet<DeviceId> {
-    hub.presence.flapping.all(hub.now()).into_iter().map(|(id, _)| id).collect()
 }
 
 impl Default for FleetIndex {

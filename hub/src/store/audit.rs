@@ -5,6 +5,7 @@
 use async_trait::async_trait;
 
 use crate::core::audit::{AuditAction, AuditEntry, AuditId};
+use crate::core::principal::Principal;
 
 /// What was done, by whom.
 #[async_trait]
@@ -18,11 +19,35 @@ pub trait AuditLog: Send + Sync + 'static {
     /// The number of the latest; `None` when there is none.
     async fn last(&self) -> Result<Option<AuditId>, AuditLogError>;
 
-    /// The number of the first of the latest `count`, at least one; `None` when there are fewer.
-    async fn first_of_latest(&self, count: usize) -> Result<Option<AuditId>, AuditLogError>;
+    /// How many entries there are of these authors. May take as long as looking at all of them.
+    async fn count(&self, of: Authors) -> Result<usize, AuditLogError>;
 
-    /// Forgets at most `limit` entries, the oldest of those before `before`. Says how many it forgot.
-    async fn prune(&self, before: AuditId, limit: usize) -> Result<usize, AuditLogError>;
+    /// Forgets at most `limit` entries of these authors, the oldest of those before `before`. Says how many it forgot.
+    async fn prune(&self, of: Authors, before: AuditId, limit: usize) -> Result<usize, AuditLogError>;
+}
+
+/// Of whom an entry is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Authors {
+    /// Of anybody.
+    All,
+    /// Of policies and manifests, [`Principal::PROGRAMS`].
+    Programs,
+    /// Of people, and of the hub itself.
+    Others,
+}
+
+impl Authors {
+    /// Whether this one is one of them.
+    #[must_use]
+    pub fn include(self, principal: &Principal) -> bool {
+        let program = Principal::PROGRAMS.contains(&principal.kind());
+        match self {
+            Self::All => true,
+            Self::Programs => program,
+            Self::Others => !program,
+        }
+    }
 }
 
 /// Which entries.

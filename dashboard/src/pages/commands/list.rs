@@ -10,6 +10,7 @@ use crate::model::change::Command;
 use crate::model::format::duration;
 use crate::model::state::{command_badge, command_look};
 use crate::parts::control::Chip;
+use crate::parts::each::each;
 use crate::parts::id::Id;
 use crate::parts::notice::{Empty, Nothing};
 use crate::parts::panel::Panel;
@@ -102,7 +103,7 @@ pub fn List(known: Known, stage: Memo<Option<Stage>>) -> impl IntoView {
                 {move || shown.with(Vec::is_empty).then(|| view! {
                     <Nothing known=known.told failed=is_failed><Empty heading="No commands"><p>"One is sent on a device's page, with "<code>"mooring-hub command send"</code>", or by a back end."</p></Empty></Nothing>
                 })}
-                <For each=move || shown.get() key=|number| *number let(number)><Row known number open /></For>
+                {each(move || shown.get(), u64::to_string, move |number| view! { <Row known number open /> })}
             </div>
         </Panel>
     }

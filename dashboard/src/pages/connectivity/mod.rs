@@ -15,6 +15,7 @@ use crate::model::state::DeviceState;
 use crate::model::words::{disconnect_reason, disconnect_tone, sentence};
 use crate::parts::chart::Strip;
 use crate::parts::control::Seg;
+use crate::parts::each::each;
 use crate::parts::id::DeviceLink;
 use crate::parts::notice::{Empty, Skeleton};
 use crate::parts::panel::Panel;
@@ -96,7 +97,7 @@ fn Reasons() -> impl IntoView {
                     (true, true) => view! { <p class="dim">"None has, in this time."</p> }.into_any(),
                     (true, false) => ().into_any(),
                 }}
-                <div class="bars bars--strips"><For each=move || reasons.get() key=String::clone children=row /></div>
+                <div class="bars bars--strips">{each(move || reasons.get(), String::clone, row)}</div>
             </div>
         </Panel>
     }

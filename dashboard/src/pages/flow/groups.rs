@@ -7,6 +7,7 @@ use crate::model::groups::{Trend, Watched};
 use crate::model::payload::harmless;
 use crate::model::state::Tone;
 use crate::parts::chart::Trace;
+use crate::parts::each::each;
 use crate::parts::notice::Empty;
 use crate::parts::panel::Panel;
 use crate::parts::sign::Badge;
@@ -49,7 +50,7 @@ pub fn Partitions(watched: RwSignal<Watched>) -> impl IntoView {
                     <span role="columnheader">"P"</span><span role="columnheader" class="num">"Last sequence"</span><span role="columnheader" class="num">"In /s"</span>
                     <span role="columnheader" class="num">"Last at"</span><span role="columnheader" data-col="trend">"While open"</span>
                 </div>
-                <For each=move || numbers.get() key=|number| *number children=row />
+                {each(move || numbers.get(), u64::to_string, row)}
             </div>
         </Panel>
     }
@@ -103,7 +104,7 @@ pub fn Groups(watched: RwSignal<Watched>) -> impl IntoView {
                     <span role="columnheader" data-col="trend">"While open"</span><span role="columnheader" data-col="read">"Trend"</span>
                 </div>
                 {move || names.with(Vec::is_empty).then(|| view! { <Empty heading="No groups are known yet"><p>"They are here within a second."</p></Empty> })}
-                <For each=move || names.get() key=String::clone children=row />
+                {each(move || names.get(), String::clone, row)}
             </div>
         </Panel>
     }

@@ -14,6 +14,7 @@ use crate::model::json::read;
 use crate::model::state::ALERT;
 use crate::model::time::Moment;
 use crate::parts::control::Seg;
+use crate::parts::each::each;
 use crate::parts::id::Id;
 use crate::parts::notice::{Empty, Notice};
 use crate::parts::sign::Icon;
@@ -300,7 +301,7 @@ pub fn Tail(
                     <span role="columnheader" data-col="text" class="row">"Payload"<span class="push dim">{move || (waiting.get() > 0).then(|| format!("{} new while you look", exact(waiting.get())))}</span></span>
                 </div>
                 {move || shown.with(Rows::is_empty).then(empty)}
-                <For each=move || shown.with(|rows| rows.iter().cloned().collect::<Vec<_>>()) key=|(number, _)| *number children=row />
+                {each(move || shown.with(|rows| rows.iter().cloned().collect()), |(number, _)| number.to_string(), row)}
             </div>
         </div>
     }

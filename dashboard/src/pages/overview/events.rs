@@ -6,6 +6,7 @@ use leptos::html;
 use leptos::prelude::*;
 
 use crate::model::notable::Notable;
+use crate::parts::each::each;
 use crate::parts::id::DeviceLink;
 use crate::parts::notice::Empty;
 use crate::parts::panel::Panel;
@@ -60,7 +61,7 @@ pub fn Events() -> impl IntoView {
             <ol class="events events--tall" tabindex="0" aria-label="Notable events, newest first" node_ref=list
                 on:pointerenter=move |_| look(true) on:pointerleave=move |_| look(false) on:scroll=move |_| look(read.get_untracked())
             >
-                <For each=move || shown.get() key=|(number, _)| *number let((_, fact))><Line fact /></For>
+                {each(move || shown.get().into(), |(number, _)| number.to_string(), |(_, fact)| view! { <Line fact /> })}
             </ol>
         </Panel>
     }

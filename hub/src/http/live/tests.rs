@@ -483,3 +483,12 @@ async fn a_request_that_can_not_be_ends_the_subscription_that_it_is_of() {
     link.say(&json!({"id": 1, "subscribe": "fleet"})).await;
     assert_eq!(link.next().await["kind"], "fleet", "and its id is free");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_too_large_ends_the_link_and_says_so() {
+    let world = world().await;
+    let mut link = Link::open(&world, &By::Policy("iothubowner")).await;
+    link.say(&json!({"id": 1, "subscribe": "events", "text": "x".repeat(5000)})).await;
+    let problem = link.hear(0, "problem").await;
+    assert_eq!((&problem["code"], &problem["message"]), (&json!("ArgumentInvalid"), &json!("a request has at most 4096 bytes")));
+}

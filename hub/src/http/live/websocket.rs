@@ -103,6 +103,10 @@ impl Link {
                     Ok(answer) => answer,
                     Err(unreadable) => return self.send(vec![problem(LINK, Some("ArgumentInvalid"), &unreadable.to_string())]).await,
                 },
+                Next::Heard(Some(Err(tungstenite::Error::Capacity(_)))) => {
+                    let text = format!("a request has at most {HEARD_MAX_BYTES} bytes");
+                    return self.send(vec![problem(LINK, Some("ArgumentInvalid"), &text)]).await;
+                }
                 Next::Heard(Some(Err(_)) | None) => return Some(()),
             };
             self.send(messages).await?;

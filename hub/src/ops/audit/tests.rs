@@ -67,6 +67,30 @@ async fn what_is_too_old_is_forgotten() {
     assert_eq!(all(&world).await.iter().map(|entry| entry.action).collect::<Vec<_>>(), [AuditAction::SignOut]);
 }
 
+#[tokio::test]
+async fn neither_programs_nor_people_push_out_what_the_others_did() {
+    let limits = AuditLimits { entries_max: 100, ..AuditLimits::default() };
+    for (of_people, of_programs, left) in [
+        (10, 5_000, [10, 90]),
+        (5_000, 10, [90, 10]),
+        (5_000, 5_000, [50, 50]),
+        (45, 70, [45, 55]),
+        (60, 45, [55, 45]),
+        (60, 40, [60, 40]),
+        (0, 101, [0, 100]),
+    ] {
+        let log = Arc::<MemoryAuditLog>::default();
+        let audit = Audit::new(Arc::clone(&log) as _, None, limits);
+        let deeds = (0..of_people).map(|_| ada()).chain((0..of_programs).map(|_| crate::ops::world::by_service()));
+        let entries: Vec<_> = deeds.map(|by| audit.entry(crate::ops::world::NOW, &by, Deed::done(AuditAction::DeviceCreated))).collect();
+        log.append(&entries).await.unwrap();
+        audit.prune(crate::ops::world::NOW).await.unwrap();
+        assert_eq!([log.count(Authors::Others).await.unwrap(), log.count(Authors::Programs).await.unwrap()], left);
+        let latest = log.entries(&AuditQuery { limit: 1, ..AuditQuery::default() }).await.unwrap();
+        assert_eq!(latest[0], *entries.last().unwrap(), "the oldest went");
+    }
+}
+
 /// A log that dies of the first entries that it is to write.
 #[derive(Default)]
 struct Dies {
@@ -89,12 +113,12 @@ impl AuditLog for Dies {
         self.log.last().await
     }
 
-    async fn first_of_latest(&self, count: usize) -> Result<Option<AuditId>, AuditLogError> {
-        self.log.first_of_latest(count).await
+    async fn count(&self, of: Authors) -> Result<usize, AuditLogError> {
+        self.log.count(of).await
     }
 
-    async fn prune(&self, before: AuditId, limit: usize) -> Result<usize, AuditLogError> {
-        self.log.prune(before, limit).await
+    async fn prune(&self, of: Authors, before: AuditId, limit: usize) -> Result<usize, AuditLogError> {
+        self.log.prune(of, before, limit).await
     }
 }
 

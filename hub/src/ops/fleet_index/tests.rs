@@ -147,6 +147,7 @@ async fn the_fleet_is_counted_by_state_and_everybody_once() {
     connect(&world, "calm").await;
     for _ in 0..5 {
         connect(&world, "flaps").await;
+        world.clock.0.fetch_add(1000, Ordering::Relaxed);
     }
     let gone = connect(&world, "gone").await;
     close_session(&world.hub, &gone, DisconnectReason::ConnectionLost);
@@ -163,7 +164,8 @@ async fn the_fleet_is_counted_by_state_and_everybody_once() {
     ];
     assert_eq!(ids, expected);
     let flapping = FleetFilter { flapping: Some(true), ..FleetFilter::default() };
-    assert_eq!(list(&world, FleetQuery { filter: flapping, limit: 9, ..FleetQuery::default() }).await.total, 1);
+    let flapping = list(&world, FleetQuery { filter: flapping, limit: 9, ..FleetQuery::default() }).await;
+    assert_eq!((flapping.total, flapping.devices[0].state_since), (1, Some(NOW)), "since its first connect, not the last");
 
     let summary = summarize_fleet(&world.hub).await;
     assert!(summary.states.iter().all(|(_, count)| *count == 1), "{summary:?}");

@@ -9,7 +9,7 @@ use crate::core::device_id::DeviceId;
 use crate::core::identity::{Authentication, DeviceIdentity, DeviceStatus, GenerationId, Monitoring, Version};
 use crate::core::principal::{By, Door, Principal, SignInMethod};
 use crate::core::time::UnixMillis;
-use crate::store::audit::{AuditLog, AuditQuery};
+use crate::store::audit::{AuditLog, AuditQuery, Authors};
 use crate::store::{ExpectationFailed, Expected, Registry, RegistryWrite};
 
 /// One `#[tokio::test]` per promise. This module is imported as `contract` where the macro is used, so that `tests/` can include the file.
@@ -23,6 +23,7 @@ macro_rules! audit_contract {
             an_entry_is_never_changed,
             a_change_is_audited_with_it_or_not_at_all,
             forgets_the_oldest,
+            forgets_those_of_programs_or_of_others,
             a_large_batch_is_whole,
         );
     };
@@ -148,15 +149,34 @@ pub(crate) async fn forgets_the_oldest(open: impl AsyncFn() -> Both) {
     let (log, _) = open().await;
     let entries: Vec<_> = (1..=10).map(|number| entry(number, "a")).collect();
     log.append(&entries).await.expect("answers");
-    let prune = async |before, limit| log.prune(AuditId(before), limit).await.expect("answers");
+    let prune = async |before, limit| log.prune(Authors::All, AuditId(before), limit).await.expect("answers");
     assert_eq!(prune(4, 2).await, 2, "no more than that at once");
     assert_eq!([prune(4, 2).await, prune(4, 2).await], [1, 0]);
-    let first = async |count| log.first_of_latest(count).await.expect("answers").map(|first| first.0);
-    assert_eq!([first(1).await, first(5).await, first(7).await], [Some(10), Some(6), Some(4)]);
-    assert_eq!([first(8).await, first(usize::MAX).await], [None; 2], "there are not so many");
+    assert_eq!(log.count(Authors::All).await.expect("answers"), 7);
     assert_eq!(prune(6, 10).await, 2);
     assert_eq!(all(&log).await.iter().map(|entry| entry.id.0).collect::<Vec<_>>(), [10, 9, 8, 7, 6]);
     assert_eq!(prune(u64::MAX, 10).await, 5);
+}
+
+pub(crate) async fn forgets_those_of_programs_or_of_others(open: impl AsyncFn() -> Both) {
+    let (log, _) = open().await;
+    let person = Principal::Person("ada".to_owned(), SignInMethod::Password);
+    let who = [Principal::Policy("p".to_owned()), person, Principal::Manifest("m".to_owned()), Principal::Hub];
+    let by = |number: u64| By { principal: who[number as usize % 4].clone(), door: Door::Rest, address: None };
+    let entries: Vec<_> = (0..12).map(|number| AuditEntry { by: by(number), ..entry(number + 1, "a") }).collect();
+    log.append(&entries).await.expect("answers");
+    let counts = async || {
+        let mut counts = Vec::new();
+        for of in [Authors::All, Authors::Programs, Authors::Others] {
+            counts.push(log.count(of).await.expect("answers"));
+        }
+        counts
+    };
+    assert_eq!(counts().await, [12, 6, 6]);
+    assert_eq!(log.prune(Authors::Programs, AuditId(u64::MAX), 4).await.expect("answers"), 4);
+    assert_eq!(log.prune(Authors::Others, AuditId(3), 4).await.expect("answers"), 1);
+    assert_eq!(counts().await, [7, 2, 5]);
+    assert_eq!(all(&log).await.iter().map(|entry| entry.id.0).collect::<Vec<_>>(), [12, 11, 10, 9, 8, 6, 4]);
 }
 
 pub(crate) async fn a_large_batch_is_whole(open: impl AsyncFn() -> Both) {

@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard};
 use async_trait::async_trait;
 
 use crate::core::audit::{AuditEntry, AuditId};
-use crate::store::audit::{AuditLog, AuditLogError, AuditQuery};
+use crate::store::audit::{AuditLog, AuditLogError, AuditQuery, Authors};
 
 /// Entries as plain values.
 #[derive(Debug, Default)]
@@ -45,13 +45,14 @@ impl AuditLog for MemoryAuditLog {
         Ok(self.log().last_key_value().map(|(id, _)| *id))
     }
 
-    async fn first_of_latest(&self, count: usize) -> Result<Option<AuditId>, AuditLogError> {
-        Ok(self.log().keys().nth_back(count.saturating_sub(1)).copied())
+    async fn count(&self, of: Authors) -> Result<usize, AuditLogError> {
+        Ok(self.log().values().filter(|entry| of.include(&entry.by.principal)).count())
     }
 
-    async fn prune(&self, before: AuditId, limit: usize) -> Result<usize, AuditLogError> {
+    async fn prune(&self, of: Authors, before: AuditId, limit: usize) -> Result<usize, AuditLogError> {
         let mut log = self.log();
-        let old: Vec<AuditId> = log.range(..before).map(|(id, _)| *id).take(limit).collect();
+        let old = log.range(..before).filter(|(_, entry)| of.include(&entry.by.principal));
+        let old: Vec<AuditId> = old.map(|(id, _)| *id).take(limit).collect();
         old.iter().for_each(|id| drop(log.remove(id)));
         Ok(old.len())
     }

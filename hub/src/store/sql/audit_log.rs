@@ -6,14 +6,10 @@ use sea_orm::{ConnectionTrait as _, DbErr, FromQueryResult as _, Statement, Valu
 use super::database::{Database, DatabaseError};
 use super::{audit, rows};
 use crate::core::audit::{AuditEntry, AuditId};
-use crate::store::audit::{AuditLog, AuditLogError, AuditQuery};
+use crate::core::principal::Principal;
+use crate::store::audit::{AuditLog, AuditLogError, AuditQuery, Authors};
 
 const LAST: &str = "SELECT MAX(audit_id) FROM audit";
-
-/// The first of the latest so many and one more, or nothing when there are fewer.
-const FIRST_KEPT: &str = "SELECT audit_id FROM audit ORDER BY audit_id DESC LIMIT 1 OFFSET $1";
-
-const PRUNE: &str = "DELETE FROM audit WHERE audit_id IN (SELECT audit_id FROM audit WHERE audit_id < $1 ORDER BY audit_id LIMIT $2)";
 
 /// The audit in SQLite or PostgreSQL.
 #[derive(Clone)]
@@ -89,19 +85,34 @@ impl AuditLog for SqlAuditLog {
         Ok(self.number(LAST, []).await?)
     }
 
-    async fn first_of_latest(&self, count: usize) -> Result<Option<AuditId>, AuditLogError> {
-        let skipped = i64::try_from(count.saturating_sub(1)).unwrap_or(i64::MAX);
-        Ok(self.number(FIRST_KEPT, [skipped.into()]).await?)
+    async fn count(&self, of: Authors) -> Result<usize, AuditLogError> {
+        let (of, kinds) = are(of, 1);
+        let count = self.number(&format!("SELECT COUNT(*) FROM audit WHERE {of}"), kinds).await?;
+        Ok(count.map_or(0, |count| usize::try_from(count.0).unwrap_or(usize::MAX)))
     }
 
-    async fn prune(&self, before: AuditId, limit: usize) -> Result<usize, AuditLogError> {
+    async fn prune(&self, of: Authors, before: AuditId, limit: usize) -> Result<usize, AuditLogError> {
         let before = before.min(AuditId::MAX).0.cast_signed();
-        let prune = self.statement(PRUNE, [before.into(), i64::try_from(limit).unwrap_or(i64::MAX).into()]);
+        let (of, kinds) = are(of, 3);
+        let oldest = format!("SELECT audit_id FROM audit WHERE audit_id < $1 AND {of} ORDER BY audit_id LIMIT $2");
+        let values = [before.into(), i64::try_from(limit).unwrap_or(i64::MAX).into()].into_iter().chain(kinds);
+        let prune = self.statement(&format!("DELETE FROM audit WHERE audit_id IN ({oldest})"), values);
         let pruned = self
             .0
             .write(&prune, |transaction, prune| Box::pin(async move { Ok(transaction.execute_raw(prune.clone()).await?.rows_affected()) }));
         Ok(usize::try_from(pruned.await?).unwrap_or(usize::MAX))
     }
+}
+
+/// The condition that an entry is of these, and its values, the first of which is the statement's value number `first`.
+fn are(of: Authors, first: usize) -> (String, Vec<Value>) {
+    let not = match of {
+        Authors::All => return ("TRUE".to_owned(), Vec::new()),
+        Authors::Programs => "",
+        Authors::Others => "NOT ",
+    };
+    let places: Vec<String> = (first..first + Principal::PROGRAMS.len()).map(|place| format!("${place}")).collect();
+    (format!("principal_kind {not}IN ({})", places.join(", ")), Principal::PROGRAMS.map(Value::from).to_vec())
 }
 
 #[cfg(test)]
