@@ -77,7 +77,7 @@ const views = {
   },
   commands: {
     path: '/commands',
-    name: 'Commands and receipts',
+    name: 'Commands',
     async choose(page) {
       await page.getByRole('group', { name: 'Filter by state' }).getByRole('button', { name: /^Completed/ }).click();
       await page.waitForURL(/state=Completed/);
