@@ -37,7 +37,7 @@ run(async (browser) => {
   await page.getByText('No device has this id now').waitFor();
   await row(device).waitFor({ state: 'detached' });
   const entry = audit.getByRole('row').filter({ hasText: 'Device deleted' });
-  await entry.first().waitFor();
+  await entry.filter({ hasText: why }).waitFor();
   expect(await entry.count() === 1, 'the audit has it once');
   expect(await page.getByRole('button', { name: 'Delete…' }).count() === 0, 'what is gone is not offered to be deleted');
   report({ event: 'deleted' });

@@ -120,7 +120,7 @@ fn a_device_is_deleted_on_its_page_and_one_of_a_manifest_is_not() -> Result<()> 
         let entries = audited(&Rest::api(&hub, hub.policy("iothubowner")?)?, "DeviceDeleted").await?;
         let of = |id: &str| entries.iter().filter(|entry| entry["deviceId"] == id && entry["outcome"] == "Done").collect::<Vec<_>>();
         let [gate] = of("gate")[..] else { anyhow::bail!("{entries:?}") };
-        ensure!(gate["who"]["kind"] == "person" && gate["door"] == "dashboard", "{gate}");
+        ensure!(gate["who"]["kind"] == "person" && gate["door"] == "dashboard" && gate["detail"] == "scrapped on Friday", "{gate}");
         let [fan] = of("fan")[..] else { anyhow::bail!("{entries:?}") };
         ensure!(fan["who"]["kind"] == "manifest", "{fan}");
         Ok(())

@@ -97,7 +97,7 @@ fn to_write(
     };
     let deed = deed_of_change(current, new.as_ref());
     let deed = match why.filter(|_| new.is_none()) {
-        Some(why) => deed.saying(&**why),
+        Some(why) => deed.saying(why.as_str()),
         None => deed,
     };
     let (by, deed) = by_author(by, author, deed);

@@ -23,6 +23,12 @@ impl StatusReason {
             _ => Ok(Self(text.replace('\0', ""))),
         }
     }
+
+    /// What it says.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
 /// The most bytes of tags, as compact JSON. Azure's limit for a twin's tags.
