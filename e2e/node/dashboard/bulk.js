@@ -44,6 +44,7 @@ run(async (browser) => {
   expect(csv.trim().split('\n').length === count + 1 && !csv.includes(other), `the table has the rows that fit:\n${csv}`);
   const manifests = await file(page, 'Manifests');
   expect(manifests.match(/^kind: Device$/gm).length === count, `a manifest for each:\n${manifests}`);
+  report({ event: 'manifests', text: manifests });
   await page.getByRole('button', { name: /^Shut out/ }).click();
   await page.waitForURL((url) => !url.search.includes('held='));
   await foot.filter({ hasText: `of ${count} devices` }).waitFor();

@@ -7,13 +7,13 @@ use anyhow::{Context, Result, ensure};
 use e2e::commands::BackEnd;
 use e2e::connection_string::ConnectionString;
 use e2e::dashboard::{leaves, now_ms, pictures, say, seen, visitor};
-use e2e::hub::Hub;
+use e2e::hub::{Hub, Options};
 use e2e::mqtt::{Connect, Connection, DISCONNECT, events_topic};
 use e2e::namespace::{HUB, isolated};
 use e2e::program::{Actor, Program};
 use e2e::rest::Rest;
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::house::comes_to;
 
@@ -171,9 +171,14 @@ fn messages_flow_over_the_screen_filtered_and_paused() -> Result<()> {
 #[test]
 fn many_devices_are_shut_out_at_once_after_their_number_was_typed() -> Result<()> {
     isolated(async || {
-        let hub = Hub::start(&["crane-1", "crane-2", "crane-3", "dock-1"]).await?;
+        let mut hub = Hub::start(&["crane-1", "crane-2", "crane-3", "dock-1"]).await?;
+        let (tags, monitoring) = (json!({ "site": "north", "line": 7 }), json!({ "offlineAfter": "10m", "perDeviceMetrics": true }));
+        let tag = |identity: &mut Value| (identity["tags"], identity["monitoring"]) = (tags.clone(), monitoring.clone());
+        Rest::owner(&hub)?.change("crane-1", tag).await?;
         let person = visitor("bulk.js", &hub)?.env("PREFIX", "crane").env("COUNT", "3").env("OTHER", "dock-1");
-        leaves(person.start()?).await?;
+        let mut person = person.start()?;
+        let manifests = person.until("manifests").await?["text"].as_str().context("no manifests")?.to_owned();
+        leaves(person).await?;
         let owner = Rest::api(&hub, hub.policy("iothubowner")?)?;
         let audit = owner.call(Method::GET, "/api/v1/audit?limit=1000", &[], Vec::new()).await?.expect(200)?.json()?;
         let entries = audit["entries"].as_array().context("no entries")?;
@@ -182,6 +187,13 @@ fn many_devices_are_shut_out_at_once_after_their_number_was_typed() -> Result<()
             let ids: BTreeSet<&str> = of.filter_map(|entry| entry["deviceId"].as_str()).collect();
             ensure!(ids == BTreeSet::from(["crane-1", "crane-2", "crane-3"]), "{action}: {ids:?}");
         }
+        // What was exported says all of it: a hub that knows nothing else has the same devices.
+        hub.stop().await?;
+        let folder = tempfile::tempdir()?;
+        std::fs::write(folder.path().join("devices.yaml"), &manifests)?;
+        let hub = Options::default().argument("--devices").argument(&folder.path().display().to_string()).start().await?;
+        let identity = Rest::owner(&hub)?.device("crane-1").await?;
+        ensure!(identity["tags"] == tags && identity["monitoring"] == monitoring, "{identity}\n{manifests}");
         Ok(())
     })
 }
