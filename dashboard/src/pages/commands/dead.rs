@@ -26,12 +26,12 @@ pub fn Dead(known: Known) -> impl IntoView {
     Effect::new(move |_| {
         rows.with(|rows| rows.iter().filter_map(|command| command.id.parse().ok()).for_each(|number| known.ask_way(number)));
     });
-    // Nothing moves under somebody who is about to press.
-    let reads = RwSignal::new(false);
+    // Nothing moves under somebody who is about to press. A button that is pressed lets go of the focus, and the pointer is still there.
+    let (pointed, focused) = (RwSignal::new(false), RwSignal::new(false));
     let shown = RwSignal::new(Vec::new());
     Effect::new(move |_| {
         let rows = rows.get();
-        if !reads.get() {
+        if !pointed.get() && !focused.get() {
             shown.set(rows);
         }
     });
@@ -49,8 +49,8 @@ pub fn Dead(known: Known) -> impl IntoView {
                 view! { <Nothing known=known.dead_told failed=known.dead_failed><Empty heading="None"><p>"Commands that expire, are rejected or are given up are here, to be sent once more."</p></Empty></Nothing> }.into_any()
             } else {
                 view! {
-                    <div class="table table--dead" role="table" aria-label="Commands that ended without effect" on:pointerenter=move |_| reads.set(true) on:pointerleave=move |_| reads.set(false)
-                        on:focusin=move |_| reads.set(true) on:focusout=move |_| reads.set(false)>
+                    <div class="table table--dead" role="table" aria-label="Commands that ended without effect" on:pointerenter=move |_| pointed.set(true) on:pointerleave=move |_| pointed.set(false)
+                        on:focusin=move |_| focused.set(true) on:focusout=move |_| focused.set(false)>
                         <div class="table__row table__row--head" role="row">
                             <span role="columnheader">"Command"</span><span role="columnheader">"Device"</span><span role="columnheader">"Why"</span>
                             <span role="columnheader">"When"</span><span role="columnheader">"What happened"</span><span role="columnheader"><span class="sr">"Action"</span></span>

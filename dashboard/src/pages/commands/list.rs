@@ -26,7 +26,8 @@ const ROWS: usize = 15;
 #[component]
 pub fn List(known: Known, stage: Memo<Option<Stage>>) -> impl IntoView {
     let room = RwSignal::new(ROWS);
-    let reads = RwSignal::new(false);
+    // A button that is pressed lets go of the focus, and the pointer is still there.
+    let (pointed, focused) = (RwSignal::new(false), RwSignal::new(false));
     let open = RwSignal::new(None::<u64>);
     let place: Place = expect_context();
     let newest = Memo::new(move |_| {
@@ -42,7 +43,8 @@ pub fn List(known: Known, stage: Memo<Option<Stage>>) -> impl IntoView {
         let now = (stage.get(), room.get());
         let rows = newest.get();
         // Where there is nothing yet, nobody reads: the pointer may be there before the rows are.
-        if !reads.get() || shown.with_untracked(Vec::is_empty) || before.is_some_and(|before| before != now) {
+        let reads = pointed.get() || focused.get();
+        if !reads || shown.with_untracked(Vec::is_empty) || before.is_some_and(|before| before != now) {
             shown.set(rows);
         }
         now
@@ -95,8 +97,8 @@ pub fn List(known: Known, stage: Memo<Option<Stage>>) -> impl IntoView {
     };
     view! {
         <Panel heading="Where each command is".to_owned() aside foot=ViewFn::from(foot)>
-            <div class="waterfall" on:pointerenter=move |_| reads.set(true) on:pointerleave=move |_| reads.set(false)
-                on:focusin=move |_| reads.set(true) on:focusout=move |_| reads.set(false)>
+            <div class="waterfall" on:pointerenter=move |_| pointed.set(true) on:pointerleave=move |_| pointed.set(false)
+                on:focusin=move |_| focused.set(true) on:focusout=move |_| focused.set(false)>
                 <div class="waterfall__row waterfall__row--head">
                     <span data-col="cmd">"Command"</span><span data-col="dev">"Device"</span><span data-col="state">"State"</span><span data-col="track"><Axis /></span><span data-col="total" class="num">"Age or total"</span>
                 </div>
