@@ -74,7 +74,7 @@ pub fn Nav(
             <div class="nav__foot">
                 <span class="nav__who" title=move || who.name()><Icon name="user" /><span class="nav__text table__clip">{move || who.name()}</span></span>
                 <span class="nav__more">
-                    {move || world.hub.with(|hub| hub.as_ref().map(|hub| format!("Mooring {} · ", hub.version)))}<a href="/openapi.json" target="_blank">"API"</a>" · "<button class="nav__out" type="button" on:click=move |_| help.set(true)>"Keys"</button>" · "
+                    {move || world.hub.with(|hub| hub.as_ref().map(|hub| format!("{} · ", hub.version)))}<a href="/openapi.json" target="_blank">"API"</a>" · "<button class="nav__out" type="button" on:click=move |_| help.set(true)>"Keys"</button>" · "
                     <button class="nav__out" type="button" on:click=move |_| leave(who)>"Sign out"</button>
                 </span>
                 <button class="btn btn--quiet btn--icon nav__leave" type="button" title="Sign out" aria-label="Sign out" on:click=move |_| leave(who)><Icon name="leave" /></button>

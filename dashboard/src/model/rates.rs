@@ -250,9 +250,9 @@ pub struct Drop {
     pub began: Moment,
     /// When the last was lost.
     pub ended: Moment,
-    /// How many were lost.
+    /// How many fewer were connected then: who comes and goes all the time is in no sum.
     pub lost: u64,
-    /// How many connections came since.
+    /// How many of them have come back.
     pub back: u64,
     /// Why, in the API's word, if all had one reason.
     pub reason: Option<String>,
@@ -358,20 +358,23 @@ impl Rates {
         let fine_from = self.fine.samples.front().map_or(now, |(at, _)| *at);
         let early = self.since(now.plus(-3_600_000), now).filter(|(at, _)| at.plus(self.coarse.step_ms) <= fine_from);
         for (at, sample) in early.chain(&self.fine.samples) {
-            let lost = sample.disconnected();
-            let shrank = lost > sample.connects;
+            let fewer = sample.disconnected().saturating_sub(sample.connects);
             match &mut found {
-                Some(drop) if shrank && drop.ended.millis_until(*at) <= 5_000 => {
-                    (drop.ended, drop.lost) = (*at, drop.lost + lost);
+                Some(drop) if fewer > 0 && drop.ended.millis_until(*at) <= 5_000 => {
+                    let away = drop.lost - drop.back + fewer;
+                    if away >= drop.lost {
+                        (drop.ended, drop.lost) = (*at, away);
+                    }
+                    drop.back = drop.lost - away;
                     if sample.disconnects.keys().any(|reason| Some(reason) != drop.reason.as_ref()) {
                         drop.reason = None;
                     }
                 }
-                _ if shrank && lost >= DROP_MIN => {
+                _ if fewer >= DROP_MIN => {
                     let reason = sample.disconnects.keys().next().filter(|_| sample.disconnects.len() == 1).cloned();
-                    found = Some(Drop { began: *at, ended: *at, lost, back: 0, reason });
+                    found = Some(Drop { began: *at, ended: *at, lost: fewer, back: 0, reason });
                 }
-                Some(drop) => drop.back = (drop.back + sample.connects).min(drop.lost),
+                Some(drop) => drop.back = (drop.back + sample.connects).saturating_sub(sample.disconnected()).min(drop.lost),
                 None => {}
             }
         }
@@ -460,8 +463,20 @@ mod tests {
         rates.hear(second(1_000, 1, &[("KeepAliveTimeout", 3)]));
         rates.hear(second(10_000, 4, &[]));
         let drop = rates.latest_drop(NOW.plus(12_000)).unwrap();
-        assert_eq!((drop.began, drop.ended, drop.lost, drop.back), (NOW, NOW.plus(1_000), 12, 4));
+        assert_eq!((drop.began, drop.ended, drop.lost, drop.back), (NOW, NOW.plus(1_000), 11, 4));
         assert_eq!(drop.reason.as_deref(), Some("KeepAliveTimeout"));
+    }
+
+    #[test]
+    fn who_comes_and_goes_makes_no_drop_larger() {
+        let mut rates = Rates::default();
+        rates.hear(second(0, 0, &[("ConnectionLost", 6)]));
+        for at in 1..60 {
+            let (connects, lost): (u64, &[(&str, u64)]) = if at % 2 == 1 { (4, &[]) } else { (0, &[("ConnectionLost", 4)]) };
+            rates.hear(second(at * 1_000, connects, lost));
+        }
+        let drop = rates.latest_drop(NOW.plus(60_000)).unwrap();
+        assert_eq!((drop.began, drop.lost, drop.back), (NOW, 6, 4));
     }
 
     #[test]

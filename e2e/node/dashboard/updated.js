@@ -27,7 +27,7 @@ run(async (browser) => {
   await reach(page, address);
   await signInAs(page, name, password);
   await live(page);
-  const version = page.locator('.nav__more').filter({ hasText: /Mooring \d/ });
+  const version = page.locator('.nav__more').filter({ hasText: /\d+\.\d+/ });
   await version.waitFor();
   const bar = page.getByRole('status').filter({ hasText: 'The hub has been updated' });
   expect(await bar.count() === 0, 'the page is of this version');
