@@ -9,7 +9,6 @@ use e2e::hub::{Hub, Options};
 use e2e::namespace::{isolated, point};
 use e2e::program::{Actor, Program};
 use e2e::rest::Rest;
-use reqwest::Method;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -230,15 +229,13 @@ fn an_issuer_signs_nobody_else_in() -> Result<()> {
         for browser in [bob, ada, thief, nobody, late] {
             ensure!(!browser.is_signed_in().await?, "somebody is signed in");
         }
-        let audit = Rest::api(&hub, fleet()?)?.call(Method::GET, "/api/v1/audit?limit=100", &[], Vec::new()).await?.expect(200)?.json()?;
-        let entries = audit["entries"].as_array().context("no entries")?;
-        let refusals: Vec<&str> = entries
-            .iter()
-            .filter(|entry| entry["action"] == "SignIn" && entry["outcome"] == "Refused")
-            .filter_map(|entry| entry["who"]["name"].as_str())
-            .collect();
+        let entries = audited(&Rest::api(&hub, fleet()?)?, "SignIn").await?;
+        let refused = entries.iter().filter(|entry| entry["outcome"] == "Refused");
+        let names: Vec<&str> = refused.clone().filter_map(|entry| entry["who"]["name"].as_str()).collect();
         // The latest first; who was nobody to the issuer is nobody to the audit, and when it does not answer nobody was refused.
-        ensure!(refusals == ["", "", "bob@example.com"], "{audit}");
+        ensure!(names == ["", "", "", "bob@example.com"], "{entries:?}");
+        let aborted = refused.filter_map(|entry| entry["reason"].as_str()).next();
+        ensure!(aborted.is_some_and(|reason| reason.contains("access_denied")), "what the issuer said is not there: {aborted:?}");
         Ok(())
     })
 }
