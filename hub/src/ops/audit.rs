@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use futures_util::FutureExt as _;
 use futures_util::future::join_all;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 pub(super) use self::said::record_command_sent;
 pub use self::said::{BodiesReader, record_bodies_read};
@@ -56,6 +56,8 @@ pub struct Audit {
     last: AtomicU64,
     waiting: Mutex<Waiting>,
     said: said::Said,
+    /// How many tasks do or write something that nobody else would.
+    under_way: watch::Sender<usize>,
 }
 
 #[derive(Default)]
@@ -70,7 +72,7 @@ impl Audit {
     #[must_use]
     pub fn new(log: Arc<dyn AuditLog>, last: Option<AuditId>, limits: AuditLimits) -> Self {
         let last = last.unwrap_or_default().0.into();
-        Self { log, limits, last, waiting: Mutex::default(), said: said::Said::default() }
+        Self { log, limits, last, waiting: Mutex::default(), said: said::Said::default(), under_way: watch::Sender::default() }
     }
 
     /// The entry of a deed, which somebody else writes.
@@ -97,7 +99,7 @@ pub async fn record(hub: &Arc<Hub>, by: &By, deed: Deed) -> Result<(), AuditLogE
         waiting.entries.push((entry, answer));
         if !std::mem::replace(&mut waiting.written, true) {
             // In a task of its own: others' entries are not lost when this caller goes away.
-            tokio::spawn(write_all(Arc::clone(hub)));
+            tokio::spawn(write_all(UnderWay::in_hub(hub)));
         }
     }
     answered.await.unwrap_or_else(|_| Err(AuditLogError::Unavailable("the entry was lost".to_owned())))
@@ -128,12 +130,40 @@ pub(super) async fn record_all_refused(hub: &Arc<Hub>, by: &By, refused: impl In
 
 /// Does something and writes it down, whether or not the caller still waits: one who goes away between the two (a closed HTTP connection
 /// drops its handler) must not leave a deed without its entry.
-pub(super) async fn to_the_end<T: Send + 'static>(deed: impl Future<Output = T> + Send + 'static) -> T {
+pub(super) async fn to_the_end<T: Send + 'static>(hub: &Arc<Hub>, deed: impl Future<Output = T> + Send + 'static) -> T {
+    let under_way = UnderWay::in_hub(hub);
+    let deed = async move {
+        let done = deed.await;
+        drop(under_way);
+        done
+    };
     match tokio::spawn(deed).await.map_err(tokio::task::JoinError::try_into_panic) {
         Ok(done) => done,
         Err(Ok(panic)) => resume_unwind(panic),
         // The runtime ends, and this task with it.
         Err(Err(_cancelled)) => pending().await,
+    }
+}
+
+/// Waits until all that was begun is done and written down: who ends the hub closes the log then.
+pub async fn finish_audit(hub: &Hub) {
+    let mut under_way = hub.audit.under_way.subscribe();
+    under_way.wait_for(|count| *count == 0).await.expect("the hub has its sender");
+}
+
+/// Somebody whom the hub waits for at its end.
+struct UnderWay(Arc<Hub>);
+
+impl UnderWay {
+    fn in_hub(hub: &Arc<Hub>) -> Self {
+        hub.audit.under_way.send_modify(|count| *count += 1);
+        Self(Arc::clone(hub))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.audit.under_way.send_modify(|count| *count -= 1);
     }
 }
 
@@ -187,7 +217,8 @@ pub(super) fn publish(hub: &Hub, entry: AuditEntry) {
     hub.changes.publish(hub.now(), Change::Audited(Arc::new(entry)));
 }
 
-async fn write_all(hub: Arc<Hub>) {
+async fn write_all(under_way: UnderWay) {
+    let hub = &under_way.0;
     loop {
         let (entries, answers): (Vec<_>, Vec<_>) = {
             let mut waiting = hub.audit.waiting();
@@ -202,7 +233,7 @@ async fn write_all(hub: Arc<Hub>) {
         let written = AssertUnwindSafe(hub.audit.log.append(&entries)).catch_unwind().await;
         let written = written.unwrap_or_else(|_| Err(AuditLogError::Unavailable("it died of what was to be written".to_owned())));
         if written.is_ok() {
-            entries.into_iter().for_each(|entry| publish(&hub, entry));
+            entries.into_iter().for_each(|entry| publish(hub, entry));
         }
         for answer in answers {
             // Whoever went away meanwhile needs none.

@@ -30,8 +30,8 @@ pub enum PurgeError {
 pub async fn purge_commands(hub: &Arc<Hub>, by: &By, device: DeviceId) -> Result<u64, PurgeError> {
     // Asked at once, behind all that was asked before; the rest needs nobody who waits.
     let asked = ask(hub, &device).await;
-    let (hub, by) = (Arc::clone(hub), by.clone());
-    to_the_end(async move {
+    let (of, by) = (Arc::clone(hub), by.clone());
+    to_the_end(hub, async move {
         let purged = match asked {
             Ok(asked) => asked.wait().await.map(|count| count as u64).map_err(PurgeError::from),
             Err(refused) => Err(refused),
@@ -39,10 +39,10 @@ pub async fn purge_commands(hub: &Arc<Hub>, by: &By, device: DeviceId) -> Result
         match &purged {
             Ok(count) => {
                 let deed = Deed::done(AuditAction::CommandsPurged).to(device.as_str()).saying(format!("{count} commands"));
-                record_done(&hub, &by, deed).await;
+                record_done(&of, &by, deed).await;
             }
             Err(refused) => {
-                record_refused(&hub, &by, Deed::refused(AuditAction::CommandsPurged, refused.to_string()).to(device.as_str())).await;
+                record_refused(&of, &by, Deed::refused(AuditAction::CommandsPurged, refused.to_string()).to(device.as_str())).await;
             }
         }
         purged

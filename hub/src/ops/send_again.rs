@@ -42,17 +42,17 @@ pub enum SendAgainRefused {
 
 /// Sends a dead-lettered command again to the device of that name, with its content and the hub's default time to live.
 pub async fn send_again(hub: &Arc<Hub>, by: &By, id: CommandId) -> Result<Command, SendAgainRefused> {
-    let (hub, by) = (Arc::clone(hub), by.clone());
-    to_the_end(async move {
-        let sent = again(&hub, by.principal.name(), id).await;
+    let (of, by) = (Arc::clone(hub), by.clone());
+    to_the_end(hub, async move {
+        let sent = again(&of, by.principal.name(), id).await;
         match &sent {
             Ok(command) => {
                 let deed = Deed::done(AuditAction::CommandSentAgain).to(command.device_id.as_str());
-                record_done(&hub, &by, deed.saying(format!("command {id} as {}", command.id))).await;
+                record_done(&of, &by, deed.saying(format!("command {id} as {}", command.id))).await;
             }
             Err(refused) => {
                 let deed = Deed::refused(AuditAction::CommandSentAgain, refused.to_string());
-                record_refused(&hub, &by, deed.saying(format!("command {id}"))).await;
+                record_refused(&of, &by, deed.saying(format!("command {id}"))).await;
             }
         }
         sent

@@ -92,16 +92,16 @@ impl OfferedCommand {
 pub async fn send_command_by(hub: &Arc<Hub>, by: &By, to: DeviceId, command: NewCommand<'_>) -> Result<Command, SendRefused> {
     // Nobody but the caller has the message; from the desk on it needs nobody.
     let offered = offer_command(hub, to.clone(), command).await;
-    let (hub, by) = (Arc::clone(hub), by.clone());
-    to_the_end(async move {
+    let (of, by) = (Arc::clone(hub), by.clone());
+    to_the_end(hub, async move {
         let sent = match offered {
-            Ok(offered) => offered.taken(&hub).await,
+            Ok(offered) => offered.taken(&of).await,
             Err(refused) => Err(refused),
         };
         match &sent {
-            Ok(command) => record_command_sent(&hub, &by, &to, command.id).await,
+            Ok(command) => record_command_sent(&of, &by, &to, command.id).await,
             Err(refused) => {
-                record_refused(&hub, &by, Deed::refused(AuditAction::CommandSent, refused.to_string()).to(to.as_str())).await;
+                record_refused(&of, &by, Deed::refused(AuditAction::CommandSent, refused.to_string()).to(to.as_str())).await;
             }
         }
         sent

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 
 use crate::core::time::UnixMillis;
 use crate::ops::Hub;
+use crate::ops::audit::finish_audit;
 use crate::ops::consumer_groups::{keep_group_positions, look_up_ages};
 use crate::ops::end_expired::end_expired;
 use crate::ops::flush_activity::flush_activity;
@@ -31,6 +32,9 @@ const GROUP_POSITIONS_WRITTEN_EVERY: Duration = Duration::from_secs(2);
 
 /// How often the ages of what consumer groups have not read are looked up.
 const AGES_LOOKED_UP_EVERY: Duration = Duration::from_secs(2);
+
+/// How long the end of a hub waits for the last entries of the audit.
+const AUDIT_WRITTEN_WITHIN: Duration = Duration::from_secs(5);
 
 /// How often connections are looked for that have been kept long enough.
 const CONNECTIONS_PRUNED_EVERY: Duration = Duration::from_secs(60);
@@ -53,6 +57,9 @@ pub(super) fn begin(hub: &Arc<Hub>, upkeep: &mut JoinSet<()>) {
 
 /// Writes what is not written yet, once the tasks have ended.
 pub(super) async fn end(hub: &Hub) {
+    if time::timeout(AUDIT_WRITTEN_WITHIN, finish_audit(hub)).await.is_err() {
+        warn!("what was done last may not be in the audit: it could not be written within {AUDIT_WRITTEN_WITHIN:?}");
+    }
     // Long ago, so that everything not written yet is due.
     flush_activity(hub, UnixMillis(0)).await;
     if let Err(error) = flush_connections(hub).await {

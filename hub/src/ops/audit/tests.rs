@@ -155,7 +155,8 @@ async fn leaves<T>(world: &World, asks: impl Future<Output = T>, queue: usize) {
 async fn what_somebody_did_who_went_away_is_written_down() {
     let world = World::with_device("D").await;
     let written = async || {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        // As a hub that ends does.
+        finish_audit(&world.hub).await;
         all(&world).await.iter().map(|entry| entry.action).collect::<Vec<_>>()
     };
     leaves(&world, send_command_by(&world.hub, &ada(), device(), open()), 1).await;
