@@ -8,7 +8,8 @@ const { report, run } = require('./browser');
 const { after, content, expect, live, visit, visitor } = require('./visit');
 
 const PATHS = (device) => ({
-  overview: '/', devices: '/devices', device: `/devices/${device}?span=15m`, connectivity: '/connectivity', flow: '/flow', commands: '/commands',
+  // On an axis that is not filled little by little while one looks.
+  overview: '/', devices: '/devices', device: `/devices/${device}?span=6h`, connectivity: '/connectivity', flow: '/flow', commands: '/commands',
   audit: '/audit',
 });
 
@@ -19,6 +20,9 @@ const nodesMax = (shown) => 5 * shown + 5_000;
 const SHOWN_GROWTH = 1.1;
 const GROWTH = 1.3;
 const WASM_GROWTH_BYTES = 2 * 1024 * 1024;
+
+// How often it is looked again before that is said: what was drawn a moment ago is held until it has been collected.
+const LOOKS = 5;
 
 // The page's own memory is no object of JavaScript's: it is had where it is made.
 function remember() {
@@ -41,6 +45,26 @@ async function held(page, debug) {
   return { nodes: of('Nodes'), shown, listeners: of('JSEventListeners'), script: of('JSHeapUsedSize'), wasm };
 }
 
+// What is too much of what is held now, beside what was held at the mark before; nothing if all is well.
+function excess(middle, last) {
+  const too = [
+    [last.shown > SHOWN_MAX, `shows ${last.shown} elements`],
+    [last.shown > middle.shown * SHOWN_GROWTH, `grows from ${middle.shown} to ${last.shown} elements`],
+    [last.nodes > nodesMax(last.shown), `shows ${last.shown} elements and holds ${last.nodes} nodes`],
+    [last.listeners > middle.listeners * GROWTH, `grows from ${middle.listeners} to ${last.listeners} listeners`],
+    [last.script > middle.script * GROWTH, `grows from ${middle.script} to ${last.script} bytes of script`],
+    [last.wasm - middle.wasm > WASM_GROWTH_BYTES, `grows from ${middle.wasm} to ${last.wasm} bytes`],
+  ];
+  return too.filter(([is]) => is).map(([, what]) => what).join(', ');
+}
+
+// The page's clock has gone on by a second, and all that it had to draw is drawn.
+async function second(page) {
+  const clock = page.locator('.topbar__clock');
+  const now = await clock.innerText();
+  await page.waitForFunction((was) => document.querySelector('.topbar__clock').innerText !== was, now, { polling: 100 });
+}
+
 run(async (browser) => {
   const { DEVICE: device } = process.env;
   const marks = Number(process.env.MARKS);
@@ -60,14 +84,14 @@ run(async (browser) => {
       report({ event: 'held', mark, page: name, ...one.was.at(-1) });
     }
   }
-  for (const [name, { page, was }] of open) {
-    const [middle, last] = [was.at(-2), was.at(-1)];
-    expect(last.shown <= SHOWN_MAX, `${name} shows ${last.shown} elements`);
-    expect(last.shown <= middle.shown * SHOWN_GROWTH, `${name} grows from ${middle.shown} to ${last.shown} elements`);
-    expect(last.nodes <= nodesMax(last.shown), `${name} shows ${last.shown} elements and holds ${last.nodes} nodes`);
-    expect(last.listeners <= middle.listeners * GROWTH, `${name} grows from ${middle.listeners} to ${last.listeners} listeners`);
-    expect(last.script <= middle.script * GROWTH, `${name} grows from ${middle.script} to ${last.script} bytes of script`);
-    expect(last.wasm - middle.wasm <= WASM_GROWTH_BYTES, `${name} grows from ${middle.wasm} to ${last.wasm} bytes`);
+  for (const [name, { page, debug, was }] of open) {
+    const middle = was.at(-2);
+    let last = was.at(-1);
+    for (let look = 1; look < LOOKS && excess(middle, last); look += 1) {
+      await second(page);
+      last = await held(page, debug);
+    }
+    expect(!excess(middle, last), `${name} ${excess(middle, last)}`);
     await live(page);
   }
   content(somebody);
