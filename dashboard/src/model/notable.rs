@@ -78,6 +78,8 @@ pub fn presence_fact(presence: &Presence, away_since: Option<Moment>) -> Notable
 pub fn past(rows: &[FleetRow], refusals: &[Refusal]) -> Vec<Notable> {
     let went = rows.iter().filter_map(|row| {
         let (look, text) = match (&row.reason, row.connected) {
+            // Since when it does so is known, and not when it did last.
+            _ if row.state == DeviceState::Flapping.name() => (DeviceState::Flapping.look(), "Began to flap".to_owned()),
             (_, true) => (DeviceState::Connected.look(), "Connected".to_owned()),
             (Some(reason), false) => (DeviceState::Offline.look(), format!("Disconnected: {}", disconnect_reason(reason))),
             (None, false) => return None,
@@ -153,11 +155,15 @@ mod tests {
             reason: reason.map(str::to_owned),
             ..FleetRow::default()
         };
-        let rows = [row("a", -1, true, None), row("b", -30, false, Some("ConnectionLost")), row("never", 0, false, None)];
+        let flapping = FleetRow { state: "flapping".to_owned(), ..row("f", -40, true, Some("ConnectionLost")) };
+        let rows = [row("a", -1, true, None), row("b", -30, false, Some("ConnectionLost")), row("never", 0, false, None), flapping];
         let refusal = Refusal { claimed: "c".to_owned(), time: NOW.plus(-20), text: "its key is wrong".to_owned(), ..Refusal::default() };
         let past = past(&rows, &[refusal]);
         let told: Vec<_> = past.iter().map(|fact| (fact.device_id.as_deref().unwrap(), fact.text.split(" · ").next().unwrap())).collect();
-        assert_eq!(told, [("a", "Connected"), ("c", "Refused: its key is wrong"), ("b", "Disconnected: connection reset")]);
+        assert_eq!(
+            told,
+            [("a", "Connected"), ("c", "Refused: its key is wrong"), ("b", "Disconnected: connection reset"), ("f", "Began to flap")]
+        );
     }
 
     #[test]
